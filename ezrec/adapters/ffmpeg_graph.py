@@ -1,0 +1,264 @@
+"""Draws the filter graphs and command lines for FFmpeg. Pure: values in, argv out, nothing is opened or run.
+
+ffmpeg-python only draws here. Its `run` deadlocks on an unread stderr and its `probe` knows no timeout,
+so the command lines are run by `ffmpeg_run`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
+
+from ezrec.adapters.ffmpeg_input import file_url, input_options
+from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
+
+SOUND_RATE = 48_000
+_SOUND_BITRATE = 128_000
+_LOGO_MARGIN = 10
+_LONGEST_PAD_S = 1.0  # what a part may be lengthened by standing still; more is a fault to be told
+# FFmpeg 5.1 passes over a missing or broken input with exit 0 unless told that errors matter. It then also
+# ends at a single spoilt frame, hence `tolerant`.
+_STRICT = ("-xerror",)
+_HEAD = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info", "-progress", "pipe:1")
+
+_Stream = Any  # ffmpeg-python draws with untyped nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What every part is made to be like."""
+
+    width: int
+    height: int
+    rate: Fraction
+    sound: bool
+
+    def frames(self, media: Media) -> int:
+        return max(1, round(media.info.duration_s * self.rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the result is encoded, and where it goes."""
+
+    output: Path
+    bitrate: int
+    preset: str
+    tolerant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What a finished video is made of."""
+
+    takes: Sequence[Media]
+    intro: Media | None = None
+    logo: Media | None = None
+
+    @property
+    def parts(self) -> tuple[Media, ...]:
+        return (*((self.intro,) if self.intro else ()), *self.takes)
+
+    @property
+    def target(self) -> Target:
+        """The first take decides on size and rate; sound is there as soon as one part has it."""
+        first = self.takes[0]
+        return Target(
+            width=max(2, first.info.width // 2 * 2),
+            height=max(2, first.info.height // 2 * 2),
+            rate=first.rate,
+            sound=any(part.info.has_audio for part in self.parts),
+        )
+
+    @property
+    def frames(self) -> int:
+        target = self.target
+        return sum(target.frames(part) for part in self.parts)
+
+    @property
+    def seconds(self) -> Fraction:
+        return self.frames / self.target.rate
+
+
+def encode(program: str, film: Film, encoding: Encoding) -> list[str]:
+    """One pass: [intro] + takes with the logo, each part made to measure before it is joined."""
+    target = film.target
+    main = _concat([_Part(take, target, number).streams for number, take in enumerate(film.takes)], target)
+    if film.logo:
+        main = [_with_logo(main[0], film.logo, target), *main[1:]]
+    if film.intro:
+        main = _concat([_Part(film.intro, target, len(film.takes)).streams, main], target)
+    output = ffmpeg.output(*main, file_url(encoding.output), **_encoder(encoding, target, film.seconds))
+    return _compiled(program, output, tolerant=encoding.tolerant)
+
+
+def copy(program: str, take: Media, take_size: int, output: Path) -> list[str]:
+    """The take's own streams in a published file's order: index first. Its size bounds the output's."""
+    source = _input(take)
+    streams = [source[str(take.video)], *([source[str(take.audio)]] if take.audio is not None else [])]
+    size_limit = take_size * 9 // 8 + (16 << 20)
+    options = {"c": "copy", **_container(Fraction(take.info.duration_s), size_limit)}
+    return _compiled(program, ffmpeg.output(*streams, file_url(output), **options))
+
+
+def decode_intro(program: str, intro: Media, target: Target) -> list[str]:
+    """Pass an intro through the very filters that a render uses, and throw the result away."""
+    part = _Part(intro, target, 0)
+    return _compiled(
+        program, ffmpeg.output(*part.streams, "-", f="null", t=_seconds(intro.info.duration_s + 1))
+    )
+
+
+def decode_logo(program: str, logo: Media) -> list[str]:
+    return _compiled(program, ffmpeg.output(_input(logo)[str(logo.video)], "-", f="null", **{"frames:v": 1}))
+
+
+def decode_end(program: str, media: Media) -> list[str]:
+    """Decode the last second, as proof that the index points at pictures."""
+    source = _input(media, sseof="-1")
+    return _compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
+
+
+def logo_size(logo: Media, target: Target) -> tuple[int, int]:
+    """The logo's own size, or the largest of its shape in a quarter of the frame's width and height."""
+    width, height = logo.info.width, logo.info.height
+    factor = min(Fraction(1), Fraction(target.width, 4 * width), Fraction(target.height, 4 * height))
+    return max(1, int(width * factor)), max(1, int(height * factor))
+
+
+class _Part:
+    """One input made to measure: size, rate, pixel format, sound, and an exact number of frames.
+
+    Every length is set here, so that nothing in the graph can run without end: an intro of another
+    rate made the older one-line concat filter do so.
+    """
+
+    def __init__(self, media: Media, target: Target, number: int) -> None:
+        self._media, self._target, self._number = media, target, number
+        self._frames = target.frames(media)
+        self._source = _input(media, number)
+
+    @property
+    def streams(self) -> list[_Stream]:
+        return [self._picture(), *([self._sound()] if self._target.sound else [])]
+
+    def _picture(self) -> _Stream:
+        target, rate = self._target, self._target.rate
+        width, height = _fitted(self._media, target)
+        stream = self._shifted(self._source[str(self._media.video)], "setpts")
+        stream = stream.filter("fps", fps=_ratio(rate), start_time=0)
+        ranges = {"in_range": "pc", "out_range": "tv"} if self._media.full_range else {}
+        stream = stream.filter("scale", width, height, **ranges).filter("format", "yuv420p")
+        if (width, height) != (target.width, target.height):
+            x, y = (target.width - width) // 4 * 2, (target.height - height) // 4 * 2
+            stream = stream.filter("pad", target.width, target.height, x, y)
+        stream = stream.filter("setsar", 1)
+        stream = stream.filter("tpad", stop=math.ceil(_LONGEST_PAD_S * rate), stop_mode="clone")
+        return stream.filter("trim", end_frame=self._frames)
+
+    def _sound(self) -> _Stream:
+        samples = round(self._frames * SOUND_RATE / self._target.rate)
+        stream = self._recorded_sound() if self._media.audio is not None else self._silence(samples)
+        stream = stream.filter(
+            "aformat", sample_fmts="fltp", sample_rates=SOUND_RATE, channel_layouts="stereo"
+        )
+        return stream.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
+
+    def _recorded_sound(self) -> _Stream:
+        """Begins with the picture: padded where it came later, cut where it came first, holes filled."""
+        stream = self._shifted(self._source[str(self._media.audio)], "asetpts")
+        return stream.filter("aresample", SOUND_RATE, **{"async": 1, "first_pts": 0})
+
+    def _silence(self, samples: int) -> _Stream:
+        length = _seconds(samples / SOUND_RATE)
+        source = f"anullsrc=r={SOUND_RATE}:cl=stereo:d={length}"
+        options = {"format_whitelist": "lavfi", "protocol_whitelist": "file", "t": length}
+        return ffmpeg.input(source, f="lavfi", thread_queue_size=8 + self._number, **options)["0"]
+
+    def _shifted(self, stream: _Stream, name: str) -> _Stream:
+        offset = self._media.offset_s
+        return stream.filter(name, f"PTS-{_seconds(offset)}/TB") if offset else stream
+
+
+def _concat(parts: Sequence[list[_Stream]], target: Target) -> list[_Stream]:
+    if len(parts) == 1:
+        return parts[0]
+    node = ffmpeg.concat(*(stream for part in parts for stream in part), v=1, a=int(target.sound)).node
+    return [node[number] for number in range(1 + target.sound)]
+
+
+def _with_logo(main: _Stream, logo: Media, target: Target) -> _Stream:
+    """The logo bottom right: one picture, repeated by `overlay` for as long as the main part lasts."""
+    width, height = logo_size(logo, target)
+    picture = _input(logo)[str(logo.video)].filter("trim", end_frame=1).filter("scale", width, height)
+    x, y = max(0, target.width - width - _LOGO_MARGIN), max(0, target.height - height - _LOGO_MARGIN)
+    return main.overlay(picture.filter("format", "yuva420p"), x=x, y=y)
+
+
+def _fitted(media: Media, target: Target) -> tuple[int, int]:
+    """The largest even size of the part's shape inside the target."""
+    width, height = media.info.width, media.info.height
+    factor = min(Fraction(target.width, width), Fraction(target.height, height))
+    return min(target.width, _even(width * factor)), min(target.height, _even(height * factor))
+
+
+def _even(length: Fraction) -> int:
+    return max(2, round(length / 2) * 2)
+
+
+def _encoder(encoding: Encoding, target: Target, seconds: Fraction) -> dict[str, object]:
+    """Encoder and container. Output is held to three times what the bitrate makes likely."""
+    total = encoding.bitrate + (_SOUND_BITRATE if target.sound else 0)
+    options: dict[str, object] = {
+        "c:v": "libx264",
+        "preset": encoding.preset,
+        "profile:v": "high",
+        "pix_fmt": "yuv420p",
+        "r": _ratio(target.rate),
+        "g": max(1, round(2 * target.rate)),
+        "b:v": encoding.bitrate,
+        "maxrate": encoding.bitrate * 3 // 2,
+        "bufsize": encoding.bitrate * 2,
+    }
+    if target.sound:
+        options |= {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": SOUND_RATE, "ac": 2}
+    return options | _container(seconds, int(seconds * total / 8 * 3) + (16 << 20))
+
+
+def _container(seconds: Fraction, size_limit: int) -> dict[str, object]:
+    guard = {"t": _seconds(float(seconds) + 1), "fs": size_limit}
+    return {"f": "mp4", "movflags": "+faststart", "map_metadata": -1, "map_chapters": -1, **guard}
+
+
+def _input(media: Media, number: int = 0, **extra: str) -> _Stream:
+    """Every file enters here, and nowhere else.
+
+    Pixels are bounded: a stream may change size on its way. The queue size makes each input unlike the
+    others: ffmpeg-python takes equal inputs for one, and refuses to use one twice.
+    """
+    options: dict[str, object] = {
+        "max_pixels": MOST_PIXELS_A_SIDE**2,
+        "thread_queue_size": 8 + number,
+        **extra,
+    }
+    return ffmpeg.input(file_url(media.path), **input_options(media.demuxer), **options)
+
+
+def _compiled(program: str, output: _Stream, *, tolerant: bool = False) -> list[str]:
+    head = _HEAD if tolerant else _HEAD + _STRICT
+    argv: list[str] = ffmpeg.compile(output, cmd=[program, *head], overwrite_output=True)
+    return argv
+
+
+def _ratio(rate: Fraction) -> str:
+    return f"{rate.numerator}/{rate.denominator}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.6f}"

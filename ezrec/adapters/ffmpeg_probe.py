@@ -1,0 +1,277 @@
+"""Looks into media files with ffprobe, and says in one line why a file cannot be used.
+
+Trusts neither names nor contents nor the numbers in them. Changes no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+
+from ezrec.adapters import mp4boxes
+from ezrec.adapters.ffmpeg_input import Kind, Unusable, file_url, input_options, sniffed
+from ezrec.adapters.ffmpeg_run import Failed, Limits, Switch, run
+from ezrec.domain.errors import Reject, Retry
+from ezrec.ports import MediaInfo
+
+MOST_PIXELS_A_SIDE = 8192
+_LONGEST_S = 24 * 3600.0
+_USUAL_RATES = tuple(
+    Fraction(*rate)
+    for rate in ((24, 1), (25, 1), (30, 1), (50, 1), (60, 1), (24000, 1001), (30000, 1001), (60000, 1001))
+)
+
+
+_FIELDS = (
+    "format=start_time,duration:stream=index,id,codec_type,codec_name,width,height,pix_fmt,color_range,"
+    "sample_aspect_ratio,r_frame_rate,avg_frame_rate,start_time,duration,nb_frames"
+    ":stream_disposition=attached_pic:stream_side_data=rotation"
+)
+
+
+class _Disposition(msgspec.Struct):
+    attached_pic: int = 0
+
+
+class _SideData(msgspec.Struct):
+    rotation: float = 0.0
+
+
+class _Stream(msgspec.Struct):
+    index: int
+    id: str = ""
+    codec_type: str = ""
+    codec_name: str = ""
+    width: int = 0
+    height: int = 0
+    pix_fmt: str = ""
+    color_range: str = ""
+    sample_aspect_ratio: str = "1:1"
+    r_frame_rate: str = "0/0"
+    avg_frame_rate: str = "0/0"
+    start_time: str = ""
+    duration: str = ""
+    nb_frames: str = ""
+    disposition: _Disposition = msgspec.field(default_factory=_Disposition)
+    side_data_list: list[_SideData] = msgspec.field(default_factory=list)
+
+
+class _Format(msgspec.Struct):
+    start_time: str = ""
+    duration: str = ""
+
+
+class _Report(msgspec.Struct):
+    streams: list[_Stream] = msgspec.field(default_factory=list)
+    format: _Format = msgspec.field(default_factory=_Format)
+
+
+_decoder = msgspec.json.Decoder(_Report)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A file as the graph needs it. `info` gives the size as displayed: rotated, with square pixels."""
+
+    path: Path
+    demuxer: str
+    info: MediaInfo
+    rate: Fraction
+    video: int
+    audio: int | None
+    audio_codec: str = ""
+    pix_fmt: str = ""
+    full_range: bool = False
+    offset_s: float = 0.0  # the picture begins so long after the file does
+
+
+def inspect(kind: Kind, path: Path, *, ffprobe: str, nice: int, switch: Switch | None = None) -> Media:
+    """Look into a file. Raises `Reject` in one line for what is no `kind`, `Retry` if the machine fails."""
+    try:
+        demuxer = sniffed(kind, path)
+        if demuxer == "mov":
+            mp4boxes.check_whole(path)
+        ask = _Asker(path, demuxer, ffprobe, nice, switch)
+        return _media(path, demuxer, ask.report(), ask)
+    except (mp4boxes.TornFile, Unusable) as fault:
+        raise Reject(f"{path.name}: {fault}", kind.remedy) from None
+    except Failed as fault:
+        if fault.passing:
+            raise Retry(f"{path.name}: {fault.last_word}") from None
+        raise Reject(f"{path.name}: not usable as {kind.name}: {fault.last_word}", kind.remedy) from None
+    except OSError as fault:
+        raise Retry(f"{path.name} cannot be read: {fault.strerror}") from fault
+
+
+class _Asker:
+    """Puts questions to ffprobe about one file."""
+
+    def __init__(self, path: Path, demuxer: str, ffprobe: str, nice: int, switch: Switch | None) -> None:
+        options = [word for key, value in input_options(demuxer).items() for word in (f"-{key}", value)]
+        self._argv = [ffprobe, "-v", "level+error", *options]
+        self._url, self._nice, self._switch = file_url(path), nice, switch
+        # Even a fragmented file's tables lie all over it: about 1 GB is read of a take of an hour.
+        self._limits = Limits(wall_s=30 + path.stat().st_size / 10e6, idle_s=math.inf)
+
+    def report(self) -> _Report:
+        said = bytearray()
+        self._ask(["-show_entries", _FIELDS, "-of", "json"], said.extend)
+        try:
+            return _decoder.decode(said)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            raise Unusable(f"ffprobe's answer cannot be read: {fault}") from None
+
+    def measured_s(self, stream: int) -> float:
+        """From the first packet of a stream to the end of its last one: reads the whole file."""
+        span = _Span()
+        self._ask(
+            [
+                "-select_streams",
+                str(stream),
+                "-show_entries",
+                "packet=pts_time,duration_time",
+                "-of",
+                "csv=p=0",
+            ],
+            span.hear,
+        )
+        return span.length_s
+
+    def _ask(self, question: list[str], hear: Callable[[bytes], None]) -> None:
+        run(
+            [*self._argv, *question, "-i", self._url],
+            self._limits,
+            nice=self._nice,
+            hear=hear,
+            switch=self._switch,
+        )
+
+
+class _Span:
+    """Adds up `pts,duration` lines as they come."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._first, self._last = math.inf, -math.inf
+
+    def hear(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-1000:]
+        for line in lines:
+            begin, _, length = line.decode(errors="replace").strip(",").partition(",")
+            at = _number(begin)
+            if at is not None:
+                self._first = min(self._first, at)
+                self._last = max(self._last, at + (_number(length) or 0.0))
+
+    @property
+    def length_s(self) -> float:
+        return max(0.0, self._last - self._first) if math.isfinite(self._first) else 0.0
+
+
+def _media(path: Path, demuxer: str, report: _Report, ask: _Asker) -> Media:
+    picture, sound = _picture(report), _sound(report)
+    width, height = _shown_size(picture)
+    still = demuxer.endswith("_pipe")
+    frames = 1 if still else _frames(path, demuxer, picture)
+    duration = 0.0 if still else _duration(report, picture, ask)
+    rate = Fraction(1) if still else _rate(picture, frames, duration)
+    info = MediaInfo(duration, width, height, float(rate), picture.codec_name, sound is not None, frames)
+    return Media(
+        path=path,
+        demuxer=demuxer,
+        info=info,
+        rate=rate,
+        video=picture.index,
+        audio=sound.index if sound else None,
+        audio_codec=sound.codec_name if sound else "",
+        pix_fmt=picture.pix_fmt,
+        full_range=picture.color_range == "pc",
+        offset_s=max(0.0, (_number(picture.start_time) or 0.0) - (_number(report.format.start_time) or 0.0)),
+    )
+
+
+def _picture(report: _Report) -> _Stream:
+    for stream in report.streams:
+        if stream.codec_type == "video" and stream.codec_name and not stream.disposition.attached_pic:
+            return stream
+    raise Unusable("no picture in it")
+
+
+def _sound(report: _Report) -> _Stream | None:
+    return next(
+        (stream for stream in report.streams if stream.codec_type == "audio" and stream.codec_name), None
+    )
+
+
+def _shown_size(stream: _Stream) -> tuple[int, int]:
+    """Width and height as a player shows them."""
+    aspect = _fraction(stream.sample_aspect_ratio.replace(":", "/")) or Fraction(1)
+    width, height = round(stream.width * aspect), stream.height
+    sides = (width, stream.width, height)
+    if min(sides) <= 0 or max(sides) > MOST_PIXELS_A_SIDE:
+        raise Unusable(f"a picture of {width}x{height} pixels; at most {MOST_PIXELS_A_SIDE} a side")
+    quarter_turns = sum(round(side.rotation / 90) for side in stream.side_data_list)
+    return (height, width) if quarter_turns % 2 else (width, height)
+
+
+def _frames(path: Path, demuxer: str, stream: _Stream) -> int | None:
+    """Frames by the file's own tables: of the index, and of the fragments, which ffprobe does not count."""
+    frames = int(_number(stream.nb_frames) or 0)
+    if demuxer == "mov" and mp4boxes.is_fragmented(path):
+        frames += mp4boxes.count_samples(path, int(stream.id or "0", 16))
+    return frames or None
+
+
+def _duration(report: _Report, stream: _Stream, ask: _Asker) -> float:
+    """The picture's own: in Matroska, and in some fragmented files, only the packets tell it."""
+    duration = (
+        _number(stream.duration) or ask.measured_s(stream.index) or _number(report.format.duration) or 0.0
+    )
+    if duration <= 0:
+        raise Unusable("no picture in it: its duration is 0")
+    if duration > _LONGEST_S:
+        raise Unusable(f"it says it lasts {duration:.0f} s; at most {_LONGEST_S:.0f}")
+    return duration
+
+
+def _rate(stream: _Stream, frames: int | None, duration: float) -> Fraction:
+    """Frames a second, to the nearest usual rate within 1 %, else to a whole number from 1 to 120.
+
+    Dropped frames lower the average, so the base rate is believed where it is a usual one and more than
+    half of its frames are there.
+    """
+    average = _fraction(stream.avg_frame_rate) or Fraction((frames or 25) / duration)
+    base = _fraction(stream.r_frame_rate) or average
+    usual = _usual(base)
+    if usual and average > base / 2:
+        return usual
+    return _usual(average) or Fraction(min(120, max(1, round(average))))
+
+
+def _usual(rate: Fraction) -> Fraction | None:
+    nearest = min(_USUAL_RATES, key=lambda usual: abs(usual - rate))
+    return nearest if abs(nearest - rate) <= nearest / 100 else None
+
+
+def _fraction(text: str) -> Fraction | None:
+    """A positive fraction such as 30000/1001, or None."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value if value > 0 else None
+
+
+def _number(text: str) -> float | None:
+    """A finite number, or None for what ffprobe leaves out or calls N/A."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,255 @@
+"""Runs FFmpeg's programs so that none outlives its worker, runs without end or fills the disk with talk.
+
+Knows how to start, watch and end a child; knows nothing of what it is asked to do. What goes wrong
+leaves here as `Stopped`, `TookTooLong` or `Failed`: the callers know which of those is *later* and
+which is *no*.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ezrec.domain.errors import Retry, Stopped
+
+_TICK_S = 0.1
+_LOG_LIMIT = 1 << 20
+_TAIL = 16 << 10
+# The worker's environment holds the keys of the cloud, and FFREPORT would write files: none is passed on.
+_ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
+_NOISE = re.compile(r"Conversion failed!|Error while filtering|Terminating|Exiting|x264 \[", re.IGNORECASE)
+_LEVEL = re.compile(r"^.*?\[(?:error|fatal|panic)\] ?")
+_FULL = ("No space left on device", "Disk quota exceeded")
+_PASSING = (*_FULL, "Input/output error", "Cannot allocate memory", "Resource temporarily unavailable")
+
+
+class TookTooLong(Retry):
+    """A child was ended because its time was up or it no longer moved."""
+
+
+class Failed(Exception):
+    """A child ended by itself without success. `passing`: the machine is at fault, not the file."""
+
+    def __init__(self, code: int, last_word: str, passing: bool) -> None:
+        super().__init__(last_word)
+        self.code = code
+        self.last_word = last_word
+        self.passing = passing
+
+
+class Switch:
+    """What `on_stop` is given. A bare flag, so that a signal handler may pull it at any moment.
+
+    The waiting thread looks at it every tenth of a second and does the killing itself: it alone
+    knows whether the process id still belongs to the child.
+    """
+
+    def __init__(self) -> None:
+        self.pulled = False
+
+    def pull(self) -> None:
+        self.pulled = True
+
+    def check(self) -> None:
+        if self.pulled:
+            raise Stopped("asked to stop")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a child may run, and how long it may go without a sign of progress."""
+
+    wall_s: float
+    idle_s: float = 120.0
+
+
+class Log:
+    """What a child said: bounded on disk for a person, its end in memory for the reason line."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        self._fd = -1 if path is None else os.open(path, flags, 0o640)
+        self._room = _LOG_LIMIT
+        self._tail = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def note(self, text: str) -> None:
+        self._keep(text.encode(errors="replace") + b"\n")
+
+    def write(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_TAIL:]
+        self._keep(data)
+
+    def begin(self, argv: Sequence[str]) -> None:
+        self._tail = b""
+        self.note(f"$ {shlex.join(argv)}")
+
+    def last_word(self) -> str:
+        """The last line that says what went wrong, without FFmpeg's addresses and epilogues."""
+        lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
+        faults = [line for line in lines if _LEVEL.match(line) and not _NOISE.search(line)]
+        line = _LEVEL.sub("", (faults or lines or ["it said nothing"])[-1])
+        return "".join(char if char.isprintable() else "?" for char in line)[:300]
+
+    def names(self, words: Sequence[str]) -> bool:
+        return any(word.encode() in self._tail for word in words)
+
+    def _keep(self, data: bytes) -> None:
+        piece = data[: self._room]
+        if self._fd < 0 or not piece:
+            return
+        self._room -= len(piece)
+        try:
+            os.write(self._fd, piece)
+        except OSError:  # a full disk: FFmpeg is about to meet it too, and its word reaches the job
+            self._room = 0
+
+
+def run(
+    argv: Sequence[str],
+    limits: Limits,
+    *,
+    nice: int,
+    hear: Callable[[bytes], None],
+    log: Log | None = None,
+    switch: Switch | None = None,
+    pulse: Callable[[], Hashable] = lambda: None,
+) -> None:
+    """Run a child to its end in the calling thread; `hear` gets its standard output.
+
+    `pulse` gives a value that differs whenever the work has moved. Raises `Stopped`, `TookTooLong`,
+    `Failed`, and `Retry` where the program cannot be started.
+    """
+    log, switch = log or Log(), switch or Switch()
+    switch.check()
+    command = [_found(argv[0]), *argv[1:]]
+    log.begin(command)
+    child = _start([*_guard(nice), *command])
+    try:
+        _attend(child, hear, log.write, _Watch(Path(argv[0]).name, limits, switch, pulse))
+    finally:
+        _end(child)
+    if child.returncode:
+        raise _failure(child.returncode, log)
+
+
+class _Watch:
+    """Says when a child has to be ended."""
+
+    def __init__(self, name: str, limits: Limits, switch: Switch, pulse: Callable[[], Hashable]) -> None:
+        self._name, self._limits, self._switch, self._pulse = name, limits, switch, pulse
+        self._began = self._moved = time.monotonic()
+        self._seen = pulse()
+
+    def check(self) -> None:
+        self._switch.check()
+        now, seen = time.monotonic(), self._pulse()
+        if seen != self._seen:
+            self._seen, self._moved = seen, now
+        if now - self._began > self._limits.wall_s:
+            raise TookTooLong(f"{self._name} was ended: not done after {self._limits.wall_s:.0f} s")
+        if now - self._moved > self._limits.idle_s:
+            raise TookTooLong(f"{self._name} was ended: no progress for {self._limits.idle_s:.0f} s")
+
+
+def _attend(
+    child: subprocess.Popen[bytes],
+    hear: Callable[[bytes], None],
+    note: Callable[[bytes], None],
+    watch: _Watch,
+) -> None:
+    """Read both pipes as they fill (a full one would stop the child) until it has gone."""
+    assert child.stdout
+    assert child.stderr
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ, hear)
+        selector.register(child.stderr, selectors.EVENT_READ, note)
+        while selector.get_map():
+            watch.check()
+            for key, _ in selector.select(_TICK_S):
+                data = os.read(key.fd, 1 << 16)
+                if data:
+                    key.data(data)
+                else:
+                    selector.unregister(key.fileobj)
+    while child.poll() is None:
+        watch.check()
+        time.sleep(0.005)
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+            env=_ENVIRONMENT,
+        )
+    except OSError as fault:
+        raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child's whole group if it still runs, and collect it."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+    for pipe in (child.stdout, child.stderr):
+        if pipe:
+            pipe.close()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:  # uninterruptible: the storage hangs, and so would we
+        raise Retry(f"process {child.pid} cannot be ended: the storage does not answer") from None
+
+
+def _failure(code: int, log: Log) -> Failed:
+    if code == -signal.SIGKILL:
+        return Failed(code, "killed from outside, perhaps for want of memory", passing=True)
+    if code < 0:
+        return Failed(code, f"crashed ({signal.Signals(-code).name})", passing=False)
+    if log.names(_FULL):
+        return Failed(code, "disk full", passing=True)
+    return Failed(code, log.last_word(), passing=log.names(_PASSING))
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise Retry(f"{program} is not installed: sudo apt install ffmpeg")
+    return path
+
+
+@functools.cache
+def _guard(nice: int) -> tuple[str, ...]:
+    """What stands in front of every command; each replaces itself by the next, so the process id stays.
+
+    setpriv: an FFmpeg whose worker was killed would go on writing into an entry that somebody else has
+    taken by then; so the kernel kills it when the *thread* that started it ends (hence `run` starts and
+    waits in one thread). nice: the recorder comes first.
+    """
+    setpriv, niced = shutil.which("setpriv"), shutil.which("nice")
+    guard = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+    return (*guard, niced, "-n", str(nice)) if niced and nice else guard

@@ -1,0 +1,212 @@
+"""The outer boxes of an MP4 file: is it whole, is it fragmented, where does its whole part end.
+
+Walks headers only and never reads media data, so a file of hours is judged in a moment. Knows
+nothing of codecs. Trusts no size it reads: a box is a claim, the file's length is the fact.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_MOST_BOXES = 8_000_000  # a day in fragments of 0.2 s has 3 million; more is a trap made of tiny boxes
+_MOST_CUT = 64 << 20  # a torn tail is seconds long; behind anything longer there may be footage
+_OPENERS = frozenset({b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"})
+
+
+class TornFile(ValueError):
+    """Not a whole MP4 file; the message says in one line what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One box as its header describes it; `end` may lie beyond the end of a torn file."""
+
+    type: bytes
+    offset: int
+    size: int
+    header: int = 8
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+    @property
+    def body(self) -> int:
+        return self.offset + self.header
+
+    def __str__(self) -> str:
+        return f"box '{self.type.decode('ascii', 'replace')}' at byte {self.offset}"
+
+
+def top_level(path: Path) -> Iterator[Box]:
+    """The boxes of a file in order. Raises `TornFile` at the first header that makes no sense."""
+    with path.open("rb") as file:
+        yield from _Boxes(file).top()
+
+
+def is_fragmented(path: Path) -> bool:
+    """True where the index stands in fragments throughout the file, as the camera writes it."""
+    with path.open("rb") as file:
+        boxes = _Boxes(file)
+        try:
+            for box in boxes.top():
+                if box.type == b"moof":
+                    return True
+                if box.type == b"moov":
+                    return any(child.type == b"mvex" for child in boxes.inside(box))
+        except TornFile:
+            pass
+    return False
+
+
+def check_whole(path: Path) -> None:
+    """Raise `TornFile` unless all boxes end in the file, an index is there, and fragments have their data."""
+    with path.open("rb") as file:
+        boxes = _Boxes(file)
+        boxes.check_opening()
+        seen, pending = set[bytes](), None
+        for box in boxes.top():
+            if box.end > boxes.length:
+                have = boxes.length - box.offset
+                raise TornFile(f"cut short: {box} says {box.size} bytes where the file has {have}")
+            seen.add(box.type)
+            pending = _pending(pending, box)
+    if b"moov" not in seen:
+        raise TornFile("no moov index: the file was never finished, or cut short")
+    if pending is not None:
+        raise TornFile(f"cut short: {pending} has no media data behind it")
+
+
+def cut_torn_tail(path: Path) -> int:
+    """Cut a fragmented file behind its last whole fragment, durably; returns the bytes cut, 0 when whole.
+
+    A torn fragment makes FFmpeg 5.1 drop every take that follows it, with exit 0. A plain MP4 is left
+    as it is. Raises `TornFile` rather than cut what cannot be the tail of one interrupted write.
+    """
+    if not is_fragmented(path):
+        return 0
+    with path.open("r+b") as file:
+        boxes = _Boxes(file)
+        whole = _whole_part(boxes)
+        torn = boxes.length - whole
+        if torn > _MOST_CUT:
+            raise TornFile(f"damaged at byte {whole}: the {torn} bytes that follow were not cut off")
+        if torn:
+            file.truncate(whole)
+            os.fsync(file.fileno())
+        return torn
+
+
+def count_samples(path: Path, track: int) -> int:
+    """Frames of a track in the fragments of a whole file, from their tables alone."""
+    with path.open("rb") as file:
+        boxes = _Boxes(file)
+        return sum(_samples(boxes, moof, track) for moof in boxes.top() if moof.type == b"moof")
+
+
+class _Boxes:
+    """A file read by its box headers, with one allowance of boxes for all levels together."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = _MOST_BOXES
+        self.length = os.fstat(file.fileno()).st_size
+
+    def top(self) -> Iterator[Box]:
+        return self._walk(0, self.length)
+
+    def inside(self, box: Box) -> Iterator[Box]:
+        return self._walk(box.body, min(box.end, self.length))
+
+    def word(self, offset: int) -> int:
+        """A 32-bit number; what lies behind the end of the file reads as zero."""
+        self._file.seek(offset)
+        return int.from_bytes(self._file.read(4).ljust(4, b"\0"), "big")
+
+    def check_opening(self) -> None:
+        if self.length == 0:
+            raise TornFile("the file is empty")
+        self._file.seek(4)
+        if self.length < 8 or self._file.read(4) not in _OPENERS:
+            raise TornFile("not an MP4 file")
+
+    def _walk(self, offset: int, end: int) -> Iterator[Box]:
+        """The boxes between two places. The last one may claim to reach further than `end`."""
+        while offset < end:
+            self._left -= 1
+            if self._left < 0:
+                raise TornFile(f"more than {_MOST_BOXES} boxes")
+            box = self._at(offset, end)
+            yield box
+            offset = box.end
+
+    def _at(self, offset: int, end: int) -> Box:
+        """Read one header: 32-bit size, 64-bit size (1), or "to the end" (0)."""
+        self._file.seek(offset)
+        head = self._file.read(min(16, end - offset))
+        if len(head) < 8:
+            raise TornFile(f"cut short: {len(head)} stray bytes at byte {offset}")
+        size, kind = struct.unpack_from(">I4s", head)
+        header = 8
+        if not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind):  # zeros are what a power cut leaves
+            raise TornFile(f"damaged at byte {offset}: no box begins there")
+        if size == 0:
+            size = end - offset
+        elif size == 1:
+            if len(head) < 16:
+                raise TornFile(f"cut short: half a box header at byte {offset}")
+            header, size = 16, struct.unpack_from(">Q", head, 8)[0]
+        box = Box(kind, offset, size, header)
+        if size < header:
+            raise TornFile(f"damaged: {box} says it is {size} bytes long")
+        return box
+
+
+def _pending(pending: Box | None, box: Box) -> Box | None:
+    """The fragment index that still waits for its media data, after `box`."""
+    if box.type == b"moof":
+        return pending or box
+    return None if box.type == b"mdat" else pending
+
+
+def _whole_part(boxes: _Boxes) -> int:
+    """Where the last box ends that is whole and belongs to no half fragment."""
+    whole, pending = 0, None
+    try:
+        for box in boxes.top():
+            if box.end > boxes.length or (box.type == b"moof" and not _is_sound(boxes, box)):
+                break
+            pending = _pending(pending, box)
+            if pending is None:
+                whole = box.end
+    except TornFile:
+        pass
+    return whole
+
+
+def _is_sound(boxes: _Boxes, moof: Box) -> bool:
+    """False for a fragment index whose pages never reached the disk: zeros inside a proper box."""
+    first, end = b"", 0
+    for child in boxes.inside(moof):
+        first, end = first or child.type, child.end
+    return first == b"mfhd" and end == moof.end
+
+
+def _samples(boxes: _Boxes, moof: Box, track: int) -> int:
+    """Samples that one fragment adds to `track`."""
+    count = 0
+    for traf in boxes.inside(moof):
+        if traf.type != b"traf":
+            continue
+        owner = -1
+        for box in boxes.inside(traf):
+            if box.type == b"tfhd":
+                owner = boxes.word(box.body + 4)
+            elif box.type == b"trun" and owner == track:
+                count += boxes.word(box.body + 4)
+    return count

@@ -1,0 +1,150 @@
+"""A booking: who plays where, and when. Read from rows of any shape the field has seen.
+
+A window is the half-open interval [start, end). Inside the program every instant
+is zone-aware UTC; times that carry no zone are read in the device's zone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Annotated
+
+from msgspec import Meta
+
+from ezrec.domain.names import BadName, JobId, safe_id, shown
+
+Instant = Annotated[datetime, Meta(tz=True)]
+
+# A bare end time before the bare start time is read as "after midnight" only up to this length:
+# 23:00–00:30 is a late match, 20:00–19:00 is a typing error.
+OVERNIGHT = timedelta(hours=6)
+# No court is let for longer; a row that says so is a typing error and would fill the disk.
+LONGEST = timedelta(hours=24)
+
+CANCELLED = ("cancelled", "canceled")
+FINISHED = ("completed", "video_processed", "video_uploaded")
+
+
+class BadBooking(ValueError):
+    """The row is not a booking; the message says what is wrong, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The half-open interval [start, end), both aware."""
+
+    start: Instant
+    end: Instant
+
+    def padded(self, before_s: float, after_s: float) -> Window:
+        """The window with `before_s` and `after_s` seconds added at its edges."""
+        return Window(self.start - timedelta(seconds=before_s), self.end + timedelta(seconds=after_s))
+
+    @property
+    def length_s(self) -> float:
+        return (self.end - self.start).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One row of `bookings` that is fit for use."""
+
+    id: JobId
+    start: Instant
+    end: Instant
+    user_id: str = ""
+    camera_id: str = "0"
+    status: str = "confirmed"
+
+    @property
+    def window(self) -> Window:
+        return Window(self.start, self.end)
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.status in CANCELLED
+
+    @property
+    def is_finished(self) -> bool:
+        """True when the cloud already says that this booking was recorded."""
+        return self.status in FINISHED
+
+
+def parse_booking(row: object, zone: tzinfo) -> Booking:
+    """Make a `Booking` of one row of `bookings` (or of a `.json` dropped by hand).
+
+    `zone` is the device's zone, for times that carry none. Raises `BadBooking`.
+    """
+    if not isinstance(row, Mapping):
+        raise BadBooking(f"a booking must be a JSON object, not {type(row).__name__}")
+    try:
+        booking_id = safe_id(row["id"])
+    except KeyError:
+        raise BadBooking("the booking has no id") from None
+    except BadName as fault:
+        raise BadBooking(str(fault)) from None
+    status = (_text(row, "status") or "confirmed").strip().lower()
+    day = _date(row)
+    start, start_is_bare = _instant(row, "start_time", day, zone)
+    end, end_is_bare = _instant(row, "end_time", day, zone)
+    if end <= start and start_is_bare and end_is_bare:
+        next_day, _ = _instant(row, "end_time", day + timedelta(days=1) if day else None, zone)
+        if next_day - start <= OVERNIGHT:
+            end = next_day
+    if end <= start:
+        raise BadBooking(f"booking {booking_id} ends {end.isoformat()} before it starts {start.isoformat()}")
+    if end - start > LONGEST:
+        raise BadBooking(f"booking {booking_id} lasts {end - start}: longer than {LONGEST}")
+    return Booking(
+        id=booking_id,
+        start=start,
+        end=end,
+        user_id=_text(row, "user_id") or "",
+        camera_id=_text(row, "camera_id") or "0",
+        status=status,
+    )
+
+
+def _text(row: Mapping[str, object], key: str) -> str | None:
+    value = row.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise BadBooking(f"{key} must be text, not {type(value).__name__}")
+
+
+def _date(row: Mapping[str, object]) -> date | None:
+    text = _text(row, "date")
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text.strip()[:10])
+    except ValueError:
+        raise BadBooking(f"date {shown(text)} is not YYYY-MM-DD") from None
+
+
+def _instant(row: Mapping[str, object], key: str, day: date | None, zone: tzinfo) -> tuple[datetime, bool]:
+    """The instant under `key` in UTC, and whether it was a bare time of day."""
+    text = _text(row, key)
+    if text is None:
+        raise BadBooking(f"the booking has no {key}")
+    text = text.strip()
+    try:
+        if "T" in text or (len(text) > 10 and text[4:5] == "-"):
+            moment = datetime.fromisoformat(text)
+            return _utc(moment, zone), False
+        clock = time.fromisoformat(text)
+        if day is None:
+            raise BadBooking(f"{key} {shown(text)} needs a date beside it")
+        return _utc(datetime.combine(day, clock), zone), True
+    except BadBooking:
+        raise
+    except (ValueError, OverflowError):
+        raise BadBooking(f"{key} {shown(text)} is not a time") from None
+
+
+def _utc(moment: datetime, zone: tzinfo) -> datetime:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    return moment.astimezone(UTC)

@@ -1,0 +1,61 @@
+"""The words in which work can fail. Handlers and adapters use these and no others.
+
+A handler has two words: *later* (`Retry`) and *no* (`Reject`). `Stopped` is not a
+failure: somebody asked the process to end. Every other exception is a bug and is
+caught in exactly one place, the drain.
+"""
+
+from __future__ import annotations
+
+
+class Retry(Exception):
+    """The fault may pass by itself: the job comes back after a backoff.
+
+    `after_s` replaces the backoff where the other side named a time (Retry-After).
+    """
+
+    def __init__(self, reason: str, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after_s = after_s
+
+
+class Reject(Exception):
+    """The fault will not pass by itself: the job waits in `failed/` for a person.
+
+    `remedy` says what that person can do, in one line.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class Stopped(Exception):
+    """The work was laid down because the process was asked to end. Nobody is to blame."""
+
+
+class Busy(Exception):
+    """Somebody else holds what is needed: the message names the holder."""
+
+
+class Refused(Exception):
+    """A person asked for something that would lose footage or disturb work in hand."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+class NoSuchJob(Exception):
+    """No job, or more than one, answers to the id a person typed."""
+
+
+class ConfigError(Exception):
+    """The settings cannot be used. `problems` lists every fault at once, a line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems

@@ -1,0 +1,153 @@
+"""A job's record: what is known of one piece of work, as it stands in its `job.json`.
+
+The record never says where the job is: the directory it lies in does.
+Records are values; the owner of a job makes a new one and writes it whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from ezrec.domain.booking import Booking, Instant, Window
+from ezrec.domain.names import BadName, JobId, safe_id
+
+_KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
+
+
+class Kind(StrEnum):
+    """What a job is about."""
+
+    BOOKING = "booking"
+    CLIP = "clip"
+    LOGS = "logs"
+
+
+class JobOutcome(StrEnum):
+    """The named end of a job."""
+
+    RECORDED = "recorded"
+    PARTIAL = "partial"
+    MISSED = "missed"
+    CANCELLED = "cancelled"
+    PUBLISHED = "published"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that went wrong. `kind` is retry, reject, crash or died."""
+
+    at: Instant
+    stage: str
+    kind: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When the job came into a directory."""
+
+    state: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One file of footage. `started` is the instant of its first frame, as the clock then stood."""
+
+    file: str
+    started: Instant
+    duration_s: float
+    size: int
+    ended_by: str = ""
+
+    @property
+    def ended(self) -> datetime:
+        return self.started + timedelta(seconds=self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The finished video. `made_from` names everything it depends on: equal means still valid."""
+
+    file: str
+    duration_s: float
+    size: int
+    made_from: tuple[str, ...]
+    intro_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The record of one job; see `spool/README.md` for the meaning of each field."""
+
+    id: JobId
+    kind: Kind
+    created: Instant
+    booking: Booking | None = None
+    due: Instant | None = None
+    attempts: dict[str, int] = field(default_factory=dict)
+    recoveries: int = 0
+    power_cuts: int = 0
+    boot_id: str = ""
+    return_to: str | None = None
+    held: str = ""
+    errors: tuple[Fault, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    takes: tuple[Take, ...] = ()
+    gaps: tuple[Window, ...] = ()
+    coverage_pct: float | None = None
+    recording: JobOutcome | None = None
+    result: Result | None = None
+    outcome: JobOutcome | None = None
+    reason: str = ""
+    remedy: str = ""
+    v: int = 1
+
+    def is_due(self, now: datetime) -> bool:
+        """True when nothing but a free hand is missing."""
+        return not self.held and (self.due is None or self.due <= now)
+
+    def with_fault(self, fault: Fault) -> Job:
+        return replace(self, errors=(*self.errors, fault)[-_KEPT:])
+
+    def with_attempt(self, stage: str, boot_id: str) -> Job:
+        """Counted before the work, so that work which kills its worker is counted too."""
+        attempts = {**self.attempts, stage: self.attempts.get(stage, 0) + 1}
+        return replace(self, attempts=attempts, boot_id=boot_id, due=None, reason="", remedy="")
+
+    def arrived(self, state: str, now: datetime) -> Job:
+        return replace(self, arrivals=(*self.arrivals, Arrival(state, now))[-_KEPT:])
+
+
+class BadRecord(ValueError):
+    """A `job.json` that cannot be read; the message says why, in one line."""
+
+
+_decoder = msgspec.json.Decoder(Job)
+
+
+def encode(job: Job) -> bytes:
+    """The bytes of `job.json`: indented, for the person who opens it."""
+    return msgspec.json.format(msgspec.json.encode(job), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Job:
+    """Read a `job.json`; raises `BadRecord`."""
+    try:
+        job = _decoder.decode(data)
+        safe_id(job.id)
+        if job.booking is not None:
+            safe_id(job.booking.id)
+        for name in [take.file for take in job.takes] + ([job.result.file] if job.result else []):
+            if "/" in name or name.startswith(".") or not name.endswith((".mp4", ".zip")):
+                raise BadRecord(f"job.json names a file outside the job: {name[:80]!r}")
+    except (msgspec.DecodeError, BadName, UnicodeDecodeError) as fault:
+        raise BadRecord(f"job.json cannot be read: {fault}") from None
+    return job

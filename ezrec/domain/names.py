@@ -1,0 +1,105 @@
+"""Names from outside become names on disk here, and nowhere else.
+
+Everything that ends up in a path passes `safe_id` first. `fullmatch` is used
+throughout, because `^…$` also accepts a name that ends in a newline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+
+JobId = NewType("JobId", str)
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_MAX = 64
+
+# The file names of docs/contract.md, section "Files", newest form first.
+_CLIP_NAMES = (
+    re.compile(r"(?:processed_)?raw_(?P<id>.+)_(?P<date>\d{8})_(?P<time>\d{6})"),
+    re.compile(r"recording_(?P<date>\d{8})_(?P<time>\d{6})_(?P<id>.+)"),
+    re.compile(r"raw_(?P<id>.+)_(?P<time>\d{6})"),
+    re.compile(r"(?P<id>.+)"),
+)
+# What copying programs call a file that is not complete yet.
+UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".swp", "~")
+
+
+class BadName(ValueError):
+    """The name cannot be used as an id; the message says why, in one line."""
+
+
+def safe_id(text: object) -> JobId:
+    """Return `text` as a job id, or raise `BadName`.
+
+    An id is 1 to 64 ASCII letters, digits, `_` or `-`, and begins with a letter or digit.
+    """
+    if not isinstance(text, str):
+        raise BadName(f"an id must be text, not {type(text).__name__}")
+    if len(text) > _MAX:
+        raise BadName(f"an id of {len(text)} characters is longer than {_MAX}: {text[:24]!r}…")
+    if not _SAFE.fullmatch(text):
+        raise BadName(f"the id {text!r} may hold only letters, digits, '_' and '-'")
+    return JobId(text)
+
+
+def numbered(job_id: JobId, n: int) -> JobId:
+    """The n-th id made from `job_id` (`n` ≥ 2), still within the length limit."""
+    suffix = f"-{n}"
+    return safe_id(job_id[: _MAX - len(suffix)] + suffix)
+
+
+def stand_in(name: str) -> JobId:
+    """A safe id for something whose own name is not safe; the same name gives the same id."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return safe_id(f"unsafe-{digest}")
+
+
+def raw_name(booking_id: JobId, started: datetime) -> str:
+    """File name of a take: `raw_<booking>_<YYYYMMDD>_<HHMMSS>.mp4`, in `started`'s own zone."""
+    return f"raw_{booking_id}_{started:%Y%m%d_%H%M%S}.mp4"
+
+
+def published_name(take_name: str) -> str:
+    """File name under which the finished video of `take_name` is uploaded."""
+    return f"processed_{take_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClipName:
+    """What the name of a dropped file says: whose it is and, perhaps, when it began (local)."""
+
+    booking_id: JobId
+    started: datetime | None
+
+
+def parse_clip_name(name: str) -> ClipName:
+    """Read a dropped file's name in any of the forms of docs/contract.md, or raise `BadName`."""
+    stem, dot, extension = name.rpartition(".")
+    if not dot or extension.lower() != "mp4":
+        raise BadName(f"{shown(name)} does not end in .mp4")
+    for pattern in _CLIP_NAMES:
+        match = pattern.fullmatch(stem)
+        if match is None:
+            continue
+        parts = match.groupdict()
+        started = None
+        if "time" in parts:
+            try:
+                clock = f"{parts.get('date', '20000101')}{parts['time']}"
+                started = datetime.strptime(clock, "%Y%m%d%H%M%S")  # noqa: DTZ007 - names carry no zone
+            except ValueError:
+                continue  # digits that are no date: a longer id, then
+            if "date" not in parts:
+                started = None  # a time of day alone does not say when
+        return ClipName(safe_id(parts["id"]), started)
+    raise BadName(f"{shown(name)} names no booking")
+
+
+def shown(name: str, limit: int = 80) -> str:
+    """`name` as it may be printed on one line: escaped, and cut when it is long."""
+    text = name if len(name) <= limit else name[:limit] + "…"
+    return ascii(text)

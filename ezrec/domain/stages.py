@@ -1,0 +1,330 @@
+"""The one table that says where a job goes, and the one function that reads it.
+
+Rule 1: everything that decides a job's next directory lives here. `spool.py` moves,
+`drain.py` calls; neither knows a reason. The diagram in `spool/README.md` is drawn
+from `STAGES` by `draw()`, and a test says when it is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ezrec.domain.job import Fault, Job, JobOutcome
+
+
+class State(StrEnum):
+    """A directory of the spool; `DONE` is where a job has left it."""
+
+    INCOMING = "incoming"
+    RECORDING = "recording"
+    RAW = "raw"
+    PROCESSING = "processing"
+    PROCESSED = "processed"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    DONE = "done"
+
+
+# In the order in which a job passes them; DONE is no directory of entries.
+DIRECTORIES = tuple(state for state in State if state is not State.DONE)
+IN_HAND = (State.RECORDING, State.PROCESSING)
+
+
+class Role(StrEnum):
+    """What a directory is for."""
+
+    WAITING_ROOM = "waiting room"
+    RUN_QUEUE = "run queue"
+    IN_HAND = "in hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One row of the table.
+
+    `tries` is how often Retry may follow Retry (None: for ever); `deaths` and `power_cuts` the same for
+    workers that died with the job in hand. Backoff: full jitter over `base_s · 2ⁿ`, at most `cap_s`.
+    """
+
+    name: str
+    takes_from: State
+    works_in: State
+    success: State
+    later: State
+    tries: int | None
+    deaths: int | None
+    power_cuts: int | None
+    base_s: float
+    cap_s: float
+    tells: str
+    gives_up: str
+
+
+RECORD = Stage(
+    name="record",
+    takes_from=State.INCOMING,
+    works_in=State.RECORDING,
+    success=State.RAW,
+    # Not deferred/: who waits there is brought back by another process, and the match would not wait.
+    later=State.INCOMING,
+    tries=None,
+    deaths=None,
+    power_cuts=None,
+    base_s=1,
+    cap_s=10,
+    tells="completed",
+    gives_up="end of the window",
+)
+PROCESS = Stage(
+    name="process",
+    takes_from=State.RAW,
+    works_in=State.PROCESSING,
+    success=State.PROCESSED,
+    later=State.DEFERRED,
+    tries=3,
+    deaths=3,
+    # A job under which the supply browns out would otherwise reboot the box for ever.
+    power_cuts=10,
+    base_s=10,
+    cap_s=600,
+    tells="video_processed",
+    gives_up="3 tries",
+)
+UPLOAD = Stage(
+    name="upload",
+    takes_from=State.PROCESSED,
+    works_in=State.PROCESSED,
+    success=State.DONE,
+    later=State.DEFERRED,
+    tries=None,
+    deaths=None,
+    power_cuts=None,
+    base_s=5,
+    cap_s=900,
+    tells="video_uploaded",
+    gives_up="never, for a transient fault",
+)
+RETRY = Stage(
+    name="retry",
+    takes_from=State.DEFERRED,
+    works_in=State.DEFERRED,
+    success=State.DEFERRED,  # never used: the job says itself where it returns to
+    later=State.DEFERRED,
+    tries=None,
+    deaths=None,
+    power_cuts=None,
+    base_s=5,
+    cap_s=900,
+    tells="–",
+    gives_up="–",
+)
+STAGES = {stage.name: stage for stage in (RECORD, PROCESS, UPLOAD, RETRY)}
+CRASHES = 3  # bugs in a row before a person is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The stage's work is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The job ends here: there is nothing to hand on (missed, cancelled)."""
+
+    outcome: JobOutcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A transient fault (`Retry`)."""
+
+    reason: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """A permanent fault (`Reject`)."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A bug: an exception that nobody foresaw."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The worker died with the job in hand: killed, or with the whole machine (`power_cut`)."""
+
+    power_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LaidDown:
+    """The process was asked to end; the job is as good as before."""
+
+
+Outcome = Done | Closed | Later | No | Crash | Died | LaidDown
+
+
+def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:
+    """Where the job goes next, and its record there. `chance` in [0, 1) spreads the backoff."""
+    state, job = _decide(stage, job, outcome, now, chance)
+    return state, job.arrived(state, now)
+
+
+def _decide(  # noqa: C901 - one arm an outcome
+    stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float
+) -> tuple[State, Job]:
+    if stage is RETRY:
+        return _return(job)
+    match outcome:
+        case Done():
+            clean = replace(job, recoveries=0, power_cuts=0, due=None, return_to=None)
+            if stage.success is State.DONE and clean.outcome is None:
+                clean = replace(clean, outcome=JobOutcome.PUBLISHED)
+            return stage.success, clean
+        case Closed(named, reason):
+            return State.DONE, replace(job, outcome=named, reason=reason, due=None, return_to=None)
+        case LaidDown():
+            attempts = {**job.attempts, stage.name: max(0, job.attempts.get(stage.name, 0) - 1)}
+            return stage.takes_from, replace(job, attempts=attempts)
+        case No(reason, remedy):
+            return _fail(stage, job, "reject", reason, remedy, now)
+        case Later(reason, after_s):
+            tries = job.attempts.get(stage.name, 0)
+            if stage.tries is not None and tries >= stage.tries:
+                remedy = f"see the log, cure the cause, then: ezrec spool retry {job.id}"
+                return _fail(stage, job, "retry", f"{reason} (after {tries} tries)", remedy, now)
+            return _defer(stage, job, "retry", reason, tries, after_s, now, chance)
+        case Crash(message):
+            return _recover(stage, job, "crash", message, CRASHES, now, chance)
+        case Died(power_cut=True):
+            return _power_cut(stage, job, now)
+        case Died():
+            message = f"the {stage.name} worker died with the job in hand"
+            return _recover(stage, job, "died", message, stage.deaths, now, chance)
+
+
+def _return(job: Job) -> tuple[State, Job]:
+    """A deferred job goes back where it came from; one that does not say goes to a person."""
+    try:
+        state = State(job.return_to or "")
+    except ValueError:
+        state = State.FAILED
+    if state in (State.DEFERRED, State.FAILED, State.DONE, *IN_HAND):
+        reason = f"a deferred job that names no directory to return to ({job.return_to!r})"
+        remedy = f"say where: ezrec spool retry {job.id} --from process"
+        return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None)
+    return state, replace(job, return_to=None, due=None, reason="", remedy="")
+
+
+def _recover(
+    stage: Stage, job: Job, kind: str, message: str, limit: int | None, now: datetime, chance: float
+) -> tuple[State, Job]:
+    """After a bug or a death: again, but not for ever."""
+    n = job.recoveries + 1
+    job = replace(job, recoveries=n)
+    if stage is RECORD and job.booking is not None and now < job.booking.end:
+        limit = None  # the match goes on: every second that can still be had is worth a try
+    elif stage is RECORD:
+        limit = CRASHES
+    if limit is not None and n > limit:
+        remedy = f"see the log; then: ezrec spool retry {job.id}"
+        return _fail(stage, job, kind, f"{message} ({n} times)", remedy, now)
+    if kind == "died" and n <= CRASHES:
+        return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
+    return _defer(stage, job, kind, message, n, None, now, chance)
+
+
+def _power_cut(stage: Stage, job: Job, now: datetime) -> tuple[State, Job]:
+    n = job.power_cuts + 1
+    job = replace(job, power_cuts=n)
+    if stage.power_cuts is not None and n > stage.power_cuts:
+        message = f"the machine lost power {n} times while this job was in hand"
+        remedy = f"check the power supply; then: ezrec spool retry {job.id}"
+        return _fail(stage, job, "died", message, remedy, now)
+    return stage.takes_from, job
+
+
+def _fail(stage: Stage, job: Job, kind: str, reason: str, remedy: str, now: datetime) -> tuple[State, Job]:
+    job = job.with_fault(Fault(now, stage.name, kind, reason, remedy))
+    job = replace(job, reason=reason, remedy=remedy, due=None, return_to=stage.takes_from)
+    return State.FAILED, job
+
+
+def _defer(
+    stage: Stage,
+    job: Job,
+    kind: str,
+    reason: str,
+    n: int,
+    after_s: float | None,
+    now: datetime,
+    chance: float,
+) -> tuple[State, Job]:
+    wait_s = backoff_s(n, stage.base_s, stage.cap_s, chance) if after_s is None else after_s
+    job = job.with_fault(Fault(now, stage.name, kind, reason))
+    due = now + timedelta(seconds=max(0.0, wait_s))
+    return stage.later, replace(job, due=due, reason=reason, return_to=stage.takes_from)
+
+
+def backoff_s(n: int, base_s: float, cap_s: float, chance: float) -> float:
+    """Full jitter: a random part of `base_s · 2ⁿ⁻¹`, at most `cap_s`, at least half a second."""
+    ceiling = min(cap_s, base_s * 2 ** min(max(n, 1) - 1, 30))
+    return max(0.5, float(chance * ceiling))
+
+
+ROLES = {
+    State.INCOMING: (Role.WAITING_ROOM, "a booking waits for its start"),
+    State.RECORDING: (Role.IN_HAND, "the camera is armed for it or writing it"),
+    State.RAW: (Role.RUN_QUEUE, "footage to be branded"),
+    State.PROCESSING: (Role.IN_HAND, "FFmpeg is working on it"),
+    State.PROCESSED: (Role.RUN_QUEUE, "finished video to be uploaded, in place"),
+    State.DEFERRED: (Role.WAITING_ROOM, "comes back by itself at its due time, or is held"),
+    State.FAILED: (Role.WAITING_ROOM, "needs a person; `reason.txt` says why and what to do"),
+}
+
+
+def draw() -> str:
+    """The picture of the spool in `spool/README.md`, drawn from the table."""
+    return "\n".join(_drawing())
+
+
+def _drawing() -> Iterator[str]:
+    working = [stage for stage in STAGES.values() if stage is not RETRY]
+    yield "```"
+    for stage in working:
+        path = [stage.takes_from, stage.works_in, stage.success]
+        if stage.takes_from is stage.works_in:
+            path = [stage.takes_from, stage.success]
+        names = [f".{s}/" if s is State.DONE else f"{s}/" for s in path]
+        yield f"{stage.name:>8}:  " + " ──▶ ".join(f"{name:<11}" for name in names).rstrip()
+        indent = " " * (11 + 14)
+        yield f"{indent}├─ later ──▶ {stage.later}/"
+        yield f"{indent}└─ no    ──▶ {State.FAILED}/"
+    yield f"{'retry':>8}:  {State.DEFERRED}/   ──▶ where it came from, when it is due"
+    yield "```"
+    yield ""
+    yield "| directory | kind | what lies there |"
+    yield "|---|---|---|"
+    for state, (role, meaning) in ROLES.items():
+        yield f"| `{state}/` | {role} | {meaning} |"
+    yield ""
+    yield "| stage | takes from | works in | success | later | gives up after | tells the backend |"
+    yield "|---|---|---|---|---|---|---|"
+    for stage in STAGES.values():
+        success = "where it came from" if stage is RETRY else str(stage.success)
+        yield (
+            f"| {stage.name} | {stage.takes_from} | {stage.works_in} | {success} | {stage.later} "
+            f"| {stage.gives_up} | {stage.tells} |"
+        )

@@ -1,0 +1,168 @@
+"""What the handlers need of the world, as small promises. Adapters keep them; so do the fakes in tests.
+
+The contract tests in `tests/contracts/` say what each promise means. Adapters turn every
+exception of their libraries into `Retry` or `Reject` at the edge.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from ezrec.domain.job import Take
+
+
+class Clock(Protocol):
+    """The time, told apart: wall clock for appointments, monotonic for durations."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never steps."""
+
+    def is_synchronised(self) -> bool:
+        """True when the wall clock can be trusted. Before that, nothing is judged or deleted by age."""
+
+    def boot_id(self) -> str:
+        """Names this run of the machine: a job in hand from another boot was cut off by power."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraHealth:
+    """What is known of a running camera. `frame_age_s` is None before the first frame."""
+
+    running: bool
+    frame_age_s: float | None
+    frames: int
+    dropped: int
+    fault: str = ""
+
+
+class Recording(Protocol):
+    """One take being written by a running camera."""
+
+    @property
+    def lost(self) -> threading.Event:
+        """Set when the camera can write no more into this take."""
+
+    def finish(self, at: datetime, limit_s: float) -> Take:
+        """End the take with the first frame at or after `at`, make it durable, tell what it holds.
+
+        Returns within `limit_s` seconds, with what could be written by then.
+        """
+
+
+class Camera(Protocol):
+    """One camera, shared by as many bookings as are in hand."""
+
+    def hold(self, on_lost: Callable[[], None]) -> AbstractContextManager[None]:
+        """Keep the camera running while the context lasts; the last to leave stops it.
+
+        `on_lost` is called (from any thread, must return at once) when the stream broke off.
+        Raises `Retry` when the camera cannot be had; the message names who holds it, where that is known.
+        """
+
+    def attach(self, path: Path, at: datetime) -> Recording:
+        """Begin a take in the new file `path`, at the last key frame at or before `at` that is still
+        in memory, else at the next one. Never overwrites. Raises `Retry` if the camera is not running.
+        """
+
+    def health(self) -> CameraHealth: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a media file holds. Durations in seconds, of the video stream; `fps` frames a second."""
+
+    duration_s: float
+    width: int
+    height: int
+    fps: float
+    video_codec: str
+    has_audio: bool
+    frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenderPlan:
+    """One finished video: intro (if any), then the takes with the logo (if any) bottom right."""
+
+    takes: Sequence[Path]
+    output: Path
+    log: Path
+    intro: Path | None = None
+    logo: Path | None = None
+
+
+class Transcoder(Protocol):
+    """Looks into media files and renders finished videos. Treats every input as hostile."""
+
+    def probe(self, path: Path) -> MediaInfo:
+        """Look into a recording. Raises `Reject` for whatever is not a whole, plain MP4 with a picture."""
+
+    def check_asset(self, kind: str, path: Path) -> None:
+        """Raise `Reject` unless `path` is usable as `kind`: "intro" or "logo"."""
+
+    def render(
+        self,
+        plan: RenderPlan,
+        progress: Callable[[float], None],
+        on_stop: Callable[[Callable[[], None]], None],
+    ) -> MediaInfo:
+        """Render `plan.output` whole or not at all; verified: duration within one frame + 0.1 s.
+
+        `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
+        early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Branding:
+    """Object keys in bucket `usermedia`, or None. A changed asset always has a new key."""
+
+    intro: str | None = None
+    logo: str | None = None
+
+
+Row = Mapping[str, Any]
+
+
+class Backend(Protocol):
+    """The cloud side: bookings in, statuses, objects and rows out.
+
+    Every method raises `Retry` for what may pass and `Reject` for what will not; none blocks
+    without a limit.
+    """
+
+    def bookings(self) -> list[dict[str, Any]]:
+        """All rows of `bookings` for this user and camera. Complete, or an exception: never a part."""
+
+    def advance_status(self, booking_id: str, status: str) -> bool:
+        """Move a booking's status forward along confirmed → completed → video_processed → video_uploaded.
+
+        Never backward, and never away from cancelled. False when no row was moved; that is no error.
+        """
+
+    def branding(self) -> Branding:
+        """This user's row of `user_settings`; no row means no branding."""
+
+    def fetch(self, bucket: str, key: str, target: Path) -> None:
+        """Copy an object into the new file `target`, whole."""
+
+    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+        """Put `source` at `key`, replacing what is there; afterwards `size_of` tells its size."""
+
+    def size_of(self, bucket: str, key: str) -> int | None:
+        """Bytes of an object as the service has it, or None when there is none."""
+
+    def publish_row(self, row: Row) -> None:
+        """Insert into `videos`, or update the row of the same `user_id` and `filename`; never a second."""
+
+    def heartbeat(self, row: Row) -> None:
+        """Insert or update this camera's one row of `system_status`."""

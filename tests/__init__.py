@@ -1,0 +1,1 @@
+"""Tests. Their names are sentences; what they need lies in this directory, made when it is needed."""

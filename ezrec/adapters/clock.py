@@ -16,6 +16,7 @@ _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 # chrony and ntpd set this kernel flag; adjtimex(2), STA_UNSYNC.
 _STA_UNSYNC = 0x0040
 _RTC = Path("/sys/class/rtc/rtc0")
+_AGREES_S = 60.0
 
 
 class SystemClock:
@@ -70,8 +71,13 @@ def _kernel_says_so() -> bool:
 
 
 def _has_battery() -> bool:
-    """True where a clock with a battery set the time at boot (`hctosys`)."""
+    """True where a battery clock set the time at boot and still agrees with it.
+
+    A Pi 5 has the clock but mostly no battery: then it begins in 1970 at each power-up, and does not agree.
+    """
     try:
-        return (_RTC / "hctosys").read_text().strip() == "1"
-    except OSError:
+        set_at_boot = (_RTC / "hctosys").read_text().strip() == "1"
+        seconds = int((_RTC / "since_epoch").read_text())
+    except (OSError, ValueError):
         return False
+    return set_at_boot and abs(seconds - time.time()) < _AGREES_S

@@ -39,7 +39,7 @@ class JobOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that went wrong. `kind` is retry, reject, crash or died."""
+    """One thing that went wrong. `kind` is retry, waits, reject, crash or died."""
 
     at: Instant
     stage: str
@@ -115,12 +115,20 @@ class Job:
         return not self.held and (self.due is None or self.due <= now)
 
     def with_fault(self, fault: Fault) -> Job:
-        return replace(self, errors=(*self.errors, fault)[-_KEPT:])
+        """Add to what went wrong; a wait for the same thing is told once, with its newest time."""
+        earlier = self.errors
+        if fault.kind == "waits" and earlier and earlier[-1].message == fault.message:
+            earlier = earlier[:-1]
+        return replace(self, errors=(*earlier, fault)[-_KEPT:])
 
     def with_attempt(self, stage: str, boot_id: str) -> Job:
         """Counted before the work, so that work which kills its worker is counted too."""
         attempts = {**self.attempts, stage: self.attempts.get(stage, 0) + 1}
         return replace(self, attempts=attempts, boot_id=boot_id, due=None, reason="", remedy="")
+
+    def without_attempt(self, stage: str) -> Job:
+        """Takes the count back: the work was laid down, or not begun."""
+        return replace(self, attempts={**self.attempts, stage: max(0, self.attempts.get(stage, 0) - 1)})
 
     def arrived(self, state: str, now: datetime) -> Job:
         return replace(self, arrivals=(*self.arrivals, Arrival(state, now))[-_KEPT:])

@@ -140,10 +140,11 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A transient fault (`Retry`)."""
+    """A transient fault (`Retry`); a blameless one counts against no limit."""
 
     reason: str
     after_s: float | None = None
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ Outcome = Done | Closed | Later | No | Crash | Died | LaidDown
 def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:
     """Where the job goes next, and its record there. `chance` in [0, 1) spreads the backoff."""
     state, job = _decide(stage, job, outcome, now, chance)
-    return state, job.arrived(state, now)
+    return state, replace(job.arrived(state, now), boot_id="")  # nobody has it in hand any more
 
 
 def _decide(  # noqa: C901 - one arm an outcome
@@ -196,10 +197,11 @@ def _decide(  # noqa: C901 - one arm an outcome
         case Closed(named, reason):
             return State.DONE, replace(job, outcome=named, reason=reason, due=None, return_to=None)
         case LaidDown():
-            attempts = {**job.attempts, stage.name: max(0, job.attempts.get(stage.name, 0) - 1)}
-            return stage.takes_from, replace(job, attempts=attempts)
+            return stage.takes_from, job.without_attempt(stage.name)
         case No(reason, remedy):
             return _fail(stage, job, "reject", reason, remedy, now)
+        case Later(reason, after_s, blameless=True):
+            return _defer(stage, job.without_attempt(stage.name), "waits", reason, 1, after_s, now, chance)
         case Later(reason, after_s):
             tries = job.attempts.get(stage.name, 0)
             if stage.tries is not None and tries >= stage.tries:

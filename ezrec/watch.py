@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import select
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -198,7 +199,8 @@ class Services:
             Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), log)
             for pulse in pulses
         ]
-        self._stop = threading.Event()
+        # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.
+        self._ended, self._end_bell = os.pipe()
 
     def run(self, ready: Callable[[], None], alive: Callable[[], None], alive_s: float) -> None:
         """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
@@ -211,7 +213,7 @@ class Services:
                 lane.start()
             ready()
             round_s = min(self._rescan_s, alive_s)
-            while not self._stop.wait(round_s):
+            while not select.select([self._ended], [], [], round_s)[0]:
                 self._watcher.check()
                 if all(lane.is_alive() for lane in self._lanes):
                     alive()
@@ -225,7 +227,7 @@ class Services:
 
     def stop(self) -> None:
         """Ask everything to end. Safe in a signal handler."""
-        self._stop.set()
+        os.write(self._end_bell, b"!")
 
     def _end(self) -> None:
         for lane in self._lanes:

@@ -47,7 +47,7 @@ def _boot_id() -> str:
 
 
 def _kernel_says_so() -> bool:
-    """True when a time service told the kernel that the clock is synchronised (adjtimex, STA_UNSYNC clear)."""
+    """True when a time service told the kernel that the clock is right (adjtimex(2): STA_UNSYNC is clear)."""
     import ctypes  # read once in a while; the struct below is `struct timex` of <sys/timex.h>
 
     class Timex(ctypes.Structure):

@@ -6,15 +6,18 @@ Records are values; the owner of a job makes a new one and writes it whole.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
 from ezrec.domain.booking import Booking, Instant, Window
-from ezrec.domain.names import BadName, JobId, safe_id
+from ezrec.domain.names import BadName, JobId, safe_id, shown
 
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|zip)")
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
 
 
@@ -62,8 +65,8 @@ class Take:
 
     file: str
     started: Instant
-    duration_s: float
-    size: int
+    duration_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+    size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
 
     @property
@@ -154,8 +157,8 @@ def decode(data: bytes) -> Job:
         if job.booking is not None:
             safe_id(job.booking.id)
         for name in [take.file for take in job.takes] + ([job.result.file] if job.result else []):
-            if "/" in name or name.startswith(".") or not name.endswith((".mp4", ".zip")):
-                raise BadRecord(f"job.json names a file outside the job: {name[:80]!r}")
-    except (msgspec.DecodeError, BadName, UnicodeDecodeError) as fault:
+            if not _FILE.fullmatch(name):
+                raise BadRecord(f"job.json names a file that no job holds: {shown(name)}")
+    except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:
         raise BadRecord(f"job.json cannot be read: {fault}") from None
     return job

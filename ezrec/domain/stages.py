@@ -122,7 +122,8 @@ RETRY = Stage(
     gives_up="–",
 )
 STAGES = {stage.name: stage for stage in (RECORD, PROCESS, UPLOAD, RETRY)}
-CRASHES = 3  # bugs in a row before a person is asked
+CRASHES = 3  # bugs in a row that are forgiven; the next one is a person's
+LONGEST_WAIT_S = 86400.0  # whatever the other side names: a day later is worth a look
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +227,7 @@ def _return(job: Job) -> tuple[State, Job]:
     if state in (State.DEFERRED, State.FAILED, State.DONE, *IN_HAND):
         reason = f"a deferred job that names no directory to return to ({job.return_to!r})"
         remedy = f"say where: ezrec spool retry {job.id} --from process"
-        return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None)
+        return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None, return_to=None)
     return state, replace(job, return_to=None, due=None, reason="", remedy="")
 
 
@@ -236,21 +237,27 @@ def _recover(
     """After a bug or a death: again, but not for ever."""
     n = job.recoveries + 1
     job = replace(job, recoveries=n)
-    if stage is RECORD and job.booking is not None and now < job.booking.end:
-        limit = None  # the match goes on: every second that can still be had is worth a try
+    counted = n
+    if stage is RECORD and job.booking is not None:
+        # While the match goes on every second that can still be had is worth a try. Afterwards only what
+        # went wrong afterwards counts: a camera that died ten times leaves footage that must go on.
+        end = job.booking.end
+        limit = None if now < end else CRASHES
+        counted = 1 + sum(fault.kind in ("crash", "died") and fault.at >= end for fault in job.errors)
     elif stage is RECORD:
         limit = CRASHES
-    if limit is not None and n > limit:
+    if limit is not None and counted > limit:
         remedy = f"see the log; then: ezrec spool retry {job.id}"
-        return _fail(stage, job, kind, f"{message} ({n} times)", remedy, now)
+        return _fail(stage, job, kind, f"{message} ({counted} times)", remedy, now)
     if kind == "died" and n <= CRASHES:
         return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
     return _defer(stage, job, kind, message, n, None, now, chance)
 
 
 def _power_cut(stage: Stage, job: Job, now: datetime) -> tuple[State, Job]:
+    """Nobody's fault: the attempt does not count, but the cuts do."""
     n = job.power_cuts + 1
-    job = replace(job, power_cuts=n)
+    job = replace(job.without_attempt(stage.name), power_cuts=n)
     if stage.power_cuts is not None and n > stage.power_cuts:
         message = f"the machine lost power {n} times while this job was in hand"
         remedy = f"check the power supply; then: ezrec spool retry {job.id}"
@@ -274,9 +281,11 @@ def _defer(
     now: datetime,
     chance: float,
 ) -> tuple[State, Job]:
-    wait_s = backoff_s(n, stage.base_s, stage.cap_s, chance) if after_s is None else after_s
+    if after_s is None or after_s != after_s:  # a server may well say NaN
+        after_s = backoff_s(n, stage.base_s, stage.cap_s, chance)
+    wait_s = min(max(0.0, after_s), LONGEST_WAIT_S)
     job = job.with_fault(Fault(now, stage.name, kind, reason))
-    due = now + timedelta(seconds=max(0.0, wait_s))
+    due = now + timedelta(seconds=wait_s)
     return stage.later, replace(job, due=due, reason=reason, return_to=stage.takes_from)
 
 
@@ -326,7 +335,12 @@ def _drawing() -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for stage in STAGES.values():
         success = "where it came from" if stage is RETRY else str(stage.success)
+        success = ".done" if stage.success is State.DONE else success
         yield (
             f"| {stage.name} | {stage.takes_from} | {stage.works_in} | {success} | {stage.later} "
             f"| {stage.gives_up} | {stage.tells} |"
         )
+
+
+if __name__ == "__main__":
+    print(draw())

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs")
 LANES = (*STAGE_LANES, *PULSE_LANES)
+_ALIVE_S = 3600.0  # where no watchdog asks for more
 
 
 def clock(settings: Settings) -> Clock:
@@ -268,3 +269,17 @@ def software_missing() -> list[str]:
     from ezrec.adapters.ffmpeg import software_missing
 
     return software_missing()
+
+
+def attend(running: Services) -> None:
+    """Run services to their end, and keep systemd told, where it listens."""
+    from ezrec.adapters.systemd import notify, watchdog_s
+
+    try:
+        running.run(
+            ready=lambda: notify("READY=1"),
+            alive=lambda: notify("WATCHDOG=1"),
+            alive_s=watchdog_s() or _ALIVE_S,
+        )
+    finally:
+        notify("STOPPING=1")

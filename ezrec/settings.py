@@ -69,6 +69,12 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _camera(value: str) -> str:
+    if value == "software" or re.fullmatch(r"v4l2:/dev/[\w./-]+|rtsps?://\S+", value):
+        return value
+    raise ValueError("must be software, v4l2:/dev/… or rtsp://…")
+
+
 def _flag(value: str) -> bool:
     if value.lower() in ("1", "true", "yes", "on"):
         return True
@@ -125,7 +131,7 @@ class Settings:
         "`local` or `supabase`; chosen by whether SUPABASE_URL is set",
     )
     camera: str = _setting(
-        "EZREC_CAMERA", _one_of("software"), "software", "which camera; this version has `software`"
+        "EZREC_CAMERA", _camera, "software", "`software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`"
     )
     supabase_url: str = _setting("SUPABASE_URL", _url, "", "the project's URL (Supabase only)")
     supabase_key: str = _setting(

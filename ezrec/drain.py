@@ -194,7 +194,10 @@ class Drain:
 
     def _attempted(self, job: Job) -> dict[str, object]:
         marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
-        return {name: getattr(marked, name) for name in ("attempts", "boot_id", "due", "reason", "remedy")}
+        if self.stage.works_in is not self.stage.takes_from:
+            marked = marked.arrived(self.stage.works_in, self.clock.now())
+        changed = ("attempts", "boot_id", "due", "reason", "remedy", "arrivals")
+        return {name: getattr(marked, name) for name in changed}
 
     def _do(self, entry: Entry, task: Task) -> bool:
         try:

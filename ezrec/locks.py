@@ -22,13 +22,13 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path, fallback_to_soft=False, thread_local=False)
+        self._lock = FileLock(path, mode=0o660, fallback_to_soft=False, thread_local=False)
 
     @contextlib.contextmanager
     def held(
         self, wait_s: float, label: str = "", given_up: Callable[[], bool] = lambda: False
     ) -> Iterator[None]:
-        """Hold the lock. Raises `Busy` after `wait_s` seconds (-1: as long as it takes), or when `given_up`."""
+        """Hold the lock. Raises `Busy` after `wait_s` seconds (-1: for ever), or when `given_up`."""
         if not self.path.parent.is_dir():
             # filelock would re-create it, and hide that the spool was swapped away under us.
             raise Busy(f"{self.path.parent} is missing: was the spool moved? `ezrec doctor` tells")

@@ -43,11 +43,16 @@ def draw(
     names = _short_ids(rows, ids, width)
     cells = [HEADINGS, *(_cells(row, names, now, zone, width) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if width is not None:
+        widths[0] = min(widths[0], max(_SHORTEST, width - sum(widths[1:]) - len(_GAP) * (len(widths) - 1)))
     shapes = [f"{{:{'>' if n in _RIGHT else '<'}{w}}}" for n, w in enumerate(widths)]
     shape = _GAP.join(shapes).format
     lines = [shape(*HEADINGS).rstrip()]
     state_at = widths[0] + len(_GAP)
     for row, cell in zip(rows, cells[1:], strict=True):
+        if len(cell[0]) > widths[0]:  # one that no shorter beginning tells apart gets a line of its own
+            lines.append(cell[0])
+            cell = ("", *cell[1:])
         line = shape(*cell).rstrip()
         lines.append(_coloured(line, state_at, row) if colour else line)
         if row.outlook.why:

@@ -96,7 +96,7 @@ def test_loose_files_are_shown_as_such_and_broken_entries_with_the_reason(spool:
     assert "(loose)" in text
     assert "'match.mp4' lies loose in raw/" in text
     assert "run-stage process --once" in text
-    assert "(unreadable)" in text
+    assert "(broken)" in text
     assert "'torn': job.json cannot be read" in text
 
 

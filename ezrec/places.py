@@ -104,7 +104,7 @@ class Places:
 
         Never follows a link: what a name here points to elsewhere is not the spool's.
         """
-        path = self.directory(state) / name
+        path = f"{self.root}/{state}/{name}"
         try:
             data = read_record(path)
         except NotADirectoryError:

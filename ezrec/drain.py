@@ -163,7 +163,7 @@ class Drain:
         return due, min(soon, default=None)
 
     def _put_by(self, entries: list[Entry]) -> None:
-        """Take held jobs out of the run queue: a hold that a crash cut in two would keep a path unit spinning."""
+        """Take held jobs out of the run queue: a hold that a crash cut in two would keep a unit spinning."""
         if self.stage is RETRY:
             return
         for entry in entries:

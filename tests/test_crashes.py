@@ -118,7 +118,7 @@ def test_every_name_is_durable_before_and_after_it_is_given(tmp_path: Path) -> N
                 continue
             before = [text for kind, text in trace[:at] if kind == "fsync"]
             after = [text for kind, text in trace[at:] if kind == "fsync"]
-            if source.endswith(".new") or source.endswith(".mp4"):
+            if source.endswith((".new", ".mp4")):
                 assert any(f"<{source}>" in text for text in before), (
                     name,
                     source,

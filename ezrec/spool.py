@@ -326,12 +326,21 @@ class Spool:
         shutil.rmtree(out_of_sight, ignore_errors=True)
 
     def throw_away(self, entry: Entry, job: Job) -> None:
-        """Move an entry to the trash, from where `restore` brings it back."""
-        durable.write(entry.path / JOB, records.encode(job))
+        """Move an entry to the trash, from where it can be brought back; raises `Taken` if it cannot.
+
+        The rename comes first: who loses the race must not have written "removed" into another's job.
+        """
         try:
             durable.rename(entry.path, self.trash / entry.path.name)
         except FileNotFoundError:
             raise Gone(entry.id) from None
+        except OSError as fault:
+            if fault.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise Taken(entry.id) from None
+            raise
+        entry.path = self.trash / entry.path.name
+        durable.write(entry.path / JOB, records.encode(job))
+        entry.job = job
 
     def discarded(self) -> list[Entry]:
         """The entries in the trash."""

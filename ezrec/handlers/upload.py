@@ -97,6 +97,7 @@ def _row(
         "filename": result.file,
         "storage_path": key,
         "user_id": owner,
+        "file_url": f"{BUCKET}/{key}",  # a place, not a link: whoever shows it signs its own
         "file_size": result.size,
         "created_at": started.isoformat(),
         "upload_timestamp": now.isoformat(),
@@ -121,5 +122,8 @@ def archive(
         key, path = f"{camera_id}/{name}", entry.path / name
         if backend.size_of(bucket, key) != path.stat().st_size:
             backend.store(bucket, key, path, Meter(entry, "upload", "uploading logs"))
+            found = backend.size_of(bucket, key)
+            if found != path.stat().st_size:
+                raise Retry(f"{bucket}/{key} was sent, and the service has {found} bytes")
         log.info("job %s: stored as %s/%s", entry.id, bucket, key)
     return Done()

@@ -51,7 +51,7 @@ check: venv
 	@$(BIN)/ruff format --check --quiet . || { echo "make: the code is out of form: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 test: test-tools check
 	@$(BIN)/pytest $(ARGS)

@@ -152,6 +152,7 @@ class Drain:
                 self._nudge_tasks(adopted)
             if look_again_s is not None:
                 soon.append(look_again_s)
+        self._put_by(entries)
         now = self.clock.now()
         free = [entry for entry in entries if entry.id not in self._tasks and not entry.job.held]
         due = [entry for entry in free if entry.job.is_due(now)]
@@ -160,6 +161,15 @@ class Drain:
         ]
         due.sort(key=lambda entry: (entry.job.due or entry.job.created, entry.id))
         return due, min(soon, default=None)
+
+    def _put_by(self, entries: list[Entry]) -> None:
+        """Take held jobs out of the run queue: a hold that a crash cut in two would keep a unit spinning."""
+        if self.stage is RETRY:
+            return
+        for entry in entries:
+            if entry.job.held and entry.id not in self._tasks:
+                with contextlib.suppress(Gone):
+                    self.spool.move(entry, State.DEFERRED)
 
     def _nudge_tasks(self, adopted: list[Entry]) -> None:
         with self._guard:

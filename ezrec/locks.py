@@ -22,7 +22,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path, fallback_to_soft=False, thread_local=False)
+        self._lock = FileLock(path, mode=0o660, fallback_to_soft=False, thread_local=False)
 
     @contextlib.contextmanager
     def held(

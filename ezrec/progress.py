@@ -25,4 +25,4 @@ class Meter:
         self._told = now
         spent_s = now - self._began
         left_s = round(spent_s * (1 - part) / part) if part > _TOO_EARLY else None
-        self._entry.report(stage=self._stage, doing=self._doing, percent=round(100 * part, 1), eta_s=left_s)
+        self._entry.report(stage=self._stage, doing=self._doing, part=round(part, 4), eta_s=left_s)

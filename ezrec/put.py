@@ -35,7 +35,8 @@ def put(spool: Spool, file: Path, booking_id: str, now: datetime, zone: tzinfo) 
         owner = safe_id(booking_id)
     except BadName as fault:
         raise Refused(str(fault)) from None
-    with _opened(file) as (source, info):
+    with _opened(file) as source:
+        info = os.fstat(source.fileno())
         _check_room(spool, info.st_size)
         booking = _known(spool, owner)
         started = _started(file.name, owner, booking, info, zone)
@@ -47,23 +48,21 @@ def put(spool: Spool, file: Path, booking_id: str, now: datetime, zone: tzinfo) 
             return spool.create(State.RAW, job, (path, take.file), number=True)
 
 
-@contextlib.contextmanager
-def _opened(file: Path) -> Iterator[tuple[BinaryIO, os.stat_result]]:
+def _opened(file: Path) -> BinaryIO:
     """Open what a drop would accept; a FIFO must not hang us."""
     name = shown(file.name)
     if file.suffix.lower() != ".mp4":
         raise Refused(f"{name} does not end in .mp4", "only MP4 videos can be branded and published")
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise Refused(f"{name} is not a plain file")
+        opened = open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: SIM115 - the caller closes it
     except OSError as fault:
         raise Refused(f"{name} cannot be read: {fault.strerror}") from None
-    with open(fd, "rb") as opened:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise Refused(f"{name} is not a plain file")
-        if info.st_size == 0:
-            raise Refused(f"{name} is empty (0 bytes)")
-        yield opened, info
+    if os.fstat(opened.fileno()).st_size == 0:
+        opened.close()
+        raise Refused(f"{name} is empty (0 bytes)")
+    return opened
 
 
 def _check_room(spool: Spool, size: int) -> None:

@@ -267,11 +267,11 @@ def _check_together(values: dict[str, Any], merged: Mapping[str, str], problems:
 
 
 def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
-    from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
-
     try:
         if not path.is_file():
             return {}
+        from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
+
         values = dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as fault:
         problems.append(f"{path} cannot be read: {fault}")

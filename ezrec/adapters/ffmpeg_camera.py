@@ -58,7 +58,8 @@ class FfmpegCamera(SharedCamera):
             feed = Feed(clock, fps=source.fps, disk=disk, queue_bytes=queue_bytes)
             return feed, _Child(source, clock, feed, limits)
 
-        super().__init__(source.name, begin, limits.start_s)
+        # A little longer than the child is given: its own last word says more than "no picture".
+        super().__init__(source.name, begin, limits.start_s + limits.term_s)
 
     def snapshot(self, path: Path) -> None:
         """Write the newest key frame as a picture; the format follows the name's ending. Raises `Retry`."""
@@ -110,7 +111,7 @@ class _Child:
             self._feed.lose(fault.reason)
             return
         try:
-            self._feed.lose(self._source.masked(self._attend(child)))
+            self._feed.lose(self._source.told(self._attend(child)))
         finally:
             self._end(child)
 
@@ -184,7 +185,7 @@ class _Child:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(self._limits.term_s)
         if child.poll() is None:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         for pipe in (child.stdout, child.stderr):
             if pipe:

@@ -6,6 +6,7 @@ and a key frame every second, as far as the source lets us choose.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ezrec.adapters.ffmpeg_run import Failed, Limits, run
 from ezrec.domain.errors import Retry
 
+_BUSY = "Device or resource busy"
 STRIP_BITS = 20  # frame numbers up to a million: nine hours at 30 a second
 _QUIET = ("ffmpeg", "-hide_banner", "-loglevel", "level+warning", "-nostdin", "-nostats")
 # flush_packets: without it libavformat sits on up to 256 KiB, and a kill takes them along.
@@ -45,8 +47,8 @@ class Source(Protocol):
 
     def argv(self) -> Sequence[str]: ...
 
-    def masked(self, text: str) -> str:
-        """`text` without what only the camera may know."""
+    def told(self, fault: str) -> str:
+        """A fault of FFmpeg's as people are told it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,8 @@ class SoftwareSource:
         inputs = ("-re", *limit, "-f", "lavfi", "-i", drawn)
         return (*_QUIET, *inputs, *self._dropping(), *_x264(self.bitrate, self.fps), *_FRAGMENTS)
 
-    def masked(self, text: str) -> str:
-        return text
+    def told(self, fault: str) -> str:
+        return fault
 
     def _strip(self) -> list[str]:
         side = block_side(self.width)
@@ -134,8 +136,8 @@ class V4l2Source:
         codec = ("-c:v", "copy") if self.pixels == "h264" else _x264(self.bitrate, self.fps)
         return (*_QUIET, *inputs, *codec, *_FRAGMENTS)
 
-    def masked(self, text: str) -> str:
-        return text
+    def told(self, fault: str) -> str:
+        return f"{fault}; it is held by {holder_of(self.device)}" if _BUSY in fault else fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class RtspSource:
 
     @property
     def name(self) -> str:
-        return f"camera {self.masked(self.url)}"
+        return f"camera {self._shown()}"
 
     def argv(self) -> Sequence[str]:
         # Over TCP: a lost datagram would tear pictures. The answer limit is in microseconds.
@@ -155,14 +157,18 @@ class RtspSource:
         inputs = (*allowed, "-rtsp_transport", "tcp", "-timeout", "5000000", "-i", self.url)
         return (*_QUIET, *inputs, "-c:v", "copy", *_FRAGMENTS)
 
-    def masked(self, text: str) -> str:
+    def told(self, fault: str) -> str:
+        """Without the url's name, password and query, which FFmpeg repeats."""
         parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        shown = urlunsplit((parts.scheme, host, parts.path, "***" if parts.query else "", ""))
-        text = text.replace(self.url, shown)
-        for secret in (parts.netloc.rpartition("@")[0], parts.password, parts.query):
-            text = text.replace(secret, "***") if secret else text
-        return text
+        secrets = (parts.netloc.rpartition("@")[0], parts.password, parts.query)
+        fault = fault.replace(self.url, self._shown())
+        for secret in filter(None, secrets):
+            fault = fault.replace(secret, "***")
+        return fault
+
+    def _shown(self) -> str:
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -> Source:
@@ -180,8 +186,18 @@ def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -
 
 
 def block_side(width: int) -> int:
-    """Pixels of a block of the strip: at least 16 where the picture is at least 320 wide."""
-    return max(2, width // STRIP_BITS // 2 * 2)
+    """Pixels of a block of the strip: 16 or more where there is room, and never in the logo's corner."""
+    return min(32, max(2, width // STRIP_BITS // 2 * 2))
+
+
+def holder_of(device: Path) -> str:
+    """Who has a device open, as far as we may look."""
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(entry) == str(device):
+                process = entry.parents[1]
+                return f"pid {process.name} ({(process / 'comm').read_text().strip()})"
+    return "a process of another user"
 
 
 def _device(text: str) -> Path:

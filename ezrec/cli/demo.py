@@ -106,8 +106,8 @@ def _picture(sight: Sight) -> Any:
         is_here = number == reached
         mark = "●" if is_here else "✔" if number < reached or sight.state == "done" else "·"
         style = "bold cyan" if is_here else "green" if number < reached else "dim"
-        percent = sight.progress.get("percent") if is_here else None
-        bar: Any = ProgressBar(total=100, completed=percent, width=30) if percent is not None else ""
+        part = sight.progress.get("part") if is_here else None
+        bar: Any = ProgressBar(total=1, completed=part, width=30) if part is not None else ""
         said = Text(_SAYS[name] if is_here else "", style="cyan")
         table.add_row(Text(mark, style=style), Text(f"{name}/", style=style), bar, said)
     table.add_row("", Text(f"{sight.spent_s:.0f} s", style="dim"), "", "")

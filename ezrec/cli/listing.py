@@ -110,7 +110,15 @@ def _row(entry: Entry, place: str, now: datetime) -> Row:
     job = entry.job
     progress = entry.progress() if place in _WITH_PROGRESS else {}
     look = outlook(job, place, now, progress)
-    return Row(place, entry.path.name, look, job, _size(entry, place), _since(job), progress)
+    return Row(
+        place,
+        entry.id if place != TRASH else entry.path.name,
+        look,
+        job,
+        _size(entry, place),
+        _since(job),
+        progress,
+    )
 
 
 def _size(entry: Entry, place: str) -> int | None:
@@ -118,7 +126,10 @@ def _size(entry: Entry, place: str) -> int | None:
     if place == State.INCOMING and not job.takes:
         return None
     if job.takes and place != State.RECORDING:
-        return sum(take.size for take in job.takes) + (job.result.size if job.result else 0)
+        total = job.result.size if job.result else 0
+        for take in job.takes:
+            total += take.size
+        return total
     return entry.size()
 
 

@@ -152,10 +152,10 @@ def ezrec(ctx: click.Context) -> None:
     ctx.obj = Context()
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
     """Run one command line; the exit code. Whatever is wrong is told on stderr, a line a problem."""
     try:
-        code = ezrec.main(args=list(arguments), prog_name="ezrec", standalone_mode=False)
+        code = program.main(args=list(arguments), prog_name="ezrec", standalone_mode=False)
         return code if isinstance(code, int) else OK
     except click.ClickException as fault:
         fault.show()

@@ -58,8 +58,11 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, since: Any, as_json:
     STATE is one or more of: incoming recording raw processing processed
     deferred failed, and: done (history), trash. Default: all but the last two.
     """
+    import gc
+
     from ezrec.cli.listing import rows
 
+    gc.disable()  # ten thousand jobs make no garbage, and looking for it takes a quarter of the time
     now = obj.now
     places = {*states, *(("failed",) if failed else ())} or {*IN_SPOOL, *((DONE,) if since else ())}
     found = rows(obj.spool, sorted(places), now, now - since if since else None)

@@ -24,6 +24,7 @@ _GAP = "  "
 _SHORTEST = 8  # characters of an id: enough to tell two jobs apart at a glance
 _INDENT = 4
 _WIDE = 110  # from here on there is room for the day of the week
+_NO_JOB = {"loose": "loose", "unreadable": "broken"}  # in place of an id, as short as one
 _COLOURS = {
     "recording": "red", "processing": "cyan", "deferred": "yellow", "failed": "bright_red", DONE: "green",
 }  # fmt: skip
@@ -43,11 +44,16 @@ def draw(
     names = _short_ids(rows, ids, width)
     cells = [HEADINGS, *(_cells(row, names, now, zone, width) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if width is not None:
+        widths[0] = min(widths[0], max(_SHORTEST, width - sum(widths[1:]) - len(_GAP) * (len(widths) - 1)))
     shapes = [f"{{:{'>' if n in _RIGHT else '<'}{w}}}" for n, w in enumerate(widths)]
     shape = _GAP.join(shapes).format
     lines = [shape(*HEADINGS).rstrip()]
     state_at = widths[0] + len(_GAP)
     for row, cell in zip(rows, cells[1:], strict=True):
+        if len(cell[0]) > widths[0]:  # one that no shorter beginning tells apart gets a line of its own
+            lines.append(cell[0])
+            cell = ("", *cell[1:])
         line = shape(*cell).rstrip()
         lines.append(_coloured(line, state_at, row) if colour else line)
         if row.outlook.why:
@@ -62,7 +68,7 @@ def _cells(
     narrow = width is not None and width < _WIDE
     when = window(booking.start, booking.end, zone, now, short=narrow) if booking else "–"
     return (
-        names.get(row.name, f"({row.kind})"),
+        names[row.name] if row.job else f"({_NO_JOB[row.kind]})",
         row.place,
         when,
         "–" if row.size is None else size(row.size),
@@ -136,10 +142,12 @@ def footer(
     rows: Sequence[Row], facts: Iterable[tuple[str, bool]], width: int | None, colour: bool
 ) -> list[str]:
     """How many, and the facts `(text, is it good?)` about the machine, folded between facts."""
-    counts = Counter(row.place for row in rows)
-    named = ", ".join(f"{counts[place]} {place}" for place in (*IN_SPOOL, DONE, TRASH) if counts[place])
+    counts = Counter(row.place if row.job else _NO_JOB[row.kind] for row in rows)
+    words = (*IN_SPOOL, DONE, TRASH, *_NO_JOB.values())
+    named = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+    jobs = sum(row.job is not None for row in rows)
     waiting = sum(row.outlook.needs_you for row in rows)
-    parts = [(f"{len(rows)} job{'' if len(rows) == 1 else 's'}: {named}" if rows else "no jobs", True)]
+    parts = [(f"{jobs} job{'' if jobs == 1 else 's'}: {named}" if rows else "no jobs", True)]
     if waiting:
         parts.append((f"{waiting} need{'s' if waiting == 1 else ''} you", False))
     return ["", *_joined(parts, width, colour), *_joined(facts, width, colour)]

@@ -18,6 +18,8 @@ from ezrec.domain.booking import Booking, Instant, Window
 from ezrec.domain.names import BadName, JobId, safe_id, shown
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|zip)")
+_QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
+_SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
 
 
@@ -132,6 +134,19 @@ class Job:
     def without_attempt(self, stage: str) -> Job:
         """Takes the count back: the work was laid down, or not begun."""
         return replace(self, attempts={**self.attempts, stage: max(0, self.attempts.get(stage, 0) - 1)})
+
+    def as_found_in(self, state: str) -> Job:
+        """The record as it counts in `state`. A person who moved the job by hand wants it tried afresh.
+
+        The record tells by its last arrival, which every move of ours writes. A job in hand is never fresh.
+        """
+        if state not in _QUEUES or not self.arrivals or self.arrivals[-1].state == state:
+            return self
+        waits = self.booking.start - _SOON if state == "incoming" and self.booking else None
+        return replace(
+            self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None, held="",
+            outcome=None, reason="", remedy="",
+        )  # fmt: skip
 
     def arrived(self, state: str, now: datetime) -> Job:
         return replace(self, arrivals=(*self.arrivals, Arrival(state, now))[-_KEPT:])

@@ -228,7 +228,8 @@ def _return(job: Job) -> tuple[State, Job]:
         reason = f"a deferred job that names no directory to return to ({job.return_to!r})"
         remedy = f"say where: ezrec spool retry {job.id} --from process"
         return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None, return_to=None)
-    return state, replace(job, return_to=None, due=None, reason="", remedy="")
+    # return_to stays: a crash between writing this record and the rename must find its way again
+    return state, replace(job, due=None, reason="", remedy="")
 
 
 def _recover(

@@ -196,7 +196,7 @@ class _Session:
         self.entry.report(
             stage="record",
             doing=f"writing {take.file}",
-            percent=round(min(100.0, 100 * done_s / window.length_s), 1),
+            part=round(min(1.0, done_s / window.length_s), 4),
             frames=self.camera.health().frames,
         )
 

@@ -157,7 +157,7 @@ TABLE = {
     "upload laid down": Row(UPLOAD, LaidDown(), S.PROCESSED, {"attempts": {"upload": 1}}),
     # ---- retry: whatever was the outcome, the job says itself where it goes
     **{f"retry {was} to {to}": Row(RETRY, was, to, {"return_to": str(to), "due": NOW, "reason": "x"},
-                                   expect={"return_to": None, "reason": ""})
+                                   expect={"return_to": str(to), "reason": ""})
        for was in (Done(), KILLED, CUT, LaidDown(), Crash("bug"), Later("x"), No("x", "y"))
        for to in (S.INCOMING, S.RAW, S.PROCESSED)},
     **{f"retry to {to!r}": Row(RETRY, Done(), S.FAILED, {"return_to": to, "due": NOW}, expect={"return_to": None})

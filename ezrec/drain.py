@@ -28,9 +28,8 @@ from dataclasses import dataclass, field, replace
 
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.job import Fault, Job, Kind
+from ezrec.domain.job import Job, Kind
 from ezrec.domain.stages import (
-    DIRECTORIES,
     RETRY,
     ROLES,
     Closed,
@@ -120,39 +119,12 @@ class Drain:
                 self._give_back(entry)
 
     def _give_back(self, entry: Entry) -> None:
-        try:
+        with contextlib.suppress(Gone):
             if entry.job.boot_id:
                 self._settle(entry, Died(power_cut=entry.job.boot_id != self.clock.boot_id()))
             else:  # claimed, but not begun; or settled, but not moved
                 self.spool.move(entry, self.stage.takes_from)
-        except Gone:
-            self._set_aside(entry)
         self.log.info("job %s: its %s worker died; it goes on in %s/", entry.id, self.stage.name, entry.state)
-
-    def _set_aside(self, entry: Entry) -> bool:
-        """After `Gone`. If the entry is still there, its next place is taken: a person decides. False: it
-        could not be moved to failed/ either.
-        """
-        if not entry.path.exists():
-            return True
-        others = [state for state in DIRECTORIES if state is not entry.state]
-        twin = next((state for state in others if (self.spool.directory(state) / entry.id).exists()), None)
-        if twin is None:
-            return False
-        reason = f"another job of the same id lies in {twin}/, where this one was to go"
-        remedy = f"compare the two and remove one, or see: ezrec spool show {entry.id}"
-        fault = Fault(self.clock.now(), self.stage.name, "reject", reason, remedy)
-        job = entry.job.with_fault(fault).arrived(State.FAILED, fault.at)
-        job = replace(job, reason=reason, remedy=remedy, due=None, boot_id="")
-        try:
-            self.spool.move(
-                entry, State.FAILED, replace(job, return_to=job.return_to or self.stage.takes_from)
-            )
-        except Gone:
-            return not entry.path.exists()
-        self._say(No(reason, remedy), job, State.FAILED)
-        self.hooks.announce(State.FAILED, self.stage.name, entry.path, entry.job)
-        return True
 
     @contextlib.contextmanager
     def _kept_to(self, what: str, *names: object) -> Iterator[None]:
@@ -267,6 +239,7 @@ class Drain:
         return {name: getattr(marked, name) for name in changed}
 
     def _do(self, entry: Entry, task: Task) -> bool:
+        claimed = entry.id  # it may come to lie under another id, where its own is taken
         try:
             if self._stopping.is_set():
                 task.stop()
@@ -278,7 +251,7 @@ class Drain:
                 done = self._settled(entry, outcome)
             return done
         finally:
-            self._tasks.end(entry.id)
+            self._tasks.end(claimed)
             if self.wide:  # a narrow one looks again by itself, and must not wake itself over what is stuck
                 self.bell.ring()
 
@@ -286,10 +259,8 @@ class Drain:
         """Settle; False when the disk would not have it."""
         before = entry.job
         try:
-            try:
+            with contextlib.suppress(Gone):  # somebody else has moved it: then it is theirs
                 self._settle(entry, outcome)
-            except Gone:
-                return self._set_aside(entry)
         except OSError as fault:
             self.log.error("job %s cannot be moved on, and is taken up again later: %s", entry.id, fault)
             entry.job = before  # decided anew then, and counted once
@@ -318,9 +289,6 @@ class Drain:
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Decide by the table, then one rename, then the hooks."""
         state, job = settle(self.stage, entry.job, outcome, self.clock.now(), self.chance())
-        if self.stage is RETRY and state is not State.FAILED:
-            # The record is written before the rename: after a kill between them it must still say where to.
-            job = replace(job, return_to=entry.job.return_to)
         path = entry.path
         if state is State.DONE:
             self.spool.leave(entry, job)

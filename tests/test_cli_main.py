@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -79,7 +80,7 @@ CODES = [
     (("spool", "show"), 1),
     (("spool", "show", "nobody"), 2),
     (("spool", "rm", "queued"), 3),
-    (("spool", "hold", "queued"), 4),
+    (("run-stage", "process"), 4),
     (("spool", "wait", "queued", "--timeout", "0.2s"), 75),
 ]
 
@@ -89,9 +90,8 @@ def test_the_documented_exit_codes_reach_the_shell(
     tmp_path: Path, arguments: tuple[str, ...], code: int
 ) -> None:
     _arrange(tmp_path)
-    if code == 4:  # somebody has the job already where it should go
-        laid(Spool(tmp_path / "spool"), State.DEFERRED, "queued")
-    found = ezrec(tmp_path, *arguments)
+    with Spool(tmp_path / "spool").lock("process").held(10) if code == 4 else nullcontext():
+        found = ezrec(tmp_path, *arguments)
     assert found.returncode == code, found.stderr
     assert len(found.stderr.splitlines()) == (0 if code == 0 else 1) or code == 1
     assert "Traceback" not in found.stderr

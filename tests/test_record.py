@@ -452,14 +452,14 @@ def test_a_job_without_a_booking_is_refused(court: Court) -> None:
         court.record(court.spool.create(State.INCOMING, job))
 
 
-def test_progress_notes_tell_percent_and_frames(court: Court) -> None:
+def test_progress_notes_tell_part_and_frames(court: Court) -> None:
     run = court.start(court.book("told", 0, 4))
     seen: list[float] = []
 
     def has_moved() -> bool:
-        percent = run.entry.progress().get("percent")
-        if isinstance(percent, float) and percent not in seen:
-            seen.append(percent)
+        part = run.entry.progress().get("part")
+        if isinstance(part, float) and part not in seen:
+            seen.append(part)
         return len(seen) >= 2
 
     assert eventually(has_moved, LIMIT_S)

@@ -6,6 +6,7 @@ command pays only for what it uses; the recorder never imports the cloud client.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Sequence
@@ -199,7 +200,9 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     jobs = spool(settings)
     if name == "sync":
         media = MediaCache(settings.media_cache)
-        return pulses.Sync(backend(settings), jobs, settings.booking_cache, media, log)
+        return pulses.Sync(
+            backend(settings), jobs, settings.booking_cache, media, clock(settings), settings.zone, log
+        )
     if name == "tell":
         return pulses.Tell(backend(settings), jobs, log)
     if name == "status":
@@ -236,8 +239,9 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
             watched[directory] = _both(watched.get(directory), tell)
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
-        changes.mkdir(parents=True, exist_ok=True)
-        watched[changes] = beating["sync"].bell.ring
+        with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
+            changes.mkdir(parents=True, exist_ok=True)
+            watched[changes] = beating["sync"].bell.ring
     made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"))
     on_step(made.nudge)
     return made

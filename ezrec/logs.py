@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import re
 import sys
 from pathlib import Path
 
@@ -22,6 +23,13 @@ SERVICES = {
 }
 _LARGEST = 5 << 20
 _KEPT = 3
+_SECRETS = (
+    re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
+    re.compile(r"\bsb_(?:secret|publishable)_[\w-]+"),
+    re.compile(r"(?<=token=)[^&\s\"']+"),
+    re.compile(r"(?<=[Bb]earer )[^\s\"',]+"),
+    re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"),
+)
 _QUIET = ("httpx", "httpcore", "hpack", "watchdog", "asyncio")
 
 
@@ -30,12 +38,29 @@ def logger(lane: str) -> logging.Logger:
     return logging.getLogger(f"ezrec.{SERVICES[lane]}")
 
 
+def redacted(text: str) -> str:
+    """`text` without keys, tokens and passwords in addresses."""
+    for secret in _SECRETS:
+        text = secret.sub("***", text)
+    return text
+
+
+class _Line(logging.Formatter):
+    """One entry of a log, its traceback included, without what nobody may read."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 def begin(directory: Path, lanes: list[str], level: int = logging.INFO) -> None:
     """Log these lanes to files in `directory` and to standard output. A full disk stops nobody."""
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
     screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(logging.Formatter(FORMAT))
+    screen.setFormatter(_Line())
     root.addHandler(screen)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -51,5 +76,5 @@ def begin(directory: Path, lanes: list[str], level: int = logging.INFO) -> None:
                 "no log file %s/%s.log: %s", directory, service, fault.strerror
             )
             continue
-        file.setFormatter(logging.Formatter(FORMAT))
+        file.setFormatter(_Line())
         logging.getLogger(f"ezrec.{service}").addHandler(file)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _GB = 1e9
+_FIRST_LOOK_S = 0.2
 _SENSORS = ("cpu_thermal", "coretemp", "k10temp", "soc_thermal")
 
 
@@ -17,17 +18,20 @@ class SystemGauges:
 
     def __init__(self, disk: Path) -> None:
         self._disk = disk
+        self._is_warm = False
 
     def read(self) -> Mapping[str, Any]:
         import psutil  # only where a heartbeat is sent
 
         memory = psutil.virtual_memory()
+        since_s = None if self._is_warm else _FIRST_LOOK_S  # the first answer without a span is always 0
+        self._is_warm = True
         found: dict[str, Any] = {
-            "cpu_usage_percent": psutil.cpu_percent(interval=None),
+            "cpu_usage_percent": psutil.cpu_percent(interval=since_s),
             "memory_usage_percent": memory.percent,
             "memory_total_gb": round(memory.total / _GB, 2),
             "memory_available_gb": round(memory.available / _GB, 2),
-            "uptime_seconds": int(time.time() - psutil.boot_time()),
+            "uptime_seconds": int(time.clock_gettime(time.CLOCK_BOOTTIME)),  # steps with no clock
         }
         with suppress(OSError):
             disk = psutil.disk_usage(str(self._disk))

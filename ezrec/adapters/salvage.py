@@ -6,6 +6,7 @@ Pure Python: the recorder needs no FFmpeg to know what it has.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from ezrec.adapters import mp4boxes
@@ -18,9 +19,11 @@ def salvage(path: Path) -> float:
     """Cut a fragmented file behind its last whole fragment, durably. Seconds that it holds; 0: nothing.
 
     A file that is no fragmented MP4 is left as it is, and 0 is returned: FFmpeg has to say what it holds.
+    So is whatever lies elsewhere too (a link): cutting it would cut somebody else's file.
     """
     try:
-        if not mp4boxes.is_fragmented(path):
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1 or not mp4boxes.is_fragmented(path):
             return 0.0
         mp4boxes.cut_torn_tail(path)
         return _length_s(path)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ezrec.branding import Assets
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Result, Take
-from ezrec.domain.names import published_name
+from ezrec.domain.names import published_name, shown
 from ezrec.domain.stages import Done
 from ezrec.ports import MediaInfo, RenderPlan, Transcoder
 from ezrec.progress import Meter
@@ -23,9 +25,11 @@ from ezrec.spool import Entry
 from ezrec.task import Task
 
 LOG = "ffmpeg.log"
+FOUND = "found"  # how a take ended that a person has put in beside the others
 _ROOM = 1.3  # of the footage's size has to be free for the finished video
 _SPARE_BYTES = 64 << 20
 _NOTHING_BYTES = 64 << 10
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.mp4")  # what a record may name
 
 
 def process(
@@ -38,7 +42,7 @@ def process(
     log: logging.Logger,
 ) -> Done:
     """The handler of bookings and clips. `assets` tells what branding is known now."""
-    takes = _measured(entry, transcoder, salvage)
+    takes = _measured(entry, transcoder, salvage, log)
     branding = assets()
     if not branding.is_known:
         raise Retry("the branding was not fetched yet", 30, blameless=True)
@@ -51,7 +55,8 @@ def process(
         return Done()
     _check_room(entry, takes)
     job = entry.job
-    output = entry.path / published_name(takes[0].file)
+    first = next((take for take in takes if take.ended_by != FOUND), takes[0])
+    output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
     wish = _Wish(tuple(entry.path / take.file for take in takes), output, entry.path / LOG)
     info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
@@ -111,21 +116,26 @@ def _usable(transcoder: Transcoder, branding: Assets) -> tuple[Assets, tuple[str
     return branding, tuple(notes)
 
 
-def _measured(entry: Entry, transcoder: Transcoder, salvage: Callable[[Path], float]) -> tuple[Take, ...]:
+def _measured(
+    entry: Entry, transcoder: Transcoder, salvage: Callable[[Path], float], log: logging.Logger
+) -> tuple[Take, ...]:
     """The takes as they lie on disk, torn tails cut, in the order of their starts."""
     known = {take.file: take for take in entry.job.takes}
-    takes = []
-    for name in _footage(entry):
+    takes, names = [], _footage(entry)
+    for name in names:
         path = entry.path / name
         salvage(path)
         try:
             info = transcoder.probe(path)
-        except Reject:
-            if name in known and path.stat().st_size < _NOTHING_BYTES and len(known) > 1:
-                continue  # a power cut in its first second: there is not one whole picture in it
+        except Reject as fault:
+            if len(names) > 1 and path.lstat().st_size < _NOTHING_BYTES:
+                # a power cut in its first second: there is not one whole picture in it
+                log.warning("job %s: %s is left out: %s", entry.id, name, fault.reason)
+                continue
             raise
-        take = known.get(name) or Take(name, entry.job.created, 0.0, 0, "found")
-        takes.append(replace(take, duration_s=info.duration_s, size=path.stat().st_size))
+        size, written = path.stat().st_size, datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        take = known.get(name) or Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
+        takes.append(replace(take, duration_s=info.duration_s, size=size))
     if not takes:
         raise Reject("there is no footage in the job", f"remove it: ezrec spool rm {entry.id}")
     takes.sort(key=lambda take: (take.started, take.file))
@@ -146,6 +156,12 @@ def _footage(entry: Entry) -> list[str]:
         raise Reject(
             f"footage of the job is missing: {', '.join(missing)}",
             f"put it back into the job's directory; then: ezrec spool retry {entry.id}",
+        )
+    odd = [name for name in names if not _NAME.fullmatch(name)]
+    if odd:
+        raise Reject(
+            f"{shown(odd[0])} in the job has no name that footage may have",
+            f"rename it to letters, digits, '.', '_' and '-'; then: ezrec spool retry {entry.id}",
         )
     return names
 

@@ -59,7 +59,7 @@ def record(
     """The handler of bookings. `salvage` cuts a file's torn tail and tells its seconds (0: nothing in it)."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    session = _Session(entry, task, camera, clock, zone, padding, log)
+    session = _Session(entry, task, camera, clock, zone, padding, salvage, log)
     _take_stock(entry, salvage, log)
     session.run()
     return session.outcome()
@@ -73,6 +73,7 @@ class _Session:
     clock: Clock
     zone: tzinfo
     padding: Padding
+    salvage: Callable[[Path], float]
     log: logging.Logger
     failures: int = 0
     fault: str = ""
@@ -87,14 +88,18 @@ class _Session:
     def window(self) -> Window:
         return self.booking.window.padded(self.padding.before_s, self.padding.after_s)
 
+    @property
+    def armed(self) -> datetime:
+        """When the camera has to run."""
+        return self.window.start - timedelta(seconds=self.padding.arm_s)
+
     # ---- the way through the window
 
     def run(self) -> None:
         while not self._is_over():
             self.task.check()
-            armed = self.window.start - timedelta(seconds=self.padding.arm_s)
-            if self.clock.now() < armed:
-                self._wait_until(armed)
+            if self.clock.now() < self.armed:
+                self._wait_until(self.armed)
                 continue
             try:
                 with self.camera.hold(self.task.bell.ring):
@@ -108,6 +113,8 @@ class _Session:
             self.task.check()
             if not self.camera.health().running:
                 raise Retry("the camera broke off before the start")
+            if self.clock.now() < self.armed:
+                return  # the booking was moved: the camera need not run till then
             self._wait_until(self.window.start)
         if self._is_over():
             return
@@ -115,13 +122,13 @@ class _Session:
         try:
             self._write(recording, take)
         finally:
-            self._close(recording, take)
+            closed = self._close(recording, take)
         if recording.lost.is_set() and not self._is_over():
-            raise Retry(self.camera.health().fault or "the camera broke off")
+            raise Retry(closed.ended_by or self.camera.health().fault or "the camera broke off")
 
     def _write(self, recording: Recording, take: Take) -> None:
         self.failures = 0
-        while not self._is_over() and not recording.lost.is_set():
+        while not self._is_over() and not recording.lost.is_set() and self.clock.now() >= self.armed:
             self.task.check()
             self._report(take)
             self._wait_until(self.window.end, longest_s=_REPORT_S)
@@ -150,12 +157,13 @@ class _Session:
     # ---- takes
 
     def _attach(self) -> tuple[Recording, Take]:
-        now = self.clock.now()
-        begins = max(self.window.start, now) if not self.entry.job.takes else now
+        begins = max(self.window.start, self.clock.now())
         path = self._free_path(begins)
         take = Take(path.name, begins, 0.0, 0, OPEN)
+        # What the running camera still has in memory of the time before counts as well.
+        wanted = max([self.window.start, *(known.ended for known in self.entry.job.takes)])
         self.entry.update(takes=(*self.entry.job.takes, take))
-        recording = self.camera.attach(path, begins)
+        recording = self.camera.attach(path, wanted)
         self.log.info("booking %s: recording %s", self.entry.id, path.name)
         return recording, take
 
@@ -167,15 +175,20 @@ class _Session:
                 return path
             begins += timedelta(seconds=1)
 
-    def _close(self, recording: Recording, take: Take) -> None:
-        until = min(self.window.end, self.clock.now()) if self._ends_early() else self.window.end
+    def _close(self, recording: Recording, take: Take) -> Take:
+        until = min(
+            self.window.end, self.clock.now()
+        )  # earlier than the end: stopped, cancelled, moved, lost
         closed = replace(recording.finish(until, _FINISH_LIMIT_S), file=take.file)
+        path = self.entry.path / take.file
+        if not closed.duration_s:
+            closed = replace(closed, duration_s=self.salvage(path) if path.exists() else 0.0)
         others = (known for known in self.entry.job.takes if known.file != take.file)
-        self.entry.update(takes=(*others, closed) if closed.duration_s > 0 else tuple(others))
+        self.entry.update(takes=(*others, closed) if closed.duration_s else tuple(others))
+        if not closed.duration_s:
+            path.unlink(missing_ok=True)  # a header without a picture: it would only be in the way
         self.log.info("booking %s: %s holds %.1f s", self.entry.id, closed.file, closed.duration_s)
-
-    def _ends_early(self) -> bool:
-        return self.task.is_stopping or self.booking.is_cancelled
+        return closed
 
     def _report(self, take: Take) -> None:
         window, now = self.window, self.clock.now()

@@ -18,6 +18,7 @@ from typing import Any
 from ezrec.domain.booking import FINISHED
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
+from ezrec.domain.names import BadName, safe_id
 from ezrec.domain.stages import Done
 from ezrec.ports import Backend, Clock
 from ezrec.progress import Meter
@@ -45,7 +46,7 @@ def upload(
         raise Reject(
             "there is no finished video in the job", f"make it: ezrec spool retry {job.id} --from process"
         )
-    owner = (job.booking.user_id if job.booking else "") or user_id
+    owner = _owner(job, user_id)
     key = f"{owner}/{result.file}"
     _put(entry, task, backend, key, result)
     backend.publish_row(_row(job, result, owner, key, camera_id, clock.now(), zone))
@@ -53,6 +54,16 @@ def upload(
     entry.update(outcome=JobOutcome.PUBLISHED)
     log.info("job %s: published as %s/%s", job.id, BUCKET, key)
     return Done()
+
+
+def _owner(job: Job, user_id: str) -> str:
+    """The account in whose folder the video belongs; a name that would lead elsewhere is refused."""
+    owner = (job.booking.user_id if job.booking else "") or user_id
+    try:
+        return safe_id(owner)
+    except BadName as fault:
+        remedy = f"correct the booking, or remove the job: ezrec spool rm {job.id} --with-footage"
+        raise Reject(f"the booking's user_id: {fault}", remedy) from None
 
 
 def _put(entry: Entry, task: Task, backend: Backend, key: str, result: Result) -> None:
@@ -97,6 +108,7 @@ def _row(
         "filename": result.file,
         "storage_path": key,
         "user_id": owner,
+        "file_url": f"{BUCKET}/{key}",  # a place, not a link: whoever shows it signs its own
         "file_size": result.size,
         "created_at": started.isoformat(),
         "upload_timestamp": now.isoformat(),
@@ -121,5 +133,8 @@ def archive(
         key, path = f"{camera_id}/{name}", entry.path / name
         if backend.size_of(bucket, key) != path.stat().st_size:
             backend.store(bucket, key, path, Meter(entry, "upload", "uploading logs"))
+            found = backend.size_of(bucket, key)
+            if found != path.stat().st_size:
+                raise Retry(f"{bucket}/{key} was sent, and the service has {found} bytes")
         log.info("job %s: stored as %s/%s", entry.id, bucket, key)
     return Done()

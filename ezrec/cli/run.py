@@ -59,6 +59,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
         recorder = Supervised(argv, log, services.stop)
     if kept:
+        os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
         _end_with_keeper(services, settings)
     try:
         if recorder:

@@ -1,0 +1,69 @@
+"""Who speaks to systemd: the main process does, the recorder that it keeps does not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LIMIT_S = 60
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """A socket that hears what systemd would hear."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "n"))
+        listening.settimeout(LIMIT_S)
+        yield listening
+
+
+def start(manager: socket.socket, tmp_path: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "EZREC_HOME": str(tmp_path / "home"),
+        "NOTIFY_SOCKET": manager.getsockname(),
+        "WATCHDOG_USEC": "200000",
+    }
+    (tmp_path / "home").mkdir()
+    return subprocess.Popen(
+        [sys.executable, "-m", "ezrec", "run", *arguments],
+        env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def heard(manager: socket.socket) -> list[str]:
+    """Everything that was said so far."""
+    words: list[str] = []
+    manager.setblocking(False)
+    try:
+        while True:
+            words.append(manager.recv(4096).decode())
+    except BlockingIOError:
+        return words
+
+
+def test_a_service_says_ready_then_alive_and_at_last_that_it_stops(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    child = start(manager, tmp_path, "--only", "retry")
+    try:
+        assert [manager.recv(4096), manager.recv(4096)] == [b"READY=1", b"WATCHDOG=1"]
+        child.terminate()
+        assert child.wait(LIMIT_S) == 0
+        assert heard(manager)[-1] == "STOPPING=1"
+    finally:
+        child.kill()
+        child.communicate(timeout=LIMIT_S)
+
+
+def test_a_recorder_that_is_kept_by_another_process_is_silent(tmp_path: Path, manager: socket.socket) -> None:
+    child = start(manager, tmp_path, "--only", "record", "--kept")
+    child.communicate(timeout=LIMIT_S)  # closes its standard input: nobody keeps it any more, so it ends
+    assert child.returncode == 0
+    assert heard(manager) == []

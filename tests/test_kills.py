@@ -1,4 +1,4 @@
-"""Workers killed at random moments, hundreds of times: nothing lost, nothing published twice, nothing stuck."""
+"""Workers killed at random moments, again and again: nothing lost, published twice or stuck."""
 
 from __future__ import annotations
 

@@ -10,10 +10,13 @@ import contextlib
 import logging
 import os
 import queue
+import select
+import shutil
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,8 @@ from ezrec.domain.names import shown
 
 _MOST_WAITING = 1000
 _MOST_OUTPUT = 4000  # bytes of a hook's talk that reach the log
+_AT_ONCE = 1 << 16
+_END_LIMIT_S = 10.0  # for a killed process to be gone
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")  # keys of the cloud stay here
 
 
@@ -82,38 +87,84 @@ class Hooks:
     def _work(self) -> None:
         while (event := self._events.get()) is not None:
             for path in self.present(event.directory):
-                self._run(path, event)
+                try:
+                    self._run(path, event)
+                except (OSError, ValueError) as fault:
+                    name = f"{event.directory}/{shown(path.name)}"
+                    self._log.warning("hook %s for job %s could not be run: %s", name, event.job.id, fault)
 
     def _run(self, path: Path, event: Event) -> None:
         name = f"hook {event.directory}/{shown(path.name)} for job {event.job.id}"
+        with _as_file(records.encode(event.job)) as record:
+            try:
+                child = subprocess.Popen(
+                    [*_guard(), str(path)],
+                    stdin=record,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    cwd="/",
+                    env=_environment(event),
+                )
+            except OSError as fault:
+                self._log.warning("%s cannot be started: %s", name, fault.strerror)
+                return
         try:
-            child = subprocess.Popen(
-                [str(path)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd="/",
-                env=_environment(event),
-            )
-        except OSError as fault:
-            self._log.warning("%s cannot be started: %s", name, fault.strerror)
-            return
-        try:
-            said, _ = child.communicate(records.encode(event.job), timeout=self._limit_s)
-        except subprocess.TimeoutExpired:
-            self._log.warning("%s was ended: not done after %g s", name, self._limit_s)
-            return
-        except OSError as fault:  # it closed its standard input unread, which is its right
-            self._log.debug("%s: %s", name, fault)
-            return
+            said = _listen(child, self._limit_s)
         finally:
             _end(child)
-        text = said[-_MOST_OUTPUT:].decode(errors="replace").strip()
+        if said is None:
+            self._log.warning("%s was ended: not done after %g s", name, self._limit_s)
+            return
+        text = said.decode(errors="replace").strip()
         if child.returncode:
             self._log.warning("%s failed with %d: %s", name, child.returncode, text or "it said nothing")
         elif text:
             self._log.info("%s: %s", name, text)
+
+
+@contextlib.contextmanager
+def _as_file(data: bytes) -> Iterator[int]:
+    """A file in memory: what a hook does not read of its standard input then holds nobody up."""
+    fd = os.memfd_create("job.json")
+    try:
+        os.write(fd, data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _guard() -> list[str]:
+    """A hook ends with the process that runs it, even if that is killed; where setpriv is to be had."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+
+
+def _listen(child: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
+    """The end of what the hook says until it ends, however much that is; None if it does not end in time.
+
+    What it left in the background may hold its standard output open: that is not waited for.
+    """
+    assert child.stdout is not None
+    out, said = child.stdout.fileno(), b""
+    ends = time.monotonic() + limit_s
+    ended = os.pidfd_open(child.pid)
+    try:
+        waited_for = [out, ended]
+        while waited_for and (left_s := ends - time.monotonic()) > 0:
+            ready, _, _ = select.select(waited_for, [], [], left_s)
+            if out in ready:
+                talk = os.read(out, _AT_ONCE)
+                said = (said + talk)[-_MOST_OUTPUT:]
+                if not talk:
+                    waited_for.remove(out)
+            elif ended in ready:
+                child.wait(_END_LIMIT_S)
+                return said
+    finally:
+        os.close(ended)
+    return None
 
 
 def _is_hook(path: Path) -> bool:
@@ -134,8 +185,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """End the hook's whole process group, whatever it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    for pipe in (child.stdin, child.stdout):
-        if pipe and not pipe.closed:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-    child.wait(10)
+    if child.stdout:
+        child.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # in a system call that never ends: leave it
+        child.wait(_END_LIMIT_S)

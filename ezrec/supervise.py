@@ -16,14 +16,25 @@ from collections.abc import Callable, Sequence
 _YOUNG_S = 10.0
 _PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _END_LIMIT_S = 30.0
+_KILL_LIMIT_S = 10.0  # a camera's driver can hold a process beyond death; then nobody waits for it
 CONFIGURATION = 78  # exit code: starting again would change nothing
 
 
 class Supervised:
-    """`on_hopeless` is called when the child says that its configuration is wrong."""
+    """`on_hopeless` is called when the child says that its configuration is wrong.
 
-    def __init__(self, argv: Sequence[str], log: logging.Logger, on_hopeless: Callable[[], None]) -> None:
+    `end_limit_s`: how long it may take to close what it records when it is asked to end.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        log: logging.Logger,
+        on_hopeless: Callable[[], None],
+        end_limit_s: float = _END_LIMIT_S,
+    ) -> None:
         self._argv, self._log, self._on_hopeless = list(argv), log, on_hopeless
+        self._end_limit_s = end_limit_s
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
@@ -40,30 +51,40 @@ class Supervised:
         if child is not None:
             child.send_signal(signal.SIGTERM)
         if self._thread.ident is not None:
-            self._thread.join(_END_LIMIT_S)
+            self._thread.join(self._end_limit_s)
         if child is not None and child.poll() is None:
-            self._log.error("the recorder did not end within %g s and is killed", _END_LIMIT_S)
+            self._log.error("the recorder did not end within %g s and is killed", self._end_limit_s)
             child.kill()
-            self._thread.join()
+            self._thread.join(_KILL_LIMIT_S)
 
     def _live(self) -> None:
         deaths = 0
         while not self._stopping.is_set():
             began = time.monotonic()
-            with self._guard:
-                if self._stopping.is_set():
-                    return
-                # The pipe tells the child, by its end, that nobody keeps it any more.
-                self._child = subprocess.Popen(self._argv, stdin=subprocess.PIPE)
-            code = self._child.wait()
-            if self._child.stdin:
-                self._child.stdin.close()
+            ended = self._run_once()
             if self._stopping.is_set():
                 return
-            if code == CONFIGURATION:
+            if ended == CONFIGURATION:
                 self._on_hopeless()
                 return
             deaths = 1 if time.monotonic() - began > _YOUNG_S else deaths + 1
             pause_s = _PAUSES_S[min(deaths, len(_PAUSES_S)) - 1]
-            self._log.error("the recorder ended with %d; again in %g s", code, pause_s)
+            self._log.error("the recorder ended with %s; again in %g s", ended, pause_s)
             self._stopping.wait(pause_s)
+
+    def _run_once(self) -> int | OSError:
+        """Run the child to its end; its exit code, or why it could not be started."""
+        with self._guard:
+            if self._stopping.is_set():
+                return 0
+            try:
+                # The pipe tells the child, by its end, that nobody keeps it any more.
+                child = subprocess.Popen(self._argv, stdin=subprocess.PIPE)
+            except OSError as fault:  # no memory, no process to be had: that may pass
+                return fault
+            self._child = child
+        try:
+            return child.wait()
+        finally:
+            if child.stdin:
+                child.stdin.close()

@@ -29,13 +29,14 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from ezrec.domain.errors import Busy
+from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.drain import Drain
 from ezrec.task import Bell
 
 # Reading a file makes events too, and so would our own look at it: only these bring news.
 _NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
 _WORST_PAUSE_S = 60.0
+_END_LIMIT_S = 5.0
 _JITTER = 0.1
 
 
@@ -64,20 +65,21 @@ class Watcher:
         self._bells = dict(bells)
         self._log = log
         self._observer: Any = None
+        # Open all the while: the number of a directory that is gone could be given to its successor at once.
         self._armed: dict[Path, int] = {}
 
     def arm(self) -> None:
         """Begin to watch. Raises `Unwatchable`."""
-        observer = Observer(timeout=_WORST_PAUSE_S)
         try:
-            self._armed = {path: _inode(path) for path in self._bells}
+            for path in self._bells:
+                self._armed[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._observer = Observer(timeout=_WORST_PAUSE_S)
             for path, ring in self._bells.items():
-                observer.schedule(_Ring(ring), str(path), recursive=False)
-            observer.start()
+                self._observer.schedule(_Ring(ring), str(path), recursive=False)
+            self._observer.start()
         except OSError as fault:
-            self._end(observer)
+            self.disarm()
             raise Unwatchable(f"the spool cannot be watched: {fault}") from None
-        self._observer = observer
 
     def check(self) -> bool:
         """True when all is well; else watch anew, ring every bell and return False."""
@@ -94,29 +96,25 @@ class Watcher:
         observer = self._observer
         if observer is None or not observer.is_alive():
             return False
+        reader = getattr(observer, "_inotify_fd", None)  # watchdog 7.1 reads in a thread of its own
+        if reader is not None and not reader.is_alive():
+            return False
         emitters = list(observer.emitters)
         if len(emitters) != len(self._bells) or not all(emitter.is_alive() for emitter in emitters):
             return False
         try:
-            return all(_inode(path) == inode for path, inode in self._armed.items())
+            return all(os.path.samestat(os.stat(path), os.fstat(fd)) for path, fd in self._armed.items())
         except OSError:
             return False
 
     def disarm(self) -> None:
-        if self._observer is not None:
-            self._end(self._observer)
-            self._observer = None
-
-    @staticmethod
-    def _end(observer: Any) -> None:
-        if observer.is_alive():
-            observer.stop()
-            observer.join(5)
-
-
-def _inode(path: Path) -> int:
-    """Names a directory as it is now; one moved or replaced under its name has another."""
-    return os.stat(path).st_ino
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.stop()  # also one that died or never began: it has threads and handles of its own
+            if observer.is_alive():
+                observer.join(_END_LIMIT_S)
+        while self._armed:
+            os.close(self._armed.popitem()[1])
 
 
 class Lane(threading.Thread):
@@ -124,6 +122,7 @@ class Lane(threading.Thread):
 
     `turn` returns in how many seconds it wants to be called again, or None for "when something happens".
     Whatever it raises is logged, and the lane goes on after a growing pause: errors never end a service.
+    `Retry` and `Reject` are said in one line: a network that is away is nothing to trace.
     """
 
     def __init__(
@@ -153,15 +152,22 @@ class Lane(threading.Thread):
         except Busy as fault:
             self._log.info("%s waits: %s", self.name, fault)
             return self._longest_s
-        except Exception:  # noqa: BLE001 - what a turn is made of may fail in ways unknown here; the lane must not end
-            self._failures += 1
-            pause_s = min(_WORST_PAUSE_S, 2.0**self._failures) * random.uniform(0.5, 1)
+        except (Retry, Reject) as fault:
+            pause_s = self._growing_pause_s()
+            self._log.warning("%s: %s; again in %.0f s", self.name, fault, pause_s)
+            return pause_s
+        except Exception:  # noqa: BLE001 - what a turn is made of may fail as it likes; the lane must not end
+            pause_s = self._growing_pause_s()
             self._log.exception("%s failed; again in %.0f s", self.name, pause_s)
             return pause_s
         finally:
             self.began = None
         self._failures = 0
         return self._longest_s if wanted_s is None else max(0.0, min(wanted_s, self._longest_s))
+
+    def _growing_pause_s(self) -> float:
+        self._failures += 1
+        return min(_WORST_PAUSE_S, 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1)
 
     def stop(self) -> None:
         self._stopping.set()

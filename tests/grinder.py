@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -41,7 +42,16 @@ def append_once(path: Path, line: str) -> None:
             file.flush()
 
 
+listeners: list[int] = []  # pipes that hear of every job that is begun
+
+
+def begin() -> None:
+    for pipe in listeners:
+        os.write(pipe, b".")
+
+
 def record(entry: Entry, task: Task) -> Done:
+    begin()
     if not entry.job.takes:
         started = datetime.now(UTC)
         name = raw_name(entry.id, started)
@@ -52,6 +62,7 @@ def record(entry: Entry, task: Task) -> Done:
 
 
 def process(entry: Entry, task: Task) -> Done:
+    begin()
     if int(entry.job.created.microsecond) % 4 == 0 and entry.job.attempts["process"] < 2:
         raise Retry("not at the first try", 0.01)
     take = entry.job.takes[0]
@@ -64,6 +75,7 @@ def process(entry: Entry, task: Task) -> Done:
 
 
 def upload(entry: Entry, task: Task) -> Done:
+    begin()
     if entry.job.created.microsecond % 5 == 0 and entry.job.attempts["upload"] < 2:
         raise Retry("not at the first try", 0.01)
     result = entry.job.result
@@ -135,26 +147,36 @@ def kills(home: Path, seed: int, wanted: int) -> None:
     chance = random.Random(seed)
     spool = a_spool(home)
     feeder = Feeder(spool, chance)
-    killed = 0
-    while killed < wanted:
-        child = os.fork()
-        if not child:
-            work(home, until_empty=False)
-            os._exit(1)
-        ends = time.monotonic() + chance.uniform(0.002, 0.12)
-        while (left := ends - time.monotonic()) > 0:
-            if chance.random() < 0.5:
-                feeder.feed()
-            time.sleep(min(left, 0.04))
+    for _ in range(wanted):
+        feeder.feed()
+        child, begun = start_worker(home)
+        # Moments after it has begun so many jobs; or early, while it clears up after the last kill.
+        for _ in range(chance.choice((0, 0, 1, 1, 2, 4))):
+            if select.select([begun], [], [], 0.5)[0]:
+                os.read(begun, 1)
+        time.sleep(chance.uniform(0, 0.015))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the worker ended by itself"
-        killed += 1
+        os.close(begun)
     (home / "fed").write_text("\n".join(feeder.fed))
     work(home, until_empty=True)
     released = release(spool)
     work(home, until_empty=True)
-    print(json.dumps({"killed": killed, "fed": len(feeder.fed), "released": released}))
+    print(json.dumps({"killed": wanted, "fed": len(feeder.fed), "released": released}))
+
+
+def start_worker(home: Path) -> tuple[int, int]:
+    """A process that works until it is killed, and a pipe that brings a byte for each job it begins."""
+    begun, tell = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(tell)
+        return child, begun
+    os.close(begun)
+    listeners.append(tell)
+    work(home, until_empty=False)
+    os._exit(1)
 
 
 def release(spool: Spool) -> int:

@@ -1,4 +1,4 @@
-"""Workers killed at random moments, hundreds of times: nothing lost, doubled or stuck."""
+"""Workers killed at random moments, again and again: nothing lost, published twice or stuck."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_three_hundred_kills_lose_nothing_and_publish_nothing_twice(tmp_path: Pa
     assert ran.returncode == 0, ran.stderr[-3000:]
     told = json.loads(ran.stdout)
     assert told["killed"] == KILLS
-    assert told["fed"] >= KILLS / 2, "there was work to be killed at"
+    assert told["fed"] == KILLS, "there was work to be killed at"
 
     spool = Spool(tmp_path / "spool")
     fed = (tmp_path / "fed").read_text().split()

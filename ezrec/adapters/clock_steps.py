@@ -11,7 +11,9 @@ from collections.abc import Callable
 _CLOCK_REALTIME = 0
 _TFD_TIMER_ABSTIME, _TFD_TIMER_CANCEL_ON_SET = 1, 2
 _TFD_CLOEXEC = 0o2000000
-_FAR_FUTURE = 1 << 40  # seconds since 1970; the timer is never meant to fire
+# Seconds since 1970; the timer is never meant to fire. Where `long` has 32 bits a larger number would be
+# cut to 0, which disarms the timer.
+_FAR_FUTURE = (1 << 31) - 1 if ctypes.sizeof(ctypes.c_long) == 4 else 1 << 40
 
 
 class _Timespec(ctypes.Structure):
@@ -29,7 +31,10 @@ def on_step(tell: Callable[[], None]) -> bool:
         fd = libc.timerfd_create(_CLOCK_REALTIME, _TFD_CLOEXEC)
     except AttributeError:
         return False
-    if fd < 0 or not _arm(libc, fd):
+    if fd < 0:
+        return False
+    if not _arm(libc, fd):
+        os.close(fd)
         return False
     threading.Thread(target=_listen, args=(libc, fd, tell), name="clock steps", daemon=True).start()
     return True
@@ -38,7 +43,9 @@ def on_step(tell: Callable[[], None]) -> bool:
 def _arm(libc: ctypes.CDLL, fd: int) -> bool:
     timer = _Timer(value=_Timespec(seconds=_FAR_FUTURE))
     flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
-    return bool(libc.timerfd_settime(fd, flags, ctypes.byref(timer), None) == 0)
+    if libc.timerfd_settime(fd, flags, ctypes.byref(timer), None) == 0:
+        return True
+    return ctypes.get_errno() == errno.ECANCELED  # armed, and the clock was set since we last looked
 
 
 def _listen(libc: ctypes.CDLL, fd: int, tell: Callable[[], None]) -> None:
@@ -48,6 +55,8 @@ def _listen(libc: ctypes.CDLL, fd: int, tell: Callable[[], None]) -> None:
         except OSError as fault:
             if fault.errno != errno.ECANCELED:
                 return
-            tell()
-        if not _arm(libc, fd):
+        # Armed before it is told: what happens in between is then either seen by who is told, or told again.
+        is_armed = _arm(libc, fd)
+        tell()
+        if not is_armed:
             return

@@ -1,0 +1,154 @@
+"""The recorder's keeper, over real children: started again after whatever death, ended when asked to."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ezrec.supervise import Supervised
+from tests.stagework import LIMIT_S, until
+
+LOG = logging.getLogger("test.supervise")
+# Each child says when it began and who it is.
+_BEGIN = """import os, signal, sys, time
+print(time.monotonic(), os.getpid(), file=open({log!r}, "a"), flush=True)
+"""
+
+
+@contextmanager
+def kept(log: Path, then: str, end_limit_s: float = LIMIT_S) -> Iterator[tuple[Supervised, threading.Event]]:
+    hopeless = threading.Event()
+    argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + then]
+    keeper = Supervised(argv, LOG, hopeless.set, end_limit_s)
+    keeper.start()
+    try:
+        yield keeper, hopeless
+    finally:
+        keeper.stop()
+
+
+def births(log: Path) -> list[tuple[float, int]]:
+    try:
+        lines = log.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [(float(line.split()[0]), int(line.split()[1])) for line in lines if len(line.split()) == 2]
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "time.sleep(600)"):
+        until(lambda: births(log))
+        os.kill(births(log)[0][1], signal.SIGKILL)
+        until(lambda: len(births(log)) == 2)
+        assert births(log)[0][1] != births(log)[1][1]
+    assert not any(is_there(pid) for _, pid in births(log))
+
+
+def test_the_pause_grows_while_the_child_dies_young(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "sys.exit(1)"):
+        until(lambda: len(births(log)) >= 4)
+    moments = [moment for moment, _ in births(log)]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(moments)]
+    for pause_s, least_s in zip(pauses, (0.5, 1.0, 2.0), strict=False):
+        assert pause_s >= least_s
+
+
+def test_a_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "sys.exit(78)") as (_, hopeless):
+        assert hopeless.wait(LIMIT_S)
+        time.sleep(1)
+        assert len(births(log)) == 1
+
+
+def test_a_child_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
+    log, closed = tmp_path / "births", tmp_path / "closed"
+    polite = (
+        f"signal.signal(signal.SIGTERM, lambda *_: (open({str(closed)!r}, 'w').close(), sys.exit(0)))\n"
+        f"open({str(tmp_path / 'ready')!r}, 'w').close()\n"
+        "time.sleep(600)\n"
+    )
+    with kept(log, polite) as (keeper, _):
+        until((tmp_path / "ready").exists)
+        keeper.stop()
+        assert closed.exists()
+        assert not is_there(births(log)[0][1])
+    assert len(births(log)) == 1
+
+
+def test_a_stubborn_child_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = tmp_path / "births"
+    stubborn = (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"open({str(tmp_path / 'ready')!r}, 'w').close()\n"
+        "time.sleep(600)\n"
+    )
+    with kept(log, stubborn, end_limit_s=0.5) as (keeper, _):
+        until((tmp_path / "ready").exists)
+        keeper.stop()
+        assert not is_there(births(log)[0][1])
+    assert "is killed" in caplog.text
+
+
+def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    recorder, ran = tmp_path / "recorder", tmp_path / "ran"
+    keeper = Supervised([str(recorder)], LOG, lambda: None)
+    keeper.start()
+    try:
+        time.sleep(0.2)
+        hidden = tmp_path / "new"
+        hidden.write_text(f"#!/bin/sh\ntouch {ran}\nexec sleep 600\n")
+        hidden.chmod(0o755)
+        hidden.rename(recorder)
+        until(ran.exists)
+    finally:
+        keeper.stop()
+
+
+def test_stop_ends_the_pause_too(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "sys.exit(1)") as (keeper, _):
+        until(lambda: len(births(log)) >= 3)
+        keeper.stop()
+        number = len(births(log))
+        time.sleep(0.2)
+        assert len(births(log)) == number
+
+
+def test_a_child_hears_by_its_standard_input_that_its_keeper_is_gone(tmp_path: Path) -> None:
+    log, heard = tmp_path / "births", tmp_path / "heard"
+    listening = f"sys.stdin.read(); open({str(heard)!r}, 'w').close(); os._exit(0)\n"
+    script = (
+        "import logging, sys\n"
+        "from ezrec.supervise import Supervised\n"
+        "Supervised(sys.argv[1:], logging.getLogger(), lambda: None).start()\n"
+    )
+    argv = [sys.executable, "-c", script, sys.executable, "-S", "-c"]
+    daemon = subprocess.Popen([*argv, _BEGIN.format(log=str(log)) + listening])
+    try:
+        until(lambda: births(log))
+    finally:
+        daemon.kill()
+        daemon.wait(LIMIT_S)
+    until(heard.exists)

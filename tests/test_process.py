@@ -349,8 +349,8 @@ def test_progress_is_told_beside_the_record(bench: Bench) -> None:
     (note,) = seen
     assert isinstance(note, dict)
     assert note["stage"] == "process"
-    assert note["percent"] == 25
-    assert entry.progress()["percent"] == 100
+    assert note["part"] == 0.25
+    assert entry.progress()["part"] == 1
 
 
 def test_a_stop_in_the_middle_leaves_no_video_and_the_next_try_makes_it(bench: Bench) -> None:

@@ -9,25 +9,30 @@ Rule 1: nobody tells a drain what there is to do; it looks. Its steps:
    by one rename, tell the hooks – and list again
 5. return how long the caller may sleep
 
-When a drain returns, nothing due is left in its queue, so a level-triggered path unit cannot spin.
-The one broad `except` of the program stands here.
+When a drain returns, nothing due is left in its queue, so a level-triggered path unit cannot spin; what
+could not be moved (a full disk, a name taken twice) is let alone for some seconds, so that we do not either.
+Faults are kept to the job they belong to: neither a bug in a handler nor a stranger that cannot be adopted
+may keep the other jobs from their work. The broad `except` stands here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.job import Job, Kind
+from ezrec.domain.job import Fault, Job, Kind
 from ezrec.domain.stages import (
+    DIRECTORIES,
     RETRY,
+    ROLES,
     Closed,
     Crash,
     Died,
@@ -36,17 +41,18 @@ from ezrec.domain.stages import (
     Later,
     No,
     Outcome,
+    Role,
     Stage,
     State,
     settle,
 )
 from ezrec.hooks import Hooks
 from ezrec.ports import Clock
-from ezrec.spool import Entry, Gone, Spool
-from ezrec.task import Bell, Task
+from ezrec.spool import Entry, Gone, Spool, Stranger
+from ezrec.task import Bell, Task, Tasks
 
 Handler = Callable[[Entry, Task], Done | Closed]
-_STUCK_S = 5.0
+_STUCK_S = 5.0  # for so long a job is let alone that could not be moved
 _LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
 
 
@@ -70,24 +76,19 @@ class Drain:
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
     _stopping: threading.Event = field(default_factory=threading.Event)
-    _tasks: dict[str, Task] = field(default_factory=dict)
-    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _tasks: Tasks = field(default_factory=Tasks)
+    _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
 
     def stop(self) -> None:
         """Lay the work down: jobs in hand go back where they came from."""
         self._stopping.set()
         self.nudge()
-        with self._guard:
-            tasks = list(self._tasks.values())
-        for task in tasks:
-            task.stop()
+        self._tasks.stop()
 
     def nudge(self) -> None:
         """Something changed (a file, the clock): let everybody look again."""
         self.bell.ring()
-        with self._guard:
-            for task in self._tasks.values():
-                task.bell.ring()
+        self._tasks.ring()
 
     def run(self) -> float | None:
         """Drain the stage. Seconds until there is something to do again; None when nothing waits.
@@ -110,97 +111,153 @@ class Drain:
             return
         entries, strangers = self.spool.look(stage.works_in)
         if stage.works_in is not stage.takes_from and self.adopter is not None:
-            take_in_strangers(replace_state(self.adopter, stage.works_in), strangers)
+            with self._kept_to("what lies loose in %s/", stage.works_in):
+                take_in_strangers(replace(self.adopter, state=stage.works_in), strangers)
         for entry in entries:
             if stage.works_in is stage.takes_from and not entry.job.boot_id:
                 continue  # it waits here; only the mark of an owner tells work in place from waiting
-            with contextlib.suppress(Gone):
-                if entry.job.boot_id:
-                    self._settle(entry, Died(power_cut=entry.job.boot_id != self.clock.boot_id()))
-                else:  # claimed, but not begun
-                    self.spool.move(entry, stage.takes_from)
-                self.log.info(
-                    "job %s: its %s worker died; it goes on in %s/", entry.id, stage.name, entry.state
-                )
+            with self._kept_to("job %s, whose owner died,", entry.id):
+                self._give_back(entry)
+
+    def _give_back(self, entry: Entry) -> None:
+        try:
+            if entry.job.boot_id:
+                self._settle(entry, Died(power_cut=entry.job.boot_id != self.clock.boot_id()))
+            else:  # claimed, but not begun; or settled, but not moved
+                self.spool.move(entry, self.stage.takes_from)
+        except Gone:
+            self._set_aside(entry)
+        self.log.info("job %s: its %s worker died; it goes on in %s/", entry.id, self.stage.name, entry.state)
+
+    def _set_aside(self, entry: Entry) -> bool:
+        """After `Gone`. If the entry is still there, its next place is taken: a person decides. False: it
+        could not be moved to failed/ either.
+        """
+        if not entry.path.exists():
+            return True
+        others = [state for state in DIRECTORIES if state is not entry.state]
+        twin = next((state for state in others if (self.spool.directory(state) / entry.id).exists()), None)
+        if twin is None:
+            return False
+        reason = f"another job of the same id lies in {twin}/, where this one was to go"
+        remedy = f"compare the two and remove one, or see: ezrec spool show {entry.id}"
+        fault = Fault(self.clock.now(), self.stage.name, "reject", reason, remedy)
+        job = entry.job.with_fault(fault).arrived(State.FAILED, fault.at)
+        job = replace(job, reason=reason, remedy=remedy, due=None, boot_id="")
+        try:
+            self.spool.move(
+                entry, State.FAILED, replace(job, return_to=job.return_to or self.stage.takes_from)
+            )
+        except Gone:
+            return not entry.path.exists()
+        self._say(No(reason, remedy), job, State.FAILED)
+        self.hooks.announce(State.FAILED, self.stage.name, entry.path, entry.job)
+        return True
+
+    @contextlib.contextmanager
+    def _kept_to(self, what: str, *names: object) -> Iterator[None]:
+        """A fault of one thing that lies in the spool is logged, and the stage goes on with the others."""
+        try:
+            yield
+        except Exception:  # what strangers leave may fail in ways unknown here
+            self.log.exception(f"{what} cannot be moved; it is tried again", *names)
 
     # ---- steps 3 to 5
 
     def _work(self) -> float | None:
         while True:
-            due, rest = self._look()
+            due, rest = self._look_again()
             if self._stopping.is_set():
                 return 0.0 if due else rest
-            moved = [self._take(entry) for entry in due if not self._stopping.is_set()]
-            if any(moved):
+            for entry in due:
+                if not self._stopping.is_set() and not self._take(entry):
+                    self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+            if due:
                 continue  # list again until nothing is due
-            if due:  # what cannot be moved now (a full disk, a name taken twice) must not make us spin
-                rest = min(_STUCK_S, rest or _STUCK_S)
             if not self._tasks:
                 return rest
             self.bell.wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+
+    def _look_again(self) -> tuple[list[Entry], float | None]:
+        """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the drain
+        would wait for their end and begin no other.
+        """
+        try:
+            return self._look()
+        except OSError:
+            if not self._tasks:
+                raise
+            self.log.exception("%s/ cannot be read; again in %g s", self.stage.takes_from, _STUCK_S)
+            return [], _STUCK_S
 
     def _look(self) -> tuple[list[Entry], float | None]:
         """The entries that are due now, oldest first, and in how many seconds the next thing is."""
         entries, strangers = self.spool.look(self.stage.takes_from)
         soon: list[float] = []
         if strangers and self.adopter is not None:
-            adopted, look_again_s = self.adopter.adopt(strangers)
-            for entry in adopted:
-                self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
-            if adopted:
-                entries = self.spool.entries(self.stage.takes_from)
-                self._nudge_tasks(adopted)
-            if look_again_s is not None:
-                soon.append(look_again_s)
-        self._put_by(entries)
-        now = self.clock.now()
-        free = [entry for entry in entries if entry.id not in self._tasks and not entry.job.held]
-        due = [entry for entry in free if entry.job.is_due(now)]
-        soon += [
-            (entry.job.due - now).total_seconds() for entry in free if entry.job.due and entry.job.due > now
+            look_again_s = _STUCK_S
+            with self._kept_to("what lies loose in %s/", self.stage.takes_from):
+                look_again_s = self._adopt(self.adopter, strangers)
+            entries = self.spool.entries(self.stage.takes_from)
+            soon.append(look_again_s)
+        now, tick = self.clock.now(), self.clock.monotonic()
+        self._stuck = {name: until for name, until in self._stuck.items() if until > tick}
+        soon += [until - tick for until in self._stuck.values()]
+        free = [
+            entry
+            for entry in entries
+            if not (entry.id in self._tasks or entry.id in self._stuck or entry.job.held)
         ]
+        if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
+            due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
+        else:
+            due = [entry for entry in free if entry.job.is_due(now)]
+            waits = [entry.job.due for entry in free if entry.job.due and entry.job.due > now]
+            soon += [(moment - now).total_seconds() for moment in waits]
         due.sort(key=lambda entry: (entry.job.due or entry.job.created, entry.id))
-        return due, min(soon, default=None)
+        return due, min((s for s in soon if s < math.inf), default=None)
 
-    def _put_by(self, entries: list[Entry]) -> None:
-        """Take held jobs out of the run queue: a hold that a crash cut in two would keep a unit spinning."""
-        if self.stage is RETRY:
-            return
-        for entry in entries:
-            if entry.job.held and entry.id not in self._tasks:
-                with contextlib.suppress(Gone):
-                    self.spool.move(entry, State.DEFERRED)
-
-    def _nudge_tasks(self, adopted: list[Entry]) -> None:
-        with self._guard:
-            for entry in adopted:
-                if entry.id in self._tasks:
-                    self._tasks[entry.id].bell.ring()
+    def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float:
+        """Adopt what is complete; in how many seconds to look at the rest."""
+        adopted, look_again_s = adopter.adopt(strangers)
+        for entry in adopted:
+            self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
+        self._tasks.ring({entry.id for entry in adopted})  # an amendment of a job in hand
+        return math.inf if look_again_s is None else look_again_s
 
     def _take(self, entry: Entry) -> bool:
-        """Claim an entry and do its work: here, or in a thread where the stage is wide. False: not moved."""
+        """Claim an entry and do its work: here, or in a thread where the stage is wide.
+
+        False: it could not be moved, and is still there.
+        """
         try:
             if self.stage is RETRY:
-                self._settle(entry, Done())
-                return True
+                return self._settled(entry, Done())
             entry = self.spool.claim(entry, self.stage.works_in)
             entry.update(**self._attempted(entry.job))
-        except Gone as fault:
+        except (Gone, FileNotFoundError) as fault:
             self.log.debug("somebody else moved %s", fault)
-            return False
+            return not entry.path.exists()
         except OSError as fault:
             self.log.error("job %s cannot be taken in hand: %s", entry.id, fault)
-            with contextlib.suppress(OSError, Gone):
-                self.spool.move(entry, self.stage.takes_from)
+            self._put_back(entry)
             return False
-        task = Task()
-        with self._guard:
-            self._tasks[entry.id] = task
+        task = self._tasks.begin(entry.id)
         if not self.wide:
             return self._do(entry, task)
-        name = f"{self.stage.name} {entry.id}"
-        threading.Thread(target=self._do, args=(entry, task), name=name).start()
+        try:
+            name = f"{self.stage.name} {entry.id}"
+            threading.Thread(target=self._do, args=(entry, task), name=name).start()
+        except RuntimeError as fault:  # the machine has no threads left
+            self.log.error("job %s cannot be taken in hand: %s", entry.id, fault)
+            self._tasks.end(entry.id)
+            self._put_back(entry)
+            return False
         return True
+
+    def _put_back(self, entry: Entry) -> None:
+        with contextlib.suppress(OSError, Gone):
+            self.spool.move(entry, self.stage.takes_from)
 
     def _attempted(self, job: Job) -> dict[str, object]:
         marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
@@ -215,16 +272,29 @@ class Drain:
                 task.stop()
             self.hooks.announce(self.stage.works_in, self.stage.name, entry.path, entry.job)
             outcome = self._handled(entry, task)
-            with contextlib.suppress(Gone):
-                self._settle(entry, outcome)
-            return True
-        except OSError:
-            self.log.exception("job %s cannot be moved on; it is taken up again later", entry.id)
-            return False
+            done = self._settled(entry, outcome)
+            # A wide stage looks after dead owners only when nothing is in hand any more, which may be never.
+            while not done and self.wide and not self._stopping.wait(_STUCK_S):
+                done = self._settled(entry, outcome)
+            return done
         finally:
-            with self._guard:
-                del self._tasks[entry.id]
-            self.bell.ring()
+            self._tasks.end(entry.id)
+            if self.wide:  # a narrow one looks again by itself, and must not wake itself over what is stuck
+                self.bell.ring()
+
+    def _settled(self, entry: Entry, outcome: Outcome) -> bool:
+        """Settle; False when the disk would not have it."""
+        before = entry.job
+        try:
+            try:
+                self._settle(entry, outcome)
+            except Gone:
+                return self._set_aside(entry)
+        except OSError as fault:
+            self.log.error("job %s cannot be moved on, and is taken up again later: %s", entry.id, fault)
+            entry.job = before  # decided anew then, and counted once
+            return False
+        return True
 
     def _handled(self, entry: Entry, task: Task) -> Outcome:
         handler = self.handlers.get(entry.job.kind)
@@ -248,6 +318,9 @@ class Drain:
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Decide by the table, then one rename, then the hooks."""
         state, job = settle(self.stage, entry.job, outcome, self.clock.now(), self.chance())
+        if self.stage is RETRY and state is not State.FAILED:
+            # The record is written before the rename: after a kill between them it must still say where to.
+            job = replace(job, return_to=entry.job.return_to)
         path = entry.path
         if state is State.DONE:
             self.spool.leave(entry, job)
@@ -271,7 +344,3 @@ class Drain:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
             self.bell.wait(_LOOK_AGAIN_S)
-
-
-def replace_state(adopter: Adopter, state: State) -> Adopter:
-    return replace(adopter, state=state)

@@ -41,13 +41,16 @@ class Lock:
             self.label(label)
             yield
         finally:
-            self.label("")
+            self._say("")
             self._lock.release()
 
     def label(self, text: str) -> None:
         """Say in the file who we are and what we do; only for people, never read by a decision."""
+        self._say(f"pid {os.getpid()} {text}".strip() + "\n")
+
+    def _say(self, line: str) -> None:
         with contextlib.suppress(OSError):
-            self.path.write_text(f"pid {os.getpid()} {text}".strip() + "\n" if text else "")
+            self.path.write_text(line)
 
     def holder(self) -> str:
         """What the holder says of itself, or nothing."""

@@ -137,6 +137,15 @@ class Places:
         except (OSError, BadRecord):
             return None
 
+    def last_word(self, job_id: str) -> Job | None:
+        """The record under that id, wherever it is: in the spool, in the history, or in the trash."""
+        entry = self.find(job_id)
+        if entry is not None:
+            return entry.job
+        with contextlib.suppress(OSError, BadRecord):
+            return records.decode(read_record(self.trash / job_id))
+        return self.finished(job_id)
+
     def knows(self, job_id: str, *, anew: bool = False) -> bool:
         """True when the id is in the spool, in the trash or (unless `anew`) in the history.
 

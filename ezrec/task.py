@@ -1,5 +1,7 @@
 """What a handler is given beside its entry: the wish that it end, and a bell that rings when to look again.
 
+`Tasks` are all that one drain has in hand.
+
 No time is read here but the monotonic clock, for limits.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ezrec.domain.errors import Stopped
 
@@ -67,3 +69,39 @@ class Task:
         """Wait until the bell rings or the work is asked to end, at most `limit_s` seconds."""
         if not self.is_stopping:
             self.bell.wait(max(0.0, limit_s))
+
+
+class Tasks:
+    """The tasks in hand, by the id of their job. Safe in any thread, but not in a signal handler."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+        self._guard = threading.Lock()
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._tasks
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def begin(self, job_id: str) -> Task:
+        with self._guard:
+            return self._tasks.setdefault(job_id, Task())
+
+    def end(self, job_id: str) -> None:
+        with self._guard:
+            del self._tasks[job_id]
+
+    def ring(self, only: Collection[str] | None = None) -> None:
+        """Let these look again, or all."""
+        with self._guard:
+            for job_id, task in self._tasks.items():
+                if only is None or job_id in only:
+                    task.bell.ring()
+
+    def stop(self) -> None:
+        """Ask all to end. What they call then may take its time, and begin or end others."""
+        with self._guard:
+            tasks = list(self._tasks.values())
+        for task in tasks:
+            task.stop()

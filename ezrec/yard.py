@@ -162,6 +162,7 @@ class Yard(Places):
         else:
             building.mkdir()
             durable.rename(path, building / "rescued")
+        durable.write(building / JOB, records.encode(job), sync_parent=False)
         entry = self._complete(building, State.FAILED, job)
         return f"rescued the files of a half-built entry to failed/{entry.id}"
 

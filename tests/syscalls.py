@@ -87,7 +87,7 @@ def in_child(work: Callable[[], None], crash: Crash | None = None) -> tuple[int,
             status = 0
         except OSError:
             status = 3
-        except BaseException:  # noqa: BLE001 - a forked child says what it met and ends, whatever it was
+        except Exception:  # noqa: BLE001 - a child reports by its exit status
             traceback.print_exc()
         finally:
             os._exit(status)

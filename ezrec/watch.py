@@ -140,7 +140,10 @@ class Lane(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            self._bell.wait(self._pause_s())
+            pause_s = self._pause_s()
+            if self._stopping.is_set():
+                return  # a drain hears the same bell: its turn may have used up the ring of `stop`
+            self._bell.wait(pause_s)
 
     def _pause_s(self) -> float:
         """Take a turn; how long to sleep afterwards."""

@@ -102,7 +102,7 @@ class MediaCache:
         if not key:
             return None
         suffix = Path(key).suffix.lower()
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        digest = hashlib.sha256(key.encode("utf-8", "backslashreplace")).hexdigest()[:24]
         return self.root / (digest + (suffix if suffix in _SUFFIXES else ".bin"))
 
     def _sweep(self, keys: set[str | None], before: bytes) -> None:

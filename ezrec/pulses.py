@@ -118,12 +118,12 @@ class Sync:
 
     def _drop(self, key: str, row: Mapping[str, Any]) -> None:
         """As a person would: a booking's row as a `.json` in `incoming/`."""
-        name = key if _is_safe(key) else stand_in(key)
+        name = key if _is_safe(key) else stand_in(ascii(key))
         durable.write(self.spool.directory(State.INCOMING) / f"{name}.json", _as_json(row))
 
 
 def _as_json(value: object) -> bytes:
-    return json.dumps(value, indent=1, default=str).encode("utf-8", "backslashreplace")
+    return json.dumps(value, indent=1, default=str).encode()
 
 
 def _read_counts(path: Path) -> dict[str, int]:
@@ -148,8 +148,8 @@ def _is_safe(text: str) -> bool:
 def read_cache(path: Path) -> list[dict[str, Any]]:
     """The rows of the booking cache; none where there is no cache, or an unreadable one."""
     try:
-        found = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+        found = json.loads(path.read_bytes())  # takes whatever `_as_json` writes, half a character too
+    except (OSError, ValueError, RecursionError):
         return []
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.adapters.feed import FeedRecording
 from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 from ezrec.adapters.ffmpeg_sources import SoftwareSource
 from ezrec.adapters.salvage import salvage
@@ -237,6 +238,23 @@ def test_without_a_camera_for_the_whole_window_the_booking_is_missed(court: Cour
     assert "no such device" in outcome.reason
 
 
+def test_a_camera_that_breaks_off_as_the_take_begins_leaves_no_take_in_the_record(court: Court) -> None:
+    class Treacherous(FakeCamera):
+        betrayals = 1
+
+        def attach(self, path: Path, at: datetime) -> FeedRecording:
+            if self.betrayals:
+                self.betrayals -= 1
+                self.die()
+            return super().attach(path, at)
+
+    court.camera = Treacherous(court.clock)
+    entry = court.book("betrayed", 0, 5)
+    assert court.record(entry) == Done()
+    assert [take.file for take in entry.job.takes] == _footage(entry)
+    assert len(entry.job.takes) == 1
+
+
 def test_a_take_without_one_picture_leaves_nothing_behind(court: Court) -> None:
     run = court.start(court.book("empty", 0, 6))
     assert eventually(lambda: bool(run.entry.job.takes), LIMIT_S)
@@ -452,7 +470,7 @@ def test_a_job_without_a_booking_is_refused(court: Court) -> None:
         court.record(court.spool.create(State.INCOMING, job))
 
 
-def test_progress_notes_tell_part_and_frames(court: Court) -> None:
+def test_progress_notes_tell_the_part_that_is_done_and_the_frames(court: Court) -> None:
     run = court.start(court.book("told", 0, 4))
     seen: list[float] = []
 

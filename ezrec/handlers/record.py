@@ -162,11 +162,12 @@ class _Session:
         take = Take(path.name, begins, 0.0, 0, OPEN)
         # What the running camera still has in memory of the time before counts as well.
         wanted = max([self.window.start, *(known.ended for known in self.entry.job.takes)])
-        self.entry.update(takes=(*self.entry.job.takes, take))
+        known_before = self.entry.job.takes
+        self.entry.update(takes=(*known_before, take))
         try:
             recording = self.camera.attach(path, wanted)
-        except Retry:  # it broke off just now: a take that was never begun is none
-            self.entry.update(takes=tuple(known for known in self.entry.job.takes if known is not take))
+        except Retry:
+            self.entry.update(takes=known_before)  # broken off this very moment: there is no such take
             raise
         self.log.info("booking %s: recording %s", self.entry.id, path.name)
         return recording, take

@@ -1,0 +1,654 @@
+"""What timers do: sync, tell, the heartbeat, the logs and the branding, each through its own function."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import zipfile
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezrec import logs, settings
+from ezrec.adapters.gauges import SystemGauges
+from ezrec.adopt import Adopter
+from ezrec.branding import MediaCache
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.job import JobOutcome, Kind, Take
+from ezrec.domain.stages import State
+from ezrec.handlers.record import OPEN
+from ezrec.ports import Branding
+from ezrec.pulses import CollectLogs, Status, Sync, Tell, known_booking, read_cache
+from ezrec.settings import Settings
+from ezrec.spool import Entry, Spool
+from tests.fakes.backend import FakeBackend
+from tests.fakes.clock import StandingClock
+from tests.jobs import laid
+
+TODAY = "2026-06-01"
+KEY = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZSJ9.c2lnbmF0dXJl"
+
+
+@dataclass
+class Box:
+    """A camera box with a fake cloud."""
+
+    home: Path
+    settings: Settings
+    spool: Spool
+    cloud: FakeBackend
+    clock: StandingClock
+    log: logging.Logger
+
+    def sync(self) -> Sync:
+        """A fresh one, as a timer or a reboot starts it."""
+        media = MediaCache(self.settings.media_cache)
+        cache, zone = self.settings.booking_cache, self.settings.zone
+        return Sync(self.cloud, self.spool, cache, media, self.clock, zone, self.log)
+
+    def adopt(self) -> list[Entry]:
+        """What the recorder does with what was dropped: incoming/ is empty of loose files afterwards."""
+        adopter = Adopter(self.spool, State.INCOMING, self.clock, self.settings.zone, self.log)
+        _, strangers = self.spool.look(State.INCOMING)
+        return adopter.adopt(strangers)[0]
+
+    def dropped(self) -> dict[str, Any]:
+        """The rows that lie in incoming/ for the recorder, by file name."""
+        return {
+            path.name: json.loads(path.read_bytes()) for path in (self.spool.root / "incoming").glob("*.json")
+        }
+
+    def cache(self) -> Any:
+        return json.loads(self.settings.booking_cache.read_bytes())
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    wishes = settings.load(
+        {"EZREC_HOME": str(tmp_path), "USER_ID": "user-1", "TZ": "UTC", "SUPABASE_KEY": KEY}
+    )
+    spool = Spool(wishes.spool)
+    spool.prepare()
+    wishes.logs.mkdir()
+    return Box(tmp_path, wishes, spool, FakeBackend(), StandingClock(), logging.getLogger("ezrec.test"))
+
+
+def row(booking_id: Any, start: str = "18:00", end: str = "19:00", **more: Any) -> dict[str, Any]:
+    return {"id": booking_id, "date": TODAY, "start_time": start, "end_time": end, "notes": "Ana", **more}
+
+
+# ---- sync: what comes in
+
+
+def test_a_new_booking_is_dropped_for_the_recorder_and_cached_as_a_whole_row(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    assert box.dropped()["b1.json"]["notes"] == "Ana"
+    assert box.cache() == box.cloud.bookings()
+    (entry,) = box.adopt()
+    assert (entry.id, entry.state) == ("b1", State.INCOMING)
+
+
+def test_a_row_that_has_not_changed_is_not_dropped_again(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    box.adopt()
+    box.sync()()
+    assert box.dropped() == {}
+
+
+def test_a_changed_row_is_dropped_again_and_amends_the_job(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    box.adopt()
+    box.cloud.booking_rows["b1"]["end_time"] = "20:30"
+    box.sync()()
+    box.adopt()
+    booking = box.spool.entries(State.INCOMING)[0].job.booking
+    assert booking is not None
+    assert f"{booking.end:%H:%M}" == "20:30"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"status": "cancelled"},
+        {"status": "video_uploaded"},
+        {"date": "2026-05-20"},
+    ],
+    ids=["cancelled", "finished", "long past"],
+)
+def test_what_is_not_to_be_recorded_is_never_dropped(box: Box, more: dict[str, str]) -> None:
+    box.cloud.add_booking(row("b1", **more))
+    box.sync()()
+    box.sync()()
+    assert box.dropped() == {}
+    assert len(box.cache()) == 1
+
+
+def test_a_booking_that_has_just_passed_is_still_handed_over_to_be_named_missed(box: Box) -> None:
+    box.cloud.add_booking(row("b1", "08:00", "09:00"))
+    box.sync()()
+    assert list(box.dropped()) == ["b1.json"]
+
+
+def test_a_cancelled_row_amends_the_job_that_waits(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    box.adopt()
+    box.cloud.booking_rows["b1"]["status"] = "cancelled"
+    box.sync()()
+    (entry,) = box.adopt()
+    assert entry.job.booking is not None
+    assert entry.job.booking.is_cancelled
+
+
+# ---- sync: what goes away
+
+
+@pytest.mark.parametrize("fault", [Retry("no network"), Reject("the key is wrong", "set another")])
+def test_a_failed_answer_erases_nothing(box: Box, fault: Exception) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    for _ in range(3):
+        box.cloud.fail_next(1, fault, "bookings")
+        with pytest.raises(type(fault)):
+            box.sync()()
+    assert [found["id"] for found in box.cache()] == ["b1"]
+    assert list(box.dropped()) == ["b1.json"]
+
+
+def test_one_empty_answer_erases_nothing(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    kept = dict(box.cloud.booking_rows)
+    box.cloud.booking_rows.clear()
+    box.sync()()
+    assert [found["id"] for found in box.cache()] == ["b1"]
+    box.cloud.booking_rows.update(kept)
+    box.sync()()
+    box.cloud.booking_rows.clear()
+    box.sync()()
+    assert [found["id"] for found in box.cache()] == ["b1"], "absent twice, but not in a row"
+
+
+def test_absent_twice_in_a_row_is_cancelled_though_a_timer_starts_us_anew(box: Box) -> None:
+    for booking_id in ("b1", "b2"):
+        box.cloud.add_booking(row(booking_id))
+    box.sync()()
+    box.adopt()
+    del box.cloud.booking_rows["b1"]
+    box.sync()()
+    assert box.dropped() == {}
+    box.sync()()
+    assert list(box.dropped()) == ["b1.json"]
+    (entry,) = box.adopt()
+    assert entry.job.booking is not None
+    assert entry.job.booking.is_cancelled
+    assert [found["id"] for found in box.cache()] == ["b2"]
+    box.sync()()
+    assert box.dropped() == {}
+
+
+# ---- sync: hostile rows
+
+
+HOSTILE = {
+    "a path": row("../../etc/cron.d/x"),
+    "a newline": row("b1\n"),
+    "a leading dash": row("-rf"),
+    "another alphabet": row("бронь"),
+    "10 kB": row("x" * 10_000),
+    "a number": row(17),
+    "no id": {"date": TODAY, "start_time": "18:00", "end_time": "19:00"},
+    "a list": row(["b1"]),
+    "an end before the start": row("bad-1", "18:00", "10:00"),
+    "no times": {"id": "bad-2", "date": TODAY},
+    "times of wrong type": row("bad-3", 18, 19),  # type: ignore[arg-type]
+    "a month long": {"id": "bad-4", "start_time": "2026-06-01T10:00Z", "end_time": "2026-07-01T10:00Z"},
+    "a lone surrogate": row("\ud800"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_row_does_no_harm_is_told_once_and_stops_no_other(
+    box: Box, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hostile = {"user_id": "user-1", "camera_id": "0", "status": "confirmed", **HOSTILE[what]}
+    box.cloud.booking_rows["hostile"] = hostile
+    box.cloud.add_booking(row("good"))
+    for _ in range(3):
+        box.sync()()
+        box.adopt()
+    assert [entry.id for entry in box.spool.entries(State.INCOMING)] == ["good"]
+    (failed,) = box.spool.entries(State.FAILED)
+    assert failed.job.reason
+    assert failed.job.remedy
+    assert (failed.path / "reason.txt").read_text().startswith(failed.job.reason)
+    told = [record for record in caplog.records if "cannot be used" in record.message]
+    assert len(told) == 1
+    outside = {path.name for path in box.home.parent.iterdir()} | {path.name for path in box.home.iterdir()}
+    assert outside.isdisjoint({"x", "etc", "cron.d"})
+
+
+def test_a_bad_row_that_is_corrected_is_handed_over_after_all(box: Box) -> None:
+    box.cloud.add_booking(row("b1", "18:00", "10:00"))
+    box.sync()()
+    box.adopt()
+    box.cloud.booking_rows["b1"]["end_time"] = "19:00"
+    box.sync()()
+    assert box.dropped()["b1.json"]["end_time"] == "19:00"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"id": 1}', b"[1, null, []]", b"\xff\xfe"])
+def test_a_spoilt_cache_is_as_good_as_none(box: Box, content: bytes) -> None:
+    box.settings.booking_cache.write_bytes(content)
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    assert [found["id"] for found in box.cache()] == ["b1"]
+
+
+def test_the_cache_is_replaced_whole(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    reader = box.settings.booking_cache.open("rb")
+    box.cloud.add_booking(row("b2"))
+    box.sync()()
+    with reader:
+        assert len(json.loads(reader.read())) == 1, "who reads the old one reads all of it"
+    assert len(box.cache()) == 2
+    assert [path.name for path in box.home.glob("*.new")] == []
+
+
+# ---- sync: without a network
+
+
+def test_after_a_reboot_without_network_the_cached_bookings_are_handed_over(box: Box) -> None:
+    box.settings.booking_cache.write_text(json.dumps([row("b1"), row("b2", status="cancelled"), row("../x")]))
+    box.cloud.fail_next(1, Retry("no network"), "bookings")
+    with pytest.raises(Retry):
+        box.sync()()
+    assert list(box.dropped()) == ["b1.json"]
+
+
+def test_what_the_spool_knows_already_is_not_handed_over_from_the_cache(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    box.adopt()
+    box.sync().from_cache()
+    assert box.dropped() == {}
+
+
+def test_the_cache_tells_whose_video_was_dropped_in(box: Box) -> None:
+    box.settings.booking_cache.write_text(json.dumps([row("b1"), row("bad", "x", "y")]))
+    look_up = known_booking(box.settings.booking_cache, box.settings.zone)
+    found = look_up("b1")
+    assert found is not None
+    assert f"{found.start:%H:%M}" == "18:00"
+    assert look_up("bad") is None
+    assert look_up("other") is None
+    assert read_cache(box.home / "absent.json") == []
+
+
+# ---- tell
+
+
+def _raw(box: Box, **changes: Any) -> Entry:
+    return laid(box.spool, State.RAW, "b1", **{"recording": JobOutcome.RECORDED, **changes})
+
+
+def _tell(box: Box) -> None:
+    Tell(box.cloud, box.spool, box.log)()
+
+
+def test_a_recorded_booking_is_told_completed_once(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    _raw(box)
+    _tell(box)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "completed"
+    assert box.cloud.calls["advance_status"] == 1
+
+
+def test_a_finished_video_is_told_video_processed(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    laid(box.spool, State.PROCESSED, "b1", recording=JobOutcome.PARTIAL)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "video_processed"
+
+
+@pytest.mark.parametrize("state", [State.RAW, State.PROCESSING, State.DEFERRED, State.FAILED])
+def test_wherever_the_job_stands_its_status_is_told(box: Box, state: State) -> None:
+    box.cloud.add_booking(row("b1"))
+    laid(box.spool, state, "b1", recording=JobOutcome.RECORDED)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "completed"
+
+
+def test_a_status_that_could_not_be_told_is_told_the_next_time(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    entry = _raw(box)
+    box.cloud.fail_next(1, Retry("no network"), "advance_status")
+    with pytest.raises(Retry):
+        _tell(box)
+    assert not (entry.path / "told.json").exists()
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "completed"
+
+
+def test_a_refused_status_is_logged_and_stops_no_other(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    box.cloud.add_booking(row("b2"))
+    _raw(box)
+    laid(box.spool, State.RAW, "b2", recording=JobOutcome.RECORDED)
+    box.cloud.fail_next(1, Reject("not allowed", "grant it"), "advance_status")
+    _tell(box)
+    _tell(box)
+    assert "not allowed" in caplog.text
+    assert box.cloud.calls["advance_status"] == 2
+
+
+def test_the_record_of_a_job_in_hand_is_left_alone(box: Box) -> None:
+    entry = _raw(box)
+    before = (entry.path / "job.json").read_bytes()
+    _tell(box)
+    assert (entry.path / "job.json").read_bytes() == before
+
+
+def test_a_booking_that_is_not_recorded_yet_and_an_archive_tell_nothing(box: Box) -> None:
+    _raw(box, recording=None)
+    laid(box.spool, State.PROCESSED, "logs-1", kind=Kind.LOGS, booking=None)
+    _tell(box)
+    assert box.cloud.calls["advance_status"] == 0
+
+
+# ---- the heartbeat
+
+
+def test_the_heartbeat_has_the_columns_of_the_table_and_sane_numbers(box: Box) -> None:
+    Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)()
+    (found,) = box.cloud.status_rows.values()
+    assert found["pi_active"] is True
+    assert found["last_heartbeat"] == found["updated_at"] == "2026-06-01T12:00:00+00:00"
+    assert (found["user_id"], found["camera_id"]) == ("user-1", "0")
+    for name in ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent"):
+        assert 0 <= found[name] <= 100, name
+    assert 0 < found["memory_available_gb"] <= found["memory_total_gb"] < 100_000
+    assert 0 <= found["disk_free_gb"] <= found["disk_total_gb"]
+    assert 0 < found["uptime_seconds"] < 100 * 365 * 86400
+    assert -40 < found.get("temperature_celsius", 40) < 130
+    json.dumps(found)
+
+
+def test_the_first_heartbeat_already_measures_the_processor(tmp_path: Path) -> None:
+    gauges = SystemGauges(tmp_path)
+    ends = time.process_time() + 0.05
+    began = time.monotonic()
+    first = gauges.read()["cpu_usage_percent"]
+    assert time.monotonic() - began >= 0.15, "a span was measured"
+    assert 0 <= first <= 100
+    while time.process_time() < ends:
+        pass
+    assert gauges.read()["cpu_usage_percent"] > 0
+
+
+def test_the_heartbeat_says_whether_it_records_and_what_went_wrong_last(box: Box) -> None:
+    status = Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)
+    status()
+    (found,) = box.cloud.status_rows.values()
+    assert (found["is_recording"], found["last_error"]) == (False, None)
+    entry = laid(box.spool, State.RECORDING, "b1", takes=())
+    status()
+    assert found["is_recording"] is False, "armed is not recording"
+    entry.update(takes=(Take("raw_b1_20260601_180000.mp4", box.clock.now(), 0.0, 0, OPEN),))
+    for job_id, reason in (("z-old", "older"), ("a-new", "newer")):
+        failed = laid(box.spool, State.FAILED, job_id, reason=reason)
+        arrival = replace(failed.job.arrivals[-1], at=box.clock.now() + timedelta(hours=reason == "newer"))
+        failed.update(arrivals=(arrival,))
+    status()
+    assert found["is_recording"] is True
+    assert found["last_error"] == "newer"
+
+
+def test_there_is_one_row_a_camera(box: Box) -> None:
+    status = Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)
+    status()
+    status()
+    assert len(box.cloud.status_rows) == 1
+
+
+# ---- logs
+
+
+def _collect(box: Box) -> Entry | None:
+    CollectLogs(box.spool, box.clock, box.settings, box.log)()
+    found = [entry for entry in box.spool.entries(State.PROCESSED) if entry.job.kind is Kind.LOGS]
+    return found[0] if found else None
+
+
+def _contents(entry: Entry) -> dict[str, str]:
+    (path,) = entry.path.glob("*.zip")
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def test_all_log_files_and_nothing_else_go_into_one_archive_named_by_its_time(
+    box: Box, tmp_path: Path
+) -> None:
+    (box.settings.logs / "recorder.log").write_text("recorded\n")
+    (box.settings.logs / "video_worker.log").write_text("made\n")
+    (box.settings.logs / "notes.txt").write_text("private\n")
+    secret = tmp_path / "secret"
+    secret.write_text("root:x:0:0\n")
+    (box.settings.logs / "link.log").symlink_to(secret)
+    os.mkfifo(box.settings.logs / "pipe.log")
+    (box.settings.logs / "folder.log").mkdir()
+    entry = _collect(box)
+    assert entry is not None
+    assert [path.name for path in entry.path.glob("*.zip")] == ["20260601_120000_logs.zip"]
+    own = {name: text for name, text in _contents(entry).items() if not name.startswith("journal_")}
+    assert own == {"recorder.log": "recorded\n", "video_worker.log": "made\n"}
+    assert not list(box.settings.logs.glob("*.zip"))
+
+
+SECRETS = (
+    KEY,
+    "sb_secret_abcDEF123",
+    "GET /storage?token=abc.def&x=1",
+    "Authorization: Bearer s3cr3t-t0ken",
+    "rtsp://admin:hunter2@10.0.0.9/stream",
+)
+
+
+def test_no_secret_leaves_in_an_archive(box: Box) -> None:
+    (box.settings.logs / "recorder.log").write_text("\n".join(("before", *SECRETS, "after")))
+    entry = _collect(box)
+    assert entry is not None
+    text = _contents(entry)["recorder.log"]
+    for leak in (KEY, "abcDEF123", "abc.def", "s3cr3t", "hunter2"):
+        assert leak not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_secret_reaches_a_log_file(tmp_path: Path, secret: str) -> None:
+    logs.begin(tmp_path, ["status"])
+    own, root = logging.getLogger("ezrec.system_status"), logging.getLogger()
+    try:
+        own.warning("asked %s", secret)
+        try:
+            raise ValueError(secret)
+        except ValueError:
+            own.exception("failed")
+    finally:
+        for handler in list(own.handlers):
+            own.removeHandler(handler)
+            handler.close()
+        for handler in [found for found in root.handlers if type(found) is logging.StreamHandler]:
+            root.removeHandler(handler)
+    text = (tmp_path / "system_status.log").read_text()
+    assert "***" in text
+    assert secret not in text
+
+
+def test_nothing_is_sent_twice_and_nothing_is_left_out(box: Box) -> None:
+    old = box.settings.logs / "recorder.log"
+    old.write_text("one\n")
+    os.utime(old, (time.time() - 5, time.time() - 5))
+    first = _collect(box)
+    assert first is not None
+    box.spool.leave(first, first.job)
+    assert _collect(box) is None or "recorder.log" not in _contents(_collect(box) or first)
+    old.write_text("one\ntwo\n")
+    stamp = time.time() + 2
+    os.utime(old, (stamp, stamp))
+    box.clock.pass_time(900)
+    second = _collect(box)
+    assert second is not None
+    assert _contents(second)["recorder.log"] == "one\ntwo\n"
+
+
+def test_while_an_archive_waits_no_other_is_packed(box: Box) -> None:
+    (box.settings.logs / "recorder.log").write_text("one\n")
+    _collect(box)
+    (box.settings.logs / "other.log").write_text("two\n")
+    box.clock.pass_time(900)
+    _collect(box)
+    (waiting,) = box.spool.entries(State.PROCESSED)
+    box.spool.leave(waiting, waiting.job)
+    entry = _collect(box)
+    assert entry is not None
+    assert "other.log" in _contents(entry)
+
+
+def test_an_archive_that_a_killed_collector_left_half_is_removed(box: Box) -> None:
+    half = box.settings.logs / ".20260601_110000_logs.zip.abcd"
+    half.write_bytes(b"PK half")
+    (box.settings.logs / "recorder.log").write_text("one\n")
+    _collect(box)
+    assert not half.exists()
+
+
+# ---- branding
+
+
+def _brand(box: Box, **keys: str) -> None:
+    box.cloud.assets = Branding(**keys)
+    for key in keys.values():
+        box.cloud.objects[("usermedia", *key.split("/"))] = f"bytes of {key}".encode()
+
+
+def _refresh(box: Box, told: list[str] | None = None) -> MediaCache:
+    media = MediaCache(box.settings.media_cache)
+    media.refresh(box.cloud, (told if told is not None else []).append)
+    return media
+
+
+def test_each_asset_is_fetched_once_a_key(box: Box) -> None:
+    _brand(box, intro="user-1/intro/intro_1.mp4", logo="user-1/logo/logo_1.png")
+    for _ in range(3):
+        media = _refresh(box)
+    assert box.cloud.calls["fetch"] == 2
+    assets = media.assets()
+    assert assets.is_known
+    assert assets.intro is not None
+    assert assets.intro.read_bytes() == b"bytes of user-1/intro/intro_1.mp4"
+    assert assets.intro.suffix == ".mp4"
+    _brand(box, intro="user-1/intro/intro_2.mp4", logo="user-1/logo/logo_1.png")
+    _refresh(box)
+    assert box.cloud.calls["fetch"] == 3
+
+
+def test_before_the_first_answer_nothing_is_known_and_after_it_no_branding_is_known(box: Box) -> None:
+    media = MediaCache(box.settings.media_cache)
+    assert not media.assets().is_known
+    box.cloud.fail_next(1, Retry("no network"), "branding")
+    with pytest.raises(Retry):
+        _refresh(box)
+    assert not media.assets().is_known
+    _refresh(box)
+    assert media.assets().is_known
+    assert media.assets().is_empty
+
+
+def test_a_missing_asset_does_not_stop_the_video_and_is_told(box: Box) -> None:
+    told: list[str] = []
+    box.cloud.assets = Branding(intro="user-1/intro/gone.mp4")
+    assets = _refresh(box, told).assets()
+    assert assets.is_known
+    assert assets.intro is None
+    assert "gone.mp4" in assets.notes[0]
+    assert any("gone.mp4" in line for line in told)
+
+
+def test_a_network_that_goes_away_keeps_what_was_known(box: Box) -> None:
+    _brand(box, logo="user-1/logo/logo_1.png")
+    before = _refresh(box).assets()
+    _brand(box, logo="user-1/logo/logo_2.png")
+    box.cloud.fail_next(1, Retry("no network"), "fetch")
+    with pytest.raises(Retry):
+        _refresh(box)
+    assert MediaCache(box.settings.media_cache).assets() == before
+
+
+def test_a_fetch_that_breaks_off_leaves_no_half_asset(box: Box) -> None:
+    class Breaking(FakeBackend):
+        def fetch(self, bucket: str, key: str, target: Path) -> None:
+            target.write_bytes(b"half")
+            raise Retry("the line broke")
+
+    _brand(box, logo="user-1/logo/logo_1.png")
+    cloud, whole = Breaking(), box.cloud
+    cloud.assets, box.cloud = whole.assets, cloud
+    with pytest.raises(Retry):
+        _refresh(box)
+    assert not MediaCache(box.settings.media_cache).assets().is_known
+    box.cloud = whole
+    logo = _refresh(box).assets().logo
+    assert logo is not None
+    assert logo.read_bytes() == b"bytes of user-1/logo/logo_1.png"
+
+
+def test_what_no_key_names_any_more_is_swept_one_change_later(box: Box) -> None:
+    files: list[Path] = []
+    for n in (1, 2, 3):
+        _brand(box, logo=f"user-1/logo/logo_{n}.png")
+        logo = _refresh(box).assets().logo
+        assert logo is not None
+        files.append(logo)
+    assert [path.exists() for path in files] == [False, True, True], (
+        "a video may be in the making with the last"
+    )
+    assert _names(box.settings.media_cache) == sorted(["branding.json", files[1].name, files[2].name])
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "key", ["../../etc/passwd", "a/../b.png", "x" * 3000 + ".png", "user-1/логотип.png", "/"]
+)
+def test_a_hostile_key_makes_no_path_of_its_own(box: Box, key: str) -> None:
+    box.cloud.assets = Branding(logo=key)
+    before = {path.name for path in box.home.iterdir()} | {"media_cache"}
+    assets = _refresh(box).assets()
+    assert assets.is_known
+    assert assets.logo is None
+    assert {path.name for path in box.home.iterdir()} == before
+
+
+def test_a_cache_that_somebody_emptied_is_fetched_again(box: Box) -> None:
+    _brand(box, logo="user-1/logo/logo_1.png")
+    media = _refresh(box)
+    logo = media.assets().logo
+    assert logo is not None
+    logo.unlink()
+    assert not media.assets().is_known
+    _refresh(box)
+    assert media.assets().logo == logo

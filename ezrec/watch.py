@@ -68,7 +68,10 @@ class Watcher:
 
     def arm(self) -> None:
         """Begin to watch. Raises `Unwatchable`."""
-        observer = Observer(timeout=_WORST_PAUSE_S)
+        try:
+            observer = Observer(timeout=_WORST_PAUSE_S)
+        except OSError as fault:  # no inotify instance is left for this user
+            raise Unwatchable(f"the spool cannot be watched: {fault}") from None
         try:
             self._armed = {path: _inode(path) for path in self._bells}
             for path, ring in self._bells.items():

@@ -27,8 +27,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
 
+from ezrec.arrivals import ArrivalObserver
 from ezrec.domain.errors import Busy
 from ezrec.drain import Drain
 from ezrec.task import Bell
@@ -69,7 +69,7 @@ class Watcher:
     def arm(self) -> None:
         """Begin to watch. Raises `Unwatchable`."""
         try:
-            observer = Observer(timeout=_WORST_PAUSE_S)
+            observer = ArrivalObserver(_WORST_PAUSE_S)
         except OSError as fault:  # no inotify instance is left for this user
             raise Unwatchable(f"the spool cannot be watched: {fault}") from None
         try:

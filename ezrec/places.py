@@ -44,12 +44,13 @@ class Places:
 
     def prepare(self) -> None:
         """Create what is missing. Safe to call at any time, by anybody."""
-        for path in self._places():
+        for path in self.places():
             if not path.is_dir():
                 path.mkdir(parents=True, exist_ok=True)
                 durable.sync_directory(self.root)
 
-    def _places(self) -> list[Path]:
+    def places(self) -> list[Path]:
+        """Every directory that belongs to a spool, there or not."""
         states = [self.directory(state) for state in DIRECTORIES]
         return [*states, self._locks, self._new, self._gone, self.done, self.trash]
 
@@ -57,7 +58,7 @@ class Places:
         """The directories that no rename from here reaches: missing, links, or on another file system."""
         here = os.stat(self.root).st_dev
         found = []
-        for path in self._places():
+        for path in self.places():
             try:
                 info = os.lstat(path)
             except OSError:

@@ -27,8 +27,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
 
+from ezrec.arrivals import ArrivalObserver
 from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.drain import Drain
 from ezrec.task import Bell
@@ -73,7 +73,7 @@ class Watcher:
         try:
             for path in self._bells:
                 self._armed[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._observer = Observer(timeout=_WORST_PAUSE_S)
+            self._observer = ArrivalObserver(_WORST_PAUSE_S)
             for path, ring in self._bells.items():
                 self._observer.schedule(_Ring(ring), str(path), recursive=False)
             self._observer.start()

@@ -1,0 +1,89 @@
+"""`ezrec doctor`: says what is wrong with this machine, and the cure."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import click
+
+from ezrec.cli.main import CONFIGURATION, OK, USAGE
+from ezrec.cli.text import printable
+
+if TYPE_CHECKING:
+    from ezrec.findings import Finding
+
+_COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
+_WIDTH = 80
+_WORD, _NAME = 9, 15  # columns of the verdict and of the check's name
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines: a list of findings.")
+@click.option("--quick", is_flag=True, help="Only software, settings and spool: what a start needs.")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
+    """Say what is wrong with this machine, and the cure.
+
+    \b
+    Exit codes: 0 no fault (warnings may be), 78 the settings are wrong, 1 another fault.
+    """
+    from ezrec.doctor import examine
+
+    if as_json:
+        import json
+
+        found = list(examine(quick=quick))
+        click.echo(json.dumps([finding.as_json() for finding in found], indent=1))
+    else:
+        found = []
+        for finding in examine(quick=quick):  # told as they come: some take a second
+            click.echo(draw(finding, colour=_wants_colour()))
+            found.append(finding)
+        click.echo("\n" + summary(found))
+    ctx.exit(exit_code(found))
+
+
+def exit_code(found: list[Finding]) -> int:
+    faults = {finding.check for finding in found if finding.verdict == "fault"}
+    if "settings" in faults:
+        return CONFIGURATION
+    return USAGE if faults else OK
+
+
+def draw(finding: Finding, *, colour: bool = False) -> str:
+    """One finding in 80 columns: verdict, check, evidence; the cure below it."""
+    word = f"{finding.verdict:<{_WORD}}"
+    if colour:
+        word = click.style(word, fg=_COLOURS[finding.verdict], bold=finding.verdict != "ok")
+    margin = " " * (_WORD + _NAME)
+    lines = _wrapped(printable(finding.evidence), "")
+    lines += _wrapped(printable(finding.remedy), "→ ") if finding.remedy else []
+    return "\n".join([f"{word}{finding.check:<{_NAME}}{lines[0]}", *(margin + line for line in lines[1:])])
+
+
+def _wrapped(text: str, mark: str) -> list[str]:
+    width = _WIDTH - _WORD - _NAME
+    # A path or a command must stay whole, to be copied.
+    return textwrap.wrap(
+        text, width, initial_indent=mark, subsequent_indent=" " * len(mark),
+        break_long_words=False, break_on_hyphens=False,
+    ) or [""]  # fmt: skip
+
+
+def summary(found: list[Finding]) -> str:
+    counts = {word: sum(finding.verdict == word for finding in found) for word in ("fault", "warning", "ok")}
+    if not counts["fault"] and not counts["warning"]:
+        return f"All is well: {counts['ok']} checks."
+    faults = "no fault" if not counts["fault"] else _number(counts["fault"], "fault")
+    return f"{faults}, {_number(counts['warning'], 'warning')}, {counts['ok']} ok."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _wants_colour() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

@@ -36,7 +36,7 @@ class Inbox:
         self._packets: deque[Packet] = deque()
         self._bytes = 0
         self._awaits_key = True
-        self._is_woken = False
+        self._has_begun = self._is_woken = False
         self.frame_at: float | None = None
         self.packet_at: float | None = None
         self.dropped = 0
@@ -59,10 +59,10 @@ class Inbox:
             self.packet_at = packet.arrived
             has_room = self._bytes + len(packet.data) <= self._most_bytes
             if not has_room or (self._awaits_key and not packet.is_key):
-                self.dropped += bool(self._packets) or not self._awaits_key
+                self.dropped += self._has_begun
                 self._awaits_key = True
                 return
-            self._awaits_key = False
+            self._awaits_key, self._has_begun = False, True
             self._packets.append(packet)
             self._bytes += len(packet.data)
             self._changed.notify()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -34,9 +35,8 @@ def parameter_sets(frame: bytes) -> list[bytes]:
 
 def _units(frame: bytes) -> Iterator[bytes]:
     starts = [match.end() for match in _START_CODE.finditer(frame)]
-    ends = [start - 3 for start in starts[1:]] + [len(frame)]
-    for start, end in zip(starts, ends, strict=True):
-        unit = frame[start:end].rstrip(b"\0")
+    for start, following in itertools.pairwise([*starts, len(frame) + 3]):
+        unit = frame[start : following - 3].rstrip(b"\0")
         if unit:
             yield unit
 

@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 SYSTEM := $(shell $(PYTHON) -c 'import picamera2' 2>/dev/null && echo --system-site-packages)
 APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo -n apt-get)
 
-.PHONY: help venv demo test check format bench clean tools test-tools
+.PHONY: help venv demo test test-picamera2 check format bench clean tools test-tools
 
 help:
 	@echo "make demo    watch a booking become a published video (software camera, no account)"
 	@echo "make test    lint, types, import floors and all tests"
 	@echo "make check   the first three alone        make format  put the code in form"
+	@echo "make test-picamera2   the camera module with real picamera2, in a Debian 13 tree (root, 1 GB)"
 	@echo "make bench   measure, as ratios           make venv    prepare $(VENV) alone"
 
 # $(call need,PROGRAM,PACKAGES): install Debian packages unless a program is there.
@@ -55,6 +56,14 @@ check: venv
 
 test: test-tools check
 	@$(BIN)/pytest $(ARGS)
+
+# ARGS=--optional: a machine that cannot is no failure; it says so either way. ARGS may also name tests.
+test-picamera2:
+	@command -v debootstrap >/dev/null 2>&1 || { \
+		echo "make: debootstrap is missing: installing debootstrap"; \
+		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends \
+			debootstrap >/dev/null; } || echo "make: could not install debootstrap"
+	@PYTHON="$(PYTHON)" tests/picamera2/run.sh $(ARGS)
 
 format: venv
 	@$(BIN)/ruff format --quiet .

@@ -72,12 +72,24 @@ def backend_state(settings: Settings) -> str:
 
 
 def camera(settings: Settings) -> Camera:
+    """`auto` is the camera module, or says what to plug in; it never falls back to a test picture."""
+    if settings.camera in ("auto", "picamera2"):
+        return _camera_module(settings)
     from ezrec.adapters.ffmpeg_camera import FfmpegCamera
     from ezrec.adapters.ffmpeg_sources import source_for
 
     size = settings.resolution
     source = source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
     return FfmpegCamera(source, clock(settings))
+
+
+def _camera_module(settings: Settings) -> Camera:
+    from ezrec.adapters.picamera import PicameraCamera
+    from ezrec.adapters.picamera_device import Picture
+
+    size = settings.resolution
+    picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
+    return PicameraCamera(picture, clock(settings))
 
 
 def transcoder(settings: Settings) -> Transcoder:

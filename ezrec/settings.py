@@ -70,9 +70,9 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 
 def _camera(value: str) -> str:
-    if value == "software" or re.fullmatch(r"v4l2:/dev/[\w./-]+|rtsps?://\S+", value):
+    if value in ("auto", "picamera2", "software") or re.fullmatch(r"v4l2:/dev/[\w./-]+|rtsps?://\S+", value):
         return value
-    raise ValueError("must be software, v4l2:/dev/… or rtsp://…")
+    raise ValueError("must be auto, picamera2, software, v4l2:/dev/… or rtsp://…")
 
 
 def _flag(value: str) -> bool:
@@ -132,7 +132,10 @@ class Settings:
         "`local` or `supabase`; chosen by whether SUPABASE_URL is set",
     )
     camera: str = _setting(
-        "EZREC_CAMERA", _camera, "software", "`software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`"
+        "EZREC_CAMERA",
+        _camera,
+        "software",
+        "`auto` (the camera module), `picamera2`, `software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`",
     )
     supabase_url: str = _setting("SUPABASE_URL", _url, "", "the project's URL (Supabase only)")
     supabase_key: str = _setting(

@@ -1,0 +1,96 @@
+"""`Inbox`: between the camera's threads, which may never wait or fail, and the thread that muxes.
+
+An exception in a callback or an output ends picamera2's event loop for good, and whoever then asks the
+camera for anything waits for ever. So what is called from there counts, copies, queues, and no more.
+Knows nothing of picamera2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MOST_BYTES = 16 << 20  # 13 s at 10 Mbit/s: the muxer waits for no disk, so this is never needed but once
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One encoded frame. `time_us` counts sensor time from the first frame on."""
+
+    data: bytes
+    is_key: bool
+    time_us: int
+    arrived: float
+
+
+class Inbox:
+    """Begins with a key frame. When it is full, frames are dropped up to the next key frame, and counted."""
+
+    def __init__(self, monotonic: Callable[[], float], most_bytes: int = MOST_BYTES) -> None:
+        self._monotonic, self._most_bytes = monotonic, most_bytes
+        self._changed = threading.Condition()
+        self._packets: deque[Packet] = deque()
+        self._bytes = 0
+        self._awaits_key = True
+        self._has_begun = self._is_woken = False
+        self.frame_at: float | None = None
+        self.packet_at: float | None = None
+        self.dropped = 0
+
+    # ---- from the camera's threads
+
+    def see(self, _request: Any = None) -> None:
+        """A frame came out of the camera, encoded or not."""
+        with contextlib.suppress(Exception):
+            self.frame_at = self._monotonic()
+
+    def put(self, data: Any, is_key: bool, time_us: int | None) -> None:
+        with contextlib.suppress(Exception):
+            arrived = self._monotonic()
+            if data is not None and time_us is not None:
+                self._queue(Packet(bytes(data), bool(is_key), int(time_us), arrived))
+
+    def _queue(self, packet: Packet) -> None:
+        with self._changed:
+            self.packet_at = packet.arrived
+            has_room = self._bytes + len(packet.data) <= self._most_bytes
+            if not has_room or (self._awaits_key and not packet.is_key):
+                self.dropped += self._has_begun
+                self._awaits_key = True
+                return
+            self._awaits_key, self._has_begun = False, True
+            self._packets.append(packet)
+            self._bytes += len(packet.data)
+            self._changed.notify()
+
+    # ---- from the muxer's thread, and from whoever wakes it
+
+    def take(self, limit_s: float) -> list[Packet]:
+        """All that is there; waits for the first one, for `wake`, or for the limit."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._packets) or self._is_woken, limit_s)
+            taken, self._bytes = list(self._packets), 0
+            self._packets.clear()
+            return taken
+
+    def wake(self) -> None:
+        """From now on nobody waits in `take`."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify()
+
+
+def silence(inbox: Inbox, now: float, began: float, limit_s: float) -> str:
+    """Why the camera counts as lost at `now`; empty while it does not. `began`: when it was started.
+
+    Frames and packets are watched apart: a hardware encoder can freeze while the sensor goes on.
+    """
+    if now - (inbox.frame_at or began) > limit_s:
+        return f"no frames for {limit_s:g} s"
+    if now - (inbox.packet_at or began) > limit_s:
+        return f"frames come, but for {limit_s:g} s the encoder has made nothing of them"
+    return ""

@@ -1,0 +1,268 @@
+"""The port `Camera` over real picamera2, and what only this camera can do wrong. Run by `run.sh`.
+
+Each test has a process of its own, so a camera may stay hung when its test ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.picamera2 import harness
+
+# isort: split
+from ezrec.adapters.mp4boxes import check_whole, count_samples
+from ezrec.adapters.picamera import PicameraCamera
+from ezrec.adapters.picamera_device import PicameraLimits, Picture
+from ezrec.domain.errors import Retry
+from tests import media
+from tests.contracts.test_camera import (  # noqa: F401 - pytest finds them here, and runs them with our rig
+    LIMIT_S,
+    Rig,
+    held,
+    lasting,
+    test_a_camera_that_nobody_holds_sleeps_and_gives_no_take,
+    test_a_file_that_exists_is_never_overwritten,
+    test_a_step_of_the_clock_during_a_take_harms_nothing,
+    test_a_take_begins_within_a_key_frame_before_and_ends_within_a_fragment_behind,
+    test_finish_keeps_its_limit_when_the_end_is_far_away,
+    test_overlapping_takes_are_each_whole,
+    test_the_camera_runs_until_the_last_one_leaves,
+    test_the_file_is_readable_while_it_grows,
+)
+from tests.recording import SteppingClock
+from tests.rendering import eventually
+
+PICTURE = Picture(320, 180, harness.FPS, 400_000)
+LIMITS = PicameraLimits()
+
+
+def made(clock: SteppingClock, limits: PicameraLimits = LIMITS, picture: Picture = PICTURE) -> PicameraCamera:
+    return PicameraCamera(picture, clock, limits)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    clock = SteppingClock()
+    camera = made(clock)
+    yield Rig(camera, clock, harness.pace.stall, made(clock), harness.FPS, rounding_s=0.1)
+    camera.close()
+
+
+def decoded(path: Path) -> list[Any]:
+    av = importlib.import_module("av")
+    with av.open(str(path)) as container:
+        return [
+            (frame.pts * frame.time_base, frame.width, frame.height) for frame in container.decode(video=0)
+        ]
+
+
+def test_the_encoder_without_hardware_is_the_software_one() -> None:
+    from ezrec.adapters.picamera_device import make_encoder
+
+    encoder = make_encoder(PICTURE)
+    assert type(encoder).__name__ == "LibavH264Encoder"
+    assert (encoder.bitrate, encoder.iperiod, encoder.framerate) == (400_000, 30, 30)
+
+
+def test_back_to_back_takes_miss_no_frame_and_begin_with_the_same_parameters(tmp_path: Path) -> None:
+    """Each take's frames are told apart by the sensor's own times, which takes carry from an origin."""
+    clock = SteppingClock()
+    camera = made(clock)
+    with camera.hold(lambda: None):
+        time.sleep(1.5)
+        began = clock.now()
+        takes, paths = [], [tmp_path / f"{n}.mp4" for n in range(4)]
+        for n, path in enumerate(paths):
+            recording = camera.attach(path, began + lasting(1.5 * n))
+            takes.append(recording.finish(began + lasting(1.5 * (n + 1)), LIMIT_S))
+        health = camera.health()
+    camera.close()
+    counts = []
+    for path, take in zip(paths, takes, strict=True):
+        check_whole(path)
+        frames = decoded(path)
+        counts.append(len(frames))
+        assert len(frames) == count_samples(path, 1)
+        assert {frame[1:] for frame in frames} == {(320, 180)}
+        steps = [float(b[0] - a[0]) for a, b in itertools.pairwise(frames)]
+        assert min(steps) > 0
+        assert max(steps) < 2.5 / harness.FPS, "a frame is missing within a take"
+        assert len(frames) / harness.FPS == pytest.approx(take.duration_s, abs=0.1)
+    for one, two in itertools.pairwise(takes):
+        assert two.started <= one.ended, "frames are missing between two takes"
+    headers = {path.read_bytes()[: path.read_bytes().index(b"moof") - 4] for path in paths}
+    assert len(headers) == 1
+    assert health.dropped == 0
+    lengths = ", ".join(f"{take.duration_s:.3f}" for take in takes)
+    print(f"\nmeasured: 4 takes back to back, {counts} frames, {lengths} s, none dropped")
+
+
+def test_the_header_holds_the_parameters_of_the_encoder_that_runs(tmp_path: Path) -> None:
+    from ezrec.adapters.picamera_mux import parameter_sets
+
+    clock = SteppingClock()
+    camera = made(clock)
+    with camera.hold(lambda: None):
+        camera.attach(tmp_path / "t.mp4", clock.now()).finish(clock.now() + lasting(1), LIMIT_S)
+    camera.close()
+    av = importlib.import_module("av")
+    with av.open(str(tmp_path / "t.mp4")) as container:
+        stream = container.streams.video[0]
+        extradata = bytes(stream.codec_context.extradata)
+        packet = next(iter(container.demux(stream)))
+    units, data = [], bytes(packet)
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        units.append(b"\0\0\0\1" + data[4 : 4 + size])
+        data = data[4 + size :]
+    sets = parameter_sets(b"".join(units))
+    assert len(sets) == 2
+    assert all(one in extradata for one in sets)
+    assert packet.is_keyframe
+
+
+def test_a_hold_after_a_stop_starts_the_same_device_again(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    camera = made(clock)
+    took = []
+    for n in range(3):
+        began = time.monotonic()
+        with camera.hold(lambda: None):
+            took.append(time.monotonic() - began)
+            path = tmp_path / f"{n}.mp4"
+            take = camera.attach(path, clock.now()).finish(clock.now() + lasting(0.5), LIMIT_S)
+            assert len(decoded(path)) == count_samples(path, 1)
+            assert take.duration_s > 0.4
+    camera.close()
+    print(f"\nmeasured: seconds from hold to a picture: {', '.join(f'{s:.2f}' for s in took)}")
+
+
+def test_frames_that_cease_end_the_takes_after_three_seconds_and_nobody_stops_the_camera(
+    tmp_path: Path,
+) -> None:
+    clock = SteppingClock()
+    camera = made(clock)
+    lost = threading.Event()
+    hold = camera.hold(lost.set)
+    hold.__enter__()
+    recording = camera.attach(tmp_path / "t.mp4", clock.now())
+    time.sleep(1)
+    stalled = time.monotonic()
+    harness.pace.stall()
+    assert recording.lost.wait(LIMIT_S)
+    silent_s = time.monotonic() - stalled
+    assert lost.wait(LIMIT_S)
+    take = recording.finish(clock.now() + lasting(60), LIMIT_S)
+    assert take.ended_by == "no frames for 3 s"
+    assert len(decoded(tmp_path / "t.mp4")) == count_samples(tmp_path / "t.mp4", 1) >= harness.FPS * 0.9
+    began = time.monotonic()
+    hold.__exit__(None, None, None)
+    with pytest.raises(
+        Retry, match="no frames for 3 s; the camera does not answer, and only a fresh process"
+    ):
+        camera.hold(lambda: None).__enter__()
+    assert "fresh process" in camera.hung
+    assert time.monotonic() - began < LIMITS.call_s, "somebody waited for a hung camera"
+    print(f"\nmeasured: lost {silent_s:.2f} s after the last frame, {take.duration_s:.2f} s of take kept")
+
+
+def test_an_encoder_that_makes_nothing_of_its_frames_is_found_out(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    camera = made(clock)
+    encoder: Any = importlib.import_module("picamera2.encoders").LibavH264Encoder
+    with camera.hold(lambda: None):
+        recording = camera.attach(tmp_path / "t.mp4", clock.now())
+        time.sleep(0.5)
+        encoder._encode = lambda *_: None
+        assert recording.lost.wait(LIMIT_S)
+        take = recording.finish(clock.now(), LIMIT_S)
+    assert take.ended_by == "frames come, but for 3 s the encoder has made nothing of them"
+    assert len(decoded(tmp_path / "t.mp4")) > 0
+
+
+def test_an_exception_in_the_event_loop_is_a_loss_and_no_hang(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    camera = made(clock)
+    encoder: Any = importlib.import_module("picamera2.encoders").LibavH264Encoder
+
+    def broken(*_: Any) -> None:
+        raise ValueError("a frame that cannot be encoded")
+
+    with camera.hold(lambda: None):
+        recording = camera.attach(tmp_path / "t.mp4", clock.now())
+        time.sleep(0.5)
+        encoder._encode = broken
+        assert recording.lost.wait(LIMIT_S)
+        assert "no frames for 3 s" in recording.finish(clock.now(), LIMIT_S).ended_by
+
+
+def test_a_call_that_does_not_return_is_given_up_at_its_limit() -> None:
+    clock = SteppingClock()
+    camera = made(clock, PicameraLimits(call_s=1.0))
+    module: Any = harness.picamera2
+    module.Picamera2.configure = lambda *_: threading.Event().wait(60)
+    began = time.monotonic()
+    with pytest.raises(Retry, match="configuring the camera did not return within 1 s"):
+        camera.hold(lambda: None).__enter__()
+    assert time.monotonic() - began < 30
+    assert "fresh process" in camera.hung
+
+
+def test_a_stop_that_hangs_is_given_up_at_its_limit() -> None:
+    clock = SteppingClock()
+    camera = made(clock, PicameraLimits(call_s=1.0))
+    module: Any = harness.picamera2
+    module.Picamera2.stop = lambda *_: threading.Event().wait(60)
+    with camera.hold(lambda: None):
+        pass
+    with pytest.raises(Retry, match="stopping the camera did not return within 1 s"):
+        camera.hold(lambda: None).__enter__()
+
+
+def test_a_busy_camera_is_said_to_be_busy_and_can_be_had_when_it_is_free() -> None:
+    clock = SteppingClock()
+    other = harness.picamera2.Picamera2(0)
+    camera = made(clock)
+    with pytest.raises(Retry, match="the camera is busy, held by") as caught:
+        camera.hold(lambda: None).__enter__()
+    print(f"\nmeasured: {caught.value.reason}")
+    other.close()
+    with camera.hold(lambda: None):
+        assert eventually(lambda: camera.health().frames > 3)
+    camera.close()
+
+
+def test_without_a_camera_it_is_said_what_to_plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIBCAMERA_PIPELINES_MATCH_LIST", "none")
+    with pytest.raises(Retry, match=r"no camera module is connected: .*plug the ribbon cable in"):
+        made(SteppingClock()).hold(lambda: None).__enter__()
+
+
+def test_a_rate_and_a_size_are_kept_for_ten_seconds(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    camera = made(clock, picture=Picture(1280, 720, harness.FPS, 4_000_000))
+    path = tmp_path / "t.mp4"
+    used = time.process_time()
+    with camera.hold(lambda: None):
+        began = clock.now()
+        take = camera.attach(path, began).finish(began + timedelta(seconds=10), LIMIT_S)
+    camera.close()
+    used = time.process_time() - used
+    frames = decoded(path)
+    assert frames[0][1:] == (1280, 720)
+    assert len(frames) == count_samples(path, 1)
+    assert len(frames) / float(frames[-1][0]) == pytest.approx(harness.FPS, rel=0.1)
+    assert media.frames(path) == len(frames)
+    rate = take.size * 8 / take.duration_s / 1e6
+    print(
+        f"\nmeasured: 720p {len(frames)} frames, {take.duration_s:.2f} s, {rate:.2f} Mbit/s, CPU {used:.1f} s"
+    )

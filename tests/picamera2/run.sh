@@ -1,0 +1,41 @@
+#!/bin/sh
+# Runs the camera module's contract with real picamera2, libcamera and PyAV, on a virtual camera.
+# `--optional`: a machine where it cannot run is no failure. It says so in either case.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+optional=no
+[ "${1:-}" = --optional ] && { optional=yes; shift; }
+
+not_run() {
+	echo "!!! test-picamera2 did NOT run: the camera module is NOT tested here. $*" >&2
+	[ $optional = yes ] && exit 0
+	exit 1
+}
+
+[ "$(id -u)" = 0 ] || not_run "It needs root."
+unshare --mount true 2>/dev/null || not_run "It needs a mount namespace of its own (unshare)."
+status=0
+tree=$("$here/build.sh") || status=$?
+[ $status = 3 ] && not_run "See above for what is missing."
+[ $status = 0 ] || exit $status
+
+# The mounts are in a namespace of their own and go with it, whatever happens.
+exec unshare --mount --pid --fork --kill-child sh -eu -c '
+	mount --make-rprivate /
+	mount -t proc proc "$1/proc"
+	mount -t tmpfs tmpfs "$1/dev"
+	for node in null zero full random urandom; do
+		touch "$1/dev/$node"
+		mount --bind "/dev/$node" "$1/dev/$node"
+	done
+	mkdir "$1/dev/shm"
+	mount -t tmpfs tmpfs "$1/tmp"
+	mount --bind "$2" "$1/opt/ezrec"
+	mount -o remount,bind,ro "$1/opt/ezrec"
+	tree=$1
+	shift 2
+	exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 LIBCAMERA_LOG_LEVELS=*:ERROR \
+		PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ezrec:/opt/py \
+		chroot "$tree" python3 -m tests.picamera2.inside "$@"
+' sh "$tree" "$here/../.." "$@"

@@ -1,0 +1,228 @@
+"""The camera module without picamera2: what is decided apart from it, and what it says when it is missing.
+
+The adapter itself is held to the port's contract with real picamera2 by `make test-picamera2`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezrec.adapters.fragments import BadStream
+from ezrec.adapters.limited import Broken, Hung, within
+from ezrec.adapters.picamera import PicameraCamera
+from ezrec.adapters.picamera_device import Picture, has_hardware_encoder, holder
+from ezrec.adapters.picamera_inbox import Inbox, silence
+from ezrec.adapters.picamera_mux import Muxer, has_parameters, parameter_sets
+from ezrec.domain.errors import ConfigError, Retry
+from ezrec.settings import load
+from tests.recording import SteppingClock
+
+SPS, PPS, IDR = b"\x67\x42\xc0\x1e\xda", b"\x68\xce\x3c\x80", b"\x65\x88\x84"
+LONG, SHORT = b"\0\0\0\1", b"\0\0\1"
+ONE = b"x" * 100
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def inbox(most_bytes: int = 1000) -> tuple[Inbox, Watch]:
+    watch = Watch()
+    return Inbox(watch, most_bytes), watch
+
+
+def taken(box: Inbox) -> list[int]:
+    return [packet.time_us for packet in box.take(0)]
+
+
+def test_packets_come_out_as_they_went_in_and_the_first_is_a_key_frame() -> None:
+    box, watch = inbox()
+    box.put(ONE, False, 1)
+    for n, is_key in ((2, True), (3, False)):
+        watch.time += 1
+        box.put(bytearray(ONE), is_key, n)
+    first, second = box.take(0)
+    assert (first.time_us, first.is_key, first.arrived, first.data) == (2, True, 101.0, ONE)
+    assert (second.time_us, second.is_key, second.arrived) == (3, False, 102.0)
+    assert box.dropped == 0
+    assert taken(box) == []
+
+
+def test_a_full_inbox_drops_up_to_the_next_key_frame_and_counts() -> None:
+    box, _ = inbox(250)
+    for n in range(5):
+        box.put(ONE, n == 0, n)
+    assert taken(box) == [0, 1]
+    box.put(ONE, False, 5)
+    box.put(ONE, True, 6)
+    box.put(ONE, False, 7)
+    assert taken(box) == [6, 7]
+    assert box.dropped == 4
+
+
+@pytest.mark.parametrize("data", [None, object(), "text"])
+def test_what_a_camera_thread_brings_never_raises(data: Any) -> None:
+    box, _ = inbox()
+    box.put(data, True, 0)
+    box.put(ONE, True, None)
+    assert taken(box) == []
+
+
+def test_a_camera_thread_whose_clock_fails_goes_on() -> None:
+    def broken() -> float:
+        raise OSError("no clock")
+
+    box = Inbox(broken)
+    box.see()
+    box.put(ONE, True, 0)
+    assert box.frame_at is None
+
+
+def test_whoever_waits_for_packets_is_woken() -> None:
+    box, _ = inbox()
+    threading.Timer(0.05, box.wake).start()
+    began = time.monotonic()
+    assert box.take(60) == []
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("frame_at", "packet_at", "said"),
+    [
+        (None, None, "no frames for 3 s"),
+        (9.0, 9.0, ""),
+        (6.9, 9.0, "no frames for 3 s"),
+        (9.0, None, "frames come, but for 3 s the encoder has made nothing of them"),
+        (9.0, 6.9, "frames come, but for 3 s the encoder has made nothing of them"),
+        (7.0, 7.0, ""),
+    ],
+)
+def test_frames_and_packets_are_watched_apart(
+    frame_at: float | None, packet_at: float | None, said: str
+) -> None:
+    box, _ = inbox()
+    box.frame_at, box.packet_at = frame_at, packet_at
+    assert silence(box, now=10.0, began=5.0, limit_s=3.0) == said
+
+
+@pytest.mark.parametrize("code", [LONG, SHORT])
+def test_the_parameters_stand_in_front_of_a_key_frame(code: bytes) -> None:
+    frame = b"".join(code + unit for unit in (SPS, PPS, IDR))
+    assert parameter_sets(frame) == [SPS, PPS]
+    assert has_parameters(frame)
+
+
+@pytest.mark.parametrize("frame", [b"", b"\0\0\1", LONG + IDR, LONG + SPS + LONG + IDR, b"no start code"])
+def test_a_frame_without_both_parameter_sets_opens_nothing(frame: bytes) -> None:
+    assert not has_parameters(frame)
+
+
+def test_nothing_is_muxed_before_a_key_frame_with_its_parameters() -> None:
+    box, _ = inbox()
+    box.put(LONG + IDR, True, 0)
+    muxer = Muxer(30)
+    assert [muxer.add(packet) for packet in box.take(0)] == [b""]
+    assert muxer.close() == b""
+
+
+def test_what_pyav_cannot_read_is_a_bad_stream() -> None:
+    box, _ = inbox()
+    box.put(LONG + SPS[:2] + LONG + PPS[:1] + LONG, True, 0)
+    with pytest.raises(BadStream):
+        Muxer(30).add(box.take(0)[0])
+
+
+def test_a_call_within_its_limit_gives_its_answer() -> None:
+    assert within(30, "adding", lambda: 1 + 1) == 2
+
+
+def test_a_call_that_does_not_return_is_given_up() -> None:
+    release = threading.Event()
+    with pytest.raises(Hung, match=r"waiting did not return within 0\.05 s"):
+        within(0.05, "waiting", lambda: release.wait(60))
+    release.set()
+
+
+def test_a_call_that_raises_is_told_with_its_cause() -> None:
+    with pytest.raises(Broken, match=r"dividing: .*by zero") as caught:
+        within(30, "dividing", lambda: 1 // 0)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("size", "small"),
+    [((1920, 1080), (320, 180)), ((1280, 720), (320, 180)), ((640, 480), (320, 240)), ((64, 64), (64, 64))],
+)
+def test_the_small_picture_has_the_shape_of_the_large_one(
+    size: tuple[int, int], small: tuple[int, int]
+) -> None:
+    assert Picture(*size, fps=30, bitrate=1).small == small
+
+
+def test_the_frame_duration_follows_the_rate() -> None:
+    assert [Picture(64, 64, fps, 1).frame_us for fps in (25, 30, 60)] == [40_000, 33_333, 16_667]
+
+
+def test_only_the_older_boards_encoder_counts_as_hardware(tmp_path: Path) -> None:
+    for node, name in (("video0", "unicam-image"), ("video19", "rpi-hevc-dec")):
+        (tmp_path / node).mkdir()
+        (tmp_path / node / "name").write_text(f"{name}\n")
+    assert not has_hardware_encoder(tmp_path)
+    (tmp_path / "video11").mkdir()
+    (tmp_path / "video11" / "name").write_text("bcm2835-codec-encode\n")
+    assert has_hardware_encoder(tmp_path)
+    assert not has_hardware_encoder(tmp_path / "absent")
+
+
+def process(folder: Path, pid: int, name: str, *opened: str) -> None:
+    (folder / str(pid) / "fd").mkdir(parents=True)
+    (folder / str(pid) / "comm").write_text(f"{name}\n")
+    for n, target in enumerate(opened):
+        (folder / str(pid) / "fd" / str(n)).symlink_to(target)
+
+
+def test_the_holder_of_a_camera_is_named_and_a_codecs_user_only_where_nobody_else_is(tmp_path: Path) -> None:
+    process(tmp_path, 11, "player", "/dev/null", "/dev/video10")
+    process(tmp_path, os.getpid(), "ourselves", "/dev/media0")
+    assert holder(tmp_path) == "pid 11 (player)"
+    process(tmp_path, 12, "rpicam-vid", "/dev/media1", "/dev/video0")
+    assert holder(tmp_path) == "pid 12 (rpicam-vid)"
+
+
+def test_a_holder_that_cannot_be_seen_is_somebody_elses(tmp_path: Path) -> None:
+    process(tmp_path, 13, "shell", "/dev/null")
+    assert holder(tmp_path) == "a process of another user"
+
+
+@pytest.mark.skipif(
+    os.path.exists("/usr/lib/python3/dist-packages/picamera2"), reason="picamera2 is installed here"
+)
+def test_without_picamera2_it_is_said_what_to_install() -> None:
+    camera = PicameraCamera(Picture(320, 180, 30, 400_000), SteppingClock())
+    with pytest.raises(Retry, match=r"sudo apt-get install python3-picamera2.*EZREC_CAMERA"):
+        camera.hold(lambda: None).__enter__()
+    assert not camera.health().running
+    assert camera.hung == ""
+
+
+@pytest.mark.parametrize("camera", ["auto", "picamera2"])
+def test_the_camera_module_is_never_a_test_picture(camera: str, tmp_path: Path) -> None:
+    from ezrec import app
+
+    settings = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": camera})
+    assert isinstance(app.camera(settings), PicameraCamera)
+
+
+def test_a_camera_of_no_known_kind_is_a_fault_of_the_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be auto, picamera2, software"):
+        load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "webcam"})

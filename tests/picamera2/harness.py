@@ -33,6 +33,8 @@ class Sensor:
         self.flows = threading.Event()
         self.flows.set()
         self._free: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        # Never let go: a request that dies unfinished leaves its buffers cancelled for good (libcamera 0.4).
+        self._kept: list[Any] = []
         self._gate = threading.Lock()
         self._queue_request: Any = None
 
@@ -46,7 +48,7 @@ class Sensor:
         def stopped(one: Any) -> Any:
             with self._gate:
                 while not self._free.empty():
-                    self._free.get()
+                    self._kept.append(self._free.get())
                 return stop(one)
 
         camera.queue_request = lambda one, request: self._free.put((one, request))

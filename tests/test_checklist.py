@@ -77,7 +77,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
 def _lived(box: Box, folder: Path) -> Evening:
     box.store.set_branding(media.make_intro(folder / "intro.mp4"), media.make_logo(folder / "logo.png"))
     daemon = box.run()
-    booking = box.book(3, 3)
+    booking = box.book(5, 3)
     box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
     box.wait_for(lambda: bool(_heartbeat(box).get("is_recording")), "the heartbeat does not say it")
     entry = box.find(booking)
@@ -85,15 +85,15 @@ def _lived(box: Box, folder: Path) -> Evening:
     seen = {"status": box.status(booking), "footage": [path.name for path in entry.path.glob("*.mp4")]}
     job = box.published(booking)
     beats = [_beat(box)]
-    store, away = box.settings.local_store, folder / "away"
-    store.rename(away)
-    store.write_text("nothing can be stored under a plain file\n")
+    tables, away = box.settings.local_store / "tables.db", folder / "away.db"
+    tables.rename(away)
+    tables.mkdir()  # a backend that answers nothing
     try:
         box.wait_for(lambda: "failed; again in" in box.log("ezrec"), "no fault is told")
         time.sleep(1)
     finally:
-        store.unlink()
-        away.rename(store)
+        tables.rmdir()
+        away.rename(tables)
     beats.append(_beat(box))
     box.wait_for(lambda: _beat(box) > beats[1], "no heartbeat after the backend came back")
     beats.append(_beat(box))
@@ -198,7 +198,7 @@ def test_when_the_booking_is_over_the_recording_stops_and_its_status_becomes_com
     tmp_path: Path,
 ) -> None:
     box = Box(tmp_path / "home")
-    booking = box.book(0.5, 1)
+    booking = box.book(5, 1)
     box.once("pulse", "sync")
     box.once("run-stage", "record", "--once")
     entry = box.find(booking)
@@ -210,7 +210,7 @@ def test_when_the_booking_is_over_the_recording_stops_and_its_status_becomes_com
 
 def test_camera_errors_are_logged_and_the_recorder_lives_on(tmp_path: Path) -> None:
     box = Box(tmp_path / "home", EZREC_CAMERA="v4l2:/dev/video-that-is-not-there")
-    booking = box.book(0.5, 2)
+    booking = box.book(5, 1)
     box.once("pulse", "sync")
     box.once("run-stage", "record", "--once")
     assert "again in" in box.log("recorder")

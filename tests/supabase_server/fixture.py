@@ -6,6 +6,7 @@ Every child dies with this process (`setpriv --pdeathsig`), and every wait has a
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pwd
@@ -222,6 +223,15 @@ class Project:
     database: Database | None = None
     front: Front | None = None
 
+    @functools.cached_property
+    def _http(self) -> Any:
+        import httpx
+
+        return httpx.Client(timeout=30)  # one for all: each new one reads the machine's certificates
+
+    def close(self) -> None:
+        self._http.close()
+
     @property
     def anon_key(self) -> str:
         return token("anon")
@@ -258,11 +268,9 @@ class Project:
 
     def request(self, method: str, path: str, key: str | None = None, **options: Any) -> Any:
         """One request as a program other than EZREC would send it; the decoded answer."""
-        import httpx
-
         key = key or self.service_key
         headers = {"apikey": key, "Authorization": f"Bearer {key}", **options.pop("headers", {})}
-        answer = httpx.request(method, f"{self.url}{path}", headers=headers, timeout=30, **options)
+        answer = self._http.request(method, f"{self.url}{path}", headers=headers, **options)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return (
             answer.json()
@@ -272,6 +280,9 @@ class Project:
 
     def insert(self, table: str, *rows: Mapping[str, Any]) -> None:
         self.request("POST", f"/rest/v1/{table}", json=list(rows), headers={"Prefer": "return=minimal"})
+
+    def change(self, table: str, row: Mapping[str, Any], **filters: str) -> None:
+        self.request("PATCH", f"/rest/v1/{table}", json=row, params=filters)
 
     def select(self, table: str, **filters: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.request(
@@ -309,7 +320,9 @@ def project() -> Iterator[Project]:
     url, key = os.environ.get("EZREC_TEST_SUPABASE_URL"), os.environ.get("EZREC_TEST_SUPABASE_KEY")
     directory = Path(tempfile.mkdtemp(prefix="ezrec-project-"))
     if url and key:
-        yield Project(url.rstrip("/"), key, directory)
+        real = Project(url.rstrip("/"), key, directory)
+        yield real
+        real.close()
         shutil.rmtree(directory, ignore_errors=True)
         return
     why = missing()
@@ -326,4 +339,6 @@ def project() -> Iterator[Project]:
         front = Front(database, directory / "data")
         front.start()
         cleanup.callback(front.stop)
-        yield Project(front.url, token("service_role"), directory, database, front)
+        local = Project(front.url, token("service_role"), directory, database, front)
+        cleanup.callback(local.close)
+        yield local

@@ -8,13 +8,12 @@ for reading, and nothing is judged while somebody may still be writing it. What 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -22,30 +21,34 @@ import msgspec
 
 from ezrec import durable
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
-from ezrec.domain.job import Job, Kind, Take
+from ezrec.domain.job import Job, JobOutcome, Kind, Take
 from ezrec.domain.names import (
     UNFINISHED_SUFFIXES,
     BadName,
     JobId,
+    numbered,
     parse_clip_name,
     raw_name,
+    rejected_id,
     safe_id,
     shown,
-    stand_in,
 )
-from ezrec.domain.stages import DIRECTORIES, State
+from ezrec.domain.stages import DIRECTORIES, IN_HAND, State
+from ezrec.entry import unusable
 from ezrec.ports import Clock
 from ezrec.spool import Entry, Gone, Spool, Stranger, Taken
+from ezrec.stillness import FORGOTTEN_S, QUIET_S, Stillness
 
-QUIET_S = 3.0  # unchanged for so long counts as complete where a lease cannot be had
-FORGOTTEN_S = 600.0  # a half-copied file that nobody has written for so long goes to a person
 _LARGEST_BOOKING = 64 * 1024  # bytes
+_IMMOVABLE = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EBUSY, errno.EROFS)
 REJECTED = "rejected"  # the name under which a bad thing lies in its entry: its own may be hostile
 
 
 @dataclass(slots=True)
 class Adopter:
     """Adopts what lies loose in one directory. Remembers only what it saw last, to tell quiet from busy.
+
+    To be called under the lock of the stage that takes from the directory: it amends what waits there.
 
     `known_booking` answers what is known of a booking id (from the booking cache), for dropped videos.
     """
@@ -57,7 +60,12 @@ class Adopter:
     log: logging.Logger
     lead_s: float = 0.0
     known_booking: Callable[[str], Booking | None] = lambda _: None
-    _seen: dict[str, tuple[tuple[int, int, int], float]] = field(default_factory=dict)
+    quiet_s: float = QUIET_S
+    forgotten_s: float = FORGOTTEN_S
+    _stillness: Stillness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stillness = Stillness(self.clock, self.quiet_s, self.forgotten_s)
 
     def adopt(self, strangers: list[Stranger]) -> tuple[list[Entry], float | None]:
         """Adopt what is complete. Returns the changed or new entries, and in how many seconds to look
@@ -66,19 +74,29 @@ class Adopter:
         adopted: list[Entry] = []
         look_again: float | None = None
         for stranger in sorted(strangers, key=self._age):
-            wait_s = self._wait_s(stranger.name)
+            wait_s = self._stillness.wait_s(self._path(stranger.name))
             if wait_s is not None:
                 look_again = min(wait_s, look_again or wait_s)
                 continue
-            self._seen.pop(stranger.name, None)
-            with suppress(Gone, FileNotFoundError):  # taken away while we looked: then it is not ours
-                entry = self._adopt(stranger)
-                if entry is not None:
-                    adopted.append(entry)
-        self._seen = {
-            name: seen for name, seen in self._seen.items() if any(s.name == name for s in strangers)
-        }
+            entry = self._adopted(stranger)
+            if entry is not None:
+                adopted.append(entry)
+        self._stillness.forget_all_but({self._path(stranger.name) for stranger in strangers})
         return adopted, look_again
+
+    def _adopted(self, stranger: Stranger) -> Entry | None:
+        """Adopt one thing. Its faults are its own: the others must not wait for it."""
+        try:
+            return self._adopt(stranger)
+        except (Gone, FileNotFoundError):
+            return None  # taken away while we looked: then it is not ours
+        except OSError as fault:
+            self.log.error(
+                "%s in %s/ cannot be adopted: %s", shown(stranger.name), self.state, fault.strerror
+            )
+            if fault.errno in _IMMOVABLE:
+                return self._cannot_move(stranger.name, fault)
+            return None
 
     def _path(self, name: str) -> Path:
         return self.spool.directory(self.state) / name
@@ -89,49 +107,19 @@ class Adopter:
         except OSError:
             return 0
 
-    # ---- is it complete?
-
-    def _wait_s(self, name: str) -> float | None:
-        """Seconds until the thing may be judged; None when it is complete (or will never be)."""
-        path = self._path(name)
-        try:
-            info = os.lstat(path)
-        except OSError:
-            return None
-        if name.endswith(UNFINISHED_SUFFIXES):
-            return self._quiet_for(name, info, FORGOTTEN_S)
-        if stat.S_ISDIR(info.st_mode) or (stat.S_ISREG(info.st_mode) and info.st_size == 0):
-            return self._quiet_for(name, info, QUIET_S)
-        if not stat.S_ISREG(info.st_mode):
-            return None
-        match _being_written(path):
-            case True:
-                return QUIET_S
-            case False:
-                return None
-            case _:
-                return self._quiet_for(name, info, QUIET_S)
-
-    def _quiet_for(self, name: str, info: os.stat_result, needed_s: float) -> float | None:
-        """Wait until size and times have stood still for `needed_s` seconds of the monotonic clock."""
-        mark, now = (info.st_size, info.st_mtime_ns, info.st_ctime_ns), self.clock.monotonic()
-        seen = self._seen.get(name)
-        if seen is None or seen[0] != mark:
-            self._seen[name] = (mark, now)
-            return needed_s
-        left = seen[1] + needed_s - now
-        return left if left > 0 else None
-
     # ---- what is it?
 
     def _adopt(self, stranger: Stranger) -> Entry | None:
         path = self._path(stranger.name)
         info = os.lstat(path)
-        fault = _unusable(info, self.spool.root) or self._wrong_place(stranger.name)
+        fault = _elsewhere(info, self.spool.root) or unusable(info) or self._wrong_place(stranger.name)
         if stat.S_ISDIR(info.st_mode):
             return self._reject(stranger.name, stranger.why, "move the videos in it to spool/raw/")
         if fault:
             return self._reject(stranger.name, fault[0], fault[1])
+        if not os.access(path, os.R_OK, follow_symlinks=False):
+            why = f"{shown(stranger.name)} may not be read by us (permission denied)"
+            return self._reject(stranger.name, why, "chmod a+r, then drop it again")
         if self.state is State.INCOMING:
             return self._adopt_booking(stranger.name)
         return self._adopt_clip(stranger.name, info)
@@ -160,24 +148,33 @@ class Adopter:
         booking = self.known_booking(clip.booking_id)
         started = clip.started.replace(tzinfo=self.zone) if clip.started else None
         if started is None:
-            started = booking.start if booking else datetime.fromtimestamp(info.st_mtime, UTC)
+            started = booking.start if booking else self._written(info)
         started = started.astimezone(self.zone)
         take = Take(
             raw_name(clip.booking_id, started), started.astimezone(UTC), 0.0, info.st_size, "dropped in"
         )
-        job = Job(
-            id=clip.booking_id, kind=Kind.CLIP, created=self.clock.now(), booking=booking, takes=(take,)
-        )
+        job_id = clip.booking_id
+        if booking is not None and booking.end > self.clock.now():
+            job_id = numbered(job_id, 2)  # the plain id is for the recording that is still to come
+        job = Job(id=job_id, kind=Kind.CLIP, created=self.clock.now(), booking=booking, takes=(take,))
         entry = self.spool.create(self.state, job, (self._path(name), take.file), number=True)
         self.log.info("adopted %s as job %s", shown(name), entry.id)
         return entry
+
+    def _written(self, info: os.stat_result) -> datetime:
+        """When a file was last written, as far as its stamp can be a date at all."""
+        try:
+            written = datetime.fromtimestamp(info.st_mtime, UTC)
+        except (ValueError, OverflowError, OSError):
+            return self.clock.now()
+        return written if 1970 <= written.year < 2200 else self.clock.now()
 
     def _adopt_booking(self, name: str) -> Entry | None:
         path = self._path(name)
         try:
             row = msgspec.json.decode(_read_small(path))
             booking = parse_booking(row, self.zone)
-        except (BadBooking, msgspec.DecodeError, UnicodeDecodeError, OSError) as fault:
+        except (BadBooking, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             why = str(fault) if isinstance(fault, BadBooking) else f"not readable as JSON: {fault}"
             return self._reject(
                 name, f"{shown(name)}: {why}", "correct it and drop it into spool/incoming/ again"
@@ -189,17 +186,11 @@ class Adopter:
 
     def _apply(self, booking: Booking) -> Entry | None:
         """A booking becomes an entry, or amends the one it has, or is known to be over."""
-        entry = self.spool.find(booking.id)
+        job_id = self._id_of_its_job(booking)
+        entry = self.spool.find(job_id)
         if entry is None:
-            if booking.is_cancelled or booking.is_finished or self.spool.knows(booking.id):
-                self.log.info("booking %s is over (%s): nothing to do", booking.id, booking.status)
-                return None
-            job = Job(booking.id, Kind.BOOKING, self.clock.now(), booking, due=self.due(booking))
-            with suppress(Taken):
-                entry = self.spool.create(State.INCOMING, job)
-                self.log.info("booking %s: %s to %s", booking.id, booking.start, booking.end)
-            return entry
-        if entry.job.booking == booking:
+            return self._begin(job_id, booking)
+        if entry.job.kind is not Kind.BOOKING or entry.job.booking == booking:
             return None
         if entry.state is State.RECORDING:
             self.spool.amend(entry, booking)
@@ -214,66 +205,68 @@ class Adopter:
         )
         return entry
 
+    def _begin(self, job_id: JobId, booking: Booking) -> Entry | None:
+        """Make the booking's job, unless it is over."""
+        again = self._is_on_again(booking, self.spool.finished(job_id))
+        if booking.is_cancelled or booking.is_finished or self.spool.knows(job_id, anew=again):
+            self.log.info("booking %s is over (%s): nothing to do", booking.id, booking.status)
+            return None
+        job = Job(job_id, Kind.BOOKING, self.clock.now(), booking, due=self.due(booking))
+        try:
+            entry = self.spool.create(State.INCOMING, job, anew=again)
+        except Taken:
+            return None
+        self.log.info("booking %s: %s to %s", booking.id, booking.start, booking.end)
+        return entry
+
+    def _id_of_its_job(self, booking: Booking) -> JobId:
+        """Its own id, unless footage that was dropped in bears it and the booking is still to come."""
+        job = self.spool.last_word(booking.id)
+        is_over = booking.end <= self.clock.now() and self.clock.is_synchronised()
+        if job is None or job.kind is Kind.BOOKING or is_over:
+            return booking.id
+        return safe_id(f"{booking.id[:57]}-booked")
+
+    def _is_on_again(self, booking: Booking, over: Job | None) -> bool:
+        """True for one that was cancelled and is confirmed again, or missed and moved to a time to come."""
+        if over is None or over.outcome not in (JobOutcome.CANCELLED, JobOutcome.MISSED):
+            return False
+        return over.booking != booking and booking.end > self.clock.now()
+
     def due(self, booking: Booking) -> datetime:
         """When the recorder takes the booking in hand: the camera is armed before the first frame counts."""
         return booking.start - timedelta(seconds=self.lead_s)
 
     def _reject(self, name: str, reason: str, remedy: str) -> Entry:
         """Move the thing, unread, into an entry of its own in `failed/`."""
-        job = replace(
-            Job(_id_for(name), Kind.CLIP, self.clock.now()),
-            reason=reason,
-            remedy=remedy,
-            return_to=self.state,
-        )
+        job = self._rejection(name, reason, remedy)
         entry = self.spool.create(State.FAILED, job, (self._path(name), REJECTED), number=True)
-        self.spool.move(entry, State.FAILED)
         self.log.warning("%s → failed/%s: %s", shown(name), entry.id, reason)
         return entry
 
-
-def _id_for(name: str) -> JobId:
-    stem = name.rpartition(".")[0] or name
-    try:
-        return safe_id(stem)
-    except BadName:
-        return stand_in(name)
-
-
-def _unusable(info: os.stat_result, root: Path) -> tuple[str, str] | None:
-    """Why a thing of this type is never opened, and what to do instead."""
-    if stat.S_ISLNK(info.st_mode):
-        return "a symbolic link is never followed", "copy the file itself"
-    if stat.S_ISREG(info.st_mode) and info.st_nlink > 1:
-        return (
-            f"the file has {info.st_nlink} names (hard links): it could change under us",
-            "copy the file itself",
+    def _rejection(self, name: str, reason: str, remedy: str) -> Job:
+        return Job(
+            rejected_id(name),
+            Kind.CLIP,
+            self.clock.now(),
+            reason=reason,
+            remedy=remedy,
+            return_to=State.RAW if self.state in IN_HAND else self.state,
         )
-    if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
-        return "neither a file nor a directory (a FIFO, socket or device)", "copy a plain file"
-    if info.st_dev != os.lstat(root).st_dev:
-        return "it lies on another file system than the spool", "copy it onto the spool's file system"
-    return None
 
-
-def _being_written(path: Path) -> bool | None:
-    """True while any process has the file open for writing; None when the kernel will not tell.
-
-    A read lease is granted only when nobody has the file open for writing, so it answers at once,
-    where comparing sizes waits seconds and still guesses.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+    def _cannot_move(self, name: str, fault: OSError) -> Entry | None:
+        """Tell of a thing that has to stay where it is: once, by an entry without it."""
+        reason = f"{shown(name)} cannot be moved out of {self.state}/: {fault.strerror}"
+        remedy = f"move it away by hand, then: ezrec spool rm {rejected_id(name)}"
+        with suppress(Taken, OSError):
+            return self.spool.create(State.FAILED, self._rejection(name, reason, remedy))
         return None
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        return False
-    except OSError as fault:
-        return True if fault.errno == errno.EAGAIN else None
-    finally:
-        os.close(fd)
+
+
+def _elsewhere(info: os.stat_result, root: Path) -> tuple[str, str] | None:
+    if info.st_dev == os.lstat(root).st_dev:
+        return None
+    return "it lies on another file system than the spool", "copy it onto the spool's file system"
 
 
 def _read_small(path: Path) -> bytes:
@@ -288,8 +281,11 @@ def _read_small(path: Path) -> bytes:
 def take_in_strangers(adopter: Adopter, strangers: list[Stranger]) -> None:
     """Move strangers out of a directory that only stages write to (`recording/`, `processing/`)."""
     for stranger in strangers:
-        with suppress(Gone, FileNotFoundError):
-            adopter._reject(stranger.name, stranger.why, "drop videos into spool/raw/")
+        with suppress(Gone):
+            try:
+                adopter._reject(stranger.name, stranger.why, "drop videos into spool/raw/")
+            except OSError as fault:
+                adopter.log.error("%s cannot be moved out: %s", shown(stranger.name), fault.strerror)
 
 
 ADOPTING = tuple(state for state in DIRECTORIES if state in (State.INCOMING, State.RAW, State.PROCESSED))

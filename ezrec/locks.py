@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ezrec.domain.errors import Busy
+
+_ASK_AGAIN_S = 0.1
 
 
 class Lock:
@@ -20,29 +22,35 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(path, fallback_to_soft=False, thread_local=False)
+        self._lock = FileLock(path, mode=0o660, fallback_to_soft=False, thread_local=False)
 
     @contextlib.contextmanager
-    def held(self, wait_s: float, label: str = "") -> Iterator[None]:
-        """Hold the lock; wait at most `wait_s` seconds (-1: as long as it takes), else raise `Busy`."""
+    def held(
+        self, wait_s: float, label: str = "", given_up: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """Hold the lock. Raises `Busy` after `wait_s` seconds (-1: no limit), or when `given_up`."""
         if not self.path.parent.is_dir():
             # filelock would re-create it, and hide that the spool was swapped away under us.
             raise Busy(f"{self.path.parent} is missing: was the spool moved? `ezrec doctor` tells")
         try:
-            self._lock.acquire(timeout=wait_s)
+            # flock has no wait with a limit: filelock asks again, and only while somebody else holds it
+            self._lock.acquire(timeout=wait_s, poll_interval=_ASK_AGAIN_S, cancel_check=given_up)
         except Timeout:
             raise Busy(f"{self.path.name} is held by {self.holder() or 'another process'}") from None
         try:
             self.label(label)
             yield
         finally:
-            self.label("")
+            self._say("")
             self._lock.release()
 
     def label(self, text: str) -> None:
         """Say in the file who we are and what we do; only for people, never read by a decision."""
+        self._say(f"pid {os.getpid()} {text}".strip() + "\n")
+
+    def _say(self, line: str) -> None:
         with contextlib.suppress(OSError):
-            self.path.write_text(f"pid {os.getpid()} {text}".strip() + "\n" if text else "")
+            self.path.write_text(line)
 
     def holder(self) -> str:
         """What the holder says of itself, or nothing."""

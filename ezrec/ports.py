@@ -182,3 +182,10 @@ class Backend(Protocol):
 
     def heartbeat(self, row: Row) -> None:
         """Insert or update this camera's one row of `system_status`."""
+
+
+class Gauges(Protocol):
+    """What the machine says of itself."""
+
+    def read(self) -> Mapping[str, Any]:
+        """Columns of `system_status`: percent, GB (10⁹ bytes), °C, seconds; without what cannot be had."""

@@ -69,6 +69,12 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def _camera(value: str) -> str:
+    if value == "software" or re.fullmatch(r"v4l2:/dev/[\w./-]+|rtsps?://\S+", value):
+        return value
+    raise ValueError("must be software, v4l2:/dev/… or rtsp://…")
+
+
 def _flag(value: str) -> bool:
     if value.lower() in ("1", "true", "yes", "on"):
         return True
@@ -110,7 +116,8 @@ def _zone(value: str) -> tzinfo:
 
 def _setting(name: str, parse: Callable[[str], Any], default: str | None, meaning: str, *older: str) -> Any:
     """A field. `older` are names under which existing installations know the same setting."""
-    return field(metadata={"name": name, "parse": parse, "default": default, "help": meaning, "older": older})
+    about = {"name": name, "parse": parse, "default": default, "help": meaning, "older": older}
+    return field(repr=name not in _SECRETS, metadata=about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +132,7 @@ class Settings:
         "`local` or `supabase`; chosen by whether SUPABASE_URL is set",
     )
     camera: str = _setting(
-        "EZREC_CAMERA", _one_of("software"), "software", "which camera; this version has `software`"
+        "EZREC_CAMERA", _camera, "software", "`software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`"
     )
     supabase_url: str = _setting("SUPABASE_URL", _url, "", "the project's URL (Supabase only)")
     supabase_key: str = _setting(
@@ -233,23 +240,35 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     given = dict(os.environ if environ is None else environ)
     problems: list[str] = []
     home = _value("EZREC_HOME", given.get("EZREC_HOME") or str(DEFAULT_HOME), _path, problems)
-    if home is None:
-        raise ConfigError(problems)
-    merged = {**_read_env_file(home / ".env", problems), **{k: v for k, v in given.items() if v != ""}}
+    from_file = {} if home is None else _read_env_file(home / ".env", problems)
+    home = home or DEFAULT_HOME  # go on, to find the other faults as well
+    merged = _merged(given, from_file) | {"EZREC_HOME": str(home)}
     values: dict[str, Any] = {}
     for item in fields(Settings):
         meta = item.metadata
-        text = next((merged[n] for n in (meta["name"], *meta["older"]) if merged.get(n)), None)
+        text = merged.get(meta["name"])
         if text is None:
             text = _default(item.name, meta["default"], home, merged)
         values[item.name] = _value(meta["name"], text, meta["parse"], problems) if text else text
     values["home"] = home
     if values["zone"] is None:
-        values["zone"] = _system_zone(given)
+        values["zone"] = _system_zone(given, problems)
     _check_together(values, merged, problems)
     if problems:
         raise ConfigError(problems)
     return Settings(**values)
+
+
+def _merged(*sources: Mapping[str, str]) -> dict[str, str]:
+    """Every setting under its newest name, from the first source that has it under any of its names."""
+    merged: dict[str, str] = {}
+    for source in sources:
+        for item in fields(Settings):
+            names = (item.metadata["name"], *item.metadata["older"])
+            text = next((source[name] for name in names if source.get(name)), None)
+            if text is not None:
+                merged.setdefault(item.metadata["name"], text)
+    return merged
 
 
 def _default(name: str, default: str | None, home: Path, merged: Mapping[str, str]) -> str | None:
@@ -277,11 +296,11 @@ def _check_together(values: dict[str, Any], merged: Mapping[str, str], problems:
 
 
 def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
-    from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
-
     try:
         if not path.is_file():
             return {}
+        from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
+
         values = dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as fault:
         problems.append(f"{path} cannot be read: {fault}")
@@ -289,15 +308,17 @@ def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _system_zone(environ: Mapping[str, str]) -> tzinfo:
+def _system_zone(environ: Mapping[str, str], problems: list[str]) -> tzinfo:
     """The device's zone with its daylight-saving rules, not only today's offset."""
     name = environ.get("TZ", "").lstrip(":")
     try:
-        if name:
+        if name and not name.startswith("/"):
             return ZoneInfo(name)
-        with open("/etc/localtime", "rb") as file:
+        with open(name or "/etc/localtime", "rb") as file:
             return ZoneInfo.from_file(file, key="localtime")
     except (OSError, ValueError, KeyError):
+        if name:  # to guess UTC would be to record every match at the wrong hour
+            problems.append(f"TZ is {name[:80]!r}: not a zone that can be read; set LOCAL_TIMEZONE")
         return ZoneInfo("UTC")
 
 

@@ -40,7 +40,7 @@ def processes_naming(text: str) -> list[str]:
     return found
 
 
-def eventually(is_so: Callable[[], bool], within_s: float = 5.0) -> bool:
+def eventually(is_so: Callable[[], bool], within_s: float = 15.0) -> bool:
     ends = time.monotonic() + within_s
     while not is_so():
         if time.monotonic() > ends:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,10 +21,23 @@ _AGREES_S = 60.0
 
 
 class SystemClock:
-    """The port `Clock`. With `assume` the clock is trusted although nothing says so."""
+    """The port `Clock`. With `assume` the clock is trusted although nothing says so.
 
-    def __init__(self, *, assume: bool = False) -> None:
+    The other parameters are the marks that are looked at.
+    """
+
+    def __init__(
+        self,
+        *,
+        assume: bool = False,
+        timesyncd: Path = _TIMESYNCD,
+        rtc: Path = _RTC,
+        ask_kernel: Callable[[], bool] | None = None,
+    ) -> None:
         self._assume = assume
+        self._timesyncd = timesyncd
+        self._rtc = rtc
+        self._ask_kernel = ask_kernel or _kernel_says_so
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -32,7 +46,7 @@ class SystemClock:
         return time.monotonic()
 
     def is_synchronised(self) -> bool:
-        return self._assume or _TIMESYNCD.exists() or _kernel_says_so() or _has_battery()
+        return self._assume or self._timesyncd.exists() or self._ask_kernel() or _has_battery(self._rtc)
 
     def boot_id(self) -> str:
         return _boot_id()
@@ -47,7 +61,7 @@ def _boot_id() -> str:
 
 
 def _kernel_says_so() -> bool:
-    """True when a time service told the kernel that the clock is synchronised (adjtimex, STA_UNSYNC clear)."""
+    """True when a time service told the kernel that the clock is right (adjtimex(2): STA_UNSYNC is clear)."""
     import ctypes  # read once in a while; the struct below is `struct timex` of <sys/timex.h>
 
     class Timex(ctypes.Structure):
@@ -70,14 +84,14 @@ def _kernel_says_so() -> bool:
     return state != -1 and not timex.status & _STA_UNSYNC
 
 
-def _has_battery() -> bool:
+def _has_battery(rtc: Path) -> bool:
     """True where a battery clock set the time at boot and still agrees with it.
 
     A Pi 5 has the clock but mostly no battery: then it begins in 1970 at each power-up, and does not agree.
     """
     try:
-        set_at_boot = (_RTC / "hctosys").read_text().strip() == "1"
-        seconds = int((_RTC / "since_epoch").read_text())
+        set_at_boot = (rtc / "hctosys").read_text().strip() == "1"
+        seconds = int((rtc / "since_epoch").read_text())
     except (OSError, ValueError):
         return False
     return set_at_boot and abs(seconds - time.time()) < _AGREES_S

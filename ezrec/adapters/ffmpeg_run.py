@@ -142,9 +142,7 @@ def run(
     """
     log, switch = log or Log(), switch or Switch()
     switch.check()
-    command = [_found(argv[0]), *argv[1:]]
-    log.begin(command)
-    child = _start([*_guard(nice), *command])
+    child = start(argv, nice, log)
     try:
         _attend(child, hear, log.write, _Watch(Path(argv[0]).name, limits, switch, pulse))
     finally:
@@ -197,10 +195,16 @@ def _attend(
         time.sleep(0.005)
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+def start(argv: Sequence[str], nice: int, log: Log) -> subprocess.Popen[bytes]:
+    """Start a child that the kernel kills when the *thread* that started it ends. Raises `Retry`.
+
+    Both pipes have to be read as they fill; the caller ends and collects the child.
+    """
+    command = [_found(argv[0]), *argv[1:]]
+    log.begin(command)
     try:
         return subprocess.Popen(
-            command,
+            [*_guard(nice), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -3,7 +3,7 @@
 How an object is stored, so that neither a kill nor a power cut leaves half of one under its name:
 
 1. copy into a file of our own in `.staging/`, under an flock, at most `_UNSYNCED` bytes ahead of the disk;
-2. fsync it; compare its size with the source's;
+2. fsync it; see that the source has not changed meanwhile;
 3. rename it to its name; fsync both directories, and those above up to the buckets' root.
 
 A copy and never a hard link: the source belongs to the spool, which may write to it again. What dead
@@ -67,12 +67,12 @@ class Buckets:
             self._staging.mkdir(parents=True, exist_ok=True)
             self._sweep()
             with _source(source) as file, self._staged() as (staged, out):
-                size = _copy(file, out, progress)
+                before = os.fstat(file)
+                size = _copy(file, before.st_size, out, progress)
                 os.fsync(out)
-                if os.fstat(file).st_size != size:
-                    raise Retry(
-                        f"{source} is still being written: {size} bytes copied, now it has more or less"
-                    )
+                after = os.fstat(file)
+                if (size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                    raise Retry(f"{source} is still being written: it changed while it was copied")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 durable.rename(staged, path)
                 for above in path.parents[1:]:  # whoever made them, they are only ours once they are durable
@@ -126,9 +126,8 @@ def _source(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _copy(source: int, target: int, progress: Callable[[float], None]) -> int:
-    """Copy all bytes, telling the part that is done; returns how many there were."""
-    total = os.fstat(source).st_size
+def _copy(source: int, total: int, target: int, progress: Callable[[float], None]) -> int:
+    """Copy all bytes, telling the part of `total` that is done; returns how many there were."""
     done = synced = 0
     step: Callable[[int, int], int] = _range_copy
     while True:

@@ -64,8 +64,9 @@ MIGRATIONS = (
 class Tables:
     """The database file; created when it is first needed, never deleted."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_s: float = BUSY_S) -> None:
         self.path = path
+        self.busy_s = busy_s
 
     @contextlib.contextmanager
     def open(self) -> Iterator[sqlite3.Connection]:
@@ -94,7 +95,7 @@ class Tables:
     def _connect(self) -> sqlite3.Connection:
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+        db = sqlite3.connect(self.path, timeout=self.busy_s, isolation_level=None)
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA synchronous = FULL")
@@ -108,7 +109,7 @@ class Tables:
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         # SQLite does not wait for anybody while it changes to WAL, whatever the timeout: an flock does.
-        with Lock(self.path.with_suffix(".lock")).held(BUSY_S, "bringing the tables up to date"):
+        with Lock(self.path.with_suffix(".lock")).held(self.busy_s, "bringing the tables up to date"):
             version = _version(db)
             if version > len(MIGRATIONS):
                 raise Reject(

@@ -23,6 +23,10 @@ OVERNIGHT = timedelta(hours=6)
 # No court is let for longer; a row that says so is a typing error and would fill the disk.
 LONGEST = timedelta(hours=24)
 
+# What lies outside is a typing error, and arithmetic with it could leave the calendar.
+YEARS = range(2000, 2200)
+_LONGEST_TEXT = 200  # characters of any field; an id has its own, shorter limit
+
 CANCELLED = ("cancelled", "canceled")
 FINISHED = ("completed", "video_processed", "video_uploaded")
 
@@ -37,6 +41,9 @@ class Window:
 
     start: Instant
     end: Instant
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
 
     def padded(self, before_s: float, after_s: float) -> Window:
         """The window with `before_s` and `after_s` seconds added at its edges."""
@@ -90,9 +97,9 @@ def parse_booking(row: object, zone: tzinfo) -> Booking:
     start, start_is_bare = _instant(row, "start_time", day, zone)
     end, end_is_bare = _instant(row, "end_time", day, zone)
     if end <= start and start_is_bare and end_is_bare:
-        next_day, _ = _instant(row, "end_time", day + timedelta(days=1) if day else None, zone)
-        if next_day - start <= OVERNIGHT:
-            end = next_day
+        end = _later_reading(row, day, start, end, zone)
+    if start.year not in YEARS or end.year not in YEARS:
+        raise BadBooking(f"booking {booking_id} lies in the year {start.year}: not a date of our time")
     if end <= start:
         raise BadBooking(f"booking {booking_id} ends {end.isoformat()} before it starts {start.isoformat()}")
     if end - start > LONGEST:
@@ -107,25 +114,50 @@ def parse_booking(row: object, zone: tzinfo) -> Booking:
     )
 
 
+def _later_reading(
+    row: Mapping[str, object], day: date | None, start: datetime, end: datetime, zone: tzinfo
+) -> datetime:
+    """Another sense of a bare end that lies before its start: the second time that the clock shows it
+    (the night in which summer time ends), or the next morning.
+    """
+    second, _ = _instant(row, "end_time", day, zone, fold=1)
+    if start < second:
+        return second
+    if day is None or day == date.max:
+        return end
+    morning, _ = _instant(row, "end_time", day + timedelta(days=1), zone)
+    return morning if morning - start <= OVERNIGHT else end
+
+
 def _text(row: Mapping[str, object], key: str) -> str | None:
     value = row.get(key)
-    if value is None or isinstance(value, str):
-        return value
-    raise BadBooking(f"{key} must be text, not {type(value).__name__}")
+    if value is not None and not isinstance(value, str):
+        raise BadBooking(f"{key} must be text, not {type(value).__name__}")
+    if value is not None and len(value) > _LONGEST_TEXT:
+        raise BadBooking(f"{key} has {len(value)} characters, more than {_LONGEST_TEXT}")
+    return value
 
 
 def _date(row: Mapping[str, object]) -> date | None:
     text = _text(row, "date")
     if text is None:
         return None
+    text = text.strip()
     try:
-        return date.fromisoformat(text.strip()[:10])
+        if text[10:11] not in ("", "T", " "):  # a timestamp's day is welcome, a day with a tail is not
+            raise ValueError(text)
+        return date.fromisoformat(text[:10])
     except ValueError:
         raise BadBooking(f"date {shown(text)} is not YYYY-MM-DD") from None
 
 
-def _instant(row: Mapping[str, object], key: str, day: date | None, zone: tzinfo) -> tuple[datetime, bool]:
-    """The instant under `key` in UTC, and whether it was a bare time of day."""
+def _instant(
+    row: Mapping[str, object], key: str, day: date | None, zone: tzinfo, fold: int = 0
+) -> tuple[datetime, bool]:
+    """The instant under `key` in UTC, and whether it was a bare time of day.
+
+    A time that the clock shows twice is the first of the two; with `fold` 1, the second.
+    """
     text = _text(row, key)
     if text is None:
         raise BadBooking(f"the booking has no {key}")
@@ -134,9 +166,14 @@ def _instant(row: Mapping[str, object], key: str, day: date | None, zone: tzinfo
         if "T" in text or (len(text) > 10 and text[4:5] == "-"):
             moment = datetime.fromisoformat(text)
             return _utc(moment, zone), False
-        clock = time.fromisoformat(text)
+        if text[2:3] != ":":  # `18-00` would pass as 18 o'clock at the offset -00
+            raise ValueError(text)
         if day is None:
+            time.fromisoformat(text)
             raise BadBooking(f"{key} {shown(text)} needs a date beside it")
+        if text in ("24:00", "24:00:00"):  # what SQL calls the end of the day
+            day, text = day + timedelta(days=1), "00:00"
+        clock = time.fromisoformat(text).replace(fold=fold)
         return _utc(datetime.combine(day, clock), zone), True
     except BadBooking:
         raise

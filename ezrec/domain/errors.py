@@ -11,13 +11,15 @@ from __future__ import annotations
 class Retry(Exception):
     """The fault may pass by itself: the job comes back after a backoff.
 
-    `after_s` replaces the backoff where the other side named a time (Retry-After).
+    `after_s` replaces the backoff where the other side named a time (Retry-After). `blameless`: nothing
+    was tried, because something outside the job is missing; such a return counts against no limit.
     """
 
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
+    def __init__(self, reason: str, after_s: float | None = None, *, blameless: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after_s = after_s
+        self.blameless = blameless
 
 
 class Reject(Exception):

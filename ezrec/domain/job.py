@@ -6,15 +6,20 @@ Records are values; the owner of a job makes a new one and writes it whole.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
 from ezrec.domain.booking import Booking, Instant, Window
-from ezrec.domain.names import BadName, JobId, safe_id
+from ezrec.domain.names import BadName, JobId, safe_id, shown
 
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|zip)")
+_QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
+_SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
 
 
@@ -39,7 +44,7 @@ class JobOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that went wrong. `kind` is retry, reject, crash or died."""
+    """One thing that went wrong. `kind` is retry, waits, reject, crash or died."""
 
     at: Instant
     stage: str
@@ -62,8 +67,8 @@ class Take:
 
     file: str
     started: Instant
-    duration_s: float
-    size: int
+    duration_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+    size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
 
     @property
@@ -115,12 +120,33 @@ class Job:
         return not self.held and (self.due is None or self.due <= now)
 
     def with_fault(self, fault: Fault) -> Job:
-        return replace(self, errors=(*self.errors, fault)[-_KEPT:])
+        """Add to what went wrong; a wait for the same thing is told once, with its newest time."""
+        earlier = self.errors
+        if fault.kind == "waits" and earlier and earlier[-1].message == fault.message:
+            earlier = earlier[:-1]
+        return replace(self, errors=(*earlier, fault)[-_KEPT:])
 
     def with_attempt(self, stage: str, boot_id: str) -> Job:
         """Counted before the work, so that work which kills its worker is counted too."""
         attempts = {**self.attempts, stage: self.attempts.get(stage, 0) + 1}
         return replace(self, attempts=attempts, boot_id=boot_id, due=None, reason="", remedy="")
+
+    def without_attempt(self, stage: str) -> Job:
+        """Takes the count back: the work was laid down, or not begun."""
+        return replace(self, attempts={**self.attempts, stage: max(0, self.attempts.get(stage, 0) - 1)})
+
+    def as_found_in(self, state: str) -> Job:
+        """The record as it counts in `state`. A person who moved the job by hand wants it tried afresh.
+
+        The record tells by its last arrival, which every move of ours writes. A job in hand is never fresh.
+        """
+        if state not in _QUEUES or not self.arrivals or self.arrivals[-1].state == state:
+            return self
+        waits = self.booking.start - _SOON if state == "incoming" and self.booking else None
+        return replace(
+            self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None, held="",
+            outcome=None, reason="", remedy="",
+        )  # fmt: skip
 
     def arrived(self, state: str, now: datetime) -> Job:
         return replace(self, arrivals=(*self.arrivals, Arrival(state, now))[-_KEPT:])
@@ -146,8 +172,8 @@ def decode(data: bytes) -> Job:
         if job.booking is not None:
             safe_id(job.booking.id)
         for name in [take.file for take in job.takes] + ([job.result.file] if job.result else []):
-            if "/" in name or name.startswith(".") or not name.endswith((".mp4", ".zip")):
-                raise BadRecord(f"job.json names a file outside the job: {name[:80]!r}")
-    except (msgspec.DecodeError, BadName, UnicodeDecodeError) as fault:
+            if not _FILE.fullmatch(name):
+                raise BadRecord(f"job.json names a file that no job holds: {shown(name)}")
+    except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:
         raise BadRecord(f"job.json cannot be read: {fault}") from None
     return job

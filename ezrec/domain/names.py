@@ -19,11 +19,13 @@ _MAX = 64
 
 # The file names of docs/contract.md, section "Files", newest form first.
 _CLIP_NAMES = (
-    re.compile(r"(?:processed_)?raw_(?P<id>.+)_(?P<date>\d{8})_(?P<time>\d{6})"),
-    re.compile(r"recording_(?P<date>\d{8})_(?P<time>\d{6})_(?P<id>.+)"),
-    re.compile(r"raw_(?P<id>.+)_(?P<time>\d{6})"),
-    re.compile(r"(?P<id>.+)"),
+    re.compile(r"(?:processed_)?raw_(?P<id>.+)_(?P<date>[0-9]{8})_(?P<time>[0-9]{6})", re.DOTALL),
+    re.compile(r"recording_(?P<date>[0-9]{8})_(?P<time>[0-9]{6})_(?P<id>.+)", re.DOTALL),
+    re.compile(r"raw_(?P<id>.+)_(?P<time>[0-9]{6})", re.DOTALL),
+    re.compile(r"(?P<id>.+)", re.DOTALL),
 )
+# A box without a battery clock dates its files from 1970 on; what lies outside is no date of ours.
+_YEARS = range(1970, 2200)
 # What copying programs call a file that is not complete yet.
 UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".swp", "~")
 
@@ -50,6 +52,19 @@ def numbered(job_id: JobId, n: int) -> JobId:
     """The n-th id made from `job_id` (`n` ≥ 2), still within the length limit."""
     suffix = f"-{n}"
     return safe_id(job_id[: _MAX - len(suffix)] + suffix)
+
+
+def rejected_id(name: str) -> JobId:
+    """The id under which a thing called `name` waits for a person.
+
+    Never the bare name: that may be a booking's id, and the booking corrected and dropped again, or
+    fetched from the cloud, must find its id free.
+    """
+    stem = name.rpartition(".")[0] or name
+    try:
+        return safe_id(f"{safe_id(stem)[: _MAX - len('-rejected')]}-rejected")
+    except BadName:
+        return stand_in(name)
 
 
 def stand_in(name: str) -> JobId:
@@ -93,6 +108,8 @@ def parse_clip_name(name: str) -> ClipName:
                 started = datetime.strptime(clock, "%Y%m%d%H%M%S")  # noqa: DTZ007 - names carry no zone
             except ValueError:
                 continue  # digits that are no date: a longer id, then
+            if started.year not in _YEARS:
+                continue
             if "date" not in parts:
                 started = None  # a time of day alone does not say when
         return ClipName(safe_id(parts["id"]), started)

@@ -122,7 +122,8 @@ RETRY = Stage(
     gives_up="–",
 )
 STAGES = {stage.name: stage for stage in (RECORD, PROCESS, UPLOAD, RETRY)}
-CRASHES = 3  # bugs in a row before a person is asked
+CRASHES = 3  # bugs in a row that are forgiven; the next one is a person's
+LONGEST_WAIT_S = 86400.0  # whatever the other side names: a day later is worth a look
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +141,11 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A transient fault (`Retry`)."""
+    """A transient fault (`Retry`); a blameless one counts against no limit."""
 
     reason: str
     after_s: float | None = None
+    blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ Outcome = Done | Closed | Later | No | Crash | Died | LaidDown
 def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:
     """Where the job goes next, and its record there. `chance` in [0, 1) spreads the backoff."""
     state, job = _decide(stage, job, outcome, now, chance)
-    return state, job.arrived(state, now)
+    return state, replace(job.arrived(state, now), boot_id="")  # nobody has it in hand any more
 
 
 def _decide(  # noqa: C901 - one arm an outcome
@@ -196,10 +198,11 @@ def _decide(  # noqa: C901 - one arm an outcome
         case Closed(named, reason):
             return State.DONE, replace(job, outcome=named, reason=reason, due=None, return_to=None)
         case LaidDown():
-            attempts = {**job.attempts, stage.name: max(0, job.attempts.get(stage.name, 0) - 1)}
-            return stage.takes_from, replace(job, attempts=attempts)
+            return stage.takes_from, job.without_attempt(stage.name)
         case No(reason, remedy):
             return _fail(stage, job, "reject", reason, remedy, now)
+        case Later(reason, after_s, blameless=True):
+            return _defer(stage, job.without_attempt(stage.name), "waits", reason, 1, after_s, now, chance)
         case Later(reason, after_s):
             tries = job.attempts.get(stage.name, 0)
             if stage.tries is not None and tries >= stage.tries:
@@ -224,8 +227,9 @@ def _return(job: Job) -> tuple[State, Job]:
     if state in (State.DEFERRED, State.FAILED, State.DONE, *IN_HAND):
         reason = f"a deferred job that names no directory to return to ({job.return_to!r})"
         remedy = f"say where: ezrec spool retry {job.id} --from process"
-        return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None)
-    return state, replace(job, return_to=None, due=None, reason="", remedy="")
+        return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None, return_to=None)
+    # return_to stays: a crash between writing this record and the rename must find its way again
+    return state, replace(job, due=None, reason="", remedy="")
 
 
 def _recover(
@@ -234,21 +238,27 @@ def _recover(
     """After a bug or a death: again, but not for ever."""
     n = job.recoveries + 1
     job = replace(job, recoveries=n)
-    if stage is RECORD and job.booking is not None and now < job.booking.end:
-        limit = None  # the match goes on: every second that can still be had is worth a try
+    counted = n
+    if stage is RECORD and job.booking is not None:
+        # While the match goes on every second that can still be had is worth a try. Afterwards only what
+        # went wrong afterwards counts: a camera that died ten times leaves footage that must go on.
+        end = job.booking.end
+        limit = None if now < end else CRASHES
+        counted = 1 + sum(fault.kind in ("crash", "died") and fault.at >= end for fault in job.errors)
     elif stage is RECORD:
         limit = CRASHES
-    if limit is not None and n > limit:
+    if limit is not None and counted > limit:
         remedy = f"see the log; then: ezrec spool retry {job.id}"
-        return _fail(stage, job, kind, f"{message} ({n} times)", remedy, now)
+        return _fail(stage, job, kind, f"{message} ({counted} times)", remedy, now)
     if kind == "died" and n <= CRASHES:
         return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
     return _defer(stage, job, kind, message, n, None, now, chance)
 
 
 def _power_cut(stage: Stage, job: Job, now: datetime) -> tuple[State, Job]:
+    """Nobody's fault: the attempt does not count, but the cuts do."""
     n = job.power_cuts + 1
-    job = replace(job, power_cuts=n)
+    job = replace(job.without_attempt(stage.name), power_cuts=n)
     if stage.power_cuts is not None and n > stage.power_cuts:
         message = f"the machine lost power {n} times while this job was in hand"
         remedy = f"check the power supply; then: ezrec spool retry {job.id}"
@@ -272,9 +282,11 @@ def _defer(
     now: datetime,
     chance: float,
 ) -> tuple[State, Job]:
-    wait_s = backoff_s(n, stage.base_s, stage.cap_s, chance) if after_s is None else after_s
+    if after_s is None or after_s != after_s:  # a server may well say NaN
+        after_s = backoff_s(n, stage.base_s, stage.cap_s, chance)
+    wait_s = min(max(0.0, after_s), LONGEST_WAIT_S)
     job = job.with_fault(Fault(now, stage.name, kind, reason))
-    due = now + timedelta(seconds=max(0.0, wait_s))
+    due = now + timedelta(seconds=wait_s)
     return stage.later, replace(job, due=due, reason=reason, return_to=stage.takes_from)
 
 
@@ -324,7 +336,12 @@ def _drawing() -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for stage in STAGES.values():
         success = "where it came from" if stage is RETRY else str(stage.success)
+        success = ".done" if stage.success is State.DONE else success
         yield (
             f"| {stage.name} | {stage.takes_from} | {stage.works_in} | {success} | {stage.later} "
             f"| {stage.gives_up} | {stage.tells} |"
         )
+
+
+if __name__ == "__main__":
+    print(draw())

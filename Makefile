@@ -1,0 +1,67 @@
+# Two commands do everything on a fresh Debian or Raspberry Pi OS machine: `make demo` and `make test`.
+# They install what is missing and say so. `make venv` alone prepares .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# picamera2 comes from Debian and is seen only through the system's packages.
+SYSTEM := $(shell $(PYTHON) -c 'import picamera2' 2>/dev/null && echo --system-site-packages)
+APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo -n apt-get)
+
+.PHONY: help venv demo test check format bench clean tools test-tools
+
+help:
+	@echo "make demo    watch a booking become a published video (software camera, no account)"
+	@echo "make test    lint, types, import floors and all tests"
+	@echo "make check   the first three alone        make format  put the code in form"
+	@echo "make bench   measure, as ratios           make venv    prepare $(VENV) alone"
+
+# $(call need,PROGRAM,PACKAGES): install Debian packages unless a program is there.
+define need
+@command -v $(1) >/dev/null 2>&1 || { \
+	echo "make: $(1) is missing: installing $(2)"; \
+	$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(2) >/dev/null; } || { \
+	echo "make: could not install $(2). Type: sudo apt-get install $(2)"; exit 1; }
+endef
+
+tools:
+	$(call need,ffmpeg,ffmpeg fonts-dejavu-core)
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: the venv module is missing: installing python3-venv"; \
+		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq python3-venv >/dev/null; } || { \
+		echo "make: could not install python3-venv. Type: sudo apt-get install python3-venv"; exit 1; }
+
+test-tools: tools
+	$(call need,strace,strace)
+	$(call need,setpriv,util-linux)
+	$(call need,mkfs.ext4,e2fsprogs)
+
+venv: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml | tools
+	@echo "make: preparing $(VENV) (a minute the first time)"
+	@$(PYTHON) -m venv $(SYSTEM) $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: venv
+	@$(BIN)/ezrec demo $(ARGS)
+
+check: venv
+	@$(BIN)/ruff format --check --quiet . || { echo "make: the code is out of form: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+test: test-tools check
+	@$(BIN)/pytest $(ARGS)
+
+format: venv
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+bench: venv
+	@$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,214 @@
+"""`Feed`: one life of a camera as takes see it: its header, its last seconds, and who records from it.
+
+Every camera pushes its fragments here, whatever makes them. `push` is called in the camera's own thread
+and never waits for a disk or a booking. Knows no device and no child process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ezrec.adapters.fragments import Fragment, Header
+from ezrec.adapters.ring import Piece, Ring, Timeline
+from ezrec.adapters.takes import Disk, TakeWriter
+from ezrec.domain.errors import Retry
+from ezrec.domain.job import Take
+from ezrec.ports import CameraHealth, Clock
+
+_RING_S = 10.0
+_RING_BYTES = 32 << 20
+_MOST_RESERVED_S = 2.0  # of `finish`'s limit, kept back for making the take durable
+_SLOW = 0.5  # of the promised rate: below it the camera is called slow
+
+
+@dataclass(eq=False, slots=True)
+class Holder:
+    """One booking that keeps the camera running."""
+
+    on_lost: Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Counts:
+    frames: int = 0
+    dropped: int = 0  # by takes that are finished
+    arrived: float | None = None
+
+
+@dataclass(slots=True)
+class _State:
+    """Everything that the feed's lock guards."""
+
+    header: Header | None = None
+    fault: str = ""
+    is_lost: bool = False
+    recordings: list[FeedRecording] = field(default_factory=list)
+    holders: list[Holder] = field(default_factory=list)
+    counts: _Counts = field(default_factory=_Counts)
+
+
+class Feed:
+    """Made by whoever starts a camera; `fps` is what the camera promises, where that is known."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        fps: float | None = None,
+        ring: Ring | None = None,
+        disk: Disk | None = None,
+        queue_bytes: int | None = None,
+    ) -> None:
+        self._clock, self._fps, self._disk, self._queue_bytes = clock, fps, disk, queue_bytes
+        self._ring = ring or Ring(_RING_S, _RING_BYTES)
+        self._timeline = Timeline()
+        self._state = _State()
+        self.changed = threading.Condition()
+
+    # ---- from the camera's thread
+
+    def open(self, header: Header) -> None:
+        with self.changed:
+            self._state.header = header
+
+    def push(self, fragment: Fragment) -> None:
+        """A fragment has come. The first one must begin with a key frame to be of use to anybody."""
+        with self.changed:
+            piece = self._timeline.place(fragment)
+            self._ring.add(piece)
+            self._state.counts.frames += fragment.frames
+            self._state.counts.arrived = fragment.arrived
+            for recording in self._state.recordings:
+                recording.hear(piece)
+            self.changed.notify_all()
+
+    def lose(self, fault: str) -> None:
+        """The stream is over for all; the first fault stands. Tells the recordings, then the holders."""
+        with self.changed:
+            if self._state.is_lost:
+                return
+            self._state.is_lost, self._state.fault = True, fault
+            for recording in self._state.recordings:
+                recording.writer.fail(fault)
+            holders = list(self._state.holders)
+            self.changed.notify_all()
+        for holder in holders:
+            holder.on_lost()
+
+    # ---- from the bookings' threads
+
+    @property
+    def is_lost(self) -> bool:
+        return self._state.is_lost
+
+    @property
+    def fault(self) -> str:
+        return self._state.fault
+
+    def wait_for_picture(self, limit_s: float) -> bool:
+        """True as soon as a take could begin; False when the stream ended first or the limit passed."""
+        with self.changed:
+            self.changed.wait_for(lambda: self._state.is_lost or self._can_begin(), limit_s)
+            return not self._state.is_lost and self._can_begin()
+
+    def join(self, holder: Holder) -> bool:
+        """False when the stream is over already: nobody would call the holder any more."""
+        with self.changed:
+            if not self._state.is_lost:
+                self._state.holders.append(holder)
+            return not self._state.is_lost
+
+    def leave(self, holder: Holder) -> bool:
+        """True when it was the last one."""
+        with self.changed:
+            if holder in self._state.holders:
+                self._state.holders.remove(holder)
+            return not self._state.holders
+
+    def attach(self, path: Path, at: datetime) -> FeedRecording:
+        """The port's `attach`. What the file system has to do for it happens outside the lock."""
+        header = self._state.header
+        if header is None or self._state.is_lost:
+            raise Retry(f"the camera is not running: {self._state.fault or 'no picture yet'}")
+        options = {} if self._queue_bytes is None else {"queue_bytes": self._queue_bytes}
+        wall_zero = self._clock.now() - timedelta(seconds=self._clock.monotonic())
+        writer = TakeWriter(path, header, wall_zero, disk=self._disk, **options)
+        recording = FeedRecording(self, writer)
+        with self.changed:
+            for piece in self._ring.since(self.moment(at)):
+                recording.hear(piece)
+            if self._state.is_lost:
+                writer.fail(self._state.fault)
+            self._state.recordings.append(recording)
+        return recording
+
+    def detach(self, recording: FeedRecording) -> None:
+        with self.changed:
+            if recording in self._state.recordings:
+                self._state.recordings.remove(recording)
+                self._state.counts.dropped += recording.writer.dropped
+
+    def moment(self, at: datetime) -> float:
+        """The monotonic time of `at`, as the clock now stands: a step later on moves nothing."""
+        return self._clock.monotonic() + (at - self._clock.now()).total_seconds()
+
+    def health(self) -> CameraHealth:
+        with self.changed:
+            state = self._state
+            counts, rate = state.counts, self._ring.rate()
+            fault = state.fault
+            if not fault and self._fps and rate is not None and rate < self._fps * _SLOW:
+                fault = f"slow: {rate:.0f} of {self._fps:g} frames a second"
+            return CameraHealth(
+                running=not state.is_lost and counts.arrived is not None,
+                frame_age_s=None if counts.arrived is None else self._clock.monotonic() - counts.arrived,
+                frames=counts.frames,
+                dropped=counts.dropped + sum(recording.writer.dropped for recording in state.recordings),
+                fault=fault,
+            )
+
+    def newest_key(self) -> bytes | None:
+        """The header and the newest fragment that begins with a key frame: a picture for a decoder."""
+        with self.changed:
+            header, newest = self._state.header, self._ring.since(float("inf"))
+            return header.data + newest[0].fragment.data if header and newest else None
+
+    def _can_begin(self) -> bool:
+        return self._state.header is not None and bool(self._ring.since(float("inf")))
+
+
+class FeedRecording:
+    """The port `Recording`."""
+
+    def __init__(self, feed: Feed, writer: TakeWriter) -> None:
+        self.writer = writer
+        self._feed = feed
+        self._until = float("inf")
+        self._last_frame = float("-inf")
+
+    @property
+    def lost(self) -> threading.Event:
+        return self.writer.lost
+
+    def hear(self, piece: Piece) -> None:
+        """One more fragment, under the feed's lock; what lies behind the end is not taken."""
+        if self._last_frame < self._until:
+            self._last_frame = piece.last_frame
+            self.writer.accept(piece)
+
+    def finish(self, at: datetime, limit_s: float) -> Take:
+        """The port's `finish`: waits for the fragment that holds `at`, then for the disk."""
+        ends = time.monotonic() + limit_s
+        reserved_s = min(_MOST_RESERVED_S, limit_s / 2)
+        with self._feed.changed:
+            self._until = self._feed.moment(at)
+            self._feed.changed.wait_for(
+                lambda: self._last_frame >= self._until or self.lost.is_set(), limit_s - reserved_s
+            )
+        self._feed.detach(self)
+        return self.writer.finish(ends - time.monotonic())

@@ -1,0 +1,198 @@
+"""`FfmpegCamera`: the port `Camera` over an FFmpeg child that writes fragmented MP4 to its standard output.
+
+One thread a life: it starts the child, reads it, watches the time, and ends it. It has to be one thread,
+because the kernel kills the child when the thread that started it is gone. It never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ezrec.adapters import ffmpeg_run
+from ezrec.adapters.feed import Feed
+from ezrec.adapters.ffmpeg_sources import Source
+from ezrec.adapters.fragments import BadStream, FragmentReader
+from ezrec.adapters.shared_camera import Life, SharedCamera
+from ezrec.adapters.takes import Disk
+from ezrec.domain.errors import Retry
+from ezrec.ports import Clock
+
+_PIPE_BYTES = 1 << 20  # four times 0.2 s at 10 Mbit/s: a moment in which nobody reads loses nothing
+
+
+@dataclass(frozen=True, slots=True)
+class CameraLimits:
+    """How long what may last, in seconds."""
+
+    start_s: float = 10.0
+    silence_s: float = 3.0
+    term_s: float = 2.0
+    kill_s: float = 5.0
+
+
+class FfmpegCamera(SharedCamera):
+    """`disk` and `queue_bytes` are handed to the takes."""
+
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        limits: CameraLimits | None = None,
+        *,
+        disk: Disk | None = None,
+        queue_bytes: int | None = None,
+    ) -> None:
+        limits = limits or CameraLimits()
+
+        def begin() -> tuple[Feed, Life]:
+            feed = Feed(clock, fps=source.fps, disk=disk, queue_bytes=queue_bytes)
+            return feed, _Child(source, clock, feed, limits)
+
+        # A little longer than the child is given: its own last word says more than "no picture".
+        super().__init__(source.name, begin, limits.start_s + limits.term_s)
+
+    def snapshot(self, path: Path) -> None:
+        """Write the newest key frame as a picture; the format follows the name's ending. Raises `Retry`."""
+        data = self.picture()
+        if data is None:
+            raise Retry(f"{self.name} is not running")
+        clip = path.with_name(f".{path.name}.{os.getpid()}.mp4")
+        argv = ["ffmpeg", "-v", "level+error", "-nostdin", "-y", "-protocol_whitelist", "file", "-f", "mov"]
+        argv += ["-i", f"file:{clip.absolute()}", "-frames:v", "1", "-update", "1", f"file:{path.absolute()}"]
+        try:
+            clip.write_bytes(data)
+            ffmpeg_run.run(argv, ffmpeg_run.Limits(wall_s=20), nice=10, hear=lambda _: None)
+        except (OSError, ffmpeg_run.Failed) as fault:
+            raise Retry(f"no picture could be made: {fault}") from fault
+        finally:
+            clip.unlink(missing_ok=True)
+
+
+class _Child:
+    """One child from its start to its end: a `Life`."""
+
+    def __init__(self, source: Source, clock: Clock, feed: Feed, limits: CameraLimits) -> None:
+        self._source, self._clock, self._feed, self._limits = source, clock, feed, limits
+        self._reader, self._log = FragmentReader(), ffmpeg_run.Log()
+        self._stop_asked = threading.Event()
+        self._bell, self._rope = socket.socketpair()
+        self._thread = threading.Thread(target=self._live, name=source.name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+        with contextlib.suppress(OSError):  # asked before: both ends are closed
+            self._rope.send(b"!")
+        limits = self._limits
+        self._thread.join(2 * limits.term_s + limits.kill_s)
+        if self._thread.is_alive():
+            raise Retry(f"{self._source.name} cannot be ended: the device does not answer")
+        self._bell.close()
+        self._rope.close()
+
+    # ---- the camera's thread
+
+    def _live(self) -> None:
+        try:
+            child = ffmpeg_run.start(self._source.argv(), 0, self._log)
+        except Retry as fault:
+            self._feed.lose(fault.reason)
+            return
+        try:
+            self._feed.lose(self._source.told(self._attend(child)))
+        finally:
+            self._end(child)
+
+    def _attend(self, child: subprocess.Popen[bytes]) -> str:
+        """Read until the stream is over; returns why it is."""
+        assert child.stdout
+        assert child.stderr
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(child.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            selector.register(child.stderr, selectors.EVENT_READ)
+            selector.register(self._bell, selectors.EVENT_READ)
+            try:
+                return self._read(child, selector)
+            except BadStream as fault:
+                return str(fault)
+
+    def _read(self, child: subprocess.Popen[bytes], selector: selectors.DefaultSelector) -> str:
+        assert child.stdout
+        assert child.stderr
+        limit_s = self._limits.start_s
+        ends = time.monotonic() + limit_s
+        while (left_s := ends - time.monotonic()) > 0:
+            for key, _ in selector.select(left_s):
+                if key.fileobj is self._bell:
+                    selector.unregister(self._bell)
+                    child.terminate()
+                    ends = time.monotonic() + self._limits.term_s
+                    continue
+                data = os.read(key.fd, 1 << 18)
+                if key.fd == child.stderr.fileno():
+                    self._log.write(data)
+                    if not data:
+                        selector.unregister(child.stderr)
+                elif not data:
+                    return self._last_word(child)
+                elif self._hear(data) and not self._stop_asked.is_set():
+                    limit_s = self._limits.silence_s
+                    ends = time.monotonic() + limit_s
+        if self._stop_asked.is_set():
+            return "the camera was stopped"
+        return f"no frames for {limit_s:g} s"
+
+    def _hear(self, data: bytes) -> bool:
+        """True when a fragment became whole."""
+        opened = self._reader.header is not None
+        fragments = self._reader.feed(data, self._clock.monotonic())
+        if not opened and self._reader.header is not None:
+            self._feed.open(self._reader.header)
+        for fragment in fragments:
+            self._feed.push(fragment)
+        return bool(fragments)
+
+    def _last_word(self, child: subprocess.Popen[bytes]) -> str:
+        """Why a child closed its output: its own last line, once it has ended."""
+        if self._stop_asked.is_set():
+            return "the camera was stopped"
+        assert child.stderr
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(1)
+        os.set_blocking(child.stderr.fileno(), False)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(child.stderr.fileno(), 1 << 16):
+                self._log.write(data)
+        return f"the camera ended by itself ({_ending(child.returncode)}): {self._log.last_word()}"
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        """Kill what still runs and collect it. What cannot be collected keeps the thread; `stop` says so."""
+        if self._stop_asked.is_set():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(self._limits.term_s)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        for pipe in (child.stdout, child.stderr):
+            if pipe:
+                pipe.close()
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "closed its output"
+    return f"exit {code}" if code >= 0 else signal.Signals(-code).name

@@ -1,0 +1,238 @@
+"""What FFmpeg is asked for: one small maker of a command line for each kind of camera. Runs no camera.
+
+Each command writes fragmented MP4 with one picture track to its standard output, a fragment every 0.2 s
+and a key frame every second, as far as the source lets us choose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from ezrec.adapters.ffmpeg_run import Failed, Limits, run
+from ezrec.domain.errors import Retry
+
+_BUSY = "Device or resource busy"
+STRIP_BITS = 20  # frame numbers up to a million: nine hours at 30 a second
+_QUIET = ("ffmpeg", "-hide_banner", "-loglevel", "level+warning", "-nostdin", "-nostats")
+# flush_packets: without it libavformat sits on up to 256 KiB, and a kill takes them along.
+_FRAGMENTS = (
+    "-map", "0:v:0", "-f", "mp4",
+    "-movflags", "empty_moov+default_base_moof+frag_keyframe", "-frag_duration", "200000",
+    "-flush_packets", "1", "pipe:1",
+)  # fmt: skip
+_FONTS = (
+    "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+    "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+    "/usr/share/fonts/truetype/liberation/LiberationMono-Regular.ttf",
+    "/usr/share/fonts/truetype/freefont/FreeMono.ttf",
+)
+
+
+class Source(Protocol):
+    """Where a camera's picture comes from. `fps` is None where the source decides."""
+
+    @property
+    def name(self) -> str:
+        """What people are told; holds no password."""
+
+    @property
+    def fps(self) -> float | None: ...
+
+    def argv(self) -> Sequence[str]: ...
+
+    def told(self, fault: str) -> str:
+        """A fault of FFmpeg's as people are told it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What the software camera is to do wrong, in seconds after its start."""
+
+    stall_after_s: float | None = None
+    die_after_s: float | None = None
+    slow_after_s: float | None = None  # from then on 5 frames a second
+
+
+@dataclass(frozen=True, slots=True)
+class SoftwareSource:
+    """A test picture in real time, with a running clock, the frame's number, and that number as a strip.
+
+    The strip stands along the lower edge: `STRIP_BITS` blocks, highest bit first, white is one.
+    """
+
+    width: int
+    height: int
+    fps: float
+    bitrate: int
+    faults: Faults = Faults()
+    name: str = "software camera"
+
+    def argv(self) -> Sequence[str]:
+        picture = f"testsrc2=s={self.width}x{self.height}:r={self.fps:g},format=yuv420p"
+        drawn = ",".join((picture, *self._text(), *self._strip()))
+        limit = () if self.faults.die_after_s is None else ("-t", f"{self.faults.die_after_s:g}")
+        inputs = ("-re", *limit, "-f", "lavfi", "-i", drawn)
+        return (*_QUIET, *inputs, *self._dropping(), *_x264(self.bitrate, self.fps), *_FRAGMENTS)
+
+    def told(self, fault: str) -> str:
+        return fault
+
+    def _strip(self) -> list[str]:
+        side = block_side(self.width)
+        place = f"y=ih-{side}:w={side}:h={side}:t=fill"
+        base = f"drawbox=x=0:y=ih-{side}:w={side * STRIP_BITS}:h={side}:color=black:t=fill"
+        bits = [
+            f"drawbox=x={n * side}:{place}:color=white:enable='gt(bitand(n,{1 << (STRIP_BITS - 1 - n)}),0)'"
+            for n in range(STRIP_BITS)
+        ]
+        return [base, *bits]
+
+    def _text(self) -> list[str]:
+        font = _font()
+        if font is None:
+            return []
+        size = max(10, self.height // 16)
+        return [
+            f"drawtext=fontfile={font}:text='%{{localtime\\:%F %T}}  %{{frame_num}}':fontsize={size}"
+            f":fontcolor=white:box=1:boxcolor=black:boxborderw={size // 4}:x={size}:y={size}"
+        ]
+
+    def _dropping(self) -> tuple[str, ...]:
+        """Behind the paced input, so that a camera which falls silent still lives and costs no more."""
+        kept = []
+        if self.faults.stall_after_s is not None:
+            kept.append(f"lt(t,{self.faults.stall_after_s:g})")
+        if self.faults.slow_after_s is not None:
+            step = max(1, round(self.fps / 5))
+            kept.append(f"max(lt(t,{self.faults.slow_after_s:g}),not(mod(n,{step})))")
+        return ("-vf", f"select='{'*'.join(kept)}'") if kept else ()
+
+
+@dataclass(frozen=True, slots=True)
+class V4l2Source:
+    """A USB camera. With `pixels="h264"` what it sends is copied, else it is encoded here."""
+
+    device: Path
+    width: int
+    height: int
+    fps: float
+    bitrate: int
+    pixels: str = "mjpeg"
+
+    @property
+    def name(self) -> str:
+        return f"camera {self.device}"
+
+    def argv(self) -> Sequence[str]:
+        wanted = ("-video_size", f"{self.width}x{self.height}", "-framerate", f"{self.fps:g}")
+        inputs = ("-f", "v4l2", "-input_format", self.pixels, *wanted, "-i", str(self.device))
+        codec = ("-c:v", "copy") if self.pixels == "h264" else _x264(self.bitrate, self.fps)
+        return (*_QUIET, *inputs, *codec, *_FRAGMENTS)
+
+    def told(self, fault: str) -> str:
+        return f"{fault}; it is held by {holder_of(self.device)}" if _BUSY in fault else fault
+
+
+@dataclass(frozen=True, slots=True)
+class RtspSource:
+    """A network camera; what it sends is copied. The url may hold a name and a password."""
+
+    url: str
+    fps: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"camera {self._shown()}"
+
+    def argv(self) -> Sequence[str]:
+        # Over TCP: a lost datagram would tear pictures. The answer limit is in microseconds.
+        allowed = ("-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls,crypto")
+        inputs = (*allowed, "-rtsp_transport", "tcp", "-timeout", "5000000", "-i", self.url)
+        return (*_QUIET, *inputs, "-c:v", "copy", *_FRAGMENTS)
+
+    def told(self, fault: str) -> str:
+        """Without the url's name, password and query, which FFmpeg repeats."""
+        parts = urlsplit(self.url)
+        secrets = (parts.netloc.rpartition("@")[0], parts.password, parts.query)
+        fault = fault.replace(self.url, self._shown())
+        for secret in filter(None, secrets):
+            fault = fault.replace(secret, "***")
+        return fault
+
+    def _shown(self) -> str:
+        parts = urlsplit(self.url)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -> Source:
+    """The source that EZREC_CAMERA names. Raises `ValueError` for what is no FFmpeg camera."""
+    kind, _, rest = camera.partition(":")
+    makers: dict[str, Callable[[], Source]] = {
+        "software": lambda: SoftwareSource(width, height, fps, bitrate),
+        "v4l2": lambda: V4l2Source(_device(rest), width, height, fps, bitrate),
+        "rtsp": lambda: RtspSource(_url(camera)),
+        "rtsps": lambda: RtspSource(_url(camera)),
+    }
+    if kind not in makers or (kind == "software" and rest):
+        raise ValueError("must be software, v4l2:/dev/… or rtsp://…")
+    return makers[kind]()
+
+
+def block_side(width: int) -> int:
+    """Pixels of a block of the strip: 16 or more where there is room, and never in the logo's corner."""
+    return min(32, max(2, width // STRIP_BITS // 2 * 2))
+
+
+def holder_of(device: Path) -> str:
+    """Who has a device open, as far as we may look."""
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(entry) == str(device):
+                process = entry.parents[1]
+                return f"pid {process.name} ({(process / 'comm').read_text().strip()})"
+    return "a process of another user"
+
+
+def _device(text: str) -> Path:
+    path = Path(os.path.normpath(text))
+    if not path.is_absolute() or path.parts[1:2] != ("dev",):
+        raise ValueError("a v4l2 camera is named v4l2:/dev/…")
+    return path
+
+
+def _url(text: str) -> str:
+    if not urlsplit(text).hostname or any(not char.isprintable() or char.isspace() for char in text):
+        raise ValueError("a network camera is named rtsp://host/path")
+    return text
+
+
+def _x264(bitrate: int, fps: float) -> tuple[str, ...]:
+    """A key frame every second by time, so also when frames are missing. No B-frames: nothing waits."""
+    return (
+        "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-threads", "2",
+        "-g", str(max(1, round(fps))), "-sc_threshold", "0", "-force_key_frames", "expr:gte(t,n_forced)",
+        "-b:v", str(bitrate), "-maxrate", str(bitrate), "-bufsize", str(bitrate), "-pix_fmt", "yuv420p",
+        "-fps_mode", "passthrough",
+    )  # fmt: skip
+
+
+@functools.cache
+def _font() -> str | None:
+    """A font for the clock, if this machine's FFmpeg can draw text at all; the strip needs none."""
+    font = next((path for path in _FONTS if os.path.exists(path)), None)
+    if font is None:
+        return None
+    said: list[bytes] = []
+    argv = ("ffmpeg", "-hide_banner", "-nostdin", "-h", "filter=drawtext")
+    try:
+        run(argv, Limits(wall_s=20, idle_s=20), nice=0, hear=said.append)
+    except (Retry, Failed):
+        return None
+    return font if b"Filter drawtext" in b"".join(said) else None

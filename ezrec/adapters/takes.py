@@ -1,0 +1,237 @@
+"""`TakeWriter`: one take, one file. Whole at every moment, durable every second, never in the camera's way.
+
+The order on disk:
+
+1. The name is created exclusively; nothing is ever overwritten.
+2. The header is written and synced, then the directory: from here on the take exists.
+3. Each fragment is written at once and unbuffered, so that a kill costs no more than the fragment that
+   was still coming.
+4. Once a second, in a thread of its own, the data are synced: on a memory card that can take seconds.
+5. What goes wrong (disk full, card gone) ends the take behind its last whole fragment. What is there stays.
+
+The camera's thread only hands over. When the disk is slower than the camera for longer than the queue
+lasts, frames are dropped up to the next key frame, and counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ezrec import durable
+from ezrec.adapters.fragments import Header, retimed
+from ezrec.adapters.ring import Piece
+from ezrec.domain.errors import Retry
+from ezrec.domain.job import Take
+
+_SYNC_EVERY_S = 1.0
+QUEUE_BYTES = (
+    64 << 20
+)  # 50 s at 10 Mbit/s: more than the ring hands over at once, less than a Pi has to spare
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Disk:
+    """The few calls a take makes; a test can give a slow one."""
+
+    def create(self, path: Path) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, 0o660)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        return os.write(fd, data)
+
+    def sync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def cut(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+
+@dataclass(slots=True)
+class _Written:
+    """What stands in the file."""
+
+    size: int = 0
+    fragments: int = 0
+    origin: int = 0
+    end: int = 0
+    timescale: int = 1
+    began: float | None = None
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end - self.origin) / self.timescale
+
+
+class TakeWriter:
+    """Begins the file at once; `accept` from the camera's thread, `finish` from the booking's.
+
+    `wall_zero` is the wall clock's reading at the monotonic time 0, as the clock now stands.
+    Raises `Retry` when the file cannot be created.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: Header,
+        wall_zero: datetime,
+        *,
+        queue_bytes: int = QUEUE_BYTES,
+        disk: Disk | None = None,
+    ) -> None:
+        self.path = path
+        self.lost = threading.Event()
+        self.dropped = 0
+        self._header, self._wall_zero = header, wall_zero
+        self._created = time.monotonic()
+        self._disk = disk or Disk()
+        self._room = self._queue_bytes = queue_bytes
+        self._queue: deque[Piece] = deque()
+        self._wake = threading.Condition()
+        self._awaits_key = True
+        self._closing = self._done = False
+        self._fault = ""
+        self._written = _Written()
+        self._quiet = threading.Event()
+        try:
+            self._fd = self._disk.create(path)
+        except FileExistsError:
+            raise Retry(f"{path.name} exists already: a take never overwrites") from None
+        except OSError as fault:
+            raise Retry(f"{path.name} cannot be created: {fault.strerror}") from fault
+        self._syncer = threading.Thread(target=self._sync_regularly, name=f"sync {path.name}", daemon=True)
+        threading.Thread(target=self._live, name=f"write {path.name}", daemon=True).start()
+
+    def accept(self, piece: Piece) -> None:
+        """Queue a fragment. Never blocks, never raises."""
+        with self._wake:
+            if self._closing or self.lost.is_set():
+                return
+            if self._awaits_key and not piece.fragment.starts_with_key:
+                self.dropped += piece.fragment.frames if self._written_or_queued() else 0
+                return
+            if len(piece.fragment.data) > self._room:
+                self._awaits_key = True
+                self.dropped += piece.fragment.frames
+                return
+            self._awaits_key = False
+            self._room -= len(piece.fragment.data)
+            self._queue.append(piece)
+            self._wake.notify_all()
+
+    def fail(self, reason: str) -> None:
+        """Nothing more will come, or can be written; the first reason stands."""
+        with self._wake:
+            self._fault = self._fault or reason
+            self.lost.set()
+            self._wake.notify_all()
+
+    def finish(self, limit_s: float) -> Take:
+        """Write what is queued, make it durable, close; after `limit_s` tell what was written by then."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+            if not self._wake.wait_for(lambda: self._done, max(0.0, limit_s)):
+                self._fault = self._fault or "the disk did not answer in time"
+            written = self._written
+            began = self._created if written.began is None else written.began
+            return Take(
+                file=self.path.name,
+                started=self._wall_zero + timedelta(seconds=began),
+                duration_s=round(written.duration_s, 6),
+                size=written.size,
+                ended_by=self._fault,
+            )
+
+    def _written_or_queued(self) -> bool:
+        return bool(self._queue or self._written.fragments)
+
+    # ---- the writer's own thread
+
+    def _live(self) -> None:
+        try:
+            self._begin()
+            while (piece := self._next()) is not None:
+                self._append(piece)
+        except OSError as fault:
+            self.fail(_said(fault))
+            self._cut()
+        self._end()
+
+    def _begin(self) -> None:
+        self._write(self._header.data)
+        self._written.size = len(self._header.data)
+        os.fsync(self._fd)
+        durable.sync_directory(self.path.parent)
+        self._syncer.start()
+
+    def _next(self) -> Piece | None:
+        """The next piece; None when the take is to end. A lost camera's last pieces are still written."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._queue or self._closing)
+            return self._queue.popleft() if self._queue else None
+
+    def _append(self, piece: Piece) -> None:
+        fragment, written = piece.fragment, self._written
+        if written.began is None:
+            written.began, written.origin = piece.began, fragment.base_time
+            written.timescale = fragment.timescale
+        data = retimed(fragment, written.fragments + 1, written.origin)
+        self._write(data)
+        with self._wake:
+            written.size += len(data)
+            written.fragments += 1
+            written.end = fragment.end_time
+            self._room += len(data)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._disk.write(self._fd, view) :]
+
+    def _cut(self) -> None:
+        """Take half a fragment off the end: what is there must be whole."""
+        try:
+            self._disk.cut(self._fd, self._written.size)
+        except OSError as fault:
+            self.fail(_said(fault))
+
+    def _end(self) -> None:
+        self._quiet.set()
+        if self._syncer.ident is not None:
+            self._syncer.join()
+        try:
+            os.fsync(self._fd)
+        except OSError as fault:
+            self.fail(_said(fault))
+        os.close(self._fd)
+        with self._wake:
+            self._done = True
+            self._queue.clear()
+            self._wake.notify_all()
+
+    # ---- the syncing thread
+
+    def _sync_regularly(self) -> None:
+        synced = 0
+        while not self._quiet.wait(_SYNC_EVERY_S):
+            size = self._written.size
+            if size == synced:
+                continue
+            try:
+                self._disk.sync(self._fd)
+            except OSError as fault:  # after this the kernel has forgotten what it could not write
+                self.fail(_said(fault))
+                return
+            synced = size
+
+
+def _said(fault: OSError) -> str:
+    return "disk full" if fault.errno in _FULL else f"the disk failed: {fault.strerror}"

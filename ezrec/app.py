@@ -1,0 +1,289 @@
+"""The composition root: the only importer of adapters. Binds handlers by (stage, kind) and starts nothing.
+
+Each function makes one thing of the settings. What is heavy is imported where it is made, so that a
+command pays only for what it uses; the recorder never imports the cloud client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ezrec import logs
+from ezrec.adapters.clock import SystemClock
+from ezrec.adopt import Adopter
+from ezrec.domain.booking import Booking
+from ezrec.domain.errors import ConfigError
+from ezrec.domain.job import Kind
+from ezrec.domain.stages import STAGES, State
+from ezrec.drain import Drain, Handler
+from ezrec.hooks import Hooks
+from ezrec.ports import Backend, Camera, Clock, Gauges, Transcoder
+from ezrec.settings import Settings
+from ezrec.spool import Spool
+
+if TYPE_CHECKING:
+    from ezrec.adapters.local import LocalBackend
+    from ezrec.watch import Pulse, Services
+
+STAGE_LANES = ("record", "process", "upload", "retry")
+PULSE_LANES = ("sync", "tell", "status", "logs")
+LANES = (*STAGE_LANES, *PULSE_LANES)
+_ALIVE_S = 3600.0  # where no watchdog asks for more
+
+
+def clock(settings: Settings) -> Clock:
+    return SystemClock(assume=settings.assume_clock)
+
+
+def spool(settings: Settings) -> Spool:
+    """The spool, its directories in place and what a crash left in it finished off."""
+    made = Spool(settings.spool)
+    made.prepare()
+    if not made.is_tidy():
+        for said in made.finish_off():
+            logs.logger("run").warning("after a crash: %s", said)
+    return made
+
+
+def local_backend(settings: Settings) -> LocalBackend:
+    from ezrec.adapters.local import LocalBackend
+
+    return LocalBackend(
+        settings.local_store, settings.user_id, settings.camera_id, settings.zone, clock(settings)
+    )
+
+
+def backend(settings: Settings) -> Backend:
+    if settings.backend == "local":
+        return local_backend(settings)
+    raise ConfigError(["EZREC_BACKEND is supabase, which this version does not speak yet: use local"])
+
+
+def backend_state(settings: Settings) -> str:
+    """One short line for people."""
+    if settings.backend == "local":
+        return f"local, in {settings.local_store}"
+    return f"supabase, {settings.supabase_url}"
+
+
+def camera(settings: Settings) -> Camera:
+    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
+    from ezrec.adapters.ffmpeg_sources import source_for
+
+    size = settings.resolution
+    source = source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
+    return FfmpegCamera(source, clock(settings))
+
+
+def transcoder(settings: Settings) -> Transcoder:
+    from ezrec.adapters.ffmpeg import FfmpegTranscoder
+
+    return FfmpegTranscoder(bitrate=settings.bitrate, preset=settings.preset)
+
+
+def gauges(settings: Settings) -> Gauges:
+    from ezrec.adapters.gauges import SystemGauges
+
+    return SystemGauges(settings.spool)
+
+
+def hooks(settings: Settings, log: logging.Logger) -> Hooks:
+    return Hooks(settings.hooks, settings.hook_limit_s, log)
+
+
+def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
+    """One stage, ready to be run."""
+    log = logs.logger(name)
+    stage = STAGES[name]
+    bookings = _known_bookings(settings)
+    adopter = Adopter(
+        spool=spool(settings),
+        state=stage.takes_from,
+        clock=clock(settings),
+        zone=settings.zone,
+        log=log,
+        lead_s=settings.pre_roll_s + settings.arm_s,
+        known_booking=bookings,
+    )
+    return Drain(
+        stage=stage,
+        spool=adopter.spool,
+        hooks=hooks(settings, log),
+        clock=adopter.clock,
+        log=log,
+        handlers=_HANDLERS[name](settings, log),
+        adopter=adopter,
+        wide=name == "record",
+        wait_s=wait_s,
+    )
+
+
+def _known_bookings(settings: Settings) -> Callable[[str], Booking | None]:
+    from ezrec.pulses import known_booking
+
+    return known_booking(settings.booking_cache, settings.zone)
+
+
+def _recording(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+    from ezrec.adapters.salvage import salvage
+    from ezrec.handlers.record import Padding, record
+
+    handler = functools.partial(
+        record,
+        camera=camera(settings),
+        clock=clock(settings),
+        zone=settings.zone,
+        padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
+        salvage=salvage,
+        log=log,
+    )
+    return {Kind.BOOKING: handler}
+
+
+def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+    from ezrec.adapters.salvage import salvage
+    from ezrec.branding import MediaCache
+    from ezrec.handlers.process import process
+
+    handler = functools.partial(
+        process,
+        transcoder=transcoder(settings),
+        assets=MediaCache(settings.media_cache).assets,
+        salvage=salvage,
+        log=log,
+    )
+    return {Kind.BOOKING: handler, Kind.CLIP: handler}
+
+
+def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+    from ezrec.handlers.upload import archive, upload
+
+    cloud = backend(settings)
+    handler = functools.partial(
+        upload,
+        backend=cloud,
+        clock=clock(settings),
+        zone=settings.zone,
+        user_id=settings.user_id,
+        camera_id=settings.camera_id,
+        log=log,
+    )
+    keeper = functools.partial(
+        archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log
+    )
+    return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: keeper}
+
+
+def _waiting(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+    return {}  # what is deferred is only moved
+
+
+_HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] = {
+    "record": _recording,
+    "process": _processing,
+    "upload": _uploading,
+    "retry": _waiting,
+}
+
+
+def beat(name: str, settings: Settings) -> Callable[[], None]:
+    """What a pulse does, once."""
+    from ezrec import pulses
+    from ezrec.branding import MediaCache
+
+    log = logs.logger(name)
+    jobs = spool(settings)
+    if name == "sync":
+        media = MediaCache(settings.media_cache)
+        return pulses.Sync(
+            backend(settings), jobs, settings.booking_cache, media, clock(settings), settings.zone, log
+        )
+    if name == "tell":
+        return pulses.Tell(backend(settings), jobs, log)
+    if name == "status":
+        return pulses.Status(backend(settings), gauges(settings), jobs, clock(settings), settings)
+    return pulses.CollectLogs(jobs, clock(settings), settings, log)
+
+
+def pulse(name: str, settings: Settings) -> Pulse:
+    from ezrec.watch import Pulse
+
+    interval_s = {
+        "sync": settings.sync_interval_s,
+        "tell": settings.rescan_s,
+        "status": settings.status_interval_s,
+        "logs": settings.logs_interval_s,
+    }[name]
+    return Pulse(name, interval_s, beat(name, settings))
+
+
+def services(settings: Settings, lanes: Sequence[str]) -> Services:
+    """Everything that one process is to run, with the watch that wakes it."""
+    from ezrec.adapters.clock_steps import on_step
+    from ezrec.watch import Services
+
+    drains = [drain(name, settings) for name in STAGE_LANES if name in lanes]
+    beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
+    watched: dict[Path, Callable[[], None]] = {
+        made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
+    }
+    if "tell" in beating:
+        tell = beating["tell"].bell.ring
+        for state in (State.RAW, State.PROCESSED):
+            directory = settings.spool / state
+            watched[directory] = _both(watched.get(directory), tell)
+    if "sync" in beating and settings.backend == "local":
+        changes = local_backend(settings).changes
+        with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
+            changes.mkdir(parents=True, exist_ok=True)
+            watched[changes] = beating["sync"].bell.ring
+    made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"))
+    on_step(made.nudge)
+    return made
+
+
+def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Callable[[], None]:
+    def ring() -> None:
+        if first is not None:
+            first()
+        second()
+
+    return ring
+
+
+def media_versions() -> dict[str, str | None]:
+    """Versions of what EZREC works with but does not bring along; None where it is missing."""
+    from importlib import metadata
+
+    from ezrec.adapters.ffmpeg import ffmpeg_version
+
+    try:
+        picamera2: str | None = metadata.version("picamera2")
+    except metadata.PackageNotFoundError:
+        picamera2 = None
+    return {"ffmpeg": ffmpeg_version(), "picamera2": picamera2}
+
+
+def software_missing() -> list[str]:
+    from ezrec.adapters.ffmpeg import software_missing
+
+    return software_missing()
+
+
+def attend(running: Services) -> None:
+    """Run services to their end, and keep systemd told, where it listens."""
+    from ezrec.adapters.systemd import notify, watchdog_s
+
+    try:
+        running.run(
+            ready=lambda: notify("READY=1"),
+            alive=lambda: notify("WATCHDOG=1"),
+            alive_s=watchdog_s() or _ALIVE_S,
+        )
+    finally:
+        notify("STOPPING=1")

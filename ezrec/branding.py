@@ -1,0 +1,117 @@
+"""The branding as it lies in the media cache: what was fetched last, and whether it is all there.
+
+Written by whoever talks to the cloud, read by whoever makes videos; neither waits for the other.
+A changed asset always has a new key, so a key that is here never has to be fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ezrec import durable
+from ezrec.domain.errors import Reject
+from ezrec.domain.names import shown
+from ezrec.ports import Backend
+
+RECORD = "branding.json"
+BUCKET = "usermedia"
+_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """Files to be used now. `is_known` is False until the branding was fetched once."""
+
+    is_known: bool
+    intro: Path | None = None
+    logo: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.intro is None and self.logo is None
+
+
+class _Record(msgspec.Struct):
+    intro: str | None = None
+    logo: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class MediaCache:
+    """The directory `root`: `branding.json` beside the files it names by their keys."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def assets(self) -> Assets:
+        try:
+            record = msgspec.json.decode((self.root / RECORD).read_bytes(), type=_Record)
+        except (OSError, msgspec.DecodeError):
+            return Assets(is_known=False)
+        intro, logo = self._path(record.intro), self._path(record.logo)
+        if any(path is not None and not path.exists() for path in (intro, logo)):
+            return Assets(is_known=False)  # somebody has emptied the cache: it will be fetched again
+        return Assets(True, intro, logo, record.notes)
+
+    def refresh(self, backend: Backend, tell: Callable[[str], None]) -> None:
+        """Fetch what is new. An asset that is not there, or refused, does not stop the videos.
+
+        Raises `Retry` when the backend cannot be asked; then what was known stays.
+        """
+        wanted = backend.branding()
+        self.root.mkdir(parents=True, exist_ok=True)
+        notes: list[str] = []
+        intro = self._fetched(backend, "intro", wanted.intro, notes)
+        logo = self._fetched(backend, "logo", wanted.logo, notes)
+        data = msgspec.json.encode(_Record(intro, logo, tuple(notes)))
+        path = self.root / RECORD
+        before = path.read_bytes() if path.exists() else b"{}"
+        if before == data:
+            return
+        durable.write(path, data)
+        tell(f"branding: intro {intro or 'none'}, logo {logo or 'none'}")
+        for note in notes:
+            tell(note)
+        self._sweep({intro, logo}, before)
+
+    def _fetched(self, backend: Backend, kind: str, key: str | None, notes: list[str]) -> str | None:
+        path = self._path(key)
+        if key is None or path is None:
+            return None
+        if not path.exists():
+            part = path.with_name(f".{path.name}.part")
+            part.unlink(missing_ok=True)
+            try:
+                backend.fetch(BUCKET, key, part)
+            except Reject as fault:
+                notes.append(f"published without the {kind} {shown(key)}: {fault.reason}")
+                return None
+            durable.sync_file(part)
+            durable.rename(part, path)
+        return key
+
+    def _path(self, key: str | None) -> Path | None:
+        """Where the object of a key lies: under a name of our own, because keys come from outside."""
+        if not key:
+            return None
+        suffix = Path(key).suffix.lower()
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+        return self.root / (digest + (suffix if suffix in _SUFFIXES else ".bin"))
+
+    def _sweep(self, keys: set[str | None], before: bytes) -> None:
+        """Remove what no key names, now or in the record before: a video may be in the making with those."""
+        with suppress(msgspec.DecodeError):
+            earlier = msgspec.json.decode(before, type=_Record)
+            keys = keys | {earlier.intro, earlier.logo}
+        kept = {path.name for key in keys if (path := self._path(key))} | {RECORD}
+        for path in self.root.iterdir():
+            if path.is_file() and path.name not in kept and path.suffix in (*_SUFFIXES, ".bin", ".part"):
+                with suppress(OSError):
+                    path.unlink()

@@ -1,0 +1,58 @@
+"""`ezrec config`: the settings in force, secrets masked, and where each one comes from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+
+import click
+
+from ezrec.cli.main import Context
+from ezrec.cli.text import printable
+from ezrec.settings import Settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines: name → value.")
+@click.pass_obj
+def config(obj: Context, as_json: bool) -> None:
+    """Show the settings in force, secrets masked, and where each one comes from."""
+    settings = obj.settings
+    shown = settings.shown()
+    if as_json:
+        import json
+
+        click.echo(json.dumps(shown, indent=1))
+        return
+    origin = _origins(settings)
+    names = max(map(len, shown))
+    values = max(map(len, shown.values()))
+    for name, value in shown.items():
+        click.echo(f"{name:<{names}}  {printable(value) or '–':<{values}}  {origin[name]}".rstrip())
+
+
+def _origins(settings: Settings) -> dict[str, str]:
+    """By setting: the variable and the place it was read from, in the order in which they win."""
+    file = _file(settings)
+    origins = {}
+    for item in fields(Settings):
+        name, older = item.metadata["name"], item.metadata["older"]
+        origins[name] = "default"
+        for variable in (name, *older):
+            as_what = "" if variable == name else f" as {variable}"
+            if os.environ.get(variable):
+                origins[name] = f"environment{as_what}"
+                break
+            if variable in file and name != "EZREC_HOME":  # which says where the file is
+                origins[name] = f".env{as_what}"
+                break
+    return origins
+
+
+def _file(settings: Settings) -> set[str]:
+    path = settings.home / ".env"
+    if not path.is_file():
+        return set()
+    from dotenv import dotenv_values
+
+    return {name for name, value in dotenv_values(path, interpolate=False).items() if value}

@@ -1,0 +1,114 @@
+"""`ezrec demo`: shows on this machine, without camera, account or root, what EZREC does."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ezrec.demo import Report, Sight
+
+_PATH = ("incoming", "recording", "raw", "processing", "processed", "done")
+_SAYS = {
+    "incoming": "the booking waits for its start",
+    "recording": "the camera is writing it",
+    "raw": "footage waits to be branded",
+    "processing": "FFmpeg puts the intro before it and the logo over it",
+    "processed": "the finished video is uploaded",
+    "done": "published",
+    "deferred": "waits, and comes back by itself",
+}
+
+
+@click.command()
+@click.option(
+    "--home", type=click.Path(path_type=Path, file_okay=False), help="Where; default: ./demo/<time>."
+)
+@click.option(
+    "--seconds", type=click.IntRange(2, 600), default=10, show_default=True, help="Length of the booking."
+)
+@click.option("--json", "as_json", is_flag=True, help="The last line is a JSON object.")
+@click.option(
+    "--pull-plug", is_flag=True, help="Kill everything in the middle of the match, and start again."
+)
+def demo(home: Path | None, seconds: int, as_json: bool, pull_plug: bool) -> None:
+    """Watch one booking go from camera to published video, in under 40 s."""
+    from datetime import datetime
+
+    from ezrec.demo import perform
+
+    home = (home or Path("demo") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}").absolute()
+    click.echo(f"A booking that starts in 2 s and lasts {seconds} s; everything lies in {home}")
+    with _live() as show:
+        report = perform(home, seconds, show, pull_plug=pull_plug)
+    _tell(report)
+    if as_json:
+        click.echo(json.dumps(report.as_json(), default=str))
+
+
+def _tell(report: Report) -> None:
+    booking, video = report.rows["bookings"], report.rows["videos"]
+    lines = {
+        "video": report.video,
+        "duration": f"{report.duration_s:.2f} s, of which {report.intro_s:.2f} s are the intro",
+        "row in videos": f"{video['filename']}, {video['file_size']:,} bytes",
+        "row in bookings": f"{booking['id']}, status {booking['status']}",
+        "contact sheet": report.contact_sheet,
+        "time in": ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in report.stages),
+    }
+    if report.interruptions:
+        lines["the plug"] = "was pulled in the middle: what was recorded before and after it is in the video"
+    click.echo()
+    for name, text in lines.items():
+        click.echo(f"{name:>16}  {text}")
+
+
+@contextlib.contextmanager
+def _live() -> Iterator[Callable[[Sight], None]]:
+    """A view that is drawn anew on a terminal; elsewhere a line at every change."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    if not console.is_terminal:
+        yield _by_line()
+        return
+    with Live(console=console, refresh_per_second=8) as live:
+        yield lambda sight: live.update(_picture(sight))
+
+
+def _by_line() -> Callable[[Sight], None]:
+    last: list[Any] = [None]
+
+    def show(sight: Sight) -> None:
+        if sight.state != last[0] and sight.state is not None:
+            last[0] = sight.state
+            click.echo(f"{sight.spent_s:5.1f} s  {sight.state}/  {_SAYS.get(sight.state, '')}")
+
+    return show
+
+
+def _picture(sight: Sight) -> Any:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    reached = _PATH.index(sight.state) if sight.state in _PATH else -1
+    for number, name in enumerate(_PATH):
+        is_here = number == reached
+        mark = "●" if is_here else "✔" if number < reached or sight.state == "done" else "·"
+        style = "bold cyan" if is_here else "green" if number < reached else "dim"
+        part = sight.progress.get("part") if is_here else None
+        bar: Any = ProgressBar(total=1, completed=part, width=30) if part is not None else ""
+        said = Text(_SAYS[name] if is_here else "", style="cyan")
+        table.add_row(Text(mark, style=style), Text(f"{name}/", style=style), bar, said)
+    table.add_row("", Text(f"{sight.spent_s:.0f} s", style="dim"), "", "")
+    return table

@@ -1,0 +1,275 @@
+"""`ezrec local …`: the bookings, videos and branding of the local backend, for the person at the machine.
+
+Works beside running services and without any. Refuses where the bookings are kept in the cloud: there the
+front end is the place, and a second truth on the device would be one too many. Faults are raised: the root
+of the command line makes exit codes of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any, Protocol
+
+import click
+
+from ezrec.cli.times import BadTime, parse_duration, parse_end, parse_time, whole_second_after
+from ezrec.domain.booking import BadBooking, parse_booking
+from ezrec.domain.errors import NoSuchJob, Refused, Reject
+from ezrec.domain.names import shown
+from ezrec.ports import Branding, Clock
+from ezrec.settings import Settings
+
+
+class LocalStore(Protocol):
+    """The person's side of the local backend."""
+
+    @property
+    def clock(self) -> Clock: ...
+    def book(self, start: datetime, end: datetime) -> str: ...
+    def cancel(self, booking_id: str) -> bool: ...
+    def change(self, booking_id: str, start: datetime | None = None, end: datetime | None = None) -> bool: ...
+    def all_bookings(self) -> list[dict[str, Any]]: ...
+    def videos(self) -> list[dict[str, Any]]: ...
+    def video_path(self, filename: str) -> Path | None: ...
+    def set_branding(
+        self, intro: Path | None = None, logo: Path | None = None, *, remove: Collection[str] = ()
+    ) -> Branding: ...
+
+
+class Local(Protocol):
+    """What these commands need of `ctx.obj`."""
+
+    @property
+    def settings(self) -> Settings: ...
+    def local(self) -> LocalStore: ...
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except BadTime as fault:
+        raise click.BadParameter(str(fault)) from fault
+
+
+_FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+_json = click.option("--json", "as_json", is_flag=True, help="Rows as JSON, for machines.")
+
+
+@click.group()
+def local() -> None:
+    """Bookings, videos and branding of the local backend."""
+
+
+@local.command()
+@click.option("--start", metavar="TIME", help="18:00, '2026-06-01 18:00' or ISO 8601; today if no date.")
+@click.option(
+    "--in",
+    "starts_in",
+    metavar="DURATION",
+    callback=_duration,
+    help="Start so long from now: 90s, 5m, 1h30m.",
+)
+@click.option("--end", metavar="TIME", help="As --start; of the start's day if no date.")
+@click.option("--for", "lasts", metavar="DURATION", callback=_duration, help="End so long after the start.")
+@click.option("--json", "as_json", is_flag=True, help="The new row as JSON.")
+@click.pass_obj
+def book(
+    obj: Local,
+    start: str | None,
+    starts_in: timedelta | None,
+    end: str | None,
+    lasts: timedelta | None,
+    as_json: bool,
+) -> None:
+    """Enter a booking: a start (--start or --in) and an end (--end or --for)."""
+    if (start is None) == (starts_in is None):
+        raise click.UsageError("give either --start or --in")
+    if (end is None) == (lasts is None):
+        raise click.UsageError("give either --end or --for")
+    store, zone = _store(obj), obj.settings.zone
+    now = store.clock.now()
+    begins = whole_second_after(now + starts_in) if starts_in is not None else _time(start or "", now, zone)
+    ends = begins + lasts if lasts is not None else _end(end or "", begins, zone)
+    if ends <= begins:
+        raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
+    if ends <= now:
+        raise click.UsageError(f"that was over at {ends.isoformat()}: give the date too")
+    booking_id = store.book(begins, ends)
+    if as_json:
+        click.echo(json.dumps(_one(store, booking_id)))
+    else:
+        click.echo(f"{booking_id}  {_span(begins, ends, zone)}")
+
+
+@local.command()
+@_json
+@click.pass_obj
+def bookings(obj: Local, as_json: bool) -> None:
+    """List this account's bookings."""
+    rows = _store(obj).all_bookings()
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    zone = obj.settings.zone
+    _table(
+        ("ID", "WINDOW", "CAMERA", "STATUS"),
+        [(row["id"], _window(row, zone), row["camera_id"] or "0", row["status"] or "–") for row in rows],
+        nothing="no bookings",
+    )
+
+
+@local.command()
+@_json
+@click.pass_obj
+def videos(obj: Local, as_json: bool) -> None:
+    """List this account's published videos, and where each lies."""
+    store = _store(obj)
+    rows = [{**row, "path": _path(store, row["filename"])} for row in store.videos()]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    _table(
+        ("LENGTH", "SIZE", "VIDEO"),
+        [(_length(row), _size(row), row["path"] or f"{row['filename']} (missing)") for row in rows],
+        nothing="no videos",
+    )
+
+
+@local.command()
+@click.argument("booking_id", metavar="ID")
+@click.pass_obj
+def cancel(obj: Local, booking_id: str) -> None:
+    """Cancel a booking; also one that is being recorded. ID may be shortened while it is unique."""
+    store = _store(obj)
+    found = _one(store, booking_id)["id"]
+    if not store.cancel(found):
+        raise NoSuchJob(f"booking {found} is gone")
+    click.echo(f"{found} cancelled")
+
+
+@local.command()
+@click.argument("booking_id", metavar="ID")
+@click.option("--start", metavar="TIME", help="The new start; of the same day if no date.")
+@click.option("--end", metavar="TIME", help="The new end.")
+@click.pass_obj
+def change(obj: Local, booking_id: str, start: str | None, end: str | None) -> None:
+    """Move the start or the end of a booking. ID may be shortened while it is unique."""
+    if start is None and end is None:
+        raise click.UsageError("give --start, --end, or both")
+    store, zone = _store(obj), obj.settings.zone
+    row = _one(store, booking_id)
+    try:
+        old = parse_booking(row, zone).window
+    except BadBooking as fault:
+        raise Refused(str(fault), "cancel it and make a new one") from fault
+    begins = _time(start, old.start, zone) if start is not None else old.start
+    ends = _end(end, begins, zone) if end is not None else old.end
+    if ends <= begins:
+        raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
+    if not store.change(row["id"], begins, ends):
+        raise NoSuchJob(f"booking {row['id']} is gone")
+    click.echo(f"{row['id']}  {_span(begins, ends, zone)}")
+
+
+@local.command("set-branding")
+@click.option("--intro", type=_FILE, help="Video that goes in front of every recording.")
+@click.option("--logo", type=_FILE, help="Picture for the bottom right corner.")
+@click.option("--no-intro", is_flag=True, help="Do without an intro.")
+@click.option("--no-logo", is_flag=True, help="Do without a logo.")
+@click.pass_obj
+def set_branding(obj: Local, intro: Path | None, logo: Path | None, no_intro: bool, no_logo: bool) -> None:
+    """Take a copy of an intro, a logo, or both into use; what is not named stays."""
+    if (intro and no_intro) or (logo and no_logo):
+        raise click.UsageError("either give a file or do without it")
+    remove = [kind for kind, gone in (("intro", no_intro), ("logo", no_logo)) if gone]
+    if not (intro or logo or remove):
+        raise click.UsageError("give --intro, --logo, or both")
+    now = _store(obj).set_branding(intro, logo, remove=remove)
+    click.echo(f"intro  {now.intro or '–'}\nlogo   {now.logo or '–'}")
+
+
+def _store(obj: Local) -> LocalStore:
+    if obj.settings.backend != "local":
+        raise Refused(
+            f"the bookings and videos of this device are kept by {obj.settings.backend}",
+            "use the web front end, or set EZREC_BACKEND=local",
+        )
+    return obj.local()
+
+
+def _one(store: LocalStore, typed: str) -> dict[str, Any]:
+    """The booking that a person means: its id, or the beginning of one id only."""
+    rows = store.all_bookings()
+    found = [row for row in rows if row["id"] == typed] or [
+        row for row in rows if row["id"].startswith(typed)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise NoSuchJob(f"there is no booking {shown(typed)}")
+    raise NoSuchJob(f"{len(found)} bookings begin with {shown(typed)}: give more of the id")
+
+
+def _time(text: str, near: datetime, zone: tzinfo) -> datetime:
+    try:
+        return parse_time(text, near.astimezone(zone).date(), zone)
+    except BadTime as fault:
+        raise click.UsageError(str(fault)) from fault
+
+
+def _end(text: str, start: datetime, zone: tzinfo) -> datetime:
+    try:
+        return parse_end(text, start, zone)
+    except BadTime as fault:
+        raise click.UsageError(str(fault)) from fault
+
+
+def _window(row: Mapping[str, Any], zone: tzinfo) -> str:
+    try:
+        window = parse_booking(row, zone).window
+    except BadBooking as fault:
+        return f"unreadable: {fault}"
+    return _span(window.start, window.end, zone)
+
+
+def _span(start: datetime, end: datetime, zone: tzinfo) -> str:
+    """A window on the zone's clock; the second date, and seconds, only where they say something."""
+    begins, ends = start.astimezone(zone), end.astimezone(zone)
+    clock = "%H:%M" if begins.second == ends.second == 0 else "%H:%M:%S"
+    second = clock if begins.date() == ends.date() else f"%Y-%m-%d {clock}"
+    return f"{begins:%Y-%m-%d} {begins.strftime(clock)} – {ends.strftime(second)} {begins:%Z}".rstrip()
+
+
+def _path(store: LocalStore, filename: str) -> str | None:
+    try:
+        path = store.video_path(filename)
+    except Reject:  # a row whose name no object can have: listed, as missing
+        return None
+    return str(path) if path else None
+
+
+def _length(row: Mapping[str, Any]) -> str:
+    seconds = row["duration_seconds"]
+    return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+def _size(row: Mapping[str, Any]) -> str:
+    return "–" if row["file_size"] is None else f"{row['file_size'] / 1e6:.1f} MB"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
+    """Columns as wide as they need to be; what came from outside cannot draw on the terminal."""
+    if not rows:
+        click.echo(nothing)
+        return
+    lines = [head, *([_plain(text) for text in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,0 +1,195 @@
+"""`ezrec`: the root of the command line. Finds the command, and turns what it raises into an exit code.
+
+Nothing heavy is imported here: a command's module is imported when that command runs, and its line in
+`ezrec --help` stands in the table below for that reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from ezrec import __version__
+from ezrec.domain import errors
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ezrec.ports import Clock
+    from ezrec.settings import Settings
+    from ezrec.spool import Spool
+
+COMMANDS = {
+    "run": ("ezrec.cli.run:run", "record, process and upload, until stopped"),
+    "spool": ("ezrec.cli.spool:spool", "look at the jobs; put in, retry, hold, remove"),
+    "doctor": ("ezrec.cli.doctor:doctor", "say what is wrong with this machine, and the cure"),
+    "demo": ("ezrec.cli.demo:demo", "watch one booking go from camera to video, in 40 s"),
+    "local": ("ezrec.cli.local:local", "book, and list videos, on the local backend"),
+    "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),
+    "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage"),
+    "pulse": ("ezrec.cli.run:pulse", "do once what a timer does: sync, status, logs"),
+}
+
+OK, USAGE, NO_SUCH_JOB, REFUSED, BUSY, TEMPORARY, CONFIGURATION = 0, 1, 2, 3, 4, 75, 78
+INTERRUPTED = 130
+_CODES: dict[type[Exception], int] = {
+    errors.NoSuchJob: NO_SUCH_JOB,
+    errors.Refused: REFUSED,
+    errors.Reject: REFUSED,
+    errors.Busy: BUSY,
+    errors.Retry: TEMPORARY,
+    errors.Stopped: INTERRUPTED,
+}
+_EPILOG = """\b
+Jobs are named by their id or its beginning. Nothing here needs EZREC to be running.
+\b
+Exit codes: 0 done · 1 wrong usage · 2 no such job · 3 refused, or the job failed
+4 somebody else was faster · 75 may work later · 78 the settings are wrong"""
+
+
+class Context:
+    """What the commands share; everything is made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._spool: Spool | None = None
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            from ezrec import settings
+
+            self._settings = settings.load()
+        return self._settings
+
+    @property
+    def spool(self) -> Spool:
+        """The spool, with its directories in place."""
+        if self._spool is None:
+            from ezrec.spool import Spool
+
+            spool = Spool(self.settings.spool)
+            try:
+                spool.prepare()
+            except OSError as fault:
+                raise errors.ConfigError(
+                    [f"the spool {spool.root} cannot be used: {fault.strerror} (EZREC_HOME, EZREC_SPOOL)"]
+                ) from None
+            self._spool = spool
+        return self._spool
+
+    @property
+    def clock(self) -> Clock:
+        from ezrec import app
+
+        return app.clock(self.settings)
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    @property
+    def lead_s(self) -> float:
+        """How long before its start a booking is taken in hand: the camera is armed before it records."""
+        return self.settings.arm_s + self.settings.pre_roll_s
+
+    @property
+    def backend_state(self) -> str:
+        from ezrec import app
+
+        return app.backend_state(self.settings)
+
+    def local(self) -> Any:
+        """The local backend, whatever EZREC_BACKEND says."""
+        from ezrec import app
+
+        return app.local_backend(self.settings)
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            found = super().invoke(ctx)
+            sys.stdout.flush()
+            return found
+        except BrokenPipeError:  # the reader (`| head`) has seen enough: that is nobody's fault
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(OK) from None
+
+
+@click.group(
+    cls=Lazy,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="ezrec", message="%(prog)s %(version)s")
+@click.pass_context
+def ezrec(ctx: click.Context) -> None:
+    """EZREC records booked matches on a court camera and publishes them."""
+    ctx.obj = Context()
+
+
+def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
+    """Run one command line; the exit code. Whatever is wrong is told on stderr, a line a problem."""
+    try:
+        code = program.main(args=list(arguments), prog_name="ezrec", standalone_mode=False)
+        return code if isinstance(code, int) else OK
+    except click.ClickException as fault:
+        fault.show()
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except errors.ConfigError as fault:
+        return _say(CONFIGURATION, *fault.problems)
+    except tuple(_CODES) as fault:
+        return tell(fault)
+    except OSError as fault:
+        where = f": {fault.filename}" if fault.filename else ""
+        code = CONFIGURATION if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else TEMPORARY
+        return _say(code, f"{fault.strerror or fault}{where}")
+
+
+def tell(fault: Exception) -> int:
+    """Say on stderr what went wrong and what to do; the exit code for it."""
+    remedy = getattr(fault, "remedy", "")
+    code = next(code for kind, code in _CODES.items() if isinstance(fault, kind))
+    return _say(code, f"{fault} – {remedy}" if remedy else str(fault))
+
+
+def _say(code: int, *problems: str) -> int:
+    from ezrec.cli.text import printable
+
+    for problem in problems:
+        click.echo(f"ezrec: {printable(problem)}", err=True)
+    return code
+
+
+def main() -> NoReturn:
+    """The entry point of the program `ezrec`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character must not end the command.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""`ezrec run`, `ezrec run-stage`, `ezrec pulse`: what systemd's units call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ezrec.settings import Settings
+    from ezrec.watch import Services
+
+_LOOK_S = 1.0
+
+
+def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
+    from ezrec.app import LANES
+
+    wanted = [name.strip() for name in value.split(",")] if value else list(LANES)
+    for name in wanted:
+        if name not in LANES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(LANES)}")
+    return wanted
+
+
+@click.command()
+@click.option(
+    "--only",
+    callback=_lanes,
+    metavar="LANE,…",
+    help="Some of: record, process, upload, retry, sync, tell, status, logs.",
+)
+@click.option(
+    "--kept", is_flag=True, hidden=True, help="End when standard input does and nothing is in hand."
+)
+@click.pass_obj
+def run(context: Any, only: list[str], kept: bool) -> None:
+    """Record, process and upload, until stopped.
+
+    The recorder runs in a process of its own, unless it is the only thing that runs.
+    """
+    from ezrec import app, logs
+    from ezrec.supervise import Supervised
+
+    settings: Settings = context.settings
+    logs.begin(settings.logs, [*only, "run"] if only != ["record"] else only)
+    log = logs.logger("record" if only == ["record"] else "run")
+    apart = "record" in only and only != ["record"]
+    services = app.services(settings, [name for name in only if name != "record" or not apart])
+    _stop_on_signals(services)
+    _say_versions(log, recording=only == ["record"])
+    recorder = None
+    if apart:
+        argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
+        recorder = Supervised(argv, log, services.stop)
+    if kept:
+        _end_with_keeper(services, settings)
+    try:
+        if recorder:
+            recorder.start()
+        app.attend(services)
+    finally:
+        if recorder:
+            recorder.stop()
+
+
+def _stop_on_signals(services: Services) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: services.stop())
+
+
+def _say_versions(log: Any, *, recording: bool) -> None:
+    """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
+    from ezrec import __version__, app
+
+    found = app.media_versions()
+    shown = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+    log.info("ezrec %s begins%s: %s", __version__, " to record" if recording else "", shown)
+
+
+def _end_with_keeper(services: Services, settings: Settings) -> None:
+    """Whoever started us is gone when standard input ends; what is being recorded is recorded to its end."""
+    from ezrec.domain.stages import State
+    from ezrec.spool import Spool
+
+    spool = Spool(settings.spool)
+
+    def listen() -> None:
+        while os.read(0, 4096):
+            pass
+        while spool.names(State.RECORDING):
+            time.sleep(_LOOK_S)
+        services.stop()
+
+    threading.Thread(target=listen, name="keeper's pipe", daemon=True).start()
+
+
+@click.command("run-stage")
+@click.argument("stage", type=click.Choice(["record", "process", "upload", "retry"]))
+@click.option("--once", is_flag=True, help="Do what is due, then end (the default, and what units say).")
+@click.option(
+    "--wait", "wait_s", type=float, default=0.0, metavar="SECONDS", help="For a stage that is busy."
+)
+@click.pass_obj
+def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
+    """Do the work that is due in one stage, then end.
+
+    Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
+    """
+    from ezrec import app, logs
+
+    settings: Settings = context.settings
+    logs.begin(settings.logs, [stage])
+    drain = app.drain(stage, settings, wait_s)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=drain.stop).start())
+    drain.run()
+    drain.hooks.finish(settings.hook_limit_s)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["sync", "tell", "status", "logs"]))
+@click.pass_obj
+def pulse(context: Any, name: str) -> None:
+    """Do once what a timer does: fetch the bookings, tell statuses, send a heartbeat, collect the logs."""
+    from ezrec import app, logs
+
+    settings: Settings = context.settings
+    logs.begin(settings.logs, [name])
+    app.beat(name, settings)()

@@ -1,0 +1,228 @@
+"""`ezrec spool …`: what a person at the machine sees of the jobs, and does to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ezrec.cli.main import Context, tell
+from ezrec.cli.text import parse_span, printable
+from ezrec.domain.errors import Busy, NoSuchJob, Refused
+from ezrec.domain.stages import RETRY, STAGES
+from ezrec.find import DONE, IN_SPOOL, TRASH, resolve
+
+_PLACES = (*IN_SPOOL, DONE, TRASH)
+_STAGES = [name for name in STAGES if name != RETRY.name]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
+ids = click.argument("ids", nargs=-1, required=True, metavar="ID…")
+
+
+class Span(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
+    """A length of time such as 90s, 30m, 12h, 2d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return parse_span(value) if isinstance(value, str) else value
+        except (ValueError, OverflowError) as fault:
+            return self.fail(str(fault), param, ctx)
+
+
+@click.group()
+def spool() -> None:
+    """Look at the jobs and move them; running or not.
+
+    A job is named by its id or the beginning of it.
+    """
+
+
+@spool.command()
+@click.argument("states", nargs=-1, type=click.Choice(_PLACES), metavar="[STATE]…")
+@click.option("--failed", is_flag=True, help="Only what failed: the same as the state `failed`.")
+@click.option("--since", type=Span(), help="Only what moved in that time, finished jobs too: 90s, 12h, 2d.")
+@as_json
+@click.pass_obj
+def ls(obj: Context, states: tuple[str, ...], failed: bool, since: Any, as_json: bool) -> None:
+    """List the jobs: where each is, what comes next, why it waits, and the cure.
+
+    \b
+    STATE is one or more of: incoming recording raw processing processed
+    deferred failed, and: done (history), trash. Default: all but the last two.
+    """
+    import gc
+
+    from ezrec.cli.listing import rows
+
+    gc.disable()  # ten thousand jobs make no garbage, and looking for it takes a quarter of the time
+    now = obj.now
+    places = {*states, *(("failed",) if failed else ())} or {*IN_SPOOL, *((DONE,) if since else ())}
+    found = rows(obj.spool, sorted(places), now, now - since if since else None)
+    if as_json:
+        return _echo_json([row.as_json(now) for row in found])
+    from ezrec.cli.table import draw, footer
+    from ezrec.find import all_ids
+
+    width, colour = _terminal()
+    lines = draw(found, all_ids(obj.spool), now, obj.settings.zone, width, colour)
+    if not found and places >= {*IN_SPOOL}:
+        lines = ["The spool is empty: no booking waits, nothing is to be published."]
+    lines += footer(found, _facts(obj), width, colour)
+    click.echo("\n".join(lines), color=colour)
+    return None
+
+
+@spool.command()
+@click.argument("job_id", metavar="ID")
+@as_json
+@click.pass_obj
+def show(obj: Context, job_id: str, as_json: bool) -> None:
+    """Tell the life of one job: windows, takes, faults, files, and what comes next."""
+    from ezrec.cli import card
+    from ezrec.find import find
+
+    found = find(obj.spool, job_id)
+    if as_json:
+        return _echo_json(card.as_json(found, obj.now))
+    width, colour = _terminal()
+    click.echo("\n".join(card.draw(found, obj.now, obj.settings.zone, width, colour)), color=colour)
+    return None
+
+
+@spool.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--booking", "booking_id", required=True, metavar="ID", help="The booking it belongs to.")
+@click.pass_obj
+def put(obj: Context, file: Path, booking_id: str) -> None:
+    """Put a copy of a video in, to be branded and published."""
+    from ezrec.put import put as put_in
+
+    if str(file) == "-":
+        raise click.BadParameter("a video cannot come through a pipe: name a file", param_hint="FILE")
+    if not os.path.lexists(file):
+        raise click.BadParameter(f"there is no file {printable(str(file))}", param_hint="FILE")
+    entry = put_in(obj.spool, file, booking_id, obj.now, obj.settings.zone)
+    click.echo(f"{entry.id} → {entry.state}/")
+
+
+@spool.command()
+@ids
+@click.option("--from", "stage", type=click.Choice(_STAGES), help="The stage to begin with.")
+@click.pass_context
+def retry(ctx: click.Context, ids: tuple[str, ...], stage: str | None) -> None:
+    """Try again what failed or is deferred, with all counts at zero."""
+    from ezrec import verbs
+
+    obj: Context = ctx.obj
+    _each(ctx, ids, lambda job_id, now: verbs.retry(
+        obj.spool, resolve(obj.spool, job_id), now, obj.lead_s, stage))  # fmt: skip
+
+
+@spool.command()
+@ids
+@click.option("--why", default="held by a person", help="A word for whoever finds it.")
+@click.pass_context
+def hold(ctx: click.Context, ids: tuple[str, ...], why: str) -> None:
+    """Lay jobs aside until they are released."""
+    from ezrec import verbs
+
+    obj: Context = ctx.obj
+    _each(ctx, ids, lambda job_id, now: verbs.hold(
+        obj.spool, resolve(obj.spool, job_id), now, why[:200] or "held by a person"))  # fmt: skip
+
+
+@spool.command()
+@ids
+@click.pass_context
+def release(ctx: click.Context, ids: tuple[str, ...]) -> None:
+    """Let held jobs go on where they were."""
+    from ezrec import verbs
+
+    obj: Context = ctx.obj
+    _each(ctx, ids, lambda job_id, now: verbs.release(
+        obj.spool, resolve(obj.spool, job_id), now, obj.lead_s))  # fmt: skip
+
+
+@spool.command()
+@ids
+@click.option("--with-footage", is_flag=True, help="Also if that footage was never uploaded.")
+@click.pass_context
+def rm(ctx: click.Context, ids: tuple[str, ...], with_footage: bool) -> None:
+    """Put jobs in the trash; `restore` brings them back."""
+    from ezrec import verbs
+
+    obj: Context = ctx.obj
+    _each(ctx, ids, lambda job_id, now: verbs.remove(
+        obj.spool, resolve(obj.spool, job_id), now, with_footage=with_footage))  # fmt: skip
+
+
+@spool.command()
+@ids
+@click.pass_context
+def restore(ctx: click.Context, ids: tuple[str, ...]) -> None:
+    """Bring jobs back from the trash to where they were."""
+    from ezrec import verbs
+
+    obj: Context = ctx.obj
+    _each(ctx, ids, lambda job_id, now: verbs.restore(obj.spool, job_id, now))
+
+
+@spool.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--timeout", type=Span(), help="Give up after that time (exit 75): 90s, 10m, 2h.")
+@click.pass_obj
+def wait(obj: Context, job_id: str, timeout: Any) -> None:
+    """Wait until a job is published (exit 0), has failed or is held (exit 3)."""
+    from ezrec.wait import wait as wait_for
+
+    job = wait_for(obj.spool, job_id, timeout.total_seconds() if timeout else None)
+    click.echo(f"{job.id} {job.outcome}")
+
+
+def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime], Any]) -> None:
+    """Do it to each job; one that cannot be had does not keep the others waiting."""
+    codes = []
+    for job_id in ids:
+        try:
+            entry = do(job_id, ctx.obj.now)
+            click.echo(f"{entry.id} → {entry.path.parent.name.lstrip('.')}/")
+        except (NoSuchJob, Refused, Busy) as fault:
+            codes.append(tell(fault))
+    if codes:
+        ctx.exit(codes[0])
+
+
+def _terminal() -> tuple[int | None, bool]:
+    """The width to fit (None: a file or a pipe takes any), and whether colours are welcome."""
+    is_terminal = sys.stdout.isatty()
+    colour = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    if is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return max(40, shutil.get_terminal_size().columns), colour
+    return None, colour
+
+
+def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
+    """What an operator asks next: is there room, is the time right, is the backend there?"""
+    settings = obj.settings
+    free = shutil.disk_usage(settings.spool).free
+    hours = free * 8 / settings.bitrate / 3600
+    yield f"disk: {hours:.0f} h of recording free ({free / 1e9:.0f} GB)", hours >= 4
+    if obj.clock.is_synchronised():
+        yield "clock: synchronised", True
+    else:
+        yield "clock: NOT synchronised, bookings wait for it (ezrec doctor)", False
+    yield f"backend {obj.backend_state}", True
+
+
+def _echo_json(value: Any) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=1))

@@ -1,0 +1,70 @@
+"""Times and durations as a person types them. Values in, values out; `now` is always given."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+from ezrec.domain.booking import OVERNIGHT
+from ezrec.domain.names import shown
+
+_DURATION = re.compile(
+    r"(?:(?P<days>\d{1,4})d)?(?:(?P<hours>\d{1,5})h)?(?:(?P<minutes>\d{1,6})m)?(?:(?P<seconds>\d{1,8}(?:\.\d{1,6})?)s)?",
+    re.ASCII,
+)
+_YEARS = range(2000, 2200)  # outside of them it is a typing error
+
+
+class BadTime(ValueError):
+    """Not a time or a duration; the message says what would be one."""
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read `90s`, `5m`, `1h30m`, `2d`. A bare number is refused: it might be seconds or minutes."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    parts = {unit: float(value) for unit, value in match.groupdict().items() if value} if match else {}
+    if not parts:
+        raise BadTime(f"{shown(text)} is not a duration such as 90s, 5m or 1h30m")
+    return timedelta(**parts)
+
+
+def parse_end(text: str, start: datetime, zone: tzinfo) -> datetime:
+    """Read the end of what begins at `start`: a bare time of day is one of the start's day, or one soon
+    after midnight that belongs to the same night."""
+    day = start.astimezone(zone).date()
+    end = parse_time(text, day, zone)
+    if end <= start and _is_bare(text):
+        next_day = parse_time(text, day + timedelta(days=1), zone)
+        return next_day if next_day - start <= OVERNIGHT else end
+    return end
+
+
+def parse_time(text: str, day: date, zone: tzinfo) -> datetime:
+    """Read `18:00`, `18:00:30`, `2026-06-01 18:00`, or ISO 8601, to an instant in UTC.
+
+    `day` is meant by a time that names none, `zone` by a time without an offset.
+    """
+    text = text.strip()
+    try:
+        if _is_bare(text):
+            moment = datetime.combine(day, time.fromisoformat(text))
+        else:
+            moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadTime(f"{shown(text)} is not a time such as 18:00 or '2026-06-01 18:00'") from None
+    if moment.year not in _YEARS:
+        raise BadTime(f"{shown(text)} is in the year {moment.year}")
+    instant = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    if moment.tzinfo is None and instant.astimezone(zone).replace(tzinfo=None) != moment:
+        raise BadTime(f"{shown(text)} is never on the clock that night: it goes forward over it")
+    return instant
+
+
+def whole_second_after(moment: datetime) -> datetime:
+    """The next whole second: a start that is seconds away is never moved into the past."""
+    return moment if not moment.microsecond else moment.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def _is_bare(text: str) -> bool:
+    """True for a time of day, which has its colon where a date has its third digit."""
+    return text.strip()[2:3] == ":"

@@ -1,0 +1,346 @@
+"""drain(stage): does all the work that is due in one directory, whoever called.
+
+Rule 1: nobody tells a drain what there is to do; it looks. Its steps:
+
+1. wait for the stage's lock (the kernel frees it when its holder dies)
+2. recover: what stands in the directory of work has a dead owner
+3. adopt loose files
+4. while an entry is due: claim it by rename, count the attempt, handle it, write its record, move it
+   by one rename, tell the hooks – and list again
+5. return how long the caller may sleep
+
+When a drain returns, nothing due is left in its queue, so a level-triggered path unit cannot spin; what
+could not be moved (a full disk, a name taken twice) is let alone for some seconds, so that we do not either.
+Faults are kept to the job they belong to: neither a bug in a handler nor a stranger that cannot be adopted
+may keep the other jobs from their work. The broad `except` stands here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ezrec.adopt import Adopter, take_in_strangers
+from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.job import Fault, Job, Kind
+from ezrec.domain.stages import (
+    DIRECTORIES,
+    RETRY,
+    ROLES,
+    Closed,
+    Crash,
+    Died,
+    Done,
+    LaidDown,
+    Later,
+    No,
+    Outcome,
+    Role,
+    Stage,
+    State,
+    settle,
+)
+from ezrec.hooks import Hooks
+from ezrec.ports import Clock
+from ezrec.spool import Entry, Gone, Spool, Stranger
+from ezrec.task import Bell, Task, Tasks
+
+Handler = Callable[[Entry, Task], Done | Closed]
+_STUCK_S = 5.0  # for so long a job is let alone that could not be moved
+_LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
+
+
+@dataclass(slots=True)
+class Drain:
+    """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
+
+    `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
+    `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
+    """
+
+    stage: Stage
+    spool: Spool
+    hooks: Hooks
+    clock: Clock
+    log: logging.Logger
+    handlers: Mapping[Kind, Handler]
+    adopter: Adopter | None = None
+    wide: bool = False
+    wait_s: float = -1
+    bell: Bell = field(default_factory=Bell)
+    chance: Callable[[], float] = random.random
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _tasks: Tasks = field(default_factory=Tasks)
+    _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
+
+    def stop(self) -> None:
+        """Lay the work down: jobs in hand go back where they came from."""
+        self._stopping.set()
+        self.nudge()
+        self._tasks.stop()
+
+    def nudge(self) -> None:
+        """Something changed (a file, the clock): let everybody look again."""
+        self.bell.ring()
+        self._tasks.ring()
+
+    def run(self) -> float | None:
+        """Drain the stage. Seconds until there is something to do again; None when nothing waits.
+
+        Raises `Busy` when another process holds the stage for longer than `wait_s`, or until `stop`.
+        """
+        with self.spool.lock(self.stage.name).held(self.wait_s, self.stage.name, self._stopping.is_set):
+            self._recover()
+            try:
+                return self._work()
+            finally:
+                self._join()
+
+    # ---- step 2
+
+    def _recover(self) -> None:
+        """Give back what a dead owner had in hand, and move out what strangers left there."""
+        stage = self.stage
+        if stage is RETRY:
+            return
+        entries, strangers = self.spool.look(stage.works_in)
+        if stage.works_in is not stage.takes_from and self.adopter is not None:
+            with self._kept_to("what lies loose in %s/", stage.works_in):
+                take_in_strangers(replace(self.adopter, state=stage.works_in), strangers)
+        for entry in entries:
+            if stage.works_in is stage.takes_from and not entry.job.boot_id:
+                continue  # it waits here; only the mark of an owner tells work in place from waiting
+            with self._kept_to("job %s, whose owner died,", entry.id):
+                self._give_back(entry)
+
+    def _give_back(self, entry: Entry) -> None:
+        try:
+            if entry.job.boot_id:
+                self._settle(entry, Died(power_cut=entry.job.boot_id != self.clock.boot_id()))
+            else:  # claimed, but not begun; or settled, but not moved
+                self.spool.move(entry, self.stage.takes_from)
+        except Gone:
+            self._set_aside(entry)
+        self.log.info("job %s: its %s worker died; it goes on in %s/", entry.id, self.stage.name, entry.state)
+
+    def _set_aside(self, entry: Entry) -> bool:
+        """After `Gone`. If the entry is still there, its next place is taken: a person decides. False: it
+        could not be moved to failed/ either.
+        """
+        if not entry.path.exists():
+            return True
+        others = [state for state in DIRECTORIES if state is not entry.state]
+        twin = next((state for state in others if (self.spool.directory(state) / entry.id).exists()), None)
+        if twin is None:
+            return False
+        reason = f"another job of the same id lies in {twin}/, where this one was to go"
+        remedy = f"compare the two and remove one, or see: ezrec spool show {entry.id}"
+        fault = Fault(self.clock.now(), self.stage.name, "reject", reason, remedy)
+        job = entry.job.with_fault(fault).arrived(State.FAILED, fault.at)
+        job = replace(job, reason=reason, remedy=remedy, due=None, boot_id="")
+        try:
+            self.spool.move(
+                entry, State.FAILED, replace(job, return_to=job.return_to or self.stage.takes_from)
+            )
+        except Gone:
+            return not entry.path.exists()
+        self._say(No(reason, remedy), job, State.FAILED)
+        self.hooks.announce(State.FAILED, self.stage.name, entry.path, entry.job)
+        return True
+
+    @contextlib.contextmanager
+    def _kept_to(self, what: str, *names: object) -> Iterator[None]:
+        """A fault of one thing that lies in the spool is logged, and the stage goes on with the others."""
+        try:
+            yield
+        except Exception:  # what strangers leave may fail in ways unknown here
+            self.log.exception(f"{what} cannot be moved; it is tried again", *names)
+
+    # ---- steps 3 to 5
+
+    def _work(self) -> float | None:
+        while True:
+            due, rest = self._look_again()
+            if self._stopping.is_set():
+                return 0.0 if due else rest
+            for entry in due:
+                if not self._stopping.is_set() and not self._take(entry):
+                    self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+            if due:
+                continue  # list again until nothing is due
+            if not self._tasks:
+                return rest
+            self.bell.wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+
+    def _look_again(self) -> tuple[list[Entry], float | None]:
+        """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the drain
+        would wait for their end and begin no other.
+        """
+        try:
+            return self._look()
+        except OSError:
+            if not self._tasks:
+                raise
+            self.log.exception("%s/ cannot be read; again in %g s", self.stage.takes_from, _STUCK_S)
+            return [], _STUCK_S
+
+    def _look(self) -> tuple[list[Entry], float | None]:
+        """The entries that are due now, oldest first, and in how many seconds the next thing is."""
+        entries, strangers = self.spool.look(self.stage.takes_from)
+        soon: list[float] = []
+        if strangers and self.adopter is not None:
+            look_again_s = _STUCK_S
+            with self._kept_to("what lies loose in %s/", self.stage.takes_from):
+                look_again_s = self._adopt(self.adopter, strangers)
+            entries = self.spool.entries(self.stage.takes_from)
+            soon.append(look_again_s)
+        now, tick = self.clock.now(), self.clock.monotonic()
+        self._stuck = {name: until for name, until in self._stuck.items() if until > tick}
+        soon += [until - tick for until in self._stuck.values()]
+        free = [
+            entry
+            for entry in entries
+            if not (entry.id in self._tasks or entry.id in self._stuck or entry.job.held)
+        ]
+        if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
+            due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
+        else:
+            due = [entry for entry in free if entry.job.is_due(now)]
+            waits = [entry.job.due for entry in free if entry.job.due and entry.job.due > now]
+            soon += [(moment - now).total_seconds() for moment in waits]
+        due.sort(key=lambda entry: (entry.job.due or entry.job.created, entry.id))
+        return due, min((s for s in soon if s < math.inf), default=None)
+
+    def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float:
+        """Adopt what is complete; in how many seconds to look at the rest."""
+        adopted, look_again_s = adopter.adopt(strangers)
+        for entry in adopted:
+            self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
+        self._tasks.ring({entry.id for entry in adopted})  # an amendment of a job in hand
+        return math.inf if look_again_s is None else look_again_s
+
+    def _take(self, entry: Entry) -> bool:
+        """Claim an entry and do its work: here, or in a thread where the stage is wide.
+
+        False: it could not be moved, and is still there.
+        """
+        try:
+            if self.stage is RETRY:
+                return self._settled(entry, Done())
+            entry = self.spool.claim(entry, self.stage.works_in)
+            entry.update(**self._attempted(entry.job))
+        except (Gone, FileNotFoundError) as fault:
+            self.log.debug("somebody else moved %s", fault)
+            return not entry.path.exists()
+        except OSError as fault:
+            self.log.error("job %s cannot be taken in hand: %s", entry.id, fault)
+            self._put_back(entry)
+            return False
+        task = self._tasks.begin(entry.id)
+        if not self.wide:
+            return self._do(entry, task)
+        try:
+            name = f"{self.stage.name} {entry.id}"
+            threading.Thread(target=self._do, args=(entry, task), name=name).start()
+        except RuntimeError as fault:  # the machine has no threads left
+            self.log.error("job %s cannot be taken in hand: %s", entry.id, fault)
+            self._tasks.end(entry.id)
+            self._put_back(entry)
+            return False
+        return True
+
+    def _put_back(self, entry: Entry) -> None:
+        with contextlib.suppress(OSError, Gone):
+            self.spool.move(entry, self.stage.takes_from)
+
+    def _attempted(self, job: Job) -> dict[str, object]:
+        marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
+        if self.stage.works_in is not self.stage.takes_from:
+            marked = marked.arrived(self.stage.works_in, self.clock.now())
+        changed = ("attempts", "boot_id", "due", "reason", "remedy", "arrivals")
+        return {name: getattr(marked, name) for name in changed}
+
+    def _do(self, entry: Entry, task: Task) -> bool:
+        try:
+            if self._stopping.is_set():
+                task.stop()
+            self.hooks.announce(self.stage.works_in, self.stage.name, entry.path, entry.job)
+            outcome = self._handled(entry, task)
+            done = self._settled(entry, outcome)
+            # A wide stage looks after dead owners only when nothing is in hand any more, which may be never.
+            while not done and self.wide and not self._stopping.wait(_STUCK_S):
+                done = self._settled(entry, outcome)
+            return done
+        finally:
+            self._tasks.end(entry.id)
+            if self.wide:  # a narrow one looks again by itself, and must not wake itself over what is stuck
+                self.bell.ring()
+
+    def _settled(self, entry: Entry, outcome: Outcome) -> bool:
+        """Settle; False when the disk would not have it."""
+        before = entry.job
+        try:
+            try:
+                self._settle(entry, outcome)
+            except Gone:
+                return self._set_aside(entry)
+        except OSError as fault:
+            self.log.error("job %s cannot be moved on, and is taken up again later: %s", entry.id, fault)
+            entry.job = before  # decided anew then, and counted once
+            return False
+        return True
+
+    def _handled(self, entry: Entry, task: Task) -> Outcome:
+        handler = self.handlers.get(entry.job.kind)
+        if handler is None:
+            return No(
+                f"{self.stage.name} knows no jobs of kind {entry.job.kind}",
+                f"remove it: ezrec spool rm {entry.id}",
+            )
+        try:
+            return handler(entry, task)
+        except Stopped:
+            return LaidDown()
+        except Retry as fault:
+            return Later(fault.reason, fault.after_s, fault.blameless)
+        except Reject as fault:
+            return No(fault.reason, fault.remedy)
+        except Exception as fault:  # noqa: BLE001 - the one broad except: a bug must not end the stage
+            self.log.error("job %s: %s met a bug\n%s", entry.id, self.stage.name, traceback.format_exc())
+            return Crash(f"{type(fault).__name__}: {fault}"[:500])
+
+    def _settle(self, entry: Entry, outcome: Outcome) -> None:
+        """Decide by the table, then one rename, then the hooks."""
+        state, job = settle(self.stage, entry.job, outcome, self.clock.now(), self.chance())
+        if self.stage is RETRY and state is not State.FAILED:
+            # The record is written before the rename: after a kill between them it must still say where to.
+            job = replace(job, return_to=entry.job.return_to)
+        path = entry.path
+        if state is State.DONE:
+            self.spool.leave(entry, job)
+        else:
+            path = self.spool.move(entry, state, job).path
+        self._say(outcome, job, state)
+        self.hooks.announce(state, self.stage.name, path, job)
+
+    def _say(self, outcome: Outcome, job: Job, state: State) -> None:
+        match outcome:
+            case Later(reason):
+                self.log.warning("job %s: %s; again at %s", job.id, reason, job.due)
+            case No(reason, remedy):
+                self.log.error("job %s → failed/: %s; what to do: %s", job.id, reason, remedy)
+            case Closed(named, reason):
+                self.log.warning("job %s is over, %s: %s", job.id, named, reason)
+            case _:
+                self.log.info("job %s → %s/", job.id, state if state is not State.DONE else ".done")
+
+    def _join(self) -> None:
+        """Wait for what is in hand; the process may be about to end."""
+        while self._tasks:
+            self.bell.wait(_LOOK_AGAIN_S)

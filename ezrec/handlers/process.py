@@ -1,0 +1,192 @@
+"""Process: takes become one finished video, with the club's intro before it and its logo over it.
+
+Asks nobody over a network: the branding is what lies in the media cache. Repeatable: a result that is
+there and was made from the same things is not made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ezrec.branding import Assets
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.job import Result, Take
+from ezrec.domain.names import published_name, shown
+from ezrec.domain.stages import Done
+from ezrec.ports import MediaInfo, RenderPlan, Transcoder
+from ezrec.progress import Meter
+from ezrec.spool import Entry
+from ezrec.task import Task
+
+LOG = "ffmpeg.log"
+FOUND = "found"  # how a take ended that a person has put in beside the others
+_ROOM = 1.3  # of the footage's size has to be free for the finished video
+_SPARE_BYTES = 64 << 20
+_NOTHING_BYTES = 64 << 10
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.mp4")  # what a record may name
+
+
+def process(
+    entry: Entry,
+    task: Task,
+    *,
+    transcoder: Transcoder,
+    assets: Callable[[], Assets],
+    salvage: Callable[[Path], float],
+    log: logging.Logger,
+) -> Done:
+    """The handler of bookings and clips. `assets` tells what branding is known now."""
+    takes = _measured(entry, transcoder, salvage, log)
+    branding = assets()
+    if not branding.is_known:
+        raise Retry("the branding was not fetched yet", 30, blameless=True)
+    made_from = (
+        *(f"{take.file}:{take.size}" for take in takes),
+        f"intro:{branding.intro}",
+        f"logo:{branding.logo}",
+    )
+    if _is_made(entry, made_from):
+        return Done()
+    _check_room(entry, takes)
+    job = entry.job
+    first = next((take for take in takes if take.ended_by != FOUND), takes[0])
+    output = entry.path / published_name(first.file)
+    output.unlink(missing_ok=True)  # made from something else, or never written down
+    wish = _Wish(tuple(entry.path / take.file for take in takes), output, entry.path / LOG)
+    info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
+    result = Result(
+        file=output.name,
+        duration_s=info.duration_s,
+        size=output.stat().st_size,
+        made_from=made_from,
+        intro_s=max(0.0, info.duration_s - sum(take.duration_s for take in takes)) if used.intro else 0.0,
+        notes=notes,
+    )
+    entry.update(result=result)
+    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(notes))
+    return Done()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    takes: Sequence[Path]
+    output: Path
+    log: Path
+
+
+def _rendered(
+    entry: Entry, task: Task, transcoder: Transcoder, wish: _Wish, branding: Assets, log: logging.Logger
+) -> tuple[MediaInfo, Assets, tuple[str, ...]]:
+    """Render with what of the branding is usable; without any, where it spoils the render."""
+    used, notes = _usable(transcoder, branding)
+
+    def render(assets: Assets) -> MediaInfo:
+        task.check()
+        plan = RenderPlan(wish.takes, wish.output, wish.log, intro=assets.intro, logo=assets.logo)
+        return transcoder.render(plan, Meter(entry, "process", "making the video"), task.on_stop)
+
+    try:
+        return render(used), used, notes
+    except (Reject, Retry) as fault:
+        is_last = isinstance(fault, Reject) or entry.job.attempts.get("process", 0) >= 3
+        if used.is_empty or not is_last:
+            raise
+        log.warning("job %s: without intro and logo, because with them: %s", entry.id, fault)
+        bare = replace(used, intro=None, logo=None)
+        return render(bare), bare, (*notes, f"published without intro and logo: {fault.reason}")
+
+
+def _usable(transcoder: Transcoder, branding: Assets) -> tuple[Assets, tuple[str, ...]]:
+    """The assets that pass their check, and a note for each that does not."""
+    notes = list(branding.notes)
+    for kind, path in (("intro", branding.intro), ("logo", branding.logo)):
+        if path is None:
+            continue
+        try:
+            transcoder.check_asset(kind, path)
+        except Reject as fault:
+            notes.append(f"published without the {kind}: {fault.reason}; {fault.remedy}")
+            branding = replace(branding, intro=None) if kind == "intro" else replace(branding, logo=None)
+    return branding, tuple(notes)
+
+
+def _measured(
+    entry: Entry, transcoder: Transcoder, salvage: Callable[[Path], float], log: logging.Logger
+) -> tuple[Take, ...]:
+    """The takes as they lie on disk, torn tails cut, in the order of their starts."""
+    known = {take.file: take for take in entry.job.takes}
+    takes, names = [], _footage(entry)
+    for name in names:
+        path = entry.path / name
+        salvage(path)
+        try:
+            info = transcoder.probe(path)
+        except Reject as fault:
+            if len(names) > 1 and path.lstat().st_size < _NOTHING_BYTES:
+                # a power cut in its first second: there is not one whole picture in it
+                log.warning("job %s: %s is left out: %s", entry.id, name, fault.reason)
+                continue
+            raise
+        size, written = path.stat().st_size, datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        take = known.get(name) or Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
+        takes.append(replace(take, duration_s=info.duration_s, size=size))
+    if not takes:
+        raise Reject("there is no footage in the job", f"remove it: ezrec spool rm {entry.id}")
+    takes.sort(key=lambda take: (take.started, take.file))
+    entry.update(takes=tuple(takes))
+    return tuple(takes)
+
+
+def _footage(entry: Entry) -> list[str]:
+    """Every take in the entry: those of the record, and what a person has put in beside them."""
+    made = {entry.job.result.file} if entry.job.result else set()
+    names = [
+        name
+        for name in sorted(os.listdir(entry.path))
+        if name.endswith(".mp4") and not name.startswith((".", "processed_")) and name not in made
+    ]
+    missing = [take.file for take in entry.job.takes if take.file not in names]
+    if missing:
+        raise Reject(
+            f"footage of the job is missing: {', '.join(missing)}",
+            f"put it back into the job's directory; then: ezrec spool retry {entry.id}",
+        )
+    odd = [name for name in names if not _NAME.fullmatch(name)]
+    if odd:
+        raise Reject(
+            f"{shown(odd[0])} in the job has no name that footage may have",
+            f"rename it to letters, digits, '.', '_' and '-'; then: ezrec spool retry {entry.id}",
+        )
+    return names
+
+
+def _is_made(entry: Entry, made_from: tuple[str, ...]) -> bool:
+    result = entry.job.result
+    if result is None or result.made_from != made_from:
+        return False
+    try:
+        return (entry.path / result.file).stat().st_size == result.size
+    except FileNotFoundError:
+        return False
+
+
+def _check_room(entry: Entry, takes: Sequence[Take]) -> None:
+    needed = int(sum(take.size for take in takes) * _ROOM) + _SPARE_BYTES
+    space = os.statvfs(entry.path)
+    free = space.f_bavail * space.f_frsize
+    if free < needed:
+        raise Retry(
+            f"disk full: {needed >> 20} MiB are needed for the finished video, {free >> 20} MiB are free",
+            60,
+            blameless=True,
+        )
+
+
+def _told(notes: Sequence[str]) -> str:
+    return "".join(f"; {note}" for note in notes)

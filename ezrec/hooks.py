@@ -1,0 +1,141 @@
+"""Hooks: executables of the owner that are told what happened. They observe; they never stop a job.
+
+`hooks/<directory>/` mirrors the spool (`hooks/done/` for what has left it). They run in a thread of their
+own, one after another, so that a slow hook delays other hooks and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ezrec.domain import job as records
+from ezrec.domain.job import Job
+from ezrec.domain.names import shown
+
+_MOST_WAITING = 1000
+_MOST_OUTPUT = 4000  # bytes of a hook's talk that reach the log
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")  # keys of the cloud stay here
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An entry has arrived in `directory`; `path` is where it was then."""
+
+    directory: str
+    stage: str
+    path: Path
+    job: Job
+
+
+class Hooks:
+    """Runs what lies in `root`. `limit_s` is how long one hook may take."""
+
+    def __init__(self, root: Path, limit_s: float, log: logging.Logger) -> None:
+        self._root = root
+        self._limit_s = limit_s
+        self._log = log
+        self._events: queue.Queue[Event | None] = queue.Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def announce(self, directory: str, stage: str, path: Path, job: Job) -> None:
+        """Tell the hooks of a directory. Returns at once."""
+        if not self.present(directory):
+            return
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="hooks", daemon=True)
+                self._thread.start()
+        try:
+            self._events.put_nowait(Event(directory, stage, path, job))
+        except queue.Full:
+            self._log.warning("hooks/%s was not told of job %s: %d wait", directory, job.id, _MOST_WAITING)
+
+    def present(self, directory: str) -> list[Path]:
+        """The hooks of a directory in the order in which they run."""
+        try:
+            found = sorted((self._root / directory).iterdir())
+        except OSError:
+            return []
+        return [path for path in found if _is_hook(path)]
+
+    def finish(self, limit_s: float) -> None:
+        """Let the hooks that wait run, for at most `limit_s` seconds."""
+        if self._thread is None:
+            return
+        ends = time.monotonic() + limit_s
+        try:
+            self._events.put(None, timeout=limit_s)
+        except queue.Full:
+            return
+        self._thread.join(max(0.0, ends - time.monotonic()))
+
+    def _work(self) -> None:
+        while (event := self._events.get()) is not None:
+            for path in self.present(event.directory):
+                self._run(path, event)
+
+    def _run(self, path: Path, event: Event) -> None:
+        name = f"hook {event.directory}/{shown(path.name)} for job {event.job.id}"
+        try:
+            child = subprocess.Popen(
+                [str(path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd="/",
+                env=_environment(event),
+            )
+        except OSError as fault:
+            self._log.warning("%s cannot be started: %s", name, fault.strerror)
+            return
+        try:
+            said, _ = child.communicate(records.encode(event.job), timeout=self._limit_s)
+        except subprocess.TimeoutExpired:
+            self._log.warning("%s was ended: not done after %g s", name, self._limit_s)
+            return
+        except OSError as fault:  # it closed its standard input unread, which is its right
+            self._log.debug("%s: %s", name, fault)
+            return
+        finally:
+            _end(child)
+        text = said[-_MOST_OUTPUT:].decode(errors="replace").strip()
+        if child.returncode:
+            self._log.warning("%s failed with %d: %s", name, child.returncode, text or "it said nothing")
+        elif text:
+            self._log.info("%s: %s", name, text)
+
+
+def _is_hook(path: Path) -> bool:
+    return not path.name.startswith(".") and path.is_file() and os.access(path, os.X_OK)
+
+
+def _environment(event: Event) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return passed | {
+        "EZREC_JOB": event.job.id,
+        "EZREC_ENTRY": str(event.path),
+        "EZREC_STAGE": event.stage,
+        "EZREC_EVENT": event.directory,
+    }
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the hook's whole process group, whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    for pipe in (child.stdin, child.stdout):
+        if pipe and not pipe.closed:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    child.wait(10)

@@ -1,0 +1,172 @@
+"""The places of the spool, and what lies in them. Looks, and never moves.
+
+Every answer comes from the disk, and may be old by the time it is read: who acts on it moves an entry
+by rename, and hears `Gone` when somebody else was faster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+from ezrec import durable
+from ezrec.domain import job as records
+from ezrec.domain.job import BadRecord, Job
+from ezrec.domain.names import shown
+from ezrec.domain.stages import DIRECTORIES, State
+from ezrec.entry import JOB, Entry, Stranger, read_record
+from ezrec.locks import Lock
+
+_WE_ARE_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Gone(Exception):
+    """Somebody else moved the entry first. Look again."""
+
+
+class Taken(Exception):
+    """The id is in use already; nothing was created."""
+
+
+class Places:
+    """The directories under `root`. Holds no state of its own: every answer comes from the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._locks = root / ".locks"
+        self._new = root / ".new"
+        self._gone = root / ".gone"
+        self.done = root / ".done"
+        self.trash = root / ".trash"
+
+    def prepare(self) -> None:
+        """Create what is missing. Safe to call at any time, by anybody."""
+        for path in self._places():
+            if not path.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                durable.sync_directory(self.root)
+
+    def _places(self) -> list[Path]:
+        states = [self.directory(state) for state in DIRECTORIES]
+        return [*states, self._locks, self._new, self._gone, self.done, self.trash]
+
+    def foreign(self) -> list[Path]:
+        """The directories that no rename from here reaches: missing, links, or on another file system."""
+        here = os.stat(self.root).st_dev
+        found = []
+        for path in self._places():
+            try:
+                info = os.lstat(path)
+            except OSError:
+                found.append(path)
+                continue
+            if not stat.S_ISDIR(info.st_mode) or info.st_dev != here:
+                found.append(path)
+        return found
+
+    def directory(self, state: State) -> Path:
+        return self.root / state
+
+    def lock(self, name: str) -> Lock:
+        """A lock of the whole machine; `name` is a stage or a pulse."""
+        return Lock(self._locks / f"{name}.lock")
+
+    # ---- looking
+
+    def names(self, state: State) -> list[str]:
+        """The visible names in a directory: entries and loose files, unsorted."""
+        try:
+            return [name for name in os.listdir(self.directory(state)) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+
+    def look(self, state: State) -> tuple[list[Entry], list[Stranger]]:
+        """What lies in a directory, unsorted: the entries, and everything visible that is none."""
+        entries, strangers = [], []
+        for name in self.names(state):
+            try:
+                entries.append(self.read(state, name))
+            except BadRecord as fault:
+                strangers.append(Stranger(name, str(fault)))
+            except Gone:
+                continue
+        return entries, strangers
+
+    def entries(self, state: State) -> list[Entry]:
+        """The entries of a directory, unsorted."""
+        return self.look(state)[0]
+
+    def read(self, state: State, name: str) -> Entry:
+        """Open one entry. Raises `Gone` when it is not there, `BadRecord` when it is no entry.
+
+        Never follows a link: what a name here points to elsewhere is not the spool's.
+        """
+        path = f"{self.root}/{state}/{name}"
+        try:
+            data = read_record(path)
+        except NotADirectoryError:
+            raise BadRecord(f"{shown(name)} is a loose file, not a job") from None
+        except FileNotFoundError:
+            if os.path.lexists(path):
+                raise BadRecord(f"the directory {shown(name)} has no {JOB}") from None
+            raise Gone(name) from None
+        except OSError as fault:
+            if fault.errno in _WE_ARE_SHORT:
+                raise  # that is our trouble: a sound job must not be taken for a broken one
+            raise BadRecord(f"{shown(name)}: {fault.strerror}") from None
+        job = records.decode(data)
+        if job.id != name:
+            raise BadRecord(f"the directory {shown(name)} holds the record of job {job.id}")
+        return Entry(path, job.as_found_in(state))
+
+    def find(self, job_id: str) -> Entry | None:
+        """The entry of that id, wherever it is. Looks twice: it may move while we look."""
+        for _ in range(2):
+            for state in DIRECTORIES:
+                with contextlib.suppress(Gone, BadRecord):
+                    return self.read(state, job_id)
+        return None
+
+    def finished(self, job_id: str) -> Job | None:
+        """The last record of a job that has left the spool."""
+        try:
+            return records.decode((self.done / f"{job_id}.json").read_bytes())
+        except (OSError, BadRecord):
+            return None
+
+    def last_word(self, job_id: str) -> Job | None:
+        """The record under that id, wherever it is: in the spool, in the history, or in the trash."""
+        entry = self.find(job_id)
+        if entry is not None:
+            return entry.job
+        with contextlib.suppress(OSError, BadRecord):
+            return records.decode(read_record(self.trash / job_id))
+        return self.finished(job_id)
+
+    def knows(self, job_id: str, *, anew: bool = False) -> bool:
+        """True when the id is in the spool, in the trash or (unless `anew`) in the history.
+
+        The order matters, because jobs move while we look: a job on its way out stands in `.done/` before
+        it leaves its directory, so `.done/` is looked at last; a job that moves between two directories is
+        seen in one of them by the second look.
+        """
+        return (
+            any(os.path.lexists(self.directory(state) / job_id) for state in (*DIRECTORIES,) * 3)
+            or os.path.lexists(self.trash / job_id)
+            or (not anew and os.path.lexists(self.done / f"{job_id}.json"))
+        )
+
+    def is_tidy(self) -> bool:
+        """False while `.new/` or `.gone/` hold something that a crash left."""
+        return not any(True for place in (self._new, self._gone) for _ in place.iterdir())
+
+    def discarded(self) -> list[Entry]:
+        """The entries in the trash."""
+        found = []
+        for path in self.trash.iterdir():
+            with contextlib.suppress(OSError, BadRecord):
+                found.append(Entry(path, records.decode(read_record(path))))
+        return found

@@ -1,0 +1,240 @@
+"""Who calls drain: file events, the start, due times, a rescan, a stepped clock. And pulses, by the clock.
+
+Events carry no facts: each only rings the bell of a stage, and the stage looks for itself. watchdog loses
+events when its queue overflows, for directories swapped or removed, and where it may not read, all without
+a word: the rescan is the truth, the events are the speed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from ezrec.domain.errors import Busy
+from ezrec.drain import Drain
+from ezrec.task import Bell
+
+# Reading a file makes events too, and so would our own look at it: only these bring news.
+_NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
+_WORST_PAUSE_S = 60.0
+_JITTER = 0.1
+
+
+class Unwatchable(Exception):
+    """The directories cannot be watched any more; a fresh process may do better."""
+
+
+class _Ring(FileSystemEventHandler):
+    """Rings, and does nothing else: an exception in a handler would end the observer for good."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if isinstance(event, _NEWS):
+            self._ring()
+
+
+class Watcher:
+    """Rings bells when something appears in directories. Not recursive.
+
+    `check()` belongs into a slow round: it finds what watchdog does not tell, and re-arms.
+    """
+
+    def __init__(self, bells: Mapping[Path, Callable[[], None]], log: logging.Logger) -> None:
+        self._bells = dict(bells)
+        self._log = log
+        self._observer: Any = None
+        self._armed: dict[Path, int] = {}
+
+    def arm(self) -> None:
+        """Begin to watch. Raises `Unwatchable`."""
+        observer = Observer(timeout=_WORST_PAUSE_S)
+        try:
+            self._armed = {path: _inode(path) for path in self._bells}
+            for path, ring in self._bells.items():
+                observer.schedule(_Ring(ring), str(path), recursive=False)
+            observer.start()
+        except OSError as fault:
+            self._end(observer)
+            raise Unwatchable(f"the spool cannot be watched: {fault}") from None
+        self._observer = observer
+
+    def check(self) -> bool:
+        """True when all is well; else watch anew, ring every bell and return False."""
+        if self._is_well():
+            return True
+        self._log.warning("the watch on the spool was lost: watching anew")
+        self.disarm()
+        self.arm()
+        for ring in self._bells.values():
+            ring()
+        return False
+
+    def _is_well(self) -> bool:
+        observer = self._observer
+        if observer is None or not observer.is_alive():
+            return False
+        emitters = list(observer.emitters)
+        if len(emitters) != len(self._bells) or not all(emitter.is_alive() for emitter in emitters):
+            return False
+        try:
+            return all(_inode(path) == inode for path, inode in self._armed.items())
+        except OSError:
+            return False
+
+    def disarm(self) -> None:
+        if self._observer is not None:
+            self._end(self._observer)
+            self._observer = None
+
+    @staticmethod
+    def _end(observer: Any) -> None:
+        if observer.is_alive():
+            observer.stop()
+            observer.join(5)
+
+
+def _inode(path: Path) -> int:
+    """Names a directory as it is now; one moved or replaced under its name has another."""
+    return os.stat(path).st_ino
+
+
+class Lane(threading.Thread):
+    """A thread that does one thing again and again: when its bell rings, when it is time, and at the start.
+
+    `turn` returns in how many seconds it wants to be called again, or None for "when something happens".
+    Whatever it raises is logged, and the lane goes on after a growing pause: errors never end a service.
+    """
+
+    def __init__(
+        self, name: str, turn: Callable[[], float | None], bell: Bell, longest_s: float, log: logging.Logger
+    ) -> None:
+        super().__init__(name=name)
+        self._turn = turn
+        self._bell = bell
+        self._longest_s = longest_s
+        self._log = log
+        self._stopping = threading.Event()
+        self._failures = 0
+        self.began: float | None = None  # monotonic, while a turn is under way
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self._bell.wait(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Take a turn; how long to sleep afterwards."""
+        self.began = time.monotonic()
+        try:
+            wanted_s = self._turn()
+        except Busy as fault:
+            self._log.info("%s waits: %s", self.name, fault)
+            return self._longest_s
+        except Exception:  # noqa: BLE001 - what a turn is made of may fail in ways unknown here; the lane must not end
+            self._failures += 1
+            pause_s = min(_WORST_PAUSE_S, 2.0**self._failures) * random.uniform(0.5, 1)
+            self._log.exception("%s failed; again in %.0f s", self.name, pause_s)
+            return pause_s
+        finally:
+            self.began = None
+        self._failures = 0
+        return self._longest_s if wanted_s is None else max(0.0, min(wanted_s, self._longest_s))
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._bell.ring()
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings."""
+
+    name: str
+    interval_s: float
+    beat: Callable[[], None]
+    bell: Bell = field(default_factory=Bell)
+
+    def turn(self) -> float:
+        self.beat()
+        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+class Services:
+    """All that one process runs: drains and pulses, each in a lane, and the watch that rings their bells."""
+
+    def __init__(
+        self,
+        drains: Sequence[Drain],
+        pulses: Sequence[Pulse],
+        watched: Mapping[Path, Callable[[], None]],
+        rescan_s: float,
+        log: logging.Logger,
+    ) -> None:
+        self._drains = drains
+        self._rescan_s = rescan_s
+        self._log = log
+        self._watcher = Watcher(watched, log)
+        self._lanes = [Lane(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains]
+        self._lanes += [
+            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), log)
+            for pulse in pulses
+        ]
+        # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.
+        self._ended, self._end_bell = os.pipe()
+
+    def run(self, ready: Callable[[], None], alive: Callable[[], None], alive_s: float) -> None:
+        """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
+
+        `ready` is called once, `alive` every `alive_s` seconds while all lanes live. Raises `Unwatchable`.
+        """
+        self._watcher.arm()
+        try:
+            for lane in self._lanes:
+                lane.start()
+            ready()
+            round_s = min(self._rescan_s, alive_s)
+            while not select.select([self._ended], [], [], round_s)[0]:
+                self._watcher.check()
+                if all(lane.is_alive() for lane in self._lanes):
+                    alive()
+        finally:
+            self._end()
+
+    def nudge(self) -> None:
+        """Let every stage look again; after the clock was stepped, say."""
+        for drain in self._drains:
+            drain.nudge()
+
+    def stop(self) -> None:
+        """Ask everything to end. Safe in a signal handler."""
+        os.write(self._end_bell, b"!")
+
+    def _end(self) -> None:
+        for lane in self._lanes:
+            lane.stop()
+        for drain in self._drains:
+            drain.stop()
+        for lane in self._lanes:
+            if lane.ident is not None:
+                lane.join()
+        self._watcher.disarm()

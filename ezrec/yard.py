@@ -1,0 +1,174 @@
+"""Where entries are built, and where what a crash left half built is finished.
+
+1. An entry is built in `.new/`, under the lock `new`: first its record, then its media.
+2. Media are made durable, then renamed in; from then on nobody outside can swap them, so now they are judged.
+3. The entry appears in its first directory by one rename, with its reason beside it if that is `failed/`.
+4. Whatever stands in `.new/` while the lock is free has lost its builder: step 3 is done for it, or, when
+   there is nothing in it to lose, it is removed.
+
+Never moves an entry that stands in a directory already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ezrec import durable
+from ezrec.domain import job as records
+from ezrec.domain.job import BadRecord, Job, Kind
+from ezrec.domain.names import numbered, safe_id, shown
+from ezrec.domain.stages import State
+from ezrec.entry import JOB, Entry, explain, media_in, read_record, unusable
+from ezrec.places import Gone, Places, Taken
+
+
+class Yard(Places):
+    """The part of the spool in which entries come to be."""
+
+    def create(
+        self,
+        state: State,
+        job: Job,
+        media: tuple[Path, str] | None = None,
+        *,
+        number: bool = False,
+        anew: bool = False,
+    ) -> Entry:
+        """Make a new entry in `state`; raises `Taken` when its id is known already.
+
+        `media` is a file to move in, and its name there. With `number` a free id is made by adding -2,
+        -3 …; with `anew` an id that stands in the history alone is free. What turns out to be no plain
+        file (swapped for a link after the caller looked) goes to `failed/`.
+        """
+        with self.lock("new").held(wait_s=30):
+            job = self._with_free_id(job) if number else job
+            if self.knows(job.id, anew=anew):
+                raise Taken(job.id)
+            # The name carries where the entry was going, for whoever finds it after a crash.
+            building = self._building(state, job.id)
+            try:
+                building.mkdir()
+                job = job.arrived(state, job.created)
+                durable.write(building / JOB, records.encode(job), sync_parent=False)
+                if media is not None:
+                    self._bring_in(state, building, *media)
+                return self._complete(building, state, job)
+            except BaseException:
+                self._give_back(building, media)
+                raise
+
+    def _building(self, state: State, job_id: str) -> Path:
+        return self._new / f"{state}.{job_id}.{secrets.token_hex(4)}"
+
+    def _bring_in(self, state: State, building: Path, source: Path, name: str) -> None:
+        """Move a file in: first its bytes, then its name. After that nobody outside can swap it."""
+        try:
+            if stat.S_ISREG(os.lstat(source).st_mode):
+                durable.sync_file(source)
+        except PermissionError:
+            if state is not State.FAILED:
+                raise  # a thing that is rejected need not be readable
+        except FileNotFoundError:
+            raise Gone(source.name) from None
+        try:
+            durable.rename(source, building / name)
+        except FileNotFoundError:
+            raise Gone(source.name) from None
+
+    def _complete(self, building: Path, state: State, job: Job) -> Entry:
+        """The last steps of building, also after a crash: look at the media, explain, one rename."""
+        faults = [unusable(os.lstat(building / name)) for name in media_in(building)]
+        fault = next(filter(None, faults), None)
+        if fault and state is not State.FAILED:
+            job = replace(job, takes=(), reason=fault[0], remedy=fault[1], return_to=state)
+            state = State.FAILED
+        if not job.arrivals or job.arrivals[-1].state != state:
+            job = job.arrived(state, job.created)
+        explain(building, state, job)
+        if read_record(building) != records.encode(job):
+            durable.write(building / JOB, records.encode(job), sync_parent=False)
+        durable.sync_directory(building)
+        target = self.directory(state) / job.id
+        durable.rename(building, target)
+        return Entry(target, job)
+
+    def _give_back(self, building: Path, media: tuple[Path, str] | None) -> None:
+        """Undo a creation that failed. What cannot be given back stays in `.new/` for `finish_off`."""
+        with contextlib.suppress(OSError):
+            if media is not None and not os.path.lexists(media[0]):
+                os.rename(building / media[1], media[0])
+        with contextlib.suppress(OSError):
+            if not media_in(building):
+                shutil.rmtree(building, ignore_errors=True)
+
+    def _with_free_id(self, job: Job) -> Job:
+        n, wanted = 1, job.id
+        while self.knows(job.id):
+            n += 1
+            job = replace(job, id=numbered(wanted, n))
+        return job
+
+    def finish_off(self) -> list[str]:
+        """Finish what a crash left half built or half deleted; returns what was done, for the log."""
+        said = []
+        with self.lock("new").held(wait_s=30):  # creators hold it: whatever we see has no owner
+            for path in sorted(self._new.iterdir()):
+                try:
+                    said.append(self._finish_new(path))
+                except OSError as fault:  # one that cannot be finished must not keep the others
+                    said.append(f"cannot finish {shown(path.name)}: {fault.strerror}")
+            for path in sorted(self._gone.iterdir()):
+                _delete(path)
+                said.append(f"finished deleting {shown(path.name)}")
+        return said
+
+    def _finish_new(self, path: Path) -> str:
+        is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
+        media = media_in(path) if is_directory else [path.name]
+        try:
+            job = records.decode(read_record(path))
+            state = State(path.name.partition(".")[0])
+            self.directory(state).stat()
+        except (OSError, BadRecord, ValueError):
+            if media:
+                return self._rescue(path, is_directory)
+        else:
+            if media or (job.booking is not None and state is State.INCOMING and not self.knows(job.id)):
+                entry = self._complete(path, state, self._with_free_id(job))
+                return f"finished building {entry.id} in {entry.state}/"
+        _delete(path)
+        return f"removed the empty half-built entry {shown(path.name)}"
+
+    def _rescue(self, path: Path, is_directory: bool) -> str:
+        """Files in `.new/` without a record that could be read: a person decides."""
+        job = Job(
+            safe_id(f"rescued-{secrets.token_hex(4)}"),
+            Kind.CLIP,
+            datetime.now(UTC),
+            reason="files of a half-built job whose record cannot be read",
+            remedy="look at them; a good video: name it <booking id>.mp4 and move it to spool/raw/",
+            return_to=State.RAW,
+        )
+        building = self._building(State.FAILED, job.id)
+        if is_directory:
+            durable.rename(path, building)
+        else:
+            building.mkdir()
+            durable.rename(path, building / "rescued")
+        durable.write(building / JOB, records.encode(job), sync_parent=False)
+        entry = self._complete(building, State.FAILED, job)
+        return f"rescued the files of a half-built entry to failed/{entry.id}"
+
+
+def _delete(path: Path) -> None:
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

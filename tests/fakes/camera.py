@@ -1,0 +1,99 @@
+"""`FakeCamera`: two seconds of real footage, again and again in real time, without a child process.
+
+Only the device is false: takes, ring and sharing are the real ones. `stall`, `die` and `absent` act at once.
+`footage` gives the same fragments to tests that need no camera.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ezrec.adapters.feed import Feed
+from ezrec.adapters.fragments import Fragment, FragmentReader, Header
+from ezrec.adapters.shared_camera import Life, SharedCamera
+from ezrec.domain.errors import Retry
+from ezrec.ports import Clock
+
+FOOTAGE = Path(__file__).with_name("camera.mp4")
+FPS = 15
+GOP_S = 1.0
+
+
+@functools.cache
+def _parsed() -> tuple[Header, tuple[Fragment, ...]]:
+    reader = FragmentReader()
+    fragments = reader.feed(FOOTAGE.read_bytes(), 0.0)
+    assert reader.header is not None
+    return reader.header, tuple(fragments)
+
+
+def header() -> Header:
+    return _parsed()[0]
+
+
+def footage(began: float = 0.0) -> Iterator[Fragment]:
+    """Fragments without end, each arriving at its end; `began` is the monotonic time of the first frame."""
+    base_time = 0
+    while True:
+        for fragment in _parsed()[1]:
+            arrived = began + (base_time + fragment.duration) / fragment.timescale
+            yield replace(fragment, base_time=base_time, arrived=arrived)
+            base_time += fragment.duration
+
+
+class FakeCamera(SharedCamera):
+    """Set `absent` to a reason, and the next `hold` fails with it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.absent = ""
+        self.starts = 0
+        self._clock = clock
+
+        def begin() -> tuple[Feed, Life]:
+            self.starts += 1
+            feed = Feed(clock, fps=FPS)
+            return feed, _Player(clock, feed, self.absent)
+
+        super().__init__("fake camera", begin, start_limit_s=10)
+
+    def stall(self) -> None:
+        """The frames cease, and 3 s are over."""
+        self._break_off("no frames for 3 s")
+
+    def die(self) -> None:
+        self._break_off("the camera ended by itself (exit 1): it was told to")
+
+    def _break_off(self, fault: str) -> None:
+        if self._feed is not None:
+            self._feed.lose(fault)
+
+
+class _Player:
+    def __init__(self, clock: Clock, feed: Feed, absent: str) -> None:
+        self._clock, self._feed, self._absent = clock, feed, absent
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._play, name="fake camera", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join(5)
+        if self._thread.is_alive():
+            raise Retry("the fake camera does not end")
+
+    def _play(self) -> None:
+        if self._absent:
+            self._feed.lose(self._absent)
+            return
+        self._feed.open(header())
+        for fragment in footage(self._clock.monotonic()):
+            if self._over.wait(max(0.0, fragment.arrived - self._clock.monotonic())) or self._feed.is_lost:
+                break
+            self._feed.push(fragment)
+        self._feed.lose("the camera was stopped")

@@ -1,0 +1,175 @@
+"""Writing whole or not at all, and what survives when the power goes: on a real ext4, really cut off."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ezrec import durable
+from ezrec.domain.job import JobOutcome
+from ezrec.domain.stages import PROCESS, RETRY, Done, Later, No, State, settle
+from ezrec.spool import REASON, Entry, Spool
+from tests.spooling import FOOTAGE, NOW, booking, booking_job, new_spool, put_clip
+
+
+def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "job.json"
+    durable.write(path, b"one")
+    durable.write(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(tmp_path) == ["job.json"]
+
+
+def test_a_write_into_a_missing_directory_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        durable.write(tmp_path / "gone" / "job.json", b"x")
+
+
+def test_a_write_that_cannot_take_its_place_leaves_the_old_and_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "job.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        durable.write(tmp_path / "job.json", b"x")
+    assert os.listdir(tmp_path) == ["job.json"]
+
+
+def test_a_copy_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(FOOTAGE)
+    durable.copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == FOOTAGE
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_a_copy_of_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        durable.copy(tmp_path / "a", tmp_path / "b")
+    assert os.listdir(tmp_path) == []
+
+
+def test_syncing_a_fifo_does_not_wait_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="Invalid argument"):
+        durable.sync_file(tmp_path / "fifo")
+
+
+def test_syncing_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="symbolic links"):
+        durable.sync_file(tmp_path / "link")
+
+
+# ---- the power cut
+
+_SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
+_NO_LOG_FLUSH = 2  # what is not in the journal on disk by now is lost, as when the power goes
+
+
+class Card:
+    """A small ext4 of its own, whose power can be cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self.image = folder / "card.img"
+        self.at = folder / "card"
+        self.at.mkdir()
+        with self.image.open("wb") as file:
+            file.truncate(24 << 20)
+        _run("mkfs.ext4", "-q", "-F", str(self.image))
+        _run("mount", "-o", "loop", str(self.image), str(self.at))
+
+    def cut_power(self) -> None:
+        fd = os.open(self.at, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, _SHUTDOWN, _NO_LOG_FLUSH.to_bytes(4, "little"))
+        finally:
+            os.close(fd)
+        _run("umount", str(self.at))
+        _run("mount", "-o", "loop", str(self.image), str(self.at))
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Iterator[Card]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("mkfs.ext4 is not installed")
+    try:
+        made = Card(tmp_path)
+    except subprocess.CalledProcessError as fault:
+        pytest.skip(f"no loop mount here: {fault.stderr.decode(errors='replace').strip()}")
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _run("umount", str(made.at))
+
+
+def test_the_card_loses_what_was_not_synced(card: Card) -> None:
+    """The means of the next test: without this loss it would show nothing."""
+    durable.write(card.at / "kept", b"x" * 4096)
+    (card.at / "lost").write_bytes(b"x" * 4096)
+    card.cut_power()
+    assert (card.at / "kept").read_bytes() == b"x" * 4096
+    assert not (card.at / "lost").exists() or (card.at / "lost").read_bytes() == b""
+
+
+def test_every_transition_that_was_acknowledged_survives_a_power_cut(card: Card) -> None:
+    spool = new_spool(card.at / "spool")
+
+    def cut(state: State, job_id: str) -> Entry:
+        card.cut_power()
+        found = Spool(spool.root)
+        assert found.is_tidy()
+        assert [str(other) for other in State if (spool.root / other / job_id).exists()] == [str(state)]
+        entry = found.read(state, job_id)
+        if entry.job.takes:
+            assert (entry.path / entry.job.takes[0].file).read_bytes() == FOOTAGE
+        return entry
+
+    spool.create(State.INCOMING, booking_job("b0"))
+    cut(State.INCOMING, "b0")
+    put_clip(spool)
+    entry = cut(State.RAW, "b1")
+    spool.claim(entry, State.PROCESSING)
+    entry = cut(State.PROCESSING, "b1")
+    entry.update(attempts={"process": 1})
+    entry = cut(State.PROCESSING, "b1")
+    assert entry.job.attempts == {"process": 1}
+    spool.move(entry, *settle(PROCESS, entry.job, Later("no room"), NOW, 0.5))
+    entry = cut(State.DEFERRED, "b1")
+    assert entry.job.return_to == "raw"
+    assert entry.job.due is not None
+    spool.move(entry, *settle(RETRY, entry.job, Done(), NOW, 0.5))
+    entry = spool.claim(cut(State.RAW, "b1"), State.PROCESSING)
+    spool.move(entry, *settle(PROCESS, entry.job, No("no picture", "look"), NOW, 0.5))
+    entry = cut(State.FAILED, "b1")
+    assert (entry.path / REASON).read_text() == "no picture\nwhat to do: look\n"
+    spool.amend(entry, booking(status="cancelled"))
+    entry = cut(State.FAILED, "b1")
+    amended = entry.take_amendment()
+    assert amended is not None
+    assert amended.is_cancelled
+    spool.throw_away(entry, replace(entry.job, outcome=JobOutcome.REMOVED))
+    card.cut_power()
+    (entry,) = spool.discarded()
+    assert entry.job.outcome is JobOutcome.REMOVED
+    spool.move(entry, State.PROCESSED, replace(entry.job, outcome=None).arrived(State.PROCESSED, NOW))
+    entry = cut(State.PROCESSED, "b1")
+    spool.leave(entry, replace(entry.job, outcome=JobOutcome.PUBLISHED))
+    card.cut_power()
+    spool.finish_off()
+    done = spool.finished("b1")
+    assert done is not None
+    assert done.outcome is JobOutcome.PUBLISHED
+    assert spool.find("b1") is None
+    assert spool.find("b0") is not None

@@ -1,0 +1,85 @@
+"""The last seconds in memory: where fragments lie on the clock, where a take begins, what is forgotten."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from ezrec.adapters.ring import Piece, Ring, Timeline
+from tests.fakes.camera import footage
+
+MANY = 1 << 30
+
+
+def pieces(count: int, began: float = 100.0) -> list[Piece]:
+    return [Piece(f, began + f.pts_s) for f in itertools.islice(footage(began), count)]
+
+
+def filled(seconds: float, most_bytes: int, count: int) -> Ring:
+    ring = Ring(seconds, most_bytes)
+    for piece in pieces(count):
+        ring.add(piece)
+    return ring
+
+
+@pytest.mark.parametrize(
+    ("moment", "begins"),
+    [(102.5, 102.0), (102.0, 102.0), (101.99, 101.0), (500.0, 103.0), (90.0, 100.0)],
+)
+def test_a_take_begins_at_the_last_key_frame_at_or_before_the_moment(moment: float, begins: float) -> None:
+    found = filled(60, MANY, 20).since(moment)
+    assert found[0].began == pytest.approx(begins)
+    assert found[0].fragment.starts_with_key
+    assert found[-1].ended == pytest.approx(104.0, abs=0.01)
+
+
+def test_a_moment_that_is_forgotten_begins_at_the_first_key_frame_still_there() -> None:
+    found = filled(2.5, MANY, 40).since(100.0)
+    assert found[0].began == pytest.approx(106.0)
+
+
+def test_without_a_key_frame_there_is_nothing_to_begin_with() -> None:
+    ring = Ring(10, MANY)
+    assert ring.since(0) == []
+    ring.add(pieces(3)[1])
+    assert ring.since(0) == []
+
+
+@pytest.mark.parametrize(("seconds", "most_bytes"), [(1.0, MANY), (60, 6000)])
+def test_the_ring_stays_within_its_bounds(seconds: float, most_bytes: int) -> None:
+    ring = Ring(seconds, most_bytes)
+    for piece in pieces(100):
+        ring.add(piece)
+        kept = ring._pieces
+        assert kept[-1] is piece
+        assert kept[-1].ended - kept[0].ended <= seconds
+        assert sum(len(p.fragment.data) for p in kept) <= most_bytes
+
+
+def test_one_piece_larger_than_the_ring_is_still_kept() -> None:
+    ring = Ring(10, 1)
+    ring.add(pieces(1)[0])
+    assert len(ring.since(0)) == 1
+
+
+def test_the_rate_is_counted_over_what_is_in_memory() -> None:
+    assert filled(10, MANY, 2).rate() is None
+    assert filled(10, MANY, 30).rate() == pytest.approx(15)
+
+
+def test_how_late_a_fragment_comes_does_not_move_its_frames() -> None:
+    timeline, late = Timeline(), itertools.cycle([0.0, 0.3, 1.7, 0.01])
+    for fragment in itertools.islice(footage(50.0), 200):
+        placed = timeline.place(replace(fragment, arrived=fragment.arrived + next(late)))
+        assert placed.began == pytest.approx(50.0 + fragment.pts_s)
+
+
+def test_a_camera_whose_clock_runs_slower_or_faster_is_followed() -> None:
+    for pace in (0.999, 1.001):
+        timeline = Timeline()
+        for fragment in itertools.islice(footage(0.0), 3000):
+            ended = (fragment.pts_s + fragment.duration_s) * pace
+            placed = timeline.place(replace(fragment, arrived=ended))
+        assert placed.ended == pytest.approx(ended, abs=0.1)

@@ -1,0 +1,207 @@
+"""Settings: the environment over `.env`, every problem at once, and no secret shown."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezrec.domain.errors import ConfigError
+from ezrec.settings import DEFAULT_HOME, Resolution, Settings, env_example, load, table
+
+ROOT = Path(__file__).parent.parent
+SUPABASE = {"SUPABASE_URL": "https://abc.supabase.co/", "SUPABASE_KEY": "s3cret", "USER_ID": "u-1"}
+
+
+def loaded(home: Path, **environ: str) -> Settings:
+    return load({"EZREC_HOME": str(home), **environ})
+
+
+def problems(home: Path, **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as said:
+        loaded(home, **environ)
+    assert str(said.value) == "; ".join(said.value.problems)
+    return said.value.problems
+
+
+def env_file(home: Path, text: str) -> None:
+    (home / ".env").write_text(text)
+
+
+def test_nothing_set_is_a_working_local_installation() -> None:
+    settings = load({})
+    assert settings.home == DEFAULT_HOME
+    assert settings.backend == "local"
+    assert settings.spool == DEFAULT_HOME / "spool"
+    assert settings.booking_cache == DEFAULT_HOME / "bookings_cache.json"
+    assert (settings.resolution, settings.fps, settings.bitrate) == (Resolution(1920, 1080), 30, 10_000_000)
+    assert settings.camera_id == "0"
+
+
+def test_home_holds_everything_that_is_not_set_apart(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, LOGS_DIR="/var/log/ezrec")
+    below = (
+        settings.spool,
+        settings.hooks,
+        settings.media_cache,
+        settings.booking_cache,
+        settings.local_store,
+    )
+    assert all(path.is_relative_to(tmp_path) for path in below)
+    assert settings.logs == Path("/var/log/ezrec")
+
+
+def test_the_file_is_read_and_the_environment_wins_over_it(tmp_path: Path) -> None:
+    env_file(tmp_path, "# a comment\nRECORDING_FPS=25\nexport CAMERA_ID='cam-1'\nRESOLUTION=1280x720\n")
+    settings = loaded(tmp_path, RECORDING_FPS="50")
+    assert (settings.fps, settings.camera_id, settings.resolution) == (50, "cam-1", Resolution(1280, 720))
+
+
+def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
+    env_file(tmp_path, "CAMERA_ID=cam-1\nRECORDING_FPS=\n")
+    settings = loaded(tmp_path, CAMERA_ID="")
+    assert (settings.camera_id, settings.fps) == ("cam-1", 30)
+
+
+def test_nothing_in_the_file_is_expanded_or_run(tmp_path: Path) -> None:
+    env_file(tmp_path, "SUPABASE_KEY=$HOME`id`${PATH}\n")
+    assert loaded(tmp_path).supabase_key == "$HOME`id`${PATH}"
+
+
+@pytest.mark.parametrize("name", ["SUPABASE_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_ANON_KEY"])
+def test_the_key_is_known_by_every_name_it_had(tmp_path: Path, name: str) -> None:
+    assert loaded(tmp_path, **{name: "s3cret"}).supabase_key == "s3cret"
+
+
+@pytest.mark.parametrize("name", ["LOCAL_TIMEZONE", "SYSTEM_TIMEZONE", "TIMEZONE", "TIMEZONE_NAME"])
+def test_the_zone_is_known_by_every_name_it_had(tmp_path: Path, name: str) -> None:
+    assert str(loaded(tmp_path, **{name: "Europe/Madrid"}).zone) == "Europe/Madrid"
+
+
+def test_the_newest_name_counts_and_the_environment_counts_more(tmp_path: Path) -> None:
+    both = {"SUPABASE_KEY": "new", "SUPABASE_ANON_KEY": "old"}
+    assert loaded(tmp_path, **both).supabase_key == "new"
+    env_file(tmp_path, "SUPABASE_KEY=from-file\n")
+    assert loaded(tmp_path, SUPABASE_ANON_KEY="from-environment").supabase_key == "from-environment"
+
+
+def test_the_backend_follows_from_the_url_unless_it_is_named(tmp_path: Path) -> None:
+    assert loaded(tmp_path, **SUPABASE).backend == "supabase"
+    assert loaded(tmp_path, **SUPABASE).supabase_url == "https://abc.supabase.co"
+    assert loaded(tmp_path, EZREC_BACKEND="local", **SUPABASE).backend == "local"
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path, EZREC_BACKEND="cloud", RECORDING_FPS="many", RESOLUTION="big", LOCAL_TIMEZONE="Mars/North",
+        USER_ID="../me", EZREC_SPOOL="spool", EZREC_ASSUME_CLOCK="perhaps", SYSTEM_STATUS_INTERVAL="0",
+    )  # fmt: skip
+    names = ["EZREC_BACKEND", "RECORDING_FPS", "RESOLUTION", "LOCAL_TIMEZONE", "USER_ID", "EZREC_SPOOL"]
+    names += ["EZREC_ASSUME_CLOCK", "SYSTEM_STATUS_INTERVAL"]
+    assert sorted(line.split(" is ")[0] for line in found) == sorted(names)
+    assert all("\n" not in line for line in found)
+
+
+def test_a_wrong_home_does_not_hide_the_other_problems() -> None:
+    with pytest.raises(ConfigError) as said:
+        load({"EZREC_HOME": "here", "RECORDING_FPS": "many"})
+    assert [line.split(" is ")[0] for line in said.value.problems] == ["EZREC_HOME", "RECORDING_FPS"]
+
+
+def test_the_cloud_needs_an_account_and_a_key(tmp_path: Path) -> None:
+    found = problems(tmp_path, SUPABASE_URL="https://abc.supabase.co")
+    assert [line.split(" is ")[0] for line in found] == ["USER_ID", "SUPABASE_KEY"]
+    found = problems(tmp_path, EZREC_BACKEND="supabase")
+    assert [line.split(" is ")[0] for line in found] == ["SUPABASE_URL", "USER_ID", "SUPABASE_KEY"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("RESOLUTION", ["1920", "1920*1080", "1921x1080", "32x32", "9999x9999", "1920x1080\nx", "-2x4"]),
+        ("RECORDING_FPS", ["0", "121", "29.97", "nan", "1e9", "thirty"]),
+        ("RECORDING_BITRATE", ["10M", "1", "inf"]),
+        ("BOOKING_FETCH_INTERVAL", ["nan", "inf", "-1", "0", "soon"]),
+        ("SUPABASE_URL", ["abc.supabase.co", "ftp://x", "https://", "file:///etc/passwd"]),
+        ("CAMERA_ID", ["a/b", "..", "-x", "x" * 65, "é"]),
+        ("LOCAL_TIMEZONE", ["../etc/passwd", "/etc/localtime", "Madrid", "\x01"]),
+        ("EZREC_SPOOL", ["spool", "./spool", "../spool"]),
+        ("EZREC_X264_PRESET", ["veryslow", "fast; rm"]),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, name: str, values: list[str]) -> None:
+    for value in values:
+        (line, *_) = problems(tmp_path, **{"USER_ID": "u", "SUPABASE_KEY": "k", name: value})
+        assert line.startswith(f"{name} is "), value
+
+
+def test_no_secret_is_shown_anywhere(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, **SUPABASE)
+    assert settings.shown()["SUPABASE_KEY"] == "***"
+    assert "s3cret" not in str(settings.shown())
+    assert "s3cret" not in repr(settings)
+    assert loaded(tmp_path).shown()["SUPABASE_KEY"] == "", "unset is seen to be unset"
+
+
+def test_effective_settings_are_shown_in_the_words_in_which_they_are_set(tmp_path: Path) -> None:
+    first = loaded(tmp_path, LOCAL_TIMEZONE="Europe/Madrid", EZREC_ASSUME_CLOCK="1", EZREC_PRE_ROLL="2.5")
+    shown = first.shown()
+    assert (shown["RESOLUTION"], shown["EZREC_ASSUME_CLOCK"], shown["EZREC_PRE_ROLL"]) == (
+        "1920x1080",
+        "yes",
+        "2.5",
+    )
+    assert load({name: value for name, value in shown.items() if value}) == first
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"USER_ID=\xff\xfe\n")
+    assert ".env cannot be read" in problems(tmp_path)[0]
+
+
+def offset_h(zone: Any, month: int) -> float:
+    offset: timedelta = datetime(2026, month, 1, tzinfo=zone).utcoffset() or timedelta()
+    return offset.total_seconds() / 3600
+
+
+def test_the_systems_zone_brings_its_summer_time(tmp_path: Path) -> None:
+    for name in ("Europe/Madrid", ":Europe/Madrid", "/usr/share/zoneinfo/Europe/Madrid"):
+        if name.startswith("/") and not Path(name).exists():
+            continue
+        zone = loaded(tmp_path, TZ=name).zone
+        assert (offset_h(zone, 1), offset_h(zone, 7)) == (1, 2)
+    assert loaded(tmp_path, TZ="UTC").zone is not None
+    assert loaded(tmp_path).zone is not None
+
+
+def test_a_zone_of_the_system_that_cannot_be_read_is_a_problem_and_not_utc(tmp_path: Path) -> None:
+    assert "set LOCAL_TIMEZONE" in problems(tmp_path, TZ="CET-1CEST,M3.5.0,M10.5.0/3")[0]
+    assert str(loaded(tmp_path, TZ="CET-1CEST", LOCAL_TIMEZONE="Europe/Madrid").zone) == "Europe/Madrid"
+
+
+def test_the_example_file_is_fresh() -> None:
+    stale = "stale: python -m ezrec.settings env > .env.example"
+    assert (ROOT / ".env.example").read_text() == env_example(), stale
+
+
+def test_the_example_file_sets_nothing_and_names_everything(tmp_path: Path) -> None:
+    env_file(tmp_path, (ROOT / ".env.example").read_text())
+    assert loaded(tmp_path, LOCAL_TIMEZONE="UTC") == load(
+        {"EZREC_HOME": str(tmp_path), "LOCAL_TIMEZONE": "UTC"}
+    )
+    for name in loaded(tmp_path).shown():
+        assert f"#{name}=" in env_example()
+        assert f"| {name}" in table()
+
+
+def test_the_generator_prints_what_the_functions_return() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "ezrec.settings", "env"], check=True, capture_output=True, timeout=60,
+        cwd=ROOT, env=os.environ | {"PYTHONWARNINGS": "error"},
+    ).stdout.decode()  # fmt: skip
+    assert said == env_example()

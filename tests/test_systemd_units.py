@@ -1,0 +1,114 @@
+"""The unit files: accepted by systemd, and saying what the code relies on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ezrec.app import PULSE_LANES, STAGE_LANES
+from ezrec.domain.stages import STAGES
+from ezrec.pulses import _UNITS as JOURNALS
+from ezrec.settings import DEFAULT_HOME
+from ezrec.supervise import _END_LIMIT_S, CONFIGURATION
+
+UNITS = Path(__file__).parents[1] / "systemd"
+EXECUTABLE = "/opt/ezrec/.venv/bin/ezrec"
+FILES = sorted(path for path in UNITS.iterdir() if path.suffix != ".md")
+SERVICES = [path for path in FILES if path.suffix == ".service"]
+NOTIFYING = ("ezrec.service", "ezrec-recorder.service")
+
+
+def values(path: Path, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", path.read_text(), re.MULTILINE)
+
+
+def value(name: str, key: str) -> str:
+    (found,) = values(UNITS / name, key)
+    return found
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is missing: no systemd here")
+def test_systemd_accepts_every_unit_without_a_word(tmp_path: Path) -> None:
+    copies = []
+    for path in FILES:  # the product is not installed here: any program takes its place
+        copy = tmp_path / path.name
+        copy.write_text(path.read_text().replace(EXECUTABLE, "/bin/true"))
+        copies.append(str(copy))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *copies],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )  # fmt: skip
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("name", NOTIFYING)
+def test_a_service_that_stays_is_watched_restarted_and_never_given_up(name: str) -> None:
+    said = {
+        key: value(name, key)
+        for key in ("Type", "NotifyAccess", "Restart", "StartLimitIntervalSec", "KillMode", "OOMPolicy")
+    }
+    assert said == {
+        "Type": "notify",
+        "NotifyAccess": "main",
+        "Restart": "always",
+        "StartLimitIntervalSec": "0",
+        "KillMode": "mixed",
+        "OOMPolicy": "continue",
+    }
+    assert int(value(name, "WatchdogSec")) >= 30
+    assert int(value(name, "RestartPreventExitStatus")) == CONFIGURATION
+    assert int(value(name, "OOMScoreAdjust")) < 0
+
+
+@pytest.mark.parametrize("name", NOTIFYING)
+def test_stopping_leaves_time_to_close_a_recording(name: str) -> None:
+    assert int(value(name, "TimeoutStopSec")) >= 2 * _END_LIMIT_S
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_every_command_in_a_unit_is_one_that_exists(path: Path) -> None:
+    known = {
+        "run", "run --only record",
+        *(f"run-stage {stage} --once" for stage in STAGE_LANES),
+        *(f"pulse {pulse}" for pulse in PULSE_LANES),
+    }  # fmt: skip
+    ours = [line for line in values(path, "ExecStart") if EXECUTABLE in line]
+    assert ours
+    assert {line.partition(EXECUTABLE + " ")[2] for line in ours} <= known
+
+
+@pytest.mark.parametrize("stage", ["process", "upload"])
+def test_a_path_unit_watches_the_directory_its_stage_takes_from(stage: str) -> None:
+    watched = value(f"ezrec-{stage}.path", "DirectoryNotEmpty")
+    assert Path(watched) == DEFAULT_HOME / "spool" / STAGES[stage].takes_from
+    service = f"ezrec-{stage}.service"
+    assert value(service, "Type") == "oneshot"
+    assert value(service, "StartLimitIntervalSec") == "0"
+    assert value(service, "ExecStopPost").startswith("/bin/sleep ")
+    assert "4" in value(service, "SuccessExitStatus").split()
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.stem not in ("ezrec",)], ids=lambda path: path.name
+)
+def test_every_part_stops_with_the_target(path: Path) -> None:
+    assert values(path, "PartOf") == ["ezrec.target"]
+    assert path.suffix != ".timer" or values(path, "WantedBy") == ["ezrec.target"]
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_a_camera_and_ffmpeg_can_work_in_the_sandbox(path: Path) -> None:
+    for key in ("PrivateDevices", "ProtectClock", "MemoryDenyWriteExecute", "DeviceAllow", "DevicePolicy"):
+        assert values(path, key) == [], key
+    assert values(path, "ReadWritePaths") == [str(DEFAULT_HOME)]
+    assert values(path, "User") == ["ezrec"]
+
+
+def test_the_log_collector_asks_for_the_journal_of_every_service() -> None:
+    asked = set(JOURNALS)
+    assert {path.stem for path in SERVICES} - asked == {"ezrec-sweep"}

@@ -1,0 +1,314 @@
+"""The handlers that publish: the order of their steps, and what a crash between any two of them leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ezrec.domain.booking import Booking
+from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.job import Job, JobOutcome, Kind, Result, Take
+from ezrec.domain.names import safe_id
+from ezrec.domain.stages import Done, State
+from ezrec.handlers.upload import archive, upload
+from ezrec.ports import Row
+from ezrec.spool import Entry, Spool
+from ezrec.task import Task
+from tests.fakes.backend import FakeBackend
+from tests.fakes.clock import StandingClock
+
+START = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
+VIDEO = b"a finished video"
+NAME = "processed_raw_match_20260601_200000.mp4"
+KEY = ("videos", "user-1", NAME)
+ZONE = ZoneInfo("Europe/Madrid")
+STEPS = ("size_of", "store", "size_of", "publish_row", "advance_status")
+
+
+class Killed(BaseException):
+    """The worker dies here, as by SIGKILL: nothing after this line is done."""
+
+
+class Diary(FakeBackend):
+    """Writes down in which order it was called, and can kill its caller behind any step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+        self.dies_after = 0
+
+    def _after(self, step: str) -> None:
+        self.steps.append(step)
+        if len(self.steps) == self.dies_after:
+            raise Killed(step)
+
+    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+        super().store(bucket, key, source, progress)
+        self._after("store")
+
+    def size_of(self, bucket: str, key: str) -> int | None:
+        found = super().size_of(bucket, key)
+        self._after("size_of")
+        return found
+
+    def publish_row(self, row: Row) -> None:
+        super().publish_row(row)
+        self._after("publish_row")
+
+    def advance_status(self, booking_id: str, status: str) -> bool:
+        moved = super().advance_status(booking_id, status)
+        self._after("advance_status")
+        return moved
+
+
+class Lossy(Diary):
+    """Says thank you, and keeps half of what it is sent."""
+
+    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+        super().store(bucket, key, source, progress)
+        self.objects[KEY] = self.objects[KEY][:5]
+
+
+@dataclass
+class Shelf:
+    """A spool with finished videos."""
+
+    spool: Spool
+
+    def job(self, job_id: str = "match", **changes: Any) -> Entry:
+        booking = Booking(safe_id("match"), START, START + timedelta(hours=1), "user-1", "0")
+        take = Take("raw_match_20260601_200000.mp4", START, 3600.0, 10, "end of window")
+        known = {
+            "booking": booking,
+            "takes": (take,),
+            "result": Result(NAME, 3610.5, len(VIDEO), ("x",), 10.5),
+        }
+        job = Job(safe_id(job_id), **{"kind": Kind.BOOKING, "created": START, **known, **changes})
+        entry = self.spool.create(State.PROCESSED, job)
+        (entry.path / NAME).write_bytes(VIDEO)
+        return entry
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    spool = Spool(tmp_path / "spool")
+    spool.prepare()
+    return Shelf(spool)
+
+
+@pytest.fixture
+def cloud() -> Diary:
+    cloud = Diary()
+    cloud.add_booking({"id": "match", "date": "2026-06-01", "start_time": "20:00", "end_time": "21:00"})
+    return cloud
+
+
+def send(entry: Entry, backend: FakeBackend, task: Task | None = None) -> Done:
+    return upload(
+        entry,
+        task or Task(),
+        backend=backend,
+        clock=StandingClock(START + timedelta(hours=2)),
+        zone=ZONE,
+        user_id="user-1",
+        camera_id="0",
+        log=logging.getLogger("ezrec.video_worker"),
+    )
+
+
+def test_the_order_is_object_size_row_status(shelf: Shelf, cloud: Diary) -> None:
+    entry = shelf.job()
+    assert send(entry, cloud) == Done()
+    assert cloud.steps == list(STEPS)
+    assert cloud.objects[KEY] == VIDEO
+    assert cloud.booking_rows["match"]["status"] == "video_uploaded"
+    assert entry.job.outcome is JobOutcome.PUBLISHED
+    assert (entry.path / NAME).exists(), "only the drain takes a job out of the spool"
+
+
+def test_the_row_is_what_the_front_end_reads(shelf: Shelf, cloud: Diary) -> None:
+    send(shelf.job(), cloud)
+    (row,) = cloud.video_rows.values()
+    assert row == {
+        "filename": NAME,
+        "storage_path": f"user-1/{NAME}",
+        "file_url": f"videos/user-1/{NAME}",
+        "user_id": "user-1",
+        "file_size": len(VIDEO),
+        "created_at": "2026-06-01T18:00:00+00:00",
+        "upload_timestamp": "2026-06-01T20:00:00+00:00",
+        "duration_seconds": 3610.5,
+        "booking_id": "match",
+        "camera_id": "0",
+        "recording_date": "2026-06-01",
+        "recording_start_time": "2026-06-01T18:00:00+00:00",
+        "recording_end_time": "2026-06-01T19:00:00+00:00",
+    }
+
+
+@pytest.mark.parametrize(
+    "dies_after", range(1, len(STEPS) + 1), ids=[f"{n}-{s}" for n, s in enumerate(STEPS, 1)]
+)
+def test_a_crash_after_any_step_still_makes_one_object_and_one_row(
+    shelf: Shelf, cloud: Diary, dies_after: int
+) -> None:
+    cloud.dies_after = dies_after
+    with pytest.raises(Killed):
+        send(shelf.job(), cloud)
+    assert send(shelf.spool.read(State.PROCESSED, "match"), cloud) == Done()
+    assert cloud.objects == {KEY: VIDEO}
+    assert len(cloud.video_rows) == 1
+    assert cloud.booking_rows["match"]["status"] == "video_uploaded"
+    assert cloud.calls["store"] == 1, "what the service has is not sent again"
+
+
+@pytest.mark.parametrize("method", ["store", "size_of", "publish_row", "advance_status"])
+def test_a_passing_fault_in_any_step_is_a_later_try(shelf: Shelf, cloud: Diary, method: str) -> None:
+    cloud.fail_next(1, Retry("the network is away"), method)
+    entry = shelf.job()
+    with pytest.raises(Retry):
+        send(entry, cloud)
+    assert entry.job.outcome is None
+    assert send(entry, cloud) == Done()
+    assert len(cloud.video_rows) == 1
+
+
+def test_an_object_of_the_right_size_is_not_sent_again(shelf: Shelf, cloud: Diary) -> None:
+    cloud.objects[KEY] = VIDEO
+    send(shelf.job(), cloud)
+    assert cloud.calls["store"] == 0
+    assert len(cloud.video_rows) == 1
+
+
+def test_an_object_of_another_size_is_replaced(shelf: Shelf, cloud: Diary) -> None:
+    cloud.objects[KEY] = b"an older video of this name"
+    send(shelf.job(), cloud)
+    assert cloud.objects[KEY] == VIDEO
+
+
+def test_nobody_is_told_of_an_object_that_arrived_with_another_size(shelf: Shelf) -> None:
+    cloud = Lossy()
+    with pytest.raises(Retry) as caught:
+        send(shelf.job(), cloud)
+    assert "5" in caught.value.reason
+    assert cloud.video_rows == {}
+    assert cloud.calls["advance_status"] == 0
+
+
+def test_the_video_lands_in_the_folder_of_the_bookings_owner(shelf: Shelf, cloud: Diary) -> None:
+    entry = shelf.job()
+    assert entry.job.booking is not None
+    entry.update(booking=replace(entry.job.booking, user_id="user-2", camera_id="court-7"))
+    send(entry, cloud)
+    ((owner, _),) = cloud.video_rows
+    assert owner == "user-2"
+    assert ("videos", "user-2", NAME) in cloud.objects
+    (row,) = cloud.video_rows.values()
+    assert row["camera_id"] == "court-7"
+
+
+@pytest.mark.parametrize("owner", ["../other", "a/b", ".", "x\n"])
+def test_an_owner_that_would_lead_elsewhere_goes_to_a_person(shelf: Shelf, cloud: Diary, owner: str) -> None:
+    entry = shelf.job()
+    assert entry.job.booking is not None
+    entry.update(booking=replace(entry.job.booking, user_id=owner))
+    with pytest.raises(Reject):
+        send(entry, cloud)
+    assert cloud.video_rows == {}
+
+
+def test_a_job_without_a_video_or_without_its_file_goes_to_a_person(shelf: Shelf, cloud: Diary) -> None:
+    with pytest.raises(Reject):
+        send(shelf.job(result=None), cloud)
+    entry = shelf.job("other")
+    (entry.path / NAME).unlink()
+    with pytest.raises(Reject) as caught:
+        send(entry, cloud)
+    assert "--from process" in caught.value.remedy
+    assert cloud.steps == []
+
+
+@pytest.mark.parametrize("job_id", ["match", "match-2"])
+def test_a_dropped_clip_moves_the_status_of_the_booking_it_is_named_after(
+    shelf: Shelf, cloud: Diary, job_id: str
+) -> None:
+    send(shelf.job(job_id, kind=Kind.CLIP, booking=None), cloud)
+    assert cloud.booking_rows["match"]["status"] == "video_uploaded"
+    (row,) = cloud.video_rows.values()
+    assert row["booking_id"] == "match"
+    assert row["recording_end_time"] == "2026-06-01T19:00:00+00:00"
+
+
+def test_a_clip_without_a_booking_in_the_table_is_published_all_the_same(shelf: Shelf) -> None:
+    cloud = Diary()
+    assert send(shelf.job(kind=Kind.CLIP, booking=None), cloud) == Done()
+    assert cloud.objects == {KEY: VIDEO}
+
+
+def test_a_cancelled_booking_stays_cancelled(shelf: Shelf, cloud: Diary) -> None:
+    cloud.booking_rows["match"]["status"] = "cancelled"
+    send(shelf.job(), cloud)
+    assert cloud.booking_rows["match"]["status"] == "cancelled"
+
+
+def test_a_stop_is_heard_before_and_while_the_object_is_sent(shelf: Shelf, cloud: Diary) -> None:
+    task = Task()
+    task.stop()
+    with pytest.raises(Stopped):
+        send(shelf.job(), cloud, task)
+    assert cloud.objects == {}
+
+    running = Task()
+
+    class Slow(Diary):
+        def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+            running.stop()
+            super().store(bucket, key, source, progress)
+
+    slow = Slow()
+    with pytest.raises(Stopped):
+        send(shelf.job("other"), slow, running)
+    assert slow.objects == {}
+    assert slow.video_rows == {}
+
+
+# ---- log archives
+
+
+def _archive(entry: Entry, backend: FakeBackend) -> Done:
+    log = logging.getLogger("ezrec.log_collector")
+    return archive(entry, Task(), backend=backend, bucket="logs", camera_id="court-7", log=log)
+
+
+def _logs_job(shelf: Shelf) -> Entry:
+    entry = shelf.spool.create(State.PROCESSED, Job(safe_id("logs-1"), Kind.LOGS, START))
+    (entry.path / "20260601_180000_logs.zip").write_bytes(b"PK")
+    return entry
+
+
+def test_a_log_archive_goes_under_the_cameras_name(shelf: Shelf) -> None:
+    cloud = Diary()
+    assert _archive(_logs_job(shelf), cloud) == Done()
+    assert cloud.objects == {("logs", "court-7", "20260601_180000_logs.zip"): b"PK"}
+    assert cloud.video_rows == {}
+
+
+def test_a_log_archive_that_is_there_is_not_sent_again(shelf: Shelf) -> None:
+    cloud, entry = Diary(), _logs_job(shelf)
+    _archive(entry, cloud)
+    _archive(entry, cloud)
+    assert cloud.calls["store"] == 1
+
+
+def test_a_log_job_without_an_archive_goes_to_a_person(shelf: Shelf) -> None:
+    entry = _logs_job(shelf)
+    next(entry.path.glob("*.zip")).unlink()
+    with pytest.raises(Reject):
+        _archive(entry, Diary())

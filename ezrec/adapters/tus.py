@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ezrec.adapters.supabase_connection import Connection
 
 PIECE = 6 * 1024 * 1024  # what hosted projects ask for
-_BLOCK = 128 * 1024
+_BLOCK = 256 * 1024
 _PATIENCE = 5  # faults in a row without a byte of progress before the job is laid aside
 _RESTARTS = 3
 _LONGEST_WAIT_S = 30.0

@@ -325,10 +325,18 @@ def project() -> Iterator[Project]:
         real.close()
         shutil.rmtree(directory, ignore_errors=True)
         return
+    directory.rmdir()
     why = missing()
     if why:
-        directory.rmdir()
         pytest.skip(f"the test project cannot run: {why}")
+    with started() as local:
+        yield local
+
+
+@contextlib.contextmanager
+def started() -> Iterator[Project]:
+    """The test project on loopback, in a temporary directory, ended with the context."""
+    directory = Path(tempfile.mkdtemp(prefix="ezrec-project-"))
     directory.chmod(0o755)
     database_directory = directory / "postgres"
     database_directory.mkdir()

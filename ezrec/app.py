@@ -17,7 +17,6 @@ from ezrec import logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
 from ezrec.domain.booking import Booking
-from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.drain import Drain, Handler
@@ -61,7 +60,9 @@ def local_backend(settings: Settings) -> LocalBackend:
 def backend(settings: Settings) -> Backend:
     if settings.backend == "local":
         return local_backend(settings)
-    raise ConfigError(["EZREC_BACKEND is supabase, which this version does not speak yet: use local"])
+    from ezrec.adapters.supabase import from_settings
+
+    return from_settings(settings, clock(settings))
 
 
 def backend_state(settings: Settings) -> str:

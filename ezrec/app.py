@@ -213,9 +213,9 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     jobs = spool(settings)
     if name == "sync":
         media = MediaCache(settings.media_cache)
-        return pulses.Sync(
-            backend(settings), jobs, settings.booking_cache, media, clock(settings), settings.zone, log
-        )
+        past_days = settings.sync_past_days if settings.backend == "supabase" else None
+        cache, now = settings.booking_cache, clock(settings)
+        return pulses.Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
     if name == "tell":
         return pulses.Tell(backend(settings), jobs, log)
     if name == "status":

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.jobs import environment, home, new_spool
+from bench.processor import spent_s
 from bench.result import Result, median, times
 from ezrec.adapters.ffmpeg_sources import SoftwareSource
 from ezrec.domain.booking import Booking
@@ -21,11 +19,10 @@ from ezrec.spool import Spool
 
 _GOAL = 1.15
 _WIDTH, _HEIGHT, _FPS, _BITRATE = 1280, 720, 30, 4_000_000
-_LOOK_S = 0.2
 
 
 def measure(size: float = 1.0) -> Result:
-    seconds, rounds = times(30, size, 2), times(3, size)
+    seconds, rounds = times(20, size, 2), times(3, size)
     with home() as root:
         spool = new_spool(root)
         pairs = [
@@ -61,7 +58,7 @@ def _ours(root: Path, spool: Spool, number: int, seconds: int) -> float:
         EZREC_ARM="1",
     )
     argv = [sys.executable, "-m", "ezrec", "run-stage", "record", "--once"]
-    spent = _processor_s(argv, environ, seconds + 60)
+    spent = spent_s(argv, environ, seconds + 60)
     if not (spool.directory(State.RAW) / entry.id).is_dir():
         raise RuntimeError("nothing was recorded")
     return spent
@@ -70,22 +67,4 @@ def _ours(root: Path, spool: Spool, number: int, seconds: int) -> float:
 def _bare(path: Path, seconds: int) -> float:
     source = SoftwareSource(_WIDTH, _HEIGHT, _FPS, _BITRATE)
     argv = [*source.argv()[:-1], "-t", str(seconds), str(path)]
-    return _processor_s(argv, {"PATH": os.environ["PATH"]}, seconds + 60)
-
-
-def _processor_s(argv: Sequence[str], environ: Mapping[str, str], limit_s: float) -> float:
-    """Of a process and of every child that it waited for."""
-    quiet = subprocess.DEVNULL
-    child = subprocess.Popen(argv, env=dict(environ), stdin=quiet, stdout=quiet, stderr=quiet)
-    ends = time.monotonic() + limit_s
-    while time.monotonic() < ends:
-        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if pid:
-            child.returncode = os.waitstatus_to_exitcode(status)
-            if child.returncode:
-                raise RuntimeError(f"{argv[0]} ended with {child.returncode}")
-            return usage.ru_utime + usage.ru_stime
-        time.sleep(_LOOK_S)
-    child.kill()
-    child.wait()
-    raise TimeoutError(f"{argv[0]} did not end within {limit_s:g} s")
+    return spent_s(argv, {"PATH": os.environ["PATH"]}, seconds + 60)

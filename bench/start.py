@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import time
 
 from bench.jobs import environment, home
+from bench.processor import spent_s
 from bench.result import Result, median, times
 
 _GOAL = 2.0
@@ -17,25 +16,21 @@ _OURS = "from ezrec.cli.main import main; main()"  # what the installed script d
 def measure(size: float = 1.0) -> Result:
     rounds = times(31, size)
     with home() as root:
-        environ = dict(environment(root, os.environ["PATH"]))
+        environ = environment(root, os.environ["PATH"])
         pairs = [
-            (_timed([_OURS, "--help"], environ), _timed(["import click"], environ)) for _ in range(rounds)
+            (
+                spent_s([sys.executable, "-c", _OURS, "--help"], environ),
+                spent_s([sys.executable, "-c", "import click"], environ),
+            )
+            for _ in range(rounds)
         ]
     ours, floor = median([pair[0] for pair in pairs]), median([pair[1] for pair in pairs])
     return Result(
         "`ezrec --help`",
-        f"{ours * 1e3:.0f} ms",
+        f"{ours * 1e3:.0f} ms of a core",
         f'`python -c "import click"`: {floor * 1e3:.0f} ms',
         ours / floor,
         f"≤ {_GOAL:g} ×",
         ours <= _GOAL * floor,
-        f"Whole processes, {rounds} times in turn.",
+        f"Processor time of whole processes, {rounds} times in turn.",
     )
-
-
-def _timed(arguments: list[str], environ: dict[str, str]) -> float:
-    began = time.monotonic()
-    subprocess.run(
-        [sys.executable, "-c", *arguments], env=environ, check=True, stdout=subprocess.DEVNULL, timeout=60
-    )
-    return time.monotonic() - began

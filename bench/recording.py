@@ -42,8 +42,8 @@ def measure(size: float = 1.0) -> Result:
         pace / floor,
         f"≤ {_GOAL:g} ×",
         pace <= _GOAL * floor,
-        f"The difference between bookings of {long} s and of {short} s, {rounds} of each in turn with the floor: "
-        "camera, memory of the last seconds, the take with its fsyncs. What a booking costs once "
+        f"The difference between bookings of {long} s and of {short} s, {rounds} of each in turn with the "
+        "floor: camera, memory of the last seconds, the take with its fsyncs. What a booking costs once "
         f"beyond that (Python, imports, arming, closing) is {once:.1f} s of a core.",
     )
 

@@ -36,6 +36,18 @@ test-tools: tools
 	$(call need,strace,strace)
 	$(call need,setpriv,util-linux)
 	$(call need,mkfs.ext4,e2fsprogs)
+	$(call need,node,nodejs npm)
+	@ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || { \
+		echo "make: PostgreSQL is missing: installing postgresql"; \
+		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends postgresql >/dev/null; } || { \
+		echo "make: could not install postgresql. Type: sudo apt-get install postgresql"; exit 1; }
+
+NODE := tests/supabase_server/node_modules/.ready
+
+$(NODE): tests/supabase_server/package-lock.json | test-tools
+	@echo "make: fetching the test server's node packages"
+	@npm ci --silent --no-audit --no-fund --prefix tests/supabase_server
+	@touch $@
 
 venv: $(VENV)/.ready
 
@@ -54,7 +66,7 @@ check: venv
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-test: test-tools check
+test: test-tools check $(NODE)
 	@$(BIN)/pytest $(ARGS)
 
 # ARGS=--optional: a machine that cannot is no failure; it says so either way. ARGS may also name tests.

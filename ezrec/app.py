@@ -17,7 +17,6 @@ from ezrec import logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
 from ezrec.domain.booking import Booking
-from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.drain import Drain, Handler
@@ -61,7 +60,9 @@ def local_backend(settings: Settings) -> LocalBackend:
 def backend(settings: Settings) -> Backend:
     if settings.backend == "local":
         return local_backend(settings)
-    raise ConfigError(["EZREC_BACKEND is supabase, which this version does not speak yet: use local"])
+    from ezrec.adapters.supabase import from_settings
+
+    return from_settings(settings, clock(settings))
 
 
 def backend_state(settings: Settings) -> str:
@@ -219,9 +220,9 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     jobs = spool(settings)
     if name == "sync":
         media = MediaCache(settings.media_cache)
-        return pulses.Sync(
-            backend(settings), jobs, settings.booking_cache, media, clock(settings), settings.zone, log
-        )
+        past_days = settings.sync_past_days if settings.backend == "supabase" else None
+        cache, now = settings.booking_cache, clock(settings)
+        return pulses.Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
     if name == "tell":
         return pulses.Tell(backend(settings), jobs, log)
     if name == "status":

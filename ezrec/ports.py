@@ -131,6 +131,8 @@ class Branding:
 
 
 Row = Mapping[str, Any]
+# Is given a function that ends the work early; the work then raises `Stopped`.
+OnStop = Callable[[Callable[[], None]], None]
 
 
 class Backend(Protocol):
@@ -155,8 +157,22 @@ class Backend(Protocol):
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         """Copy an object into the new file `target`, whole."""
 
-    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
-        """Put `source` at `key`, replacing what is there; afterwards `size_of` tells its size."""
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        *,
+        state: Path | None = None,
+        on_stop: OnStop | None = None,
+    ) -> None:
+        """Put `source` at `key`, replacing what is there; afterwards `size_of` tells its size.
+
+        `progress` hears the finished part, 0 to 1, and 1 only when the object is there. With `state`, a
+        file of the backend's own, a further try goes on where the last one ended. Stopped early it raises
+        `Stopped`.
+        """
 
     def size_of(self, bucket: str, key: str) -> int | None:
         """Bytes of an object as the service has it, or None when there is none."""

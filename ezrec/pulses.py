@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ezrec.domain.booking import FINISHED, BadBooking, Booking, parse_booking
 from ezrec.domain.errors import Reject
 from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.names import BadName, JobId, safe_id, shown, stand_in
+from ezrec.domain.reconcile import reconcile
 from ezrec.domain.stages import State
 from ezrec.handlers.record import OPEN
 from ezrec.handlers.upload import booking_id
@@ -37,7 +38,6 @@ from ezrec.ports import Backend, Clock, Gauges
 from ezrec.settings import Settings
 from ezrec.spool import Entry, Spool
 
-_ABSENT_TWICE = 2
 _PAST = timedelta(days=1)  # a row that ended longer ago is history, and no booking that was missed
 TOLD = "told.json"
 _WITH_FOOTAGE = (State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
@@ -63,30 +63,33 @@ class Sync:
     clock: Clock
     zone: tzinfo
     log: logging.Logger
+    past_days: int | None = None  # how far back the backend's answers reach
     _has_begun: bool = False
 
     def __call__(self) -> None:
         if not self._has_begun:
             self.from_cache()
             self._has_begun = True
-        known = {_key(row): row for row in read_cache(self.cache)}
-        fetched = {_key(row): row for row in self.backend.bookings()}
-        for key, row in fetched.items():
-            if self._is_news(row, known.get(key)):
-                self._drop(key, row)
-        gone = self._gone(known, fetched)
-        for key in gone:
-            self.log.warning("booking %s is in the table no more: taken for cancelled", shown(key))
-            self._drop(key, {**known[key], "status": "cancelled"})
-        rows = [
-            *fetched.values(),
-            *(row for key, row in known.items() if key not in fetched and key not in gone),
-        ]
-        if rows != list(known.values()):
-            durable.write(self.cache, _as_json(rows))
-            self.log.info(
-                "%d bookings, %d new or changed", len(rows), sum(known.get(_key(r)) != r for r in rows)
-            )
+        known = read_cache(self.cache)
+        found = reconcile(
+            known,
+            self.backend.bookings(),
+            _read_counts(self._absences),
+            since=self._since(),
+            may_forget=self.clock.is_synchronised(),
+        )
+        before = {_key(row): row for row in known}
+        for row in found.rows:
+            if self._is_news(row, before.get(_key(row))):
+                self._drop(_key(row), row)
+        for row in found.cancelled:
+            self.log.warning("booking %s is in the table no more: taken for cancelled", shown(_key(row)))
+            self._drop(_key(row), row)
+        if found.absences != _read_counts(self._absences):
+            durable.write(self._absences, _as_json(found.absences))
+        if list(found.rows) != known:
+            durable.write(self.cache, _as_json(found.rows))
+            self.log.info("%d bookings, %d new or changed", len(found.rows), len(found.changed))
         self.media.refresh(self.backend, self.log.info)
 
     def from_cache(self) -> None:
@@ -108,13 +111,15 @@ class Sync:
             return not (booking.is_cancelled or booking.is_finished or is_past)
         return row != before and self.spool.finished(booking.id) is None
 
-    def _gone(self, known: Mapping[str, Any], fetched: Mapping[str, Any]) -> list[str]:
-        path = self.cache.with_name(f"{self.cache.stem}.absent.json")
-        before = _read_counts(path)
-        absent = {key: before.get(key, 0) + 1 for key in known if key not in fetched}
-        if absent != before:
-            durable.write(path, _as_json(absent))
-        return [key for key, times in absent.items() if times >= _ABSENT_TWICE]
+    @property
+    def _absences(self) -> Path:
+        return self.cache.with_name(f"{self.cache.stem}.absent.json")
+
+    def _since(self) -> date | None:
+        """The day from which on the backend's answers are complete; None: all of time."""
+        if self.past_days is None:
+            return None
+        return (self.clock.now().astimezone(self.zone) - timedelta(days=self.past_days)).date()
 
     def _drop(self, key: str, row: Mapping[str, Any]) -> None:
         """As a person would: a booking's row as a `.json` in `incoming/`."""

@@ -21,7 +21,7 @@ from ezrec.domain.errors import ConfigError
 from ezrec.domain.names import BadName, safe_id
 
 DEFAULT_HOME = Path("/opt/ezrec-backend")
-_SECRETS = ("SUPABASE_KEY",)
+_SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,10 @@ class Settings:
         "SUPABASE_SERVICE_ROLE_KEY",
         "SUPABASE_ANON_KEY",
     )
+    device_email: str = _setting(
+        "EZREC_DEVICE_EMAIL", _text, "", "account of this device in Supabase Auth; empty: the key alone"
+    )
+    device_password: str = _setting("EZREC_DEVICE_PASSWORD", _text, "", "its password")
     user_id: str = _setting("USER_ID", _id, "local", "account to which the camera belongs")
     camera_id: str = _setting("CAMERA_ID", _id, "0", "`cameras.id`; `0` also exists in the field")
     spool: Path = _setting("EZREC_SPOOL", _path, "{home}/spool", "the spool; one file system")
@@ -163,6 +167,18 @@ class Settings:
     )
     sync_interval_s: float = _setting(
         "BOOKING_FETCH_INTERVAL", _number(1, 3600), "15", "seconds between fetches of the bookings"
+    )
+    sync_past_days: int = _setting(
+        "EZREC_SYNC_PAST_DAYS", _whole(1, 3650), "3", "bookings older than this many days are not fetched"
+    )
+    unassigned: bool = _setting(
+        "EZREC_UNASSIGNED_BOOKINGS",
+        _flag,
+        "no",
+        "`yes`: bookings that name no camera (`0` or empty) belong to this one; for camera `0` always so",
+    )
+    upload_kbps: int = _setting(
+        "EZREC_UPLOAD_KBPS", _whole(0, 10_000_000), "0", "kilobits a second for uploads; 0 is unlimited"
     )
     status_interval_s: float = _setting(
         "SYSTEM_STATUS_INTERVAL",

@@ -37,6 +37,7 @@ from ezrec.task import Bell
 _NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
 _WORST_PAUSE_S = 60.0
 _END_LIMIT_S = 5.0
+_HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
 _JITTER = 0.1
 
 
@@ -246,4 +247,7 @@ class Services:
         for lane in self._lanes:
             if lane.ident is not None:
                 lane.join()
+        ends = time.monotonic() + _HOOKS_LIMIT_S
+        for drain in self._drains:
+            drain.hooks.finish(max(0.0, ends - time.monotonic()))
         self._watcher.disarm()

@@ -36,7 +36,7 @@ def _is_empty(box: Box) -> bool:
 def test_a_booking_becomes_a_published_video_with_its_intro_and_logo(box: Box, tmp_path: Path) -> None:
     box.store.set_branding(media.make_intro(tmp_path / "intro.mp4"), media.make_logo(tmp_path / "logo.png"))
     daemon = box.run()
-    booking = box.book(3, 2)
+    booking = box.book(6, 2)
     job = box.published(booking)
     row, path = box.video(booking)
     assert job.outcome is JobOutcome.PUBLISHED
@@ -76,10 +76,12 @@ def test_a_clip_copied_slowly_into_raw_is_published_when_it_is_complete(box: Box
 
 def test_after_a_kill_of_everything_in_the_middle_both_takes_are_in_the_video(box: Box) -> None:
     daemon = box.run()
-    booking = box.book(1, 9)
+    booking = box.book(1, 120)
     box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
     box.kill_all(daemon)
     box.run()
+    box.wait_for(lambda: box.is_writing(booking, 2), "there is no second take")
+    box.whistle(booking)
     job = box.published(booking)
     first, second = job.takes
     assert first.ended_by == "the recorder died"
@@ -93,7 +95,7 @@ def test_after_a_kill_of_everything_in_the_middle_both_takes_are_in_the_video(bo
 
 def test_a_daemon_asked_to_end_closes_its_take_and_the_next_one_goes_on(box: Box) -> None:
     daemon = box.run()
-    booking = box.book(1, 9)
+    booking = box.book(1, 120)
     box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
     assert box.end(daemon) == 0
     entry = box.find(booking)
@@ -104,6 +106,8 @@ def test_a_daemon_asked_to_end_closes_its_take_and_the_next_one_goes_on(box: Box
     assert media.frames(entry.path / take.file) == pytest.approx(take.duration_s * 30, abs=1)
     assert entry.job.attempts["record"] == 0
     box.run()
+    box.wait_for(lambda: box.is_writing(booking, 2), "there is no second take")
+    box.whistle(booking)
     job = box.published(booking)
     assert len(job.takes) == 2
     assert box.video(booking)[0]["duration_seconds"] > take.duration_s + 0.5
@@ -111,12 +115,14 @@ def test_a_daemon_asked_to_end_closes_its_take_and_the_next_one_goes_on(box: Box
 
 def test_a_recorder_that_is_killed_alone_is_started_again(box: Box) -> None:
     daemon = box.run()
-    booking = box.book(1, 9)
+    booking = box.book(1, 120)
     box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
     recorder = box.recorder(daemon)
     assert recorder is not None
     os.kill(recorder, signal.SIGKILL)
     box.wait_for(lambda: box.recorder(daemon) not in (None, recorder), "the recorder is not started again")
+    box.wait_for(lambda: box.is_writing(booking, 2), "there is no second take")
+    box.whistle(booking)
     job = box.published(booking)
     assert daemon.poll() is None
     assert len(job.takes) == 2
@@ -154,7 +160,7 @@ def test_a_job_that_fails_is_no_failure_of_the_stage(box: Box) -> None:
 def test_after_a_reboot_without_backend_the_cached_booking_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "no-directory").write_text("so nothing can lie under it")
     box = Box(tmp_path / "home", EZREC_LOCAL_STORE=str(tmp_path / "no-directory" / "local"))
-    start = time.time() + 1
+    start = time.time() + 4
     times = {name: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start + n)) for name, n in
              (("start_time", 0), ("end_time", 3))}  # fmt: skip
     box.settings.booking_cache.write_text(json.dumps([{"id": "cached", **times, "status": "confirmed"}]))
@@ -181,7 +187,7 @@ def test_the_recorder_has_no_cloud_client_and_opens_no_network_connection(box: B
 
     And by the interpreter: what it has imported when everything of the recorder is made.
     """
-    booking = box.book(1.5, 2)
+    booking = box.book(6, 1)
     box.once("pulse", "sync")
     trace = box.home / "trace"
     recorder = [sys.executable, "-m", "ezrec", "run", "--only", "record"]

@@ -105,6 +105,7 @@ def test_whoever_waits_for_packets_is_woken() -> None:
         (9.0, None, "frames come, but for 3 s the encoder has made nothing of them"),
         (9.0, 6.9, "frames come, but for 3 s the encoder has made nothing of them"),
         (7.0, 7.0, ""),
+        (7.1, 6.9, "no frames for 3 s"),
     ],
 )
 def test_frames_and_packets_are_watched_apart(

@@ -18,7 +18,7 @@ from ezrec.domain.job import Job, JobOutcome, Kind, Result, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import Done, State
 from ezrec.handlers.upload import archive, upload
-from ezrec.ports import Row
+from ezrec.ports import OnStop, Row
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task
 from tests.fakes.backend import FakeBackend
@@ -49,8 +49,17 @@ class Diary(FakeBackend):
         if len(self.steps) == self.dies_after:
             raise Killed(step)
 
-    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
-        super().store(bucket, key, source, progress)
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        *,
+        state: Path | None = None,
+        on_stop: OnStop | None = None,
+    ) -> None:
+        super().store(bucket, key, source, progress, state=state, on_stop=on_stop)
         self._after("store")
 
     def size_of(self, bucket: str, key: str) -> int | None:
@@ -71,8 +80,17 @@ class Diary(FakeBackend):
 class Lossy(Diary):
     """Says thank you, and keeps half of what it is sent."""
 
-    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
-        super().store(bucket, key, source, progress)
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        *,
+        state: Path | None = None,
+        on_stop: OnStop | None = None,
+    ) -> None:
+        super().store(bucket, key, source, progress, state=state, on_stop=on_stop)
         self.objects[KEY] = self.objects[KEY][:5]
 
 
@@ -268,9 +286,18 @@ def test_a_stop_is_heard_before_and_while_the_object_is_sent(shelf: Shelf, cloud
     running = Task()
 
     class Slow(Diary):
-        def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+        def store(
+            self,
+            bucket: str,
+            key: str,
+            source: Path,
+            progress: Callable[[float], None],
+            *,
+            state: Path | None = None,
+            on_stop: OnStop | None = None,
+        ) -> None:
             running.stop()
-            super().store(bucket, key, source, progress)
+            super().store(bucket, key, source, progress, state=state, on_stop=on_stop)
 
     slow = Slow()
     with pytest.raises(Stopped):

@@ -442,6 +442,18 @@ def test_the_watch_is_armed_before_the_first_turn(tmp_path: Path) -> None:
         assert rings.wait(LIMIT_S)
 
 
+def test_hooks_still_hear_of_what_was_done_last(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    hook = tmp_path / "hooks" / "processed" / "note"
+    hook.parent.mkdir(parents=True)
+    hook.write_text(f"#!/bin/sh\nsleep 0.2; touch {tmp_path}/heard\n")
+    hook.chmod(0o755)
+    put(spool, State.RAW, "a")
+    with serving(services_of(a_drain("process", spool))):
+        until(lambda: where(spool) == {"a": "processed"})
+    assert (tmp_path / "heard").exists()
+
+
 def test_signs_of_life_are_given_again_and_again() -> None:
     with serving(Services([], [], {}, NEVER_S, LOG), alive_s=0.05) as running:
         until(lambda: len(running.signs_of_life) >= 3)

@@ -29,7 +29,7 @@ from ezrec.domain.booking import CANCELLED, BadBooking, Window, parse_booking
 from ezrec.domain.errors import Reject
 from ezrec.domain.statuses import OPEN, normal, statuses_before
 from ezrec.domain.windows import window_columns
-from ezrec.ports import Branding, Clock, Row
+from ezrec.ports import Branding, Clock, OnStop, Row
 
 # As `statuses.normal` does it, for use in a statement.
 _STATUS = "lower(trim(coalesce(status, ''), char(9, 10, 13, 32)))"
@@ -80,7 +80,16 @@ class LocalBackend:
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         self.buckets.fetch(bucket, key, target)
 
-    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        *,
+        state: Path | None = None,
+        on_stop: OnStop | None = None,
+    ) -> None:
         self.buckets.store(bucket, key, source, progress)
 
     def size_of(self, bucket: str, key: str) -> int | None:

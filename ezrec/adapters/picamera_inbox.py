@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-MOST_BYTES = 16 << 20  # 13 s at 10 Mbit/s: the muxer waits for no disk, so this is never needed but once
+MOST_BYTES = 16 << 20  # 13 s at 10 Mbit/s; the muxer waits for no disk, so only a starved machine needs it
+_ALMOST = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +90,11 @@ def silence(inbox: Inbox, now: float, began: float, limit_s: float) -> str:
 
     Frames and packets are watched apart: a hardware encoder can freeze while the sensor goes on.
     """
-    if now - (inbox.frame_at or began) > limit_s:
+    frame_age_s = now - (inbox.frame_at or began)
+    packet_age_s = now - (inbox.packet_at or began)
+    # The last frame of all comes a moment after the last packet; it makes no frozen encoder.
+    if frame_age_s > limit_s or (packet_age_s > limit_s and frame_age_s > limit_s * _ALMOST):
         return f"no frames for {limit_s:g} s"
-    if now - (inbox.packet_at or began) > limit_s:
+    if packet_age_s > limit_s:
         return f"frames come, but for {limit_s:g} s the encoder has made nothing of them"
     return ""

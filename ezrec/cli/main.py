@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": ("ezrec.cli.demo:demo", "watch one booking go from camera to video, in 40 s"),
     "local": ("ezrec.cli.local:local", "book, and list videos, on the local backend"),
     "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),
+    "schema": ("ezrec.cli.schema:schema", "print the SQL that a Supabase project needs"),
     "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage"),
     "pulse": ("ezrec.cli.run:pulse", "do once what a timer does: sync, status, logs"),
 }

@@ -26,6 +26,7 @@ from ezrec.spool import Entry
 from ezrec.task import Task
 
 BUCKET = "videos"
+STATE = "upload.json"  # where an upload stands, for the backend that can go on with it
 UPLOADED = FINISHED[-1]
 
 
@@ -83,7 +84,8 @@ def _put(entry: Entry, task: Task, backend: Backend, key: str, result: Result) -
             task.check()
             meter(part)
 
-        backend.store(BUCKET, key, path, progress)
+        state = entry.path / STATE
+        backend.store(BUCKET, key, path, progress, state=state, on_stop=task.on_stop)
     found = backend.size_of(BUCKET, key)
     if found != size:
         raise Retry(f"{BUCKET}/{key} was sent with {size} bytes, and the service has {found}")

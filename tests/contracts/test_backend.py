@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from datetime import datetime
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +19,16 @@ import pytest
 
 from ezrec.adapters.local import LocalBackend
 from ezrec.adapters.local_tables import put, transaction
+from ezrec.adapters.supabase import SupabaseBackend
+from ezrec.adapters.supabase_connection import Access
 from ezrec.domain.errors import Reject
 from ezrec.ports import Backend, Branding
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
+from tests.supabase_server.fixture import Project
 
 USER, CAMERA = "11111111-2222-3333-4444-555555555555", "0"
+STRANGER = "99999999-2222-3333-4444-555555555555"
 ORDER = ("confirmed", "completed", "video_processed", "video_uploaded")
 
 
@@ -101,6 +106,43 @@ class LocalRig:
         return self._tables.rows("SELECT * FROM system_status")
 
 
+class SupabaseRig:
+    """Over the test project, or a real one: there only the rows of our two accounts are swept away."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        for table in ("bookings", "videos", "user_settings", "system_status"):
+            project.request("DELETE", f"/rest/v1/{table}", params={"user_id": f"in.({USER},{STRANGER})"})
+        keys = [f"{USER}/a.mp4", f"{USER}/b.mp4"]
+        project.request("DELETE", "/storage/v1/object/videos", json={"prefixes": keys})
+        access = Access(project.url, project.service_key)
+        self.backend = SupabaseBackend(access, USER, CAMERA, StandingClock(), past_days=None)
+
+    def add_bookings(self, *rows: dict[str, Any]) -> None:
+        self._project.insert("bookings", *({"user_id": USER, **row} for row in rows))
+
+    def set_status(self, booking_id: str, status: str | None) -> None:
+        self._project.change("bookings", {"status": status}, id=f"eq.{booking_id}")
+
+    def status(self, booking_id: str) -> str | None:
+        found: str | None = self._project.select("bookings", id=f"eq.{booking_id}")[0]["status"]
+        return found
+
+    def set_asset(self, kind: str, key: str | None) -> None:
+        column = {"intro": "intro_video_path", "logo": "logo_path"}[kind]
+        if not self._project.select("user_settings", user_id=f"eq.{USER}"):
+            self._project.insert("user_settings", {"user_id": USER})
+        self._project.change("user_settings", {column: key}, user_id=f"eq.{USER}")
+
+    def videos(self) -> list[dict[str, Any]]:
+        rows = self._project.select("videos", user_id=f"eq.{USER}")
+        created = [datetime.fromisoformat(row["created_at"]).isoformat() for row in rows]
+        return [{**row, "created_at": at} for row, at in zip(rows, created, strict=True)]
+
+    def heartbeats(self) -> list[dict[str, Any]]:
+        return self._project.select("system_status", user_id=f"eq.{USER}")
+
+
 @contextmanager
 def fake_rig(_: Path) -> Iterator[Rig]:
     yield FakeRig()
@@ -114,12 +156,16 @@ def local_rig(folder: Path) -> Iterator[Rig]:
 RIGS: dict[str, Callable[[Path], AbstractContextManager[Rig]]] = {
     "fake": fake_rig,
     "local": local_rig,
-    # The Supabase adapter joins here.
 }
 
 
-@pytest.fixture(params=RIGS)
+@pytest.fixture(params=[*RIGS, "supabase"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    if request.param == "supabase":
+        supabase = SupabaseRig(request.getfixturevalue("project"))
+        yield supabase
+        supabase.backend.close()
+        return
     with RIGS[request.param](tmp_path) as made:
         yield made
 
@@ -173,7 +219,7 @@ def test_bookings_are_complete_beyond_a_thousand(rig: Rig) -> None:
 def test_bookings_of_other_cameras_and_accounts_stay_out(rig: Rig) -> None:
     rig.add_bookings(booking("mine"))
     rig.add_bookings(booking("other-camera", camera_id="court-2"))
-    rig.add_bookings(booking("other-account", user_id="99999999-2222-3333-4444-555555555555"))
+    rig.add_bookings(booking("other-account", user_id=STRANGER))
     assert [row["id"] for row in rig.backend.bookings()] == ["mine"]
 
 
@@ -231,7 +277,7 @@ def test_a_booking_that_is_gone_moves_nothing_and_is_no_error(rig: Rig) -> None:
 
 
 def test_a_booking_of_another_account_is_not_moved(rig: Rig) -> None:
-    rig.add_bookings(booking(user_id="99999999-2222-3333-4444-555555555555"))
+    rig.add_bookings(booking(user_id=STRANGER))
     assert rig.backend.advance_status("b-1", "completed") is False
     assert rig.status("b-1") == "confirmed"
 

@@ -11,7 +11,7 @@ from typing import Any
 from ezrec.domain.errors import Reject
 from ezrec.domain.keys import InvalidKey, object_parts
 from ezrec.domain.statuses import normal, statuses_before
-from ezrec.ports import Branding, Row
+from ezrec.ports import Branding, OnStop, Row
 
 
 class FakeBackend:
@@ -70,7 +70,16 @@ class FakeBackend:
                 raise Reject(f"there is no object {bucket}/{key}", "store it, or name another one")
             target.write_bytes(found)
 
-    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        *,
+        state: Path | None = None,
+        on_stop: OnStop | None = None,
+    ) -> None:
         with self._call("store"):
             parts = _parts(bucket, key)
             if source.is_symlink() or not source.is_file():

@@ -5,7 +5,7 @@ Import it before anything that imports picamera2. It replaces:
 - dma-heap buffers by memfd ones, through picamera2's own allocator
 - the list of raw modes, which a camera without a raw stream cannot give
 - the status of frames, which libcamera 0.4's virtual pipeline never fills in
-- the pace: the virtual camera is as fast as it can, so each frame waits for its turn
+- the pace: the virtual camera is as fast as it can, so requests are held back to 30 a second
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import mmap
 import os
+import queue
 import sys
 import threading
 import time
@@ -22,32 +23,65 @@ from typing import Any
 FPS = 30
 
 
-class Pace:
-    """Lets a frame through when its time has come. `stall` stops it, and the event loop with it."""
+class Sensor:
+    """The virtual camera completes a request as soon as it has it: so it gets one a frame's time.
+
+    `stall` stops the frames, as a loose cable does. When all requests are elsewhere the next frame waits.
+    """
 
     def __init__(self) -> None:
         self.flows = threading.Event()
         self.flows.set()
-        self.limit_s = 60.0
-        self._next = 0.0
+        self._free: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        # Never let go: a request that dies unfinished leaves its buffers cancelled for good (libcamera 0.4).
+        self._kept: list[Any] = []
+        self._gate = threading.Lock()
+        self._queue_request: Any = None
 
     def stall(self) -> None:
         self.flows.clear()
 
-    def wait(self) -> None:
-        self.flows.wait(self.limit_s)
-        now = time.monotonic()
-        self._next = max(self._next + 1 / FPS, now - 0.5)
-        time.sleep(max(0.0, self._next - now))
+    def stand_between(self, camera: Any) -> None:
+        """`camera`: libcamera's class."""
+        self._queue_request, stop = camera.queue_request, camera.stop
+
+        def stopped(one: Any) -> Any:
+            with self._gate:
+                while not self._free.empty():
+                    self._kept.append(self._free.get())
+                return stop(one)
+
+        camera.queue_request = lambda one, request: self._free.put((one, request))
+        camera.stop = stopped
+        threading.Thread(target=self._tick, name="sensor", daemon=True).start()
+
+    def _tick(self) -> None:
+        due = time.monotonic()
+        while True:
+            due = max(due + 1 / FPS, time.monotonic() - 0.5)
+            time.sleep(max(0.0, due - time.monotonic()))
+            self.flows.wait()
+            with self._gate:
+                if not self._free.empty():
+                    self._queue_request(*self._free.get())
 
 
-pace = Pace()
+sensor = Sensor()
+
+
+class _Anything(type):
+    """A class with every attribute that is asked for."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Anything(name, (), {})
 
 
 def _stub_what_only_a_display_needs() -> None:
     for name in ("pykms", "pidng", "pidng.core", "pidng.camdefs"):
         module = types.ModuleType(name)
-        module.__getattr__ = lambda _name: type("Absent", (), {})  # type: ignore[method-assign]
+        module.__getattr__ = lambda name: _Anything(name, (), {})  # type: ignore[method-assign]
         sys.modules.setdefault(name, module)
 
 
@@ -114,14 +148,7 @@ def _set_up() -> Any:
     always = type("Always", (status,), {"__eq__": lambda *_: True, "__hash__": lambda _: 0})
     status.Success = always(0)
 
-    request: Any = importlib.import_module("picamera2.encoders.encoder").Encoder
-    encode = request.encode
-
-    def paced(self: Any, stream: Any, frame: Any) -> Any:
-        pace.wait()
-        return encode(self, stream, frame)
-
-    request.encode = paced
+    sensor.stand_between(libcamera.Camera)
     return module
 
 

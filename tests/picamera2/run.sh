@@ -35,7 +35,7 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 	mount -o remount,bind,ro "$1/opt/ezrec"
 	tree=$1
 	shift 2
-	exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 LIBCAMERA_LOG_LEVELS=*:ERROR \
+	exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 LIBCAMERA_LOG_LEVELS=*:FATAL \
 		PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ezrec:/opt/py \
 		chroot "$tree" python3 -m tests.picamera2.inside "$@"
 ' sh "$tree" "$here/../.." "$@"

@@ -1,0 +1,228 @@
+"""The way to a Supabase project: one HTTP client, one token, one place where errors are sorted.
+
+The libraries' own policies are off: HTTP/2 costs four times the CPU and on a slow link two thirds of the
+speed, PostgREST's retries sleep out of sight, Auth's refreshing gives up for good after ten tries. Ours:
+every request carries a token that is fresh now; a refused one is renewed once, then the error speaks.
+
+Nothing here is imported or connected before the first request.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from ezrec.adapters.supabase_errors import (
+    CloudError,
+    as_fault,
+    as_transport_fault,
+    is_about_the_token,
+    read_error,
+    redacted,
+)
+from ezrec.domain.errors import ConfigError
+
+if TYPE_CHECKING:
+    import httpx
+    from supabase import Client
+
+T = TypeVar("T")
+_log = logging.getLogger("ezrec.supabase")
+_MARGIN = 0.1  # a token is renewed when less than this part of its life is left …
+_MARGIN_S = 60.0  # … or this many seconds, whichever is shorter
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the project is and who we are there. Secrets stay out of `repr`."""
+
+    url: str
+    key: str = field(repr=False)
+    email: str = ""
+    password: str = field(default="", repr=False)
+
+
+def check_key(access: Access) -> list[str]:
+    """What a person should be told about the key at every start.
+
+    Raises `ConfigError` for a key that cannot work.
+    """
+    key = access.key
+    if key.startswith("sb_publishable_"):
+        return []
+    if key.startswith("sb_secret_"):
+        return [_too_strong("a secret key")]
+    claims = _claims(key)
+    if claims is None:
+        raise ConfigError(
+            ["SUPABASE_KEY is no key of Supabase: it begins with eyJ, sb_publishable_ or sb_secret_"]
+        )
+    said = []
+    project, host = claims.get("ref"), urlsplit(access.url).hostname or ""
+    if isinstance(project, str) and host.endswith(".supabase.co") and not host.startswith(f"{project}."):
+        raise ConfigError([f"SUPABASE_KEY belongs to the project {project}, and SUPABASE_URL names {host}"])
+    if claims.get("role") == "service_role":
+        said.append(_too_strong("a service-role key"))
+    if claims.get("role") == "anon" and not access.email:
+        said.append("SUPABASE_KEY is an anon key and no device signs in: policies must let everybody in")
+    return said
+
+
+def _too_strong(what: str) -> str:
+    return (
+        f"SUPABASE_KEY is {what}: whoever takes this box can read and change everything in the project. "
+        "Give the device an account of its own: apply `ezrec schema`, then set the anon or publishable key, "
+        "EZREC_DEVICE_EMAIL and EZREC_DEVICE_PASSWORD"
+    )
+
+
+def _claims(token: str) -> dict[str, Any] | None:
+    match = re.fullmatch(r"[\w-]+\.([\w-]+)\.[\w-]+", token)
+    if match is None:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(match[1] + "=" * (-len(match[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+    return claims if isinstance(claims, dict) else None
+
+
+@dataclass(slots=True)
+class _Token:
+    """An access token. Its life is measured by the monotonic clock: the wall clock may be years off."""
+
+    access: str
+    refresh: str
+    renew_at: float
+
+
+class Connection:
+    """Shared by the threads of one process."""
+
+    def __init__(self, access: Access, *, connect_s: float = 10.0, silence_s: float = 30.0) -> None:
+        self.access = access
+        self.connect_s, self.silence_s = connect_s, silence_s
+        self._lock = threading.RLock()
+        self._http: httpx.Client | None = None
+        self._supabase: Client | None = None
+        self._token: _Token | None = None
+
+    @property
+    def http(self) -> httpx.Client:
+        with self._lock:
+            if self._http is None:
+                self._http = self._make_http()
+            return self._http
+
+    def _make_http(self) -> httpx.Client:
+        import httpx
+
+        # At INFO httpx writes every URL, and those of signed objects hold a token.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        return httpx.Client(
+            http2=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(self.silence_s, connect=self.connect_s),
+            event_hooks={"request": [self._sign], "response": [_refuse]},
+        )
+
+    @property
+    def supabase(self) -> Client:
+        """The project's own client, over our HTTP client."""
+        with self._lock:
+            if self._supabase is None:
+                from supabase import Client, ClientOptions
+
+                options = ClientOptions(
+                    httpx_client=self.http,
+                    auto_refresh_token=False,
+                    persist_session=False,
+                    postgrest_client_retry=False,
+                )
+                self._supabase = Client(self.access.url, self.access.key, options)
+            return self._supabase
+
+    def close(self) -> None:
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
+            self._http = self._supabase = self._token = None
+
+    def call(self, doing: str, work: Callable[[], T]) -> T:
+        """Do `work`; every error leaves as `Retry` or `Reject`. A refused token is renewed once.
+
+        `work` may be run twice, so it must be repeatable.
+        """
+        import httpx
+
+        for is_last in (False, True):
+            try:
+                return work()
+            except CloudError as error:
+                _log.debug("%s: %s", doing, redacted(error.body))
+                if not is_last and is_about_the_token(error) and self.renew():
+                    continue
+                _log.warning("%s: %s: %s", doing, error.status, redacted(error.body or error.message))
+                raise as_fault(error, doing) from None
+            except (httpx.HTTPError, httpx.StreamError) as error:
+                raise as_transport_fault(error, doing) from error
+        raise AssertionError("not reached")
+
+    # ---- who we are
+
+    def renew(self) -> bool:
+        """Let the next request sign in anew; False when there is nothing to sign in with."""
+        with self._lock:
+            if self._token is not None:
+                self._token.renew_at = float("-inf")
+            return bool(self.access.email)
+
+    def token(self) -> str:
+        """A token that is good now."""
+        if not self.access.email:
+            return self.access.key
+        with self._lock:
+            if self._token is None or time.monotonic() >= self._token.renew_at:
+                self._token = self._signed_in(self._token)
+            return self._token.access
+
+    def _signed_in(self, former: _Token | None) -> _Token:
+        if former is not None:
+            try:
+                return self._grant("refresh_token", {"refresh_token": former.refresh})
+            except CloudError as error:
+                if not is_about_the_token(error):
+                    raise
+        return self._grant("password", {"email": self.access.email, "password": self.access.password})
+
+    def _grant(self, kind: str, given: dict[str, str]) -> _Token:
+        answer = self.http.post(
+            f"{self.access.url}/auth/v1/token", params={"grant_type": kind}, json=given
+        ).json()
+        try:
+            life_s = float(answer["expires_in"])
+            renew_at = time.monotonic() + life_s - min(_MARGIN_S, life_s * _MARGIN)
+            return _Token(str(answer["access_token"]), str(answer["refresh_token"]), renew_at)
+        except (KeyError, TypeError, ValueError):
+            raise CloudError(502, "no_session", "signing in was answered without a session") from None
+
+    def _sign(self, request: httpx.Request) -> None:
+        """Every request carries the key and a token that is fresh now; signing in has only the key."""
+        is_sign_in = request.url.path.endswith("/auth/v1/token")
+        request.headers["apikey"] = self.access.key
+        request.headers["Authorization"] = f"Bearer {self.access.key if is_sign_in else self.token()}"
+
+
+def _refuse(response: httpx.Response) -> None:
+    error = read_error(response)
+    if error is not None:
+        raise error

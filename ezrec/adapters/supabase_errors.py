@@ -1,0 +1,205 @@
+"""What the cloud's answers mean. The only place that sorts them: one table, first row that fits.
+
+Three verdicts: *passing* comes back by itself; *locked* is a matter of keys or of the account, tried again
+slowly, because a person cures it in the cloud and nobody will restart the box for it; *final* waits for a
+person here. Storage answers nearly every error with HTTP 400 and the real status in the body.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ezrec.domain.errors import Reject, Retry
+
+if TYPE_CHECKING:
+    import httpx
+
+LOCKED_AFTER_S = 300.0  # how soon a refused key is tried again
+_LONGEST_WAIT_S = 3600.0
+_SHOWN = 2000  # characters of an answer that are logged
+
+_SECRETS = re.compile(
+    r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*"  # a JWT: access token, key or signed URL
+    r"|sb_(?:secret|publishable)_[\w-]+"
+    r"|(?<=token=)[^&\s\"']+"
+    r"|(?<=\"refresh_token\":\")[^\"]+"
+)
+
+
+def redacted(text: str) -> str:
+    """`text` as it may be logged: without keys and tokens, and not endlessly long."""
+    return _SECRETS.sub("***", text[: 2 * _SHOWN])[:_SHOWN]
+
+
+class CloudError(Exception):
+    """An answer that is no success. `code` is PostgREST's, PostgreSQL's or storage's own."""
+
+    def __init__(
+        self, status: int, code: str, message: str, body: str = "", after_s: float | None = None
+    ) -> None:
+        super().__init__(f"{status} {code} {message}".strip())
+        self.status = status
+        self.code = code
+        self.message = message
+        self.body = body
+        self.after_s = after_s
+
+
+PORTAL = "portal"  # the code of an answer that is somebody else's
+
+
+def read_error(response: httpx.Response) -> CloudError | None:
+    """What is wrong with an answer, or None. Reads the body only of answers that are no success."""
+    kind = response.headers.get("content-type", "")
+    if response.is_redirect or kind.startswith("text/html"):
+        # Followed, it would carry the key to a hotel's login page; and its HTML would pass for success.
+        where = response.headers.get("location", "") or f"a page of {kind}"
+        message = f"something between here and the cloud answered with {redacted(where)}"
+        if response.status_code < 500:
+            return CloudError(response.status_code, PORTAL, message)
+    if response.is_success:
+        return None
+    response.read()
+    text = response.text[:65536]
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        body = {"message": text.strip()[:500] or response.reason_phrase}
+    status = str(body.get("statusCode") or "")
+    code = body.get("error_code") or body.get("code") or body.get("error") or ""
+    message = body.get("message") or body.get("msg") or body.get("error_description") or ""
+    return CloudError(
+        status=int(status) if re.fullmatch(r"[1-5]\d\d", status) else response.status_code,
+        code=str(code),
+        message=str(message),
+        body=text,
+        after_s=_retry_after_s(response),
+    )
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    text = response.headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,6}", text):
+        return min(float(text), _LONGEST_WAIT_S)
+    try:  # a date, told against the server's own clock: ours may be wrong
+        until = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return min(max(until.total_seconds(), 0.0), _LONGEST_WAIT_S)
+
+
+class Verdict(Enum):
+    PASSING = "passing"
+    LOCKED = "locked"
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: which errors it fits, what they are, and what a person can do."""
+
+    verdict: Verdict
+    fits: Callable[[CloudError], bool]
+    remedy: str = ""
+
+
+def _status(*statuses: int) -> Callable[[CloudError], bool]:
+    return lambda error: error.status in statuses
+
+
+def _code(*codes: str) -> Callable[[CloudError], bool]:
+    return lambda error: error.code in codes
+
+
+def _says(pattern: str) -> Callable[[CloudError], bool]:
+    found = re.compile(pattern, re.IGNORECASE)
+    return lambda error: found.search(error.message) is not None
+
+
+_BAD_TOKEN = r"exp\W+ claim|signature verification failed|Invalid Compact JWS|invalid jwt|jwt expired"
+_RIGHTS = "the device may not do this: apply the policies that `ezrec schema` prints"
+_TABLES = "compare the tables with what `ezrec schema` prints"
+_PASSING, _LOCKED, _FINAL = Verdict.PASSING, Verdict.LOCKED, Verdict.FINAL
+RULES = (
+    Rule(_PASSING, _code(PORTAL)),
+    Rule(_LOCKED, _says(_BAD_TOKEN)),
+    Rule(_LOCKED, _code("PGRST301", "PGRST302", "PGRST303", "22023")),
+    Rule(_LOCKED, _code("invalid_credentials", "refresh_token_not_found", "refresh_token_already_used")),
+    Rule(_LOCKED, _code("email_not_confirmed", "user_banned", "invalid_grant")),
+    Rule(_FINAL, _code("42501"), _RIGHTS),
+    Rule(_LOCKED, _status(401, 402)),  # the gateway knows no such key; the project is over its quota
+    Rule(
+        _FINAL, _status(413), "raise the size limit of the bucket and of the project (free plans allow 50 MB)"
+    ),
+    Rule(_FINAL, _code("NoSuchBucket"), "create the bucket in the project's storage"),
+    Rule(_FINAL, _says("^Bucket not found"), "create the bucket in the project's storage"),
+    Rule(_FINAL, _code("InvalidKey"), "the name holds characters that storage does not take"),
+    Rule(_FINAL, _code("InvalidMimeType"), "allow this type of file in the bucket's settings"),
+    Rule(_FINAL, _status(415), "allow this type of file in the bucket's settings"),
+    Rule(_FINAL, _code("AccessDenied"), _RIGHTS),
+    Rule(_FINAL, _code("PGRST204", "PGRST205", "42703", "42P01"), _TABLES),
+    Rule(_FINAL, _code("23503"), "what the row refers to was deleted: restore it, or loosen the foreign key"),
+    Rule(_PASSING, _status(408, 409, 423, 425, 429)),
+    Rule(_PASSING, lambda error: error.status >= 500),
+    Rule(_FINAL, _status(403), _RIGHTS),
+    Rule(_FINAL, lambda error: True, "see the log for the full answer"),
+)
+
+
+def verdict(error: CloudError) -> Rule:
+    """The row of the table for this error."""
+    return next(rule for rule in RULES if rule.fits(error))
+
+
+def is_about_the_token(error: CloudError) -> bool:
+    """True when a fresh token may cure it."""
+    return error.code != PORTAL and verdict(error).verdict is Verdict.LOCKED and error.status != 402
+
+
+def as_fault(error: CloudError, doing: str) -> Retry | Reject:
+    """The same in the two words that handlers know."""
+    rule = verdict(error)
+    said = redacted(str(error))
+    match rule.verdict:
+        case Verdict.PASSING:
+            return Retry(f"{doing}: {said}", error.after_s)
+        case Verdict.LOCKED:
+            return Retry(
+                f"{doing}: the cloud refuses this device's key or sign-in: {said}",
+                error.after_s or LOCKED_AFTER_S,
+            )
+        case Verdict.FINAL:
+            return Reject(f"{doing}: {said}", rule.remedy)
+
+
+def as_transport_fault(error: Exception, doing: str) -> Retry:
+    """A connection that failed. A certificate "from the future" means that our clock is in the past."""
+    said = redacted(str(error)) or type(error).__name__
+    if "not yet valid" in said:
+        return Retry(f"{doing}: this device's clock is wrong: the cloud's certificate is not yet valid by it")
+    if "certificate has expired" in said:
+        return Retry(f"{doing}: the cloud's certificate has expired, or this device's clock is wrong")
+    return Retry(f"{doing}: no connection to the cloud: {said}")
+
+
+_UNKNOWN_COLUMN = (
+    re.compile(r"Could not find the '([^']+)' column of"),  # PGRST204
+    re.compile(r"column \"?(?:\w+\.)?(\w+)\"? (?:of relation \S+ )?does not exist"),  # 42703
+)
+
+
+def unknown_column(error: CloudError) -> str | None:
+    """The column that the table lacks, where the error names one."""
+    if error.code in ("PGRST204", "42703"):
+        for pattern in _UNKNOWN_COLUMN:
+            if match := pattern.search(error.message):
+                return match[1]
+    return None

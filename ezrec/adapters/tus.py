@@ -1,0 +1,293 @@
+"""Resumable uploads: TUS 1.0 over HTTP, as Supabase's storage speaks it. Knows no table and no booking.
+
+1. A known upload (the state file) is asked for its offset; an unknown one is created, empty.
+2. The state file is durable before the first byte is sent.
+3. Pieces of 6 MiB are sent from the offset that the *server* names, never from what we have counted:
+   after a crash over there the offset can go back.
+4. A cut or a busy answer: wait, ask for the offset, go on. 404 or 410: the upload has expired, start over.
+5. The caller asks for the object's size afterwards: "offset equals length" does not prove that it exists.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ezrec import durable
+from ezrec.adapters.supabase_errors import PORTAL, CloudError, Verdict, is_about_the_token, verdict
+from ezrec.domain.errors import Reject, Retry, Stopped
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ezrec.adapters.supabase_connection import Connection
+
+PIECE = 6 * 1024 * 1024  # what hosted projects ask for
+_BLOCK = 256 * 1024
+_PATIENCE = 5  # faults in a row without a byte of progress before the job is laid aside
+_RESTARTS = 3
+_LONGEST_WAIT_S = 30.0
+_FINISHING = 4.0  # times the usual silence: storage answers the last piece when it has built the object
+_TICK_S = 0.1
+_log = logging.getLogger("ezrec.upload")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the state file holds: where the upload is, and of which bytes it is."""
+
+    url: str
+    bucket: str
+    key: str
+    size: int
+    mtime_ns: int
+
+
+class Pace:
+    """Holds an upload to a number of bytes a second; 0 is unlimited."""
+
+    def __init__(self, bytes_s: float) -> None:
+        self.bytes_s = bytes_s
+        self.block = _BLOCK if not bytes_s else max(1024, min(_BLOCK, int(bytes_s / 8)))
+        self._free_at = 0.0
+
+    def wait_s(self, count: int) -> float:
+        """Seconds to wait before `count` more bytes may go."""
+        if not self.bytes_s:
+            return 0.0
+        now = time.monotonic()
+        self._free_at = max(self._free_at, now) + count / self.bytes_s
+        return self._free_at - now
+
+
+class Upload:
+    """One file on its way to one object."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        bucket: str,
+        key: str,
+        source: Path,
+        *,
+        progress: Callable[[float], None],
+        is_stopped: Callable[[], bool] = lambda: False,
+        state: Path | None = None,
+        pace: Pace | None = None,
+        wait_s: float = 0.25,
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        self._connection = connection
+        self._endpoint = f"{connection.access.url}/storage/v1/upload/resumable"
+        self._bucket, self._key, self._source, self._state = bucket, key, source, state
+        self._progress, self._is_stopped = progress, is_stopped
+        self._pace = pace or Pace(0)
+        self._wait_s = wait_s
+        self._content_type = content_type
+        self._best = 0
+        self._size = self._mtime_ns = 0
+
+    def run(self) -> int:
+        """Send what is missing; returns the size. Raises `Retry`, `Reject` or `Stopped`, or a `CloudError`
+        that is no matter of patience; the state file stays for the next try.
+        """
+        with _opened(self._source) as file:
+            info = os.fstat(file.fileno())
+            self._size, self._mtime_ns = info.st_size, info.st_mtime_ns
+            if not self._size:
+                raise Reject(
+                    f"{self._source.name} is empty", "an empty file cannot be uploaded: remove the job"
+                )
+            self._send(file)
+        return self._size
+
+    def forget(self) -> None:
+        """Begin anew next time."""
+        if self._state is not None:
+            self._state.unlink(missing_ok=True)
+
+    # ---- steps 1 to 4
+
+    def _send(self, file: BinaryIO) -> None:
+        import httpx
+
+        place, faults, restarts = self._recall(), 0, 0
+        while True:
+            self._check()
+            before = self._best
+            try:
+                if place is None:
+                    place = self._create()
+                    offset = 0
+                else:
+                    offset = self._offset(place)
+                while offset < self._size:
+                    offset = self._send_piece(file, place, offset)
+                return
+            except CloudError as error:
+                if place is not None and error.status in (404, 410) and error.code != PORTAL:
+                    _log.info("%s: the upload has expired over there: starting over", self._key)
+                    self.forget()
+                    place, restarts = None, restarts + 1
+                    if restarts > _RESTARTS:
+                        raise Retry(f"the upload of {self._key} expired {restarts} times") from error
+                    continue
+                fault: Exception = error
+                self._judge(error, faults)
+            except httpx.TransportError as error:
+                fault = error
+            faults = 1 if self._best > before else faults + 1
+            if faults > _PATIENCE:
+                raise fault
+            self._rest(fault, faults)
+
+    def _judge(self, error: CloudError, faults: int) -> None:
+        """Return when waiting and asking again may help; else raise."""
+        if is_about_the_token(error):
+            if faults > 1 or not self._connection.renew():
+                raise error
+            return
+        if verdict(error).verdict is not Verdict.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
+            raise error
+
+    def _rest(self, fault: Exception, faults: int) -> None:
+        named = fault.after_s if isinstance(fault, CloudError) else None
+        wait_s = named if named is not None else min(self._wait_s * 2 ** (faults - 1), _LONGEST_WAIT_S)
+        _log.debug("%s: %s; going on in %.1f s", self._key, fault, wait_s)
+        self._sleep(wait_s)
+
+    def _create(self) -> Place:
+        names = {
+            "bucketName": self._bucket,
+            "objectName": self._key,
+            "contentType": self._content_type,
+            "cacheControl": "3600",
+        }
+        metadata = ",".join(
+            f"{name} {base64.b64encode(text.encode()).decode()}" for name, text in names.items()
+        )
+        answer = self._request(
+            "POST", self._endpoint, {"Upload-Length": str(self._size), "Upload-Metadata": metadata}
+        )
+        # Only its last part is believed: behind a proxy the scheme or the host may be wrong.
+        name = urlsplit(answer.headers.get("location", "")).path.rpartition("/")[2]
+        if not name:
+            raise CloudError(502, PORTAL, "the upload was created without a place")
+        place = Place(f"{self._endpoint}/{name}", self._bucket, self._key, self._size, self._mtime_ns)
+        self._remember(place)
+        return place
+
+    def _offset(self, place: Place) -> int:
+        answer = self._request("HEAD", place.url, {})
+        return self._told(answer)
+
+    def _send_piece(self, file: BinaryIO, place: Place, offset: int) -> int:
+        self._check()
+        length = min(PIECE, self._size - offset)
+        file.seek(offset)
+        headers = {
+            "Upload-Offset": str(offset),
+            "Content-Type": "application/offset+octet-stream",
+            "Content-Length": str(length),
+        }
+        answer = self._request("PATCH", place.url, headers, self._blocks(file, length), _FINISHING)
+        return self._told(answer)
+
+    def _blocks(self, file: BinaryIO, length: int) -> Iterator[bytes]:
+        left = length
+        while left > 0:
+            self._check()
+            block = file.read(min(self._pace.block, left))
+            if not block:
+                raise Retry(f"{self._source.name} became shorter while it was uploaded")
+            self._sleep(self._pace.wait_s(len(block)))
+            yield block
+            left -= len(block)
+
+    def _told(self, answer: httpx.Response) -> int:
+        """The offset in an answer; one without it is not from a TUS server."""
+        text = answer.headers.get("upload-offset", "")
+        if not text.isdigit() or int(text) > self._size:
+            raise CloudError(502, PORTAL, "the upload was answered without a usable offset")
+        offset = int(text)
+        if offset > self._best:
+            self._best = offset
+            if offset < self._size:  # the whole is told by the caller, once the object is there
+                self._progress(offset / self._size)
+        return offset
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        content: Iterator[bytes] | None = None,
+        patience: float = 1.0,
+    ) -> httpx.Response:
+        import httpx
+
+        cloud = self._connection
+        return cloud.http.request(
+            method,
+            url,
+            headers={"Tus-Resumable": "1.0.0", "x-upsert": "true", **headers},
+            content=content,
+            timeout=httpx.Timeout(cloud.silence_s * patience, connect=cloud.connect_s, write=cloud.silence_s),
+        )
+
+    # ---- the state file
+
+    def _recall(self) -> Place | None:
+        if self._state is None:
+            return None
+        try:
+            place = msgspec.json.decode(self._state.read_bytes(), type=Place)
+        except (OSError, msgspec.DecodeError):
+            return None
+        wanted = Place(place.url, self._bucket, self._key, self._size, self._mtime_ns)
+        # The token goes where the URL points: a state file from elsewhere must not lead it astray.
+        is_ours = place == wanted and place.url.startswith(f"{self._endpoint}/")
+        return place if is_ours else None
+
+    def _remember(self, place: Place) -> None:
+        if self._state is None:
+            return
+        try:
+            durable.write(self._state, msgspec.json.encode(place))
+        except OSError as fault:
+            # A full disk must not stop the upload that would empty it.
+            _log.warning("%s: not resumable after a restart: %s", self._key, fault.strerror)
+
+    # ---- waiting
+
+    def _check(self) -> None:
+        if self._is_stopped():
+            raise Stopped("asked to stop")
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._check()
+            time.sleep(min(left, _TICK_S))
+
+
+@contextlib.contextmanager
+def _opened(source: Path) -> Iterator[BinaryIO]:
+    try:
+        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as fault:
+        raise Reject(
+            f"{source} cannot be read: {fault.strerror}", "name a plain file that is there"
+        ) from None
+    with open(fd, "rb", buffering=0) as file:
+        yield file

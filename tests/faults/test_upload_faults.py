@@ -1,0 +1,283 @@
+"""Uploads over a bad uplink: every object ends whole, once, and little is sent twice."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ezrec.adapters.supabase import SupabaseBackend
+from ezrec.adapters.supabase_connection import Access
+from ezrec.adapters.tus import PIECE
+from ezrec.domain.errors import Reject, Retry, Stopped
+from tests.fakes.clock import StandingClock
+from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer, Pass, Portal, Reset, Slow
+from tests.supabase_server.fixture import Account, Project, token
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def backend(url: str, key: str, account: Account, **options: float) -> Iterator[SupabaseBackend]:
+    made = SupabaseBackend(
+        Access(url, key),
+        account.user_id,
+        account.camera_id,
+        StandingClock(),
+        **options,  # type: ignore[arg-type]
+    )
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def film(folder: Path, size: int, seed: int = 0) -> Path:
+    path = folder / f"film-{seed}.mp4"
+    path.write_bytes(random.Random(seed).randbytes(size))
+    return path
+
+
+def deaf(_: float) -> None: ...
+
+
+def keep_storing(cloud: SupabaseBackend, name: str, source: Path, state: Path, tries: int = 12) -> int:
+    """What the drain does: again after every `Retry`. Returns the number of tries."""
+    for number in range(1, tries + 1):
+        try:
+            cloud.store("videos", name, source, deaf, state=state)
+            return number
+        except Retry:
+            continue
+    raise AssertionError(f"not uploaded in {tries} tries")
+
+
+def stored(project: Project, name: str) -> bytes:
+    found: bytes = project.request("GET", f"/storage/v1/object/videos/{name}")
+    return found
+
+
+def test_a_hundred_uploads_arrive_whole_over_a_bad_uplink(project: Project, tmp_path: Path) -> None:
+    account, chance = project.account(), random.Random(5)
+    kinds: list[Fault] = [Pass(), Reset(), Cut(0), Cut(900), Cut(40_000), LostAnswer(), LostAnswer(200)]
+    _, front = project.local()
+    with (
+        ChaosProxy(front.port) as proxy,
+        backend(proxy.url, project.service_key, account, wait_s=0.01) as cloud,
+    ):
+        for number in range(100):
+            source = film(tmp_path, 20_000 + chance.randrange(150_000), number)
+            name = f"{account.user_id}/{number}.mp4"
+            proxy.plan([chance.choice(kinds) for _ in range(5)])
+            keep_storing(cloud, name, source, tmp_path / f"{number}.json")
+            proxy.plan([chance.choice(kinds)])
+            for _ in range(4):
+                with contextlib.suppress(Retry):
+                    cloud.publish_row({"user_id": account.user_id, "filename": f"{number}.mp4"})
+                    break
+            assert stored(project, name) == source.read_bytes()
+            source.unlink()
+    rows = project.select("videos", user_id=f"eq.{account.user_id}")
+    assert sorted(row["filename"] for row in rows) == sorted(f"{n}.mp4" for n in range(100))
+    assert {type(fault) for fault in proxy.met} == {Pass, Reset, Cut, LostAnswer}
+
+
+def test_no_more_than_one_piece_is_sent_again_after_a_cut(project: Project, tmp_path: Path) -> None:
+    account, source = project.account(), film(tmp_path, 3 * PIECE + 12_345)
+    _, front = project.local()
+    cuts: list[Fault] = [Cut(2_000_000), Cut(PIECE + 3_000_000), LostAnswer(700), Cut(PIECE - 1)]
+    with ChaosProxy(front.port, cuts) as proxy, backend(proxy.url, project.service_key, account) as cloud:
+        name = f"{account.user_id}/cut.mp4"
+        keep_storing(cloud, name, source, tmp_path / "upload.json")
+        assert proxy.bytes_up <= source.stat().st_size + len(cuts) * PIECE + 50_000
+        assert len(proxy.met) > len(cuts)
+    assert stored(project, name) == source.read_bytes()
+
+
+def test_a_silent_link_is_left_after_a_while_and_the_upload_goes_on(project: Project, tmp_path: Path) -> None:
+    account, source = project.account(), film(tmp_path, 600_000)
+    _, front = project.local()
+    with ChaosProxy(front.port, [Blackhole(100_000)]) as proxy:
+        cloud = SupabaseBackend(
+            Access(proxy.url, project.service_key), account.user_id, "0", StandingClock(), silence_s=1.0
+        )
+        name = f"{account.user_id}/hole.mp4"
+        keep_storing(cloud, name, source, tmp_path / "upload.json")
+        cloud.close()
+    assert stored(project, name) == source.read_bytes()
+
+
+def test_a_slow_link_is_no_fault(project: Project, tmp_path: Path) -> None:
+    account, source = project.account(), film(tmp_path, 400_000)
+    _, front = project.local()
+    name = f"{account.user_id}/slow.mp4"
+    with ChaosProxy(front.port, [Slow(400_000)] * 3) as proxy:
+        with backend(proxy.url, project.service_key, account) as cloud:
+            cloud.store("videos", name, source, deaf)
+        assert len(proxy.met) == 1
+    assert stored(project, name) == source.read_bytes()
+
+
+def test_an_upload_goes_on_after_the_server_was_killed(project: Project, tmp_path: Path) -> None:
+    account, source = project.account(), film(tmp_path, 2 * PIECE)
+    name, heard = f"{account.user_id}/killed.mp4", threading.Event()
+    with (
+        project.another_front() as front,
+        backend(front.url, project.service_key, account, upload_bytes_s=8_000_000) as cloud,
+    ):
+        faults: list[Exception] = []
+
+        def work() -> None:
+            try:
+                cloud.store("videos", name, source, lambda _: heard.set(), state=tmp_path / "upload.json")
+            except Retry:
+                keep_storing(cloud, name, source, tmp_path / "upload.json")
+            except (AssertionError, Reject) as fault:
+                faults.append(fault)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        assert heard.wait(60)
+        front.stop(kill=True)
+        front.start()
+        worker.join(60)
+        assert not worker.is_alive()
+        assert faults == []
+    assert stored(project, name) == source.read_bytes()
+
+
+def test_a_token_that_expires_in_mid_upload_is_renewed(project: Project, tmp_path: Path) -> None:
+    account, source = project.account(), film(tmp_path, PIECE + 100_000)
+    email = f"{account.camera_id}@device.test"
+    user_id = project.sign_up(email, "a-password", token_seconds=2)
+    database, _ = project.local()
+    own = f"(owner_id = '{user_id}')"
+    database.sql(f'create policy "{email}" on storage.objects to authenticated using {own} with check {own}')
+    access = Access(project.url, project.anon_key, email, "a-password")
+    # Slower than the token lives: the second piece needs another one than the first.
+    cloud = SupabaseBackend(access, user_id, "0", StandingClock(), upload_bytes_s=2_000_000)
+    cloud.store("videos", f"{user_id}/token.mp4", source, deaf, state=tmp_path / "upload.json")
+    cloud.close()
+    used = database.rows(f"select count(*) as n from auth.refresh_tokens where user_id = '{user_id}'")
+    assert used[0]["n"] >= 2
+    assert stored(project, f"{user_id}/token.mp4") == source.read_bytes()
+
+
+def test_an_expired_upload_starts_over(project: Project, tmp_path: Path) -> None:
+    account, source, state = project.account(), film(tmp_path, PIECE + 5), tmp_path / "upload.json"
+    _, front = project.local()
+    name = f"{account.user_id}/expired.mp4"
+    with (
+        ChaosProxy(front.port, [Cut(3_000_000), *[Reset()] * 6]) as proxy,
+        backend(proxy.url, project.service_key, account, wait_s=0.01) as cloud,
+        pytest.raises(Retry),
+    ):
+        cloud.store("videos", name, source, deaf, state=state)
+    first = json.loads(state.read_bytes())["url"]
+    for path in (front.data / "tus").iterdir():
+        path.unlink()
+    with backend(front.url, project.service_key, account) as cloud:
+        place = {**json.loads(state.read_bytes()), "url": first.replace(str(proxy.port), str(front.port))}
+        state.write_text(json.dumps(place))
+        cloud.store("videos", name, source, deaf, state=state)
+    assert stored(project, name) == source.read_bytes()
+
+
+def test_the_uploader_may_be_killed_again_and_again(project: Project, tmp_path: Path) -> None:
+    account, source, kills = project.account(), film(tmp_path, 4 * PIECE), 0
+    name, chance = f"{account.user_id}/sigkill.mp4", random.Random(3)
+    argv = [sys.executable, "-m", "tests.faults.uploader", project.url, project.service_key]
+    argv += [account.user_id, "videos", name, str(source), str(tmp_path / "upload.json")]
+    until, out = time.monotonic() + 60, ""
+    while not out.endswith("done\n"):
+        assert time.monotonic() < until
+        worker = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, cwd=REPOSITORY, env=dict(os.environ), text=True
+        )
+        # Past the start of the interpreter, so that the kill meets the work.
+        limit = 0.3 + chance.random() * 0.5 if kills < 12 else 30
+        try:
+            out, _ = worker.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.communicate()
+            kills += 1
+    assert kills >= 3
+    assert stored(project, name) == source.read_bytes()
+    left = project.request("POST", "/storage/v1/object/list/videos", json={"prefix": account.user_id})
+    assert [item["name"] for item in left] == ["sigkill.mp4"]
+
+
+def test_a_page_of_a_guest_network_is_no_success(project: Project, tmp_path: Path) -> None:
+    account = project.account()
+    _, front = project.local()
+    with (
+        ChaosProxy(front.port, [Portal()] * 100) as proxy,
+        backend(proxy.url, project.service_key, account) as cloud,
+    ):
+        for work in (
+            cloud.bookings,
+            cloud.branding,
+            lambda: cloud.advance_status("b-1", "completed"),
+            lambda: cloud.size_of("videos", "a.mp4"),
+            lambda: cloud.fetch("usermedia", "a.mp4", tmp_path / "a.mp4"),
+            lambda: cloud.publish_row({"user_id": account.user_id, "filename": "a.mp4"}),
+        ):
+            with pytest.raises(Retry):
+                work()
+    assert not (tmp_path / "a.mp4").exists()
+    assert project.select("videos", user_id=f"eq.{account.user_id}") == []
+
+
+def test_asked_to_stop_an_upload_is_laid_down_and_goes_on_later(project: Project, tmp_path: Path) -> None:
+    account, source, state = project.account(), film(tmp_path, 2 * PIECE), tmp_path / "upload.json"
+    name = f"{account.user_id}/stopped.mp4"
+    stops: list[Callable[[], None]] = []
+    with backend(project.url, project.service_key, account, upload_bytes_s=20_000_000) as cloud:
+        with pytest.raises(Stopped):
+            cloud.store("videos", name, source, lambda _: stops[0](), state=state, on_stop=stops.append)
+        assert state.exists()
+        heard: list[float] = []
+        cloud.store("videos", name, source, heard.append, state=state)
+    assert heard[0] >= 0.5
+    assert stored(project, name) == source.read_bytes()
+
+
+def test_what_storage_refuses_for_good_is_told_with_a_remedy(project: Project, tmp_path: Path) -> None:
+    account = project.account()
+    with (
+        project.another_front(FILE_SIZE_LIMIT="1000") as small,
+        backend(small.url, project.service_key, account) as cloud,
+    ):
+        with pytest.raises(Reject) as too_large:
+            cloud.store("videos", f"{account.user_id}/a.mp4", film(tmp_path, 1001), deaf)
+        assert "free plans allow 50 MB" in too_large.value.remedy
+        with pytest.raises(Reject, match="Bucket not found"):
+            cloud.store("no-bucket", "a.mp4", film(tmp_path, 10), deaf)
+        empty = tmp_path / "empty.mp4"
+        empty.touch()
+        with pytest.raises(Reject, match="empty"):
+            cloud.store("videos", "a.mp4", empty, deaf)
+    stranger = token("authenticated", sub=account.camera_id)
+    with backend(project.url, stranger, account) as cloud, pytest.raises(Reject, match="row-level security"):
+        cloud.store("videos", f"{account.user_id}/a.mp4", film(tmp_path, 10), deaf)
+
+
+def test_a_state_file_never_leads_the_token_to_another_host(project: Project, tmp_path: Path) -> None:
+    account, source, state = project.account(), film(tmp_path, 10), tmp_path / "upload.json"
+    name, info = f"{account.user_id}/a.mp4", source.stat()
+    with ChaosProxy(1) as elsewhere:
+        place = {"url": f"{elsewhere.url}/storage/v1/upload/resumable/x", "bucket": "videos", "key": name}
+        state.write_text(json.dumps({**place, "size": info.st_size, "mtime_ns": info.st_mtime_ns}))
+        with backend(project.url, project.service_key, account) as cloud:
+            cloud.store("videos", name, source, deaf, state=state)
+        assert elsewhere.met == []

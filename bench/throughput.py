@@ -20,7 +20,7 @@ from ezrec.domain.stages import State
 from ezrec.spool import Spool
 
 _GOAL = 0.5
-_ROUNDS, _JOBS = 7, 40
+_ROUNDS, _JOBS = 31, 8
 _MOVES = (("incoming", "recording", "raw"), ("raw", "processing", "processed"))
 
 

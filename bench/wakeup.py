@@ -49,7 +49,7 @@ def measure(size: float = 1.0) -> Result:
         f"median ≤ {_GOAL_MS:g} ms",
         median(ours) <= _GOAL_MS,
         f"{count} renames, one at a time, each into a stage that sleeps. In the time lies also what makes "
-        "the claim durable: one rename, one record, five fsyncs.",
+        "the claim durable: one rename, one record, four fsyncs.",
     )
 
 

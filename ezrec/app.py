@@ -93,6 +93,13 @@ def _camera_module(settings: Settings) -> Camera:
     return PicameraCamera(picture, clock(settings))
 
 
+def camera_modules() -> list[str]:
+    """The models of the connected camera modules. Raises `Reject` when there is none to be had."""
+    from ezrec.adapters.picamera_found import connected
+
+    return connected()
+
+
 def transcoder(settings: Settings) -> Transcoder:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
 

@@ -124,7 +124,7 @@ def _clock(wishes: Settings) -> Findings:
 
 def _camera(wishes: Settings) -> Findings:
     kind, _, rest = wishes.camera.partition(":")
-    yield _CAMERAS.get(kind, _board_camera)(rest, wishes)
+    yield _CAMERAS[kind](rest, wishes)
 
 
 def _software_camera(_: str, wishes: Settings) -> Finding:
@@ -174,18 +174,17 @@ def _network_camera(_: str, wishes: Settings) -> Finding:
         )
 
 
-def _board_camera(_: str, wishes: Settings) -> Finding:
-    version = app.media_versions()["picamera2"]
-    if version is None:
-        return fault(
-            "camera",
-            f"{wishes.camera} needs picamera2, which is missing",
-            "sudo apt-get install python3-picamera2, and a .venv made with --system-site-packages",
-        )
-    return ok("camera", f"{wishes.camera}, by picamera2 {version}")
+def _camera_module(_: str, wishes: Settings) -> Finding:
+    try:
+        models = app.camera_modules()
+    except Reject as wrong:
+        return fault("camera", wrong.reason, wrong.remedy)
+    return ok("camera", f"camera module {', '.join(models)}")
 
 
 _CAMERAS: Mapping[str, Callable[[str, Settings], Finding]] = {
+    "auto": _camera_module,
+    "picamera2": _camera_module,
     "software": _software_camera,
     "v4l2": _device,
     "rtsp": _network_camera,

@@ -177,6 +177,28 @@ def test_a_device_must_be_there_and_be_a_device(home: Path) -> None:
     assert found(home, EZREC_CAMERA="v4l2:/dev/shm")["camera"].verdict is Verdict.FAULT
 
 
+@pytest.mark.parametrize(
+    ("module", "verdict", "said"),
+    [
+        (
+            "class Picamera2:\n global_camera_info = staticmethod(lambda: [{'Model': 'imx708'}])",
+            "ok",
+            "imx708",
+        ),
+        ("class Picamera2:\n global_camera_info = staticmethod(list)", "fault", "no camera module"),
+        ("import module_that_is_not_there", "fault", "not installed"),
+        ("raise RuntimeError('numpy is too new')", "fault", "numpy is too new"),
+    ],
+)
+def test_a_camera_module_must_be_connected(home: Path, module: str, verdict: str, said: str) -> None:
+    (home / "picamera2.py").write_text(module)
+    told = ezrec(home, "doctor", "--json", EZREC_CAMERA="auto", PYTHONPATH=str(home))
+    camera = next(one for one in json.loads(told.stdout) if one["check"] == "camera")
+    assert camera["verdict"] == verdict, camera
+    assert said in camera["evidence"]
+    assert bool(camera["remedy"]) == (verdict == "fault")
+
+
 def test_a_network_camera_must_answer(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as camera:
         url = f"rtsp://admin:secret@127.0.0.1:{camera.getsockname()[1]}/live"

@@ -22,11 +22,11 @@ from ezrec.domain.errors import Retry
 
 T = TypeVar("T")
 
-_MISSING = (
+MISSING = (
     "picamera2 is not installed: sudo apt-get install python3-picamera2, in a virtual environment that sees "
     "the system's packages; for another camera set EZREC_CAMERA, as in v4l2:/dev/video0"
 )
-_NO_CAMERA = (
+NO_CAMERA = (
     "no camera module is connected: switch the power off, plug the ribbon cable in, start again; "
     "for a USB or network camera set EZREC_CAMERA, as in v4l2:/dev/video0 or rtsp://…"
 )
@@ -198,7 +198,7 @@ def _load() -> Any:
 
 def _open(module: Any) -> Any:
     if not module.Picamera2.global_camera_info():
-        raise LookupError(_NO_CAMERA)
+        raise LookupError(NO_CAMERA)
     return module.Picamera2(0)
 
 
@@ -214,11 +214,11 @@ def _told(fault: Broken) -> str:
         chain.append(link)
         link = link.__cause__ or link.__context__
     if any(isinstance(each, ModuleNotFoundError) for each in chain):
-        return f"{_MISSING} ({chain[-1]})"
+        return f"{MISSING} ({chain[-1]})"
     said = " – ".join(dict.fromkeys(str(each) for each in chain))
     if any(word in said.lower() for word in _BUSY):
         return f"the camera is busy, held by {holder()}: {said}"
-    return said if _NO_CAMERA in said else f"{fault}: {said}"
+    return said if NO_CAMERA in said else f"{fault}: {said}"
 
 
 def holder(processes: Path = Path("/proc")) -> str:

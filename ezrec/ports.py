@@ -91,13 +91,19 @@ class MediaInfo:
 
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
-    """One finished video: intro (if any), then the takes with the logo (if any) bottom right."""
+    """One finished video: intro (if any), then the takes with the logo (if any) bottom right.
+
+    `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
+    show the logo already, so that none is laid over them.
+    """
 
     takes: Sequence[Path]
     output: Path
     log: Path
     intro: Path | None = None
     logo: Path | None = None
+    cache: Path | None = None
+    logo_burned_in: bool = False
 
 
 class Transcoder(Protocol):
@@ -116,6 +122,8 @@ class Transcoder(Protocol):
         on_stop: Callable[[Callable[[], None]], None],
     ) -> MediaInfo:
         """Render `plan.output` whole or not at all; verified: duration within one frame + 0.1 s.
+
+        Beside it, `processing.json` says how it was made, why so, in what time, and what was checked.
 
         `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
         early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +40,38 @@ def in_band_take(path: Path, *, audio: bool = False) -> Path:
     made.unlink()
     other.unlink()
     return path
+
+
+def has_openh264() -> bool:
+    found = shutil.which("gst-inspect-1.0")
+    return (
+        bool(found)
+        and not subprocess.run(
+            [found or "", "openh264dec"], check=False, capture_output=True, timeout=60
+        ).returncode
+    )
+
+
+def openh264_take(path: Path) -> Path:
+    """From an encoder that is not x264."""
+    source = "videotestsrc num-buffers=60 pattern=ball ! video/x-raw,width=320,height=180,framerate=30/1"
+    gst(f"{source} ! openh264enc gop-size=30 ! h264parse ! mp4mux ! filesink location={path}")
+    return path
+
+
+def openh264_pictures(path: Path, size: tuple[int, int] = (320, 180)) -> list[str]:
+    """A digest of every frame that OpenH264, a decoder of another house, makes of a film."""
+    raw, length = path.with_suffix(".raw"), size[0] * size[1] * 3 // 2
+    gst(
+        f"filesrc location={path} ! qtdemux name=d d.video_0 ! h264parse ! openh264dec ! videoconvert"
+        f" ! video/x-raw,format=I420 ! filesink location={raw}"
+    )
+    data = raw.read_bytes()
+    return [hashlib.md5(data[at : at + length]).hexdigest() for at in range(0, len(data), length)]
+
+
+def gst(pipeline: str) -> None:
+    subprocess.run(["gst-launch-1.0", "-q", *pipeline.split()], check=True, capture_output=True, timeout=60)
 
 
 def b_frame_take(path: Path) -> Path:

@@ -58,7 +58,9 @@ def silence(program: str, rate: int, channels: int, output: Path) -> list[str]:
 
 
 def picture(measure: Measure) -> dict[str, object]:
-    """The parameter sets stand in the header and, for a decoder that forgets, before each key frame."""
+    """The parameter sets stand in the header alone. Where some stand in-band as well, converters to a byte
+    stream leave out the header's, and with them the camera's: OpenH264 then saw nothing of the recording.
+    """
     target = measure.target
     colours = zip(("color_primaries", "color_trc", "colorspace"), measure.colours, strict=True)
     return {
@@ -72,7 +74,7 @@ def picture(measure: Measure) -> dict[str, object]:
         "b:v": measure.bitrate,
         "maxrate": measure.bitrate * 3 // 2,
         "bufsize": measure.bitrate * 2,
-        "x264-params": f"sps-id={measure.sets_id}:repeat-headers=1",
+        "x264-params": f"sps-id={measure.sets_id}",
         "color_range": "pc" if target.full_range else "tv",
         **dict(colours),
     }

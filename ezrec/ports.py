@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from ezrec.domain.branding import ALWAYS, LogoShow
 from ezrec.domain.job import Take
 
 
@@ -104,6 +105,7 @@ class RenderPlan:
     logo: Path | None = None
     cache: Path | None = None
     logo_burned_in: bool = False
+    logo_show: LogoShow = ALWAYS
 
 
 class Transcoder(Protocol):

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from ezrec.domain.branding import LogoShow, read_logo_show
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.names import BadName, safe_id
 
@@ -186,6 +187,12 @@ class Settings:
         "EZREC_X264_PRESET", _one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
         "veryfast", "x264 preset of the finished video",
     )  # fmt: skip
+    logo_show: LogoShow = _setting(
+        "EZREC_LOGO_SHOW",
+        read_logo_show,
+        "always",
+        "when the logo is shown: `always`, `first:10s`, `every:5m/10s`; all but `always` cost little",
+    )
     rescan_s: float = _setting(
         "EZREC_RESCAN", _number(1, 3600), "60", "seconds between rescans, the net under the file events"
     )

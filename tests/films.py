@@ -9,6 +9,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from ezrec.adapters import footage, h264, mp4lanes, mp4samples, mp4write
 from tests import media
 
@@ -50,6 +52,12 @@ def has_openh264() -> bool:
             [found or "", "openh264dec"], check=False, capture_output=True, timeout=60
         ).returncode
     )
+
+
+needs_openh264 = pytest.mark.skipif(
+    not has_openh264(),
+    reason="OpenH264 is not installed (gstreamer1.0-plugins-bad, gstreamer1.0-tools)",
+)
 
 
 def openh264_take(path: Path) -> Path:

@@ -10,12 +10,9 @@ import pytest
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.ports import RenderPlan
 from tests import browser, films, media
+from tests.films import needs_openh264
 from tests.rendering import deaf
 
-needs_openh264 = pytest.mark.skipif(
-    not films.has_openh264(),
-    reason="OpenH264 is not installed (gstreamer1.0-plugins-bad, gstreamer1.0-tools)",
-)
 needs_chromium = pytest.mark.skipif(not browser.CHROMIUM, reason="Chromium is not installed")
 
 

@@ -17,6 +17,7 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
+from ezrec.domain.branding import ALWAYS, LogoShow
 
 SOUND_RATE = 48_000
 _SOUND_BITRATE = 128_000
@@ -61,6 +62,7 @@ class Film:
     takes: Sequence[Media]
     intro: Media | None = None
     logo: Media | None = None
+    show: LogoShow = ALWAYS
 
     @property
     def parts(self) -> tuple[Media, ...]:
@@ -92,7 +94,7 @@ def encode(program: str, film: Film, encoding: Encoding) -> list[str]:
     target = film.target
     main = _concat([Measured(take, target, number).streams for number, take in enumerate(film.takes)], target)
     if film.logo:
-        main = [with_logo(main[0], film.logo, target), *main[1:]]
+        main = [with_logo(main[0], film.logo, target, **_when(film.show)), *main[1:]]
     if film.intro:
         main = _concat([Measured(film.intro, target, len(film.takes)).streams, main], target)
     output = ffmpeg.output(*main, file_url(encoding.output), **_encoder(encoding, target, film.seconds))
@@ -204,12 +206,22 @@ def _concat(parts: Sequence[list[_Stream]], target: Target) -> list[_Stream]:
     return [node[number] for number in range(1 + target.sound)]
 
 
-def with_logo(main: _Stream, logo: Media, target: Target) -> _Stream:
+def with_logo(main: _Stream, logo: Media, target: Target, **when: str) -> _Stream:
     """The logo bottom right: one picture, repeated by `overlay` for as long as the main part lasts."""
     width, height = logo_size(logo, target)
-    picture = opened(logo)[str(logo.video)].filter("trim", end_frame=1).filter("scale", width, height)
+    ranges = {"out_range": "pc"} if target.full_range else {}
+    picture = (
+        opened(logo)[str(logo.video)].filter("trim", end_frame=1).filter("scale", width, height, **ranges)
+    )
     x, y = max(0, target.width - width - _LOGO_MARGIN), max(0, target.height - height - _LOGO_MARGIN)
-    return main.overlay(picture.filter("format", "yuva420p"), x=x, y=y)
+    return main.overlay(picture.filter("format", "yuva420p"), x=x, y=y, **when)
+
+
+def _when(show: LogoShow) -> dict[str, str]:
+    if show.is_always:
+        return {}
+    time = "t" if math.isinf(show.every_s) else f"mod(t,{show.every_s:g})"
+    return {"enable": f"lt({time},{show.shown_s:g})"}
 
 
 def _fitted(media: Media, target: Target) -> tuple[int, int]:

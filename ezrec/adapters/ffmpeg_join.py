@@ -11,27 +11,25 @@ Raises `Unfit` for a film that this cannot make rightly: the next rung does.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 from ezrec.adapters import ffmpeg_graph as graph
-from ezrec.adapters import ffmpeg_pieces as pieces
-from ezrec.adapters import footage, h264, mp4lanes, mp4samples, mp4write
+from ezrec.adapters import footage, h264, mp4lanes, mp4write
+from ezrec.adapters.ffmpeg_logo import LogoRuns, Overlay
 from ezrec.adapters.ffmpeg_probe import Media
-from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
+from ezrec.adapters.ffmpeg_run import Log, Switch
 from ezrec.adapters.ffmpeg_tools import Tools, Unfaithful, Unfit
+from ezrec.adapters.ffmpeg_workshop import USUAL_SOUND, Workshop, named
 from ezrec.adapters.footage import Material, SoundForm
-from ezrec.adapters.media_cache import MediaCache, key_of
-from ezrec.domain.errors import Busy
+from ezrec.adapters.mp4lanes import Part
 
-_USUAL_SOUND = SoundForm(graph.SOUND_RATE, 2)
 _LONGEST_GAP_S = Fraction(60, 1000)
 _MOST_GAPS = 1000
-_WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
 _WINDOW = 8  # frames decoded on either side of a join
-_PLACEHOLDER = Path("/made")
+_WRITING = 0.2  # of the work, where there is a logo to be encoded first
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +54,58 @@ class Joiner:
     switch: Switch
     log: Log
     tell: Callable[[float], None] = field(default=lambda done: None)
+    _share: float = 1.0
 
-    def join(self, takes: Sequence[Media], intro: Media | None) -> Joined:
-        with _named(), contextlib.ExitStack() as kept:
-            materials = [self._material(take) for take in takes]
+    def join(self, takes: Sequence[Media], intro: Media | None, overlay: Overlay | None = None) -> Joined:
+        with named(), contextlib.ExitStack() as kept:
+            shop, materials = self._workshop, [self._material(take) for take in takes]
             sets, form = _agreed(materials)
             has_sound = any(media.info.has_audio for media in (*takes, *((intro,) if intro else ())))
-            sound = (form or _USUAL_SOUND) if has_sound else None
-            made, how = None, "none"
+            sound = (form or USUAL_SOUND) if has_sound else None
+            sources = {number: material.path for number, material in enumerate(materials, 1)}
+            parts, how = list[Part](), "none"
             if intro:
-                measure = self._measure(takes[0], materials[0], sets, sound)
-                path, fresh = kept.enter_context(self._piece(intro, measure))
-                made, how = self._checked(path, measure), "made" if fresh else "cached"
+                measure = shop.measure(takes[0], materials[0], sets, sound)
+                sources[0], fresh = kept.enter_context(shop.intro(intro, measure))
+                made, how = shop.checked(sources[0], measure), "made" if fresh else "cached"
                 sets |= made.sets
-            silence = kept.enter_context(self._silence(sound)) if sound else b""
-            parts = [*([made] if made else []), *materials]
-            return self._write(parts, sets, sound, silence, how)
+                parts.append(Part.whole(0, made.footage.picture, made.footage.sound if sound else None))
+            if overlay:
+                measure = shop.measure(takes[0], materials[0], sets, None)
+                runs = LogoRuns(shop, overlay, measure, len(sources) + 1, self._tell_runs, {})
+                kept.callback(_remove, runs.sources)
+                parts += runs.parts(list(enumerate(materials, 1)), sound is not None)
+                sets, sources = sets | runs.sets if runs.sets else sets, sources | runs.sources
+            else:
+                parts += [
+                    Part.whole(number, material.footage.picture, material.footage.sound if sound else None)
+                    for number, material in enumerate(materials, 1)
+                ]
+            silence = kept.enter_context(shop.silence(sound)) if sound else b""
+            self._share = _WRITING if overlay else 1.0
+            sps = materials[0].sps
+            film = mp4lanes.picture(parts, mp4lanes.picture_scale(parts))
+            shown = mp4write.Picture(film[0], sps.width, sps.height, h264.write_avcc(sets))
+            heard = self._heard(parts, film, sound, silence)
+            mp4write.write(self.part, shown, heard, sources, silence, self._told)
+            joins = _firsts(parts)
+            self._check_joins(film[0], joins)
+            lane = film[0]
+            return Joined(
+                len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)), how
+            )
 
     def prepare(self, take: Media, intro: Media) -> None:
         """Have the intro ready for recordings like this one."""
-        with _named():
+        with named():
             material = self._material(take)
-            sound = material.sound or (_USUAL_SOUND if intro.info.has_audio else None)
-            with self._piece(intro, self._measure(take, material, material.sets, sound)):
+            sound = material.sound or (USUAL_SOUND if intro.info.has_audio else None)
+            with self._workshop.intro(intro, self._workshop.measure(take, material, material.sets, sound)):
                 pass
+
+    @property
+    def _workshop(self) -> Workshop:
+        return Workshop(self.tools, self.part, self.cache, self.switch, self.log)
 
     def _material(self, take: Media) -> Material:
         self.switch.check()
@@ -88,116 +114,24 @@ class Joiner:
         except ValueError as fault:
             raise Unfit(f"{take.path.name}: {fault}") from None
 
-    def _measure(
-        self, take: Media, like: Material, sets: h264.Sets, sound: SoundForm | None
-    ) -> pieces.Measure:
-        sps, form = like.sps, sound or _USUAL_SOUND
-        if sps.width % 2 or sps.height % 2:
-            raise Unfit("a picture of odd size")
-        measure = pieces.Measure(
-            graph.Target(sps.width, sps.height, take.rate, sound is not None, sps.full_range),
-            sps.profile, sps.colours, sets.free_id(), form.rate, form.channels,
-            self.tools.bitrate, self.tools.preset,
-        )  # fmt: skip
-        if measure.profile_name is None:
-            raise Unfit(f"H.264 in profile {sps.profile}")
-        return measure
-
-    @contextlib.contextmanager
-    def _piece(self, intro: Media, measure: pieces.Measure) -> Iterator[tuple[Path, bool]]:
-        """The intro made to measure."""
-        seconds = measure.target.frames(intro) / measure.target.rate
-
-        def make(path: Path) -> None:
-            argv = pieces.intro(self.tools.ffmpeg, intro, measure, path)
-            limits = Limits(_WALL_BASE_S + _WALL_FACTOR * float(seconds), self.tools.idle_s)
-            self._run(argv, limits, path)
-
-        def check(path: Path) -> None:
-            found = self._checked(path, measure)
-            if len(found.footage.picture) != measure.target.frames(intro):
-                raise Unfit(f"the intro has {len(found.footage.picture)} frames after its making")
-
-        recipe = pieces.intro("", intro, measure, _PLACEHOLDER)
-        made_by = "\0".join(recipe).replace(str(intro.path.absolute()), "")
-        with self._kept(intro.path, made_by, make, check) as kept:
-            yield kept
-
-    def _checked(self, path: Path, measure: pieces.Measure) -> Material:
-        found = footage.read(path)
-        target = measure.target
-        if (found.sps.width, found.sps.height) != (target.width, target.height):
-            raise Unfit("the intro was made in another size")
-        if set(found.sets.sps) != {measure.sets_id} or set(found.sets.pps) != {measure.sets_id}:
-            raise Unfit("the encoder does not number its parameter sets as asked")
-        if found.sps.full_range != target.full_range:
-            raise Unfit("the intro was made in another range of brightness")
-        return found
-
-    @contextlib.contextmanager
-    def _silence(self, sound: SoundForm) -> Iterator[bytes]:
-        """One packet of silence, as FFmpeg's own encoder writes it."""
-
-        def make(path: Path) -> None:
-            self._run(pieces.silence(self.tools.ffmpeg, sound.rate, sound.channels, path), Limits(60.0), path)
-
-        def check(path: Path) -> None:
-            _silent_packet(path)
-
-        made_by = "\0".join(pieces.silence("", sound.rate, sound.channels, _PLACEHOLDER))
-        with self._kept(None, made_by, make, check) as (path, _):
-            yield _silent_packet(path)
-
-    @contextlib.contextmanager
-    def _kept(
-        self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
-    ) -> Iterator[tuple[Path, bool]]:
-        key = key_of(content, made_by)
-        if self.cache:
-            try:
-                yield MediaCache(self.cache).have(key, make, check)
-            except Busy as fault:
-                raise Unfit(str(fault)) from None
-            return
-        path = self.part.with_name(f"{self.part.name}.{key[:8]}")
-        try:
-            make(path)
-            check(path)
-            yield path, True
-        finally:
-            path.unlink(missing_ok=True)
-
-    def _write(
+    def _heard(
         self,
-        parts: Sequence[Material],
-        sets: h264.Sets,
+        parts: Sequence[Part],
+        film: tuple[mp4lanes.Lane, list[int]],
         sound: SoundForm | None,
         silence: bytes,
-        intro: str,
-    ) -> Joined:
-        laid = [
-            mp4lanes.Part.whole(number, part.footage.picture, part.footage.sound if sound else None)
-            for number, part in enumerate(parts)
-        ]
-        lane, begins = mp4lanes.picture(laid, mp4lanes.picture_scale(laid))
-        heard = None
-        if sound:
-            heard = mp4write.Sound(
-                mp4lanes.sound(laid, begins, lane, sound.rate, len(silence)), sound.channels
-            )
-        sps = parts[-1].sps
-        shown = mp4write.Picture(lane, sps.width, sps.height, h264.write_avcc(sets))
-        sources = {number: part.path for number, part in enumerate(parts)}
-        mp4write.write(self.part, shown, heard, sources, silence, self._told)
-        joins = _firsts(laid)
-        self._check_joins(lane, joins)
-        return Joined(
-            len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)), intro
-        )
+    ) -> mp4write.Sound | None:
+        if not sound:
+            return None
+        lane = mp4lanes.sound(parts, film[1], film[0], sound.rate, len(silence))
+        return mp4write.Sound(lane, sound.channels)
+
+    def _tell_runs(self, done: float) -> None:
+        self.tell(done * (1 - _WRITING))
 
     def _told(self, done: float) -> None:
         self.switch.check()
-        self.tell(done)
+        self.tell(1 - self._share + done * self._share)
 
     def _check_joins(self, lane: mp4lanes.Lane, joins: Sequence[int]) -> None:
         """Decode some frames on either side of each join, and count them."""
@@ -208,28 +142,6 @@ class Joiner:
             shown = self.tools.decoded(argv, 120.0, self.switch, self.log)
             if shown != last - first:
                 raise Unfaithful(f"at a join {shown} frames are shown where {last - first} were copied")
-
-    def _run(self, argv: list[str], limits: Limits, path: Path) -> None:
-        def pulse() -> int:
-            with contextlib.suppress(OSError):
-                return path.stat().st_size
-            return 0
-
-        run(
-            argv, limits, nice=self.tools.nice, hear=lambda data: None, log=self.log, switch=self.switch,
-            pulse=pulse,
-        )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _named() -> Iterator[None]:
-    """What makes a film unfit for copying has many names below."""
-    try:
-        yield
-    except Unfit:
-        raise
-    except ValueError as fault:
-        raise Unfit(str(fault)) from None
 
 
 def _agreed(materials: Sequence[Material]) -> tuple[h264.Sets, SoundForm | None]:
@@ -246,6 +158,11 @@ def _agreed(materials: Sequence[Material]) -> tuple[h264.Sets, SoundForm | None]
     if len(forms) > 1:
         raise Unfit("the takes differ in their kind of sound")
     return sets, forms.pop() if forms else None
+
+
+def _remove(sources: Mapping[int, Path]) -> None:
+    for path in sources.values():
+        path.unlink(missing_ok=True)
 
 
 def _firsts(parts: Sequence[mp4lanes.Part]) -> list[int]:
@@ -278,15 +195,3 @@ def _gaps(lane: mp4lanes.Lane) -> Iterator[dict[str, object]]:
                 "at_s": round(lane.starts[number] / lane.scale, 3),
                 "lasts_s": round(lasts / lane.scale, 3),
             }
-
-
-def _silent_packet(path: Path) -> bytes:
-    """A packet from the middle: the first ones carry the encoder's name, the last its end."""
-    (track,) = mp4samples.read_tracks(path)
-    middle = len(track) // 2
-    with path.open("rb") as file:
-        file.seek(track.offsets[middle])
-        packet = file.read(track.sizes[middle])
-    if not 4 <= len(packet) <= 1024:
-        raise Unfit(f"silence takes {len(packet)} bytes a packet")
-    return packet

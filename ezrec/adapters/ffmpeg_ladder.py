@@ -19,6 +19,7 @@ from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, RESULT, TAKE, Kind
 from ezrec.adapters.ffmpeg_join import Joiner
+from ezrec.adapters.ffmpeg_logo import Overlay
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
@@ -91,6 +92,7 @@ class Ladder:
             takes=[self._inspect(TAKE, take) for take in plan.takes],
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
             logo=self._inspect(LOGO, shown) if shown else None,
+            show=plan.logo_show,
         )
 
     def _cut(self, take: Path) -> None:
@@ -102,6 +104,7 @@ class Ladder:
     def _made(self, film: graph.Film) -> MediaInfo:
         rungs: tuple[tuple[str, Callable[[graph.Film], MediaInfo]], ...] = (
             ("copy", self._copy),
+            ("smart", self._smart),
             ("remux", self._remux),
         )
         for name, make in rungs:
@@ -126,12 +129,27 @@ class Ladder:
     def _copy(self, film: graph.Film) -> MediaInfo:
         """Intro and takes by their samples."""
         self._check_copyable(film)
-        joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
-        joined = joiner.join(film.takes, film.intro)
-        info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, slack=0)
+        info = self._joined(film, None)
         self._report.why.append(
             "the logo is in the picture already" if self._plan.logo else "no logo is wanted"
         )
+        return info
+
+    def _smart(self, film: graph.Film) -> MediaInfo:
+        """As copied, but for the groups of pictures that are to show the logo."""
+        show = film.show
+        if not film.logo or show.is_always:
+            raise Unfit("no logo is wanted for a part of the time only")
+        self._check_copyable(replace(film, logo=None))
+        seconds = sum(take.info.duration_s for take in film.takes)
+        info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds))))
+        self._report.why.append(f"the logo is wanted {show}")
+        return info
+
+    def _joined(self, film: graph.Film, overlay: Overlay | None) -> MediaInfo:
+        joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
+        joined = joiner.join(film.takes, film.intro, overlay)
+        info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, slack=0)
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro
         self._report.checks["joins_decoded"] = joined.joins
@@ -150,7 +168,7 @@ class Ladder:
 
     def _check_copyable(self, film: graph.Film) -> None:
         if film.logo:
-            raise Unfit("the logo is wanted in every frame")
+            raise Unfit("a logo is to be laid over it")
         for take in film.takes:
             if not _is_publishable(take):
                 raise Unfit(f"{take.path.name}: not in a form that every browser plays")

@@ -13,8 +13,8 @@ from pathlib import Path
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.adapters import ffmpeg_graph as graph
-from ezrec.adapters.ffmpeg_input import file_url
-from ezrec.adapters.ffmpeg_probe import Media
+from ezrec.adapters.ffmpeg_input import file_url, input_options
+from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
 
 _PROFILES = {66: "baseline", 77: "main", 100: "high"}
 _SOUND_BITRATE = 128_000
@@ -45,6 +45,22 @@ def intro(program: str, media: Media, measure: Measure, output: Path) -> list[st
     seconds = measure.target.frames(media) / measure.target.rate
     options = {**picture(measure), **sound, **_container(seconds)}
     return graph.compiled(program, ffmpeg.output(*part.streams, file_url(output), **options))
+
+
+def with_logo(
+    program: str, cut: Path, output: Path, logo: Media, measure: Measure, shown: tuple[int, int]
+) -> list[str]:
+    """Each frame once, numbered anew: their times are those of the frames they stand in for."""
+    target = measure.target
+    source = ffmpeg.input(file_url(cut), max_pixels=MOST_PIXELS_A_SIDE**2, **input_options("mov"))
+    rate = graph.ratio(target.rate)
+    numbered = source["v:0"].filter("settb", f"1/({rate})").filter("setpts", "N").filter("fps", fps=rate)
+    first, last = shown
+    laid = graph.with_logo(numbered, logo, target, enable=f"gte(n,{first})*lt(n,{last})")
+    options = {**picture(measure), "r": rate, "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
+    if target.full_range:
+        options["pix_fmt"] = "yuvj420p"
+    return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))
 
 
 def silence(program: str, rate: int, channels: int, output: Path) -> list[str]:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from ezrec.adapters.mp4samples import NotSimple, Track
 
 PACKET = 1024  # samples of sound in one packet of AAC
-SILENCE = 255  # the number of the source that holds one silent packet
+SILENCE = 65535  # the number of the source that holds one silent packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Lane:
     """One track of the film to be written. The first `lead` ticks are decoded and not shown."""
 
     scale: int
-    sources: bytearray = field(default_factory=bytearray)
+    sources: array[int] = field(default_factory=lambda: array("H"))
     offsets: array[int] = field(default_factory=lambda: array("Q"))
     sizes: array[int] = field(default_factory=lambda: array("I"))
     starts: array[int] = field(default_factory=lambda: array("q"))
@@ -93,7 +93,7 @@ def picture(parts: Sequence[Part], scale: int) -> tuple[Lane, list[int]]:
 
 def _add(lane: Lane, stretch: Stretch, begin: int, times: Track) -> None:
     data, first, last = stretch.data, stretch.first, stretch.first + stretch.count
-    lane.sources.extend(bytes((stretch.source,)) * stretch.count)
+    lane.sources.extend(array("H", (stretch.source,)) * stretch.count)
     lane.offsets.extend(data.offsets[first:last])
     lane.sizes.extend(data.sizes[first:last])
     lane.keys.extend(data.keys[first:last])
@@ -103,6 +103,16 @@ def _add(lane: Lane, stretch: Stretch, begin: int, times: Track) -> None:
         lane.starts.extend(array("q", (begin + start - zero for start in wanted)))
     else:
         lane.starts.extend(array("q", (begin + _scaled(start - zero, own, lane.scale) for start in wanted)))
+
+
+def cut(part: Part, first: int, last: int) -> Lane:
+    """Frames of a part alone, from its beginning on."""
+    lane, times = Lane(part.times.scale), part.times
+    for stretch in part.stretches:
+        _add(lane, stretch, -(times.starts[first] - times.starts[0]), times)
+    lane.end = (times.starts[last] if last < len(times) else times.end) - times.starts[first]
+    lane.check_order()
+    return lane
 
 
 def sound(parts: Sequence[Part], begins: Sequence[int], picture_lane: Lane, rate: int, silent: int) -> Lane:

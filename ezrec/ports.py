@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from ezrec.domain.branding import ALWAYS, LogoShow
+from ezrec.domain.branding import ALWAYS, LogoLayout, LogoShow
 from ezrec.domain.job import Take
 
 
@@ -92,10 +92,10 @@ class MediaInfo:
 
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
-    """One finished video: intro (if any), then the takes with the logo (if any) bottom right.
+    """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
-    show the logo already, so that none is laid over them.
+    show the logos already, so that none is laid over them.
     """
 
     takes: Sequence[Path]
@@ -106,6 +106,8 @@ class RenderPlan:
     cache: Path | None = None
     logo_burned_in: bool = False
     logo_show: LogoShow = ALWAYS
+    sponsors: Sequence[Path] = ()
+    logo_layout: LogoLayout = LogoLayout()
 
 
 class Transcoder(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from ezrec.domain.branding import LogoShow, read_logo_show
+from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.names import BadName, safe_id
 
@@ -193,6 +193,21 @@ class Settings:
         "always",
         "when the logo is shown: `always`, `first:10s`, `every:5m/10s`; all but `always` cost little",
     )
+    logo_corner: str = _setting(
+        "EZREC_LOGO_CORNER", _one_of(*CORNERS), "bottom-right", f"corner of the logo: {', '.join(CORNERS)}"
+    )
+    logo_size: int = _setting(
+        "EZREC_LOGO_SIZE",
+        _whole(2, 50),
+        "25",
+        "most of the frame's width and height that the logo takes, in %",
+    )
+    sponsor_corner: str = _setting(
+        "EZREC_SPONSOR_CORNER", _one_of(*CORNERS), "bottom-right", "corner of the row of sponsors' logos"
+    )
+    sponsor_size: int = _setting(
+        "EZREC_SPONSOR_SIZE", _whole(2, 50), "15", "the same for the logo of a sponsor, in %"
+    )
     rescan_s: float = _setting(
         "EZREC_RESCAN", _number(1, 3600), "60", "seconds between rescans, the net under the file events"
     )
@@ -203,6 +218,10 @@ class Settings:
         "no",
         "`yes`: trust the clock although nothing says that it is synchronised",
     )
+
+    @property
+    def logo_layout(self) -> LogoLayout:
+        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner, self.sponsor_size)
 
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""

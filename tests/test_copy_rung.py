@@ -164,7 +164,7 @@ def test_a_spoilt_intro_in_the_cache_is_made_again(
         tmp_path / "c",
     )
     before = films.pictures(rendered(transcoder, tmp_path, [take], lead, cache=cache)[0])
-    for kept in cache.glob("*.mp4"):
+    for kept in cache.glob("*.made"):
         kept.write_bytes(kept.read_bytes()[:-9000] if spoil is None else spoil)
     output, report = rendered(transcoder, tmp_path, [take], lead, cache=cache)
     assert report["intro"] == "made"

@@ -53,7 +53,7 @@ def test_it_forgets_what_was_not_used_for_longest(bounds: dict[str, int], tmp_pa
     cache = MediaCache(tmp_path, **bounds)
     for key in ("a", "b", "c", "a", "d"):
         cache.have(key, holding(bytes(100)), fine)
-    assert sorted(path.stem for path in tmp_path.glob("*.mp4")) == ["a", "c", "d"]
+    assert sorted(path.stem for path in tmp_path.glob("*.made")) == ["a", "c", "d"]
 
 
 def test_a_key_follows_the_content_and_the_recipe_but_no_name(tmp_path: Path) -> None:

@@ -17,11 +17,10 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
-from ezrec.domain.branding import ALWAYS, LogoShow
+from ezrec.domain.branding import ALWAYS, LogoShow, Place
 
 SOUND_RATE = 48_000
 _SOUND_BITRATE = 128_000
-_LOGO_MARGIN = 10
 _LONGEST_PAD_S = 1.0  # what a part may be lengthened by standing still; more is a fault to be told
 # FFmpeg 5.1 passes over a missing or broken input with exit 0 unless told that errors matter. It then also
 # ends at a single spoilt frame, hence `tolerant`.
@@ -56,12 +55,20 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """A picture and where in the frame it stands."""
+
+    picture: Media
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Film:
     """What a finished video is made of."""
 
     takes: Sequence[Media]
     intro: Media | None = None
-    logo: Media | None = None
+    logo: Placed | None = None
     show: LogoShow = ALWAYS
 
     @property
@@ -135,13 +142,6 @@ def decode_between(program: str, path: Path, begin_s: float, length_s: float) ->
     return compiled(program, ffmpeg.output(source["v:0"], "-", f="null", fps_mode="passthrough"))
 
 
-def logo_size(logo: Media, target: Target) -> tuple[int, int]:
-    """The logo's own size, or the largest of its shape in a quarter of the frame's width and height."""
-    width, height = logo.info.width, logo.info.height
-    factor = min(Fraction(1), Fraction(target.width, 4 * width), Fraction(target.height, 4 * height))
-    return max(1, int(width * factor)), max(1, int(height * factor))
-
-
 class Measured:
     """One input made to measure: size, rate, pixel format, sound, and an exact number of frames.
 
@@ -206,15 +206,13 @@ def _concat(parts: Sequence[list[_Stream]], target: Target) -> list[_Stream]:
     return [node[number] for number in range(1 + target.sound)]
 
 
-def with_logo(main: _Stream, logo: Media, target: Target, **when: str) -> _Stream:
-    """The logo bottom right: one picture, repeated by `overlay` for as long as the main part lasts."""
-    width, height = logo_size(logo, target)
+def with_logo(main: _Stream, logo: Placed, target: Target, **when: str) -> _Stream:
+    """One picture over the main part, repeated by `overlay` for as long as that lasts."""
+    place = logo.place
     ranges = {"out_range": "pc"} if target.full_range else {}
-    picture = (
-        opened(logo)[str(logo.video)].filter("trim", end_frame=1).filter("scale", width, height, **ranges)
-    )
-    x, y = max(0, target.width - width - _LOGO_MARGIN), max(0, target.height - height - _LOGO_MARGIN)
-    return main.overlay(picture.filter("format", "yuva420p"), x=x, y=y, **when)
+    picture = opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
+    picture = picture.filter("scale", place.width, place.height, **ranges).filter("format", "yuva420p")
+    return main.overlay(picture, x=place.x, y=place.y, **when)
 
 
 def _when(show: LogoShow) -> dict[str, str]:

@@ -23,7 +23,9 @@ from ezrec.adapters.ffmpeg_logo import Overlay
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
-from ezrec.domain.errors import Reject
+from ezrec.adapters.ffmpeg_workshop import Workshop
+from ezrec.domain.branding import arrange
+from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
@@ -73,9 +75,10 @@ class Ladder:
         self._progress, self._switch, self._log = progress, switch, log
         self._told = 0.0
         self._report = Report()
+        self._kept = contextlib.ExitStack()
 
     def climb(self) -> MediaInfo:
-        with self._report.timed("all"):
+        with self._kept, self._report.timed("all"):
             with self._report.timed("look"):
                 film = self._film()
             info = self._made(film)
@@ -87,13 +90,29 @@ class Ladder:
         plan = self._plan
         for take in plan.takes:
             self._cut(take)
-        shown = None if plan.logo_burned_in else plan.logo
-        return graph.Film(
+        film = graph.Film(
             takes=[self._inspect(TAKE, take) for take in plan.takes],
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
-            logo=self._inspect(LOGO, shown) if shown else None,
             show=plan.logo_show,
         )
+        return film if plan.logo_burned_in else replace(film, logo=self._logo(film.target))
+
+    def _logo(self, target: graph.Target) -> graph.Placed | None:
+        """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
+        plan = self._plan
+        paths = (*((plan.logo,) if plan.logo else ()), *plan.sponsors)
+        pictures = [self._inspect(LOGO, path) for path in paths]
+        sizes = [(picture.info.width, picture.info.height) for picture in pictures]
+        first, rest = (sizes[0], sizes[1:]) if plan.logo else (None, sizes)
+        places = arrange((target.width, target.height), first, rest, plan.logo_layout)
+        logos = [graph.Placed(*both) for both in zip(pictures, places, strict=True)]
+        if len(logos) < 2:
+            return logos[0] if logos else None
+        shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
+        try:
+            return self._kept.enter_context(shop.overlay(logos))
+        except Unfit as fault:
+            raise Retry(f"the logos cannot be put together: {fault}") from None
 
     def _cut(self, take: Path) -> None:
         """A torn tail is what a power cut leaves. Whatever else is wrong, the inspection says it better."""

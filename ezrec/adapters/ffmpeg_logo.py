@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import h264, mp4lanes, mp4write
-from ezrec.adapters.ffmpeg_probe import Media
+from ezrec.adapters.ffmpeg_graph import Placed
 from ezrec.adapters.ffmpeg_tools import Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.adapters.footage import Material
@@ -31,7 +31,7 @@ _MOST_OF_IT = 0.7  # beyond that one pass over the whole is as cheap, and simple
 class Overlay:
     """A picture to be laid over the recording, and from when to when (in seconds of all takes together)."""
 
-    logo: Media
+    logo: Placed
     spans: Sequence[tuple[float, float]]
 
 

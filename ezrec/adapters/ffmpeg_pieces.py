@@ -6,6 +6,7 @@ that the camera does not use, so that one header can hold both. Pure: nothing is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
+from ezrec.domain.branding import Place
 
 _PROFILES = {66: "baseline", 77: "main", 100: "high"}
 _SOUND_BITRATE = 128_000
@@ -48,7 +50,7 @@ def intro(program: str, media: Media, measure: Measure, output: Path) -> list[st
 
 
 def with_logo(
-    program: str, cut: Path, output: Path, logo: Media, measure: Measure, shown: tuple[int, int]
+    program: str, cut: Path, output: Path, logo: graph.Placed, measure: Measure, shown: tuple[int, int]
 ) -> list[str]:
     """Each frame once, numbered anew: their times are those of the frames they stand in for."""
     target = measure.target
@@ -60,6 +62,21 @@ def with_logo(
     options = {**picture(measure), "r": rate, "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
     if target.full_range:
         options["pix_fmt"] = "yuvj420p"
+    return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))
+
+
+def composed(program: str, logos: Sequence[graph.Placed], around: Place, output: Path) -> list[str]:
+    """All logos in one picture that is transparent between them."""
+    source = f"color=c=black@0:s={around.width}x{around.height}:r=1:d=1"
+    laid = ffmpeg.input(source, f="lavfi", format_whitelist="lavfi", protocol_whitelist="file")["0"]
+    laid = laid.filter("format", "rgba")
+    for number, logo in enumerate(logos):
+        place, media = logo.place, logo.picture
+        picture = graph.opened(media, number)[str(media.video)].filter("trim", end_frame=1)
+        picture = picture.filter("format", "rgba").filter("scale", place.width, place.height)
+        laid = laid.overlay(picture, x=place.x - around.x, y=place.y - around.y, format="rgb")
+        laid = laid.filter("format", "rgba")  # or the overlay agrees on a form without transparency
+    options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgba", "f": "image2pipe"}
     return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))
 
 

@@ -7,19 +7,21 @@ where it is not as it has to be, `Unfit` says so.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import footage, h264, mp4samples
+from ezrec.adapters.ffmpeg_input import LOGO
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.footage import Material, SoundForm
 from ezrec.adapters.media_cache import MediaCache, key_of
-from ezrec.domain.errors import Busy
+from ezrec.domain.branding import around
+from ezrec.domain.errors import Busy, Reject
 
 USUAL_SOUND = SoundForm(graph.SOUND_RATE, 2)
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
@@ -94,7 +96,7 @@ class Workshop:
         return found
 
     def encode_with_logo(
-        self, cut: Path, output: Path, logo: Media, measure: pieces.Measure, shown: tuple[int, int]
+        self, cut: Path, output: Path, logo: graph.Placed, measure: pieces.Measure, shown: tuple[int, int]
     ) -> None:
         """Frames of a take, one for one, with the logo over those from the first to the second of `shown`."""
         argv = pieces.with_logo(self.tools.ffmpeg, cut, output, logo, measure, shown)
@@ -117,6 +119,32 @@ class Workshop:
         made_by = "\0".join(pieces.silence("", sound.rate, sound.channels, _PLACEHOLDER))
         with self._kept(None, made_by, make, check) as (path, _):
             yield _silent_packet(path)
+
+    @contextlib.contextmanager
+    def overlay(self, logos: Sequence[graph.Placed]) -> Iterator[graph.Placed]:
+        """All logos as one picture, so that no rung lays more than one over the film."""
+        place = around([logo.place for logo in logos])
+
+        def make(path: Path) -> None:
+            argv = pieces.composed(self.tools.ffmpeg, logos, place, path)
+            self._run(argv, Limits(_WALL_BASE_S, self.tools.idle_s), path)
+
+        def check(path: Path) -> None:
+            found = self._picture(path)
+            if (found.info.width, found.info.height) != (place.width, place.height):
+                raise Unfit("the overlay was made in another size")
+
+        made_by = "\0".join(pieces.composed("", logos, place, _PLACEHOLDER))
+        for logo in logos:
+            made_by = made_by.replace(str(logo.picture.path.absolute()), key_of(logo.picture.path, ""))
+        with self._kept(None, made_by, make, check) as (path, _):
+            yield graph.Placed(self._picture(path), place)
+
+    def _picture(self, path: Path) -> Media:
+        try:
+            return self.tools.inspect(LOGO, path, self.switch)
+        except Reject as fault:
+            raise Unfit(fault.reason) from None
 
     @contextlib.contextmanager
     def _kept(

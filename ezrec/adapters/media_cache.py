@@ -35,7 +35,7 @@ class MediaCache:
         one just made is not kept. Raises `Busy` where another process makes one without an end.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        path, temporary = self._folder / f"{key}.mp4", self._folder / f"{key}.new"
+        path, temporary = self._folder / f"{key}.made", self._folder / f"{key}.new"
         with Lock(self._folder / ".lock").held(_WAIT_S, f"makes {key}"):
             if self._is_there(path, check):
                 with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ class MediaCache:
 
     def _bound(self, newest: Path) -> None:
         """Forget what was not used for longest. By the order of use, not by age: clocks step."""
-        found = [(path.stat().st_mtime_ns, path.stat().st_size, path) for path in self._folder.glob("*.mp4")]
+        found = [(path.stat().st_mtime_ns, path.stat().st_size, path) for path in self._folder.glob("*.made")]
         room, places = self._most_bytes, self._most_files
         for _, size, path in sorted(found, key=lambda item: (item[2] != newest, -item[0])):
             room, places = room - size, places - 1

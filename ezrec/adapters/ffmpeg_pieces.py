@@ -66,18 +66,22 @@ def with_logo(
 
 
 def composed(program: str, logos: Sequence[graph.Placed], around: Place, output: Path) -> list[str]:
-    """All logos in one picture that is transparent between them."""
-    source = f"color=c=black@0:s={around.width}x{around.height}:r=1:d=1"
-    laid = ffmpeg.input(source, f="lavfi", format_whitelist="lavfi", protocol_whitelist="file")["0"]
-    laid = laid.filter("format", "rgba")
+    """All logos in one picture that is transparent between them.
+
+    They are added, which suits what nowhere overlaps: FFmpeg's `overlay` lost what was transparent below.
+    """
+    laid = None
     for number, logo in enumerate(logos):
         place, media = logo.place, logo.picture
         picture = graph.opened(media, number)[str(media.video)].filter("trim", end_frame=1)
         picture = picture.filter("format", "rgba").filter("scale", place.width, place.height)
-        laid = laid.overlay(picture, x=place.x - around.x, y=place.y - around.y, format="rgb")
-        laid = laid.filter("format", "rgba")  # or the overlay agrees on a form without transparency
+        picture = picture.filter(
+            "pad", around.width, around.height, place.x - around.x, place.y - around.y, color="black@0"
+        ).filter("setpts", 0)
+        laid = picture if laid is None else ffmpeg.filter([laid, picture], "blend", all_mode="addition")
+    assert laid is not None
     options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgba", "f": "image2pipe"}
-    return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))
+    return graph.compiled(program, ffmpeg.output(laid.filter("format", "rgba"), file_url(output), **options))
 
 
 def silence(program: str, rate: int, channels: int, output: Path) -> list[str]:

@@ -135,11 +135,17 @@ def decode_end(program: str, media: Media) -> list[str]:
     return compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
 
 
-def decode_between(program: str, path: Path, begin_s: float, length_s: float) -> list[str]:
-    """Decode a short stretch of a finished video, every frame of it once."""
-    options = {**input_options("mov"), "ss": seconds_text(begin_s), "t": seconds_text(length_s)}
-    source = ffmpeg.input(file_url(path), max_pixels=MOST_PIXELS_A_SIDE**2, **options)
-    return compiled(program, ffmpeg.output(source["v:0"], "-", f="null", fps_mode="passthrough"))
+def decode_windows(program: str, path: Path, windows: Sequence[tuple[float, float]]) -> list[str]:
+    """Decode short stretches of a finished video, from when to when, every frame of them once."""
+    sources = [
+        ffmpeg.input(
+            file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
+            ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number,
+        )["v:0"]
+        for number, (begin, end) in enumerate(windows)
+    ]  # fmt: skip
+    shown = sources[0] if len(sources) == 1 else ffmpeg.concat(*sources, v=1, a=0)
+    return compiled(program, ffmpeg.output(shown, "-", f="null", fps_mode="passthrough"))
 
 
 class Measured:

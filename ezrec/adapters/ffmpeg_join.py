@@ -29,6 +29,8 @@ from ezrec.adapters.mp4lanes import Part
 _LONGEST_GAP_S = Fraction(60, 1000)
 _MOST_GAPS = 1000
 _WINDOW = 8  # frames decoded on either side of a join
+_AT_ONCE = 8  # windows decoded by one process
+_CHECK_S = 300.0
 _WRITING = 0.2  # of the work, where there is a logo to be encoded first
 
 
@@ -89,7 +91,7 @@ class Joiner:
             heard = self._heard(parts, film, sound, silence)
             mp4write.write(self.part, shown, heard, sources, silence, self._told)
             joins = _firsts(parts)
-            self._check_joins(film[0], joins)
+            self._check(film[0], joins)
             lane = film[0]
             return Joined(
                 len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)), how
@@ -133,15 +135,19 @@ class Joiner:
         self.switch.check()
         self.tell(1 - self._share + done * self._share)
 
-    def _check_joins(self, lane: mp4lanes.Lane, joins: Sequence[int]) -> None:
-        """Decode some frames on either side of each join, and count them."""
-        for join in joins:
-            first, last = max(0, join - _WINDOW), min(len(lane), join + _WINDOW)
-            begin_s, end_s = _between(lane, first), _between(lane, last)
-            argv = graph.decode_between(self.tools.ffmpeg, self.part, begin_s, end_s - begin_s)
-            shown = self.tools.decoded(argv, 120.0, self.switch, self.log)
-            if shown != last - first:
-                raise Unfaithful(f"at a join {shown} frames are shown where {last - first} were copied")
+    def _check(self, lane: mp4lanes.Lane, joins: Sequence[int]) -> None:
+        """Decode some frames on either side of each join, and the last ones, and count them."""
+        places = [*joins, len(lane)]
+        for some in (places[at : at + _AT_ONCE] for at in range(0, len(places), _AT_ONCE)):
+            frames = [(max(0, place - _WINDOW), min(len(lane), place + _WINDOW)) for place in some]
+            windows = [(_between(lane, first), _between(lane, last)) for first, last in frames]
+            argv = graph.decode_windows(self.tools.ffmpeg, self.part, windows)
+            shown, copied = (
+                self.tools.decoded(argv, _CHECK_S, self.switch, self.log),
+                sum(last - first for first, last in frames),
+            )
+            if shown != copied:
+                raise Unfaithful(f"around the joins {shown} frames are shown where {copied} were copied")
 
 
 def _agreed(materials: Sequence[Material]) -> tuple[h264.Sets, SoundForm | None]:
@@ -180,8 +186,9 @@ def _between(lane: mp4lanes.Lane, number: int) -> float:
     """A time between a frame and the one before it."""
     if number == 0:
         return 0.0
-    behind = lane.starts[number] if number < len(lane) else lane.end
-    return (lane.starts[number - 1] + behind) / 2 / lane.scale
+    if number == len(lane):
+        return lane.end / lane.scale + 1
+    return (lane.starts[number - 1] + lane.starts[number]) / 2 / lane.scale
 
 
 def _gaps(lane: mp4lanes.Lane) -> Iterator[dict[str, object]]:

@@ -168,7 +168,7 @@ class Ladder:
     def _joined(self, film: graph.Film, overlay: Overlay | None) -> MediaInfo:
         joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
         joined = joiner.join(film.takes, film.intro, overlay)
-        info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, slack=0)
+        info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, exact=True)
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro
         self._report.checks["joins_decoded"] = joined.joins
@@ -227,7 +227,7 @@ class Ladder:
         )  # fmt: skip
 
     def _verified(
-        self, seconds: float, frames: int | None, frame_s: float, sound: bool, *, slack: int = 2
+        self, seconds: float, frames: int | None, frame_s: float, sound: bool, *, exact: bool = False
     ) -> MediaInfo:
         """Look at what was made: FFmpeg 5.1 ends with 0 on a missing segment, a full size limit and more."""
         try:
@@ -239,10 +239,12 @@ class Ladder:
             raise Unfaithful(
                 f"the video made lasts {info.duration_s:.2f} s where {seconds:.2f} s were expected"
             )
-        if not info.frames or (frames is not None and abs(info.frames - frames) > slack):
+        if not info.frames or (frames is not None and abs(info.frames - frames) > (0 if exact else 2)):
             raise Unfaithful(f"the video made has {info.frames or 0} frames where {frames} were expected")
         if info.has_audio != sound:
             raise Unfaithful(f"the video made has {'a' if info.has_audio else 'no'} sound track")
+        if exact:  # then its end was decoded together with its joins
+            return info
         if not self._tools.decoded(
             graph.decode_end(self._tools.ffmpeg, made), _CHECK_S, self._switch, self._log
         ):

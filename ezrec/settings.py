@@ -208,6 +208,12 @@ class Settings:
     sponsor_size: int = _setting(
         "EZREC_SPONSOR_SIZE", _whole(2, 50), "15", "the same for the logo of a sponsor, in %"
     )
+    while_recording: str = _setting(
+        "EZREC_PROCESS_WHILE_RECORDING",
+        _one_of("yes", "nice", "no"),
+        "nice",
+        "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
+    )
     rescan_s: float = _setting(
         "EZREC_RESCAN", _number(1, 3600), "60", "seconds between rescans, the net under the file events"
     )

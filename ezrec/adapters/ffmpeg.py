@@ -20,6 +20,7 @@ from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
+from ezrec.adapters.pace import Pace, never
 from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
 
@@ -28,7 +29,10 @@ _CHECK_BASE_S, _CHECK_FACTOR = 60.0, 3.0  # decoding an asset: a Pi reads 4K HEV
 
 
 class FfmpegTranscoder:
-    """The port `Transcoder`. `bitrate` in bit/s; `idle_s` is how long a render may stand still."""
+    """The port `Transcoder`. `bitrate` in bit/s; `idle_s` is how long a render may stand still.
+
+    `is_recording` is asked once a second where `while_recording` is `no`: the work rests meanwhile.
+    """
 
     def __init__(
         self,
@@ -39,8 +43,11 @@ class FfmpegTranscoder:
         ffmpeg: str = "ffmpeg",
         ffprobe: str = "ffprobe",
         idle_s: float = 120.0,
+        while_recording: str = "nice",
+        is_recording: Callable[[], bool] = never,
     ) -> None:
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s)
+        pace = Pace(while_recording, is_recording)
+        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace)
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info

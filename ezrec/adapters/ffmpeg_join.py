@@ -133,6 +133,7 @@ class Joiner:
 
     def _told(self, done: float) -> None:
         self.switch.check()
+        self.tools.pace.rest(self.switch.check)
         self.tell(1 - self._share + done * self._share)
 
     def _check(self, lane: mp4lanes.Lane, joins: Sequence[int]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.adapters.ffmpeg_input import Kind
 from ezrec.adapters.ffmpeg_probe import Media, inspect
 from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
+from ezrec.adapters.pace import Pace
 from ezrec.domain.errors import Retry
 
 
@@ -31,6 +32,7 @@ class Tools:
     bitrate: int
     preset: str
     idle_s: float
+    pace: Pace = field(default_factory=Pace)
 
     def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:
         return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)
@@ -40,7 +42,10 @@ class Tools:
     ) -> int:
         """Frames that come out of a decoding run."""
         meter = Meter()
-        run(argv, Limits(wall_s, math.inf), nice=self.nice, hear=meter.hear, switch=switch, log=log)
+        run(
+            argv, Limits(wall_s, math.inf), nice=self.nice, hear=meter.hear, switch=switch, log=log,
+            pace=self.pace,
+        )  # fmt: skip
         return meter.frames
 
 

@@ -173,7 +173,7 @@ class Workshop:
 
         run(
             argv, limits, nice=self.tools.nice, hear=lambda data: None, log=self.log, switch=self.switch,
-            pulse=pulse,
+            pulse=pulse, pace=self.tools.pace,
         )  # fmt: skip
 
 

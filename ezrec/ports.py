@@ -90,12 +90,16 @@ class MediaInfo:
     frames: int | None = None
 
 
+ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
+
+
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
     """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
-    show the logos already, so that none is laid over them.
+    show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
+    folder of that name beside the output.
     """
 
     takes: Sequence[Path]
@@ -108,6 +112,7 @@ class RenderPlan:
     logo_show: LogoShow = ALWAYS
     sponsors: Sequence[Path] = ()
     logo_layout: LogoLayout = LogoLayout()
+    artefacts: Sequence[str] = ()
 
 
 class Transcoder(Protocol):

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.names import BadName, safe_id
+from ezrec.ports import ARTEFACTS
 
 DEFAULT_HOME = Path("/opt/ezrec-backend")
 _SECRETS = ("SUPABASE_KEY",)
@@ -66,6 +67,16 @@ def _one_of(*choices: str) -> Callable[[str], str]:
         if value not in choices:
             raise ValueError(f"must be one of: {', '.join(choices)}")
         return value
+
+    return parse
+
+
+def _some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(value: str) -> tuple[str, ...]:
+        given = tuple(word.strip() for word in value.split(",")) if value != "none" else ()
+        if not set(given) <= set(choices):
+            raise ValueError(f"must be `none`, or some of: {', '.join(choices)}")
+        return given
 
     return parse
 
@@ -214,6 +225,10 @@ class Settings:
         "nice",
         "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
     )
+    artefacts: tuple[str, ...] = _setting(
+        "EZREC_ARTEFACTS", _some_of(*ARTEFACTS), "poster,preview",
+        f"what accompanies a video, of: {', '.join(ARTEFACTS)}; or `none`",
+    )  # fmt: skip
     rescan_s: float = _setting(
         "EZREC_RESCAN", _number(1, 3600), "60", "seconds between rescans, the net under the file events"
     )
@@ -238,6 +253,8 @@ class Settings:
                 value = "***"
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
+            elif isinstance(value, tuple):
+                value = ",".join(value) or "none"
             elif isinstance(value, float):
                 value = f"{value:g}"
             shown[name] = str(value)

@@ -17,6 +17,7 @@ import msgspec
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import mp4boxes
+from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, RESULT, TAKE, Kind
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_logo import Overlay
@@ -46,6 +47,7 @@ class Report:
     gaps: list[dict[str, object]] = field(default_factory=list)
     cut_bytes: dict[str, int] = field(default_factory=dict)
     intro: str = "none"
+    artefacts: dict[str, object] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -82,9 +84,19 @@ class Ladder:
             with self._report.timed("look"):
                 film = self._film()
             info = self._made(film)
+        with self._report.timed("artefacts"):
+            self._accompany()
         self._report.checks |= {"frames": info.frames, "duration_s": info.duration_s, "sound": info.has_audio}
         self._report.write(self._plan.output.with_name(REPORT))
         return info
+
+    def _accompany(self) -> None:
+        if not self._plan.artefacts:
+            return
+        folder = self._plan.output.with_name(FOLDER)
+        video = self._inspect(RESULT, self._part)
+        made = Artefacts(self._tools, video, folder, self._switch, self._log).make(self._plan.artefacts)
+        self._report.artefacts = made
 
     def _film(self) -> graph.Film:
         plan = self._plan

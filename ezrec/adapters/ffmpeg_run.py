@@ -112,6 +112,9 @@ class Log:
         line = _LEVEL.sub("", (faults or lines or ["it said nothing"])[-1])
         return "".join(char if char.isprintable() else "?" for char in line)[:300]
 
+    def tail(self) -> str:
+        return self._tail.decode(errors="replace")
+
     def names(self, words: Sequence[str]) -> bool:
         return any(word.encode() in self._tail for word in words)
 

@@ -21,7 +21,7 @@ from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Clock, Gauges, Transcoder
+from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
 from ezrec.settings import Settings
 from ezrec.spool import Spool
 
@@ -103,7 +103,13 @@ def camera_modules() -> list[str]:
 def transcoder(settings: Settings) -> Transcoder:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
 
-    return FfmpegTranscoder(bitrate=settings.bitrate, preset=settings.preset)
+    jobs = Spool(settings.spool)
+    return FfmpegTranscoder(
+        bitrate=settings.bitrate,
+        preset=settings.preset,
+        while_recording=settings.while_recording,
+        is_recording=lambda: bool(jobs.names(State.RECORDING)),
+    )
 
 
 def gauges(settings: Settings) -> Gauges:
@@ -176,6 +182,13 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         assets=MediaCache(settings.media_cache).assets,
         salvage=salvage,
         log=log,
+        plan=functools.partial(
+            RenderPlan,
+            cache=settings.media_cache / "made",
+            logo_show=settings.logo_show,
+            logo_layout=settings.logo_layout,
+            artefacts=settings.artefacts,
+        ),
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler}
 

@@ -52,6 +52,16 @@ class Lock:
         with contextlib.suppress(OSError):
             self.path.write_text(line)
 
+    def is_held(self) -> bool:
+        """Whether anybody holds it, without touching it: trying to take it would refuse it to its owner."""
+        try:
+            there = self.path.stat()
+            held = Path("/proc/locks").read_text().splitlines()
+        except OSError:
+            return False
+        sign = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
+        return any("FLOCK" in line and f" {sign} " in line and "->" not in line for line in held)
+
     def holder(self) -> str:
         """What the holder says of itself, or nothing."""
         try:

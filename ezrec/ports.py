@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from ezrec.domain.branding import ALWAYS, LogoLayout, LogoShow
 from ezrec.domain.job import Take
 
 
@@ -89,15 +90,29 @@ class MediaInfo:
     frames: int | None = None
 
 
+ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
+
+
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
-    """One finished video: intro (if any), then the takes with the logo (if any) bottom right."""
+    """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
+
+    `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
+    show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
+    folder of that name beside the output.
+    """
 
     takes: Sequence[Path]
     output: Path
     log: Path
     intro: Path | None = None
     logo: Path | None = None
+    cache: Path | None = None
+    logo_burned_in: bool = False
+    logo_show: LogoShow = ALWAYS
+    sponsors: Sequence[Path] = ()
+    logo_layout: LogoLayout = LogoLayout()
+    artefacts: Sequence[str] = ()
 
 
 class Transcoder(Protocol):
@@ -116,6 +131,8 @@ class Transcoder(Protocol):
         on_stop: Callable[[Callable[[], None]], None],
     ) -> MediaInfo:
         """Render `plan.output` whole or not at all; verified: duration within one frame + 0.1 s.
+
+        Beside it, `processing.json` says how it was made, why so, in what time, and what was checked.
 
         `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
         early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.

@@ -17,8 +17,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.names import BadName, safe_id
+from ezrec.ports import ARTEFACTS
 
 DEFAULT_HOME = Path("/opt/ezrec-backend")
 _SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
@@ -73,6 +75,16 @@ def _camera(value: str) -> str:
     if value in ("auto", "picamera2", "software") or re.fullmatch(r"v4l2:/dev/[\w./-]+|rtsps?://\S+", value):
         return value
     raise ValueError("must be auto, picamera2, software, v4l2:/dev/… or rtsp://…")
+
+
+def _some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(value: str) -> tuple[str, ...]:
+        given = tuple(word.strip() for word in value.split(",")) if value != "none" else ()
+        if not set(given) <= set(choices):
+            raise ValueError(f"must be `none`, or some of: {', '.join(choices)}")
+        return given
+
+    return parse
 
 
 def _flag(value: str) -> bool:
@@ -212,6 +224,31 @@ class Settings:
         "EZREC_X264_PRESET", _one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
         "veryfast", "x264 preset of the finished video",
     )  # fmt: skip
+    logo_show: LogoShow = _setting(
+        "EZREC_LOGO_SHOW",
+        read_logo_show,
+        "always",
+        "when the logo is shown: `always`, `first:10s`, `every:5m/10s`; all but `always` cost little",
+    )
+    logo_corner: str = _setting(
+        "EZREC_LOGO_CORNER", _one_of(*CORNERS), "bottom-right", f"corner of the logo: {', '.join(CORNERS)}"
+    )
+    logo_size: int = _setting(
+        "EZREC_LOGO_SIZE",
+        _whole(2, 50),
+        "25",
+        "most of the frame's width and height that the logo takes, in %",
+    )
+    while_recording: str = _setting(
+        "EZREC_PROCESS_WHILE_RECORDING",
+        _one_of("yes", "nice", "no"),
+        "nice",
+        "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
+    )
+    artefacts: tuple[str, ...] = _setting(
+        "EZREC_ARTEFACTS", _some_of(*ARTEFACTS), "none",
+        f"made beside a video, for hooks, until it is uploaded: `none`, or of {', '.join(ARTEFACTS)}",
+    )  # fmt: skip
     rescan_s: float = _setting(
         "EZREC_RESCAN", _number(1, 3600), "60", "seconds between rescans, the net under the file events"
     )
@@ -223,6 +260,10 @@ class Settings:
         "`yes`: trust the clock although nothing says that it is synchronised",
     )
 
+    @property
+    def logo_layout(self) -> LogoLayout:
+        return LogoLayout(self.logo_corner, self.logo_size)
+
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""
         shown = {}
@@ -232,6 +273,8 @@ class Settings:
                 value = "***"
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
+            elif isinstance(value, tuple):
+                value = ",".join(value) or "none"
             elif isinstance(value, float):
                 value = f"{value:g}"
             shown[name] = str(value)

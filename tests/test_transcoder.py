@@ -129,8 +129,7 @@ def test_one_take_without_branding_is_copied_and_not_encoded(
     take = media.make_take(tmp_path / "take.mp4", audio=True)
     info = transcoder.render(plan_for(tmp_path, take), deaf, deaf)
     assert info.frames == 60
-    assert "-c copy" in (tmp_path / "ffmpeg.log").read_text()
-    assert "libx264" not in (tmp_path / "ffmpeg.log").read_text().splitlines()[0]
+    assert "libx264" not in (tmp_path / "ffmpeg.log").read_text()
     assert (tmp_path / "out.mp4").read_bytes().index(b"moov") < 100  # in front: one request shows the video
     check_sound(tmp_path / "out.mp4", expected=True)
 

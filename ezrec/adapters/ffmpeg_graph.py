@@ -17,10 +17,10 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
+from ezrec.domain.branding import ALWAYS, LogoShow, Place
 
 SOUND_RATE = 48_000
 _SOUND_BITRATE = 128_000
-_LOGO_MARGIN = 10
 _LONGEST_PAD_S = 1.0  # what a part may be lengthened by standing still; more is a fault to be told
 # FFmpeg 5.1 passes over a missing or broken input with exit 0 unless told that errors matter. It then also
 # ends at a single spoilt frame, hence `tolerant`.
@@ -38,6 +38,7 @@ class Target:
     height: int
     rate: Fraction
     sound: bool
+    full_range: bool = False
 
     def frames(self, media: Media) -> int:
         return max(1, round(media.info.duration_s * self.rate))
@@ -54,12 +55,21 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """A picture and where in the frame it stands."""
+
+    picture: Media
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Film:
     """What a finished video is made of."""
 
     takes: Sequence[Media]
     intro: Media | None = None
-    logo: Media | None = None
+    logo: Placed | None = None
+    show: LogoShow = ALWAYS
 
     @property
     def parts(self) -> tuple[Media, ...]:
@@ -89,50 +99,56 @@ class Film:
 def encode(program: str, film: Film, encoding: Encoding) -> list[str]:
     """One pass: [intro] + takes with the logo, each part made to measure before it is joined."""
     target = film.target
-    main = _concat([_Part(take, target, number).streams for number, take in enumerate(film.takes)], target)
+    main = _concat([Measured(take, target, number).streams for number, take in enumerate(film.takes)], target)
     if film.logo:
-        main = [_with_logo(main[0], film.logo, target), *main[1:]]
+        main = [with_logo(main[0], film.logo, target, **_when(film.show)), *main[1:]]
     if film.intro:
-        main = _concat([_Part(film.intro, target, len(film.takes)).streams, main], target)
+        main = _concat([Measured(film.intro, target, len(film.takes)).streams, main], target)
     output = ffmpeg.output(*main, file_url(encoding.output), **_encoder(encoding, target, film.seconds))
-    return _compiled(program, output, tolerant=encoding.tolerant)
+    return compiled(program, output, tolerant=encoding.tolerant)
 
 
 def copy(program: str, take: Media, take_size: int, output: Path) -> list[str]:
     """The take's own streams in a published file's order: index first. Its size bounds the output's."""
-    source = _input(take)
+    source = opened(take)
     streams = [source[str(take.video)], *([source[str(take.audio)]] if take.audio is not None else [])]
     size_limit = take_size * 9 // 8 + (16 << 20)
     options = {"c": "copy", **_container(Fraction(take.info.duration_s), size_limit)}
-    return _compiled(program, ffmpeg.output(*streams, file_url(output), **options))
+    return compiled(program, ffmpeg.output(*streams, file_url(output), **options))
 
 
 def decode_intro(program: str, intro: Media, target: Target) -> list[str]:
     """Pass an intro through the very filters that a render uses, and throw the result away."""
-    part = _Part(intro, target, 0)
-    return _compiled(
-        program, ffmpeg.output(*part.streams, "-", f="null", t=_seconds(intro.info.duration_s + 1))
+    part = Measured(intro, target, 0)
+    return compiled(
+        program, ffmpeg.output(*part.streams, "-", f="null", t=seconds_text(intro.info.duration_s + 1))
     )
 
 
 def decode_logo(program: str, logo: Media) -> list[str]:
-    return _compiled(program, ffmpeg.output(_input(logo)[str(logo.video)], "-", f="null", **{"frames:v": 1}))
+    return compiled(program, ffmpeg.output(opened(logo)[str(logo.video)], "-", f="null", **{"frames:v": 1}))
 
 
 def decode_end(program: str, media: Media) -> list[str]:
     """Decode the last second, as proof that the index points at pictures."""
-    source = _input(media, sseof="-1")
-    return _compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
+    source = opened(media, sseof="-1")
+    return compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
 
 
-def logo_size(logo: Media, target: Target) -> tuple[int, int]:
-    """The logo's own size, or the largest of its shape in a quarter of the frame's width and height."""
-    width, height = logo.info.width, logo.info.height
-    factor = min(Fraction(1), Fraction(target.width, 4 * width), Fraction(target.height, 4 * height))
-    return max(1, int(width * factor)), max(1, int(height * factor))
+def decode_windows(program: str, path: Path, windows: Sequence[tuple[float, float]]) -> list[str]:
+    """Decode short stretches of a finished video, from when to when, every frame of them once."""
+    sources = [
+        ffmpeg.input(
+            file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
+            ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number,
+        )["v:0"]
+        for number, (begin, end) in enumerate(windows)
+    ]  # fmt: skip
+    shown = sources[0] if len(sources) == 1 else ffmpeg.concat(*sources, v=1, a=0)
+    return compiled(program, ffmpeg.output(shown, "-", f="null", fps_mode="passthrough"))
 
 
-class _Part:
+class Measured:
     """One input made to measure: size, rate, pixel format, sound, and an exact number of frames.
 
     Every length is set here, so that nothing in the graph can run without end: an intro of another
@@ -142,7 +158,7 @@ class _Part:
     def __init__(self, media: Media, target: Target, number: int) -> None:
         self._media, self._target, self._number = media, target, number
         self._frames = target.frames(media)
-        self._source = _input(media, number)
+        self._source = opened(media, number)
 
     @property
     def streams(self) -> list[_Stream]:
@@ -152,8 +168,11 @@ class _Part:
         target, rate = self._target, self._target.rate
         width, height = _fitted(self._media, target)
         stream = self._shifted(self._source[str(self._media.video)], "setpts")
-        stream = stream.filter("fps", fps=_ratio(rate), start_time=0)
-        ranges = {"in_range": "pc", "out_range": "tv"} if self._media.full_range else {}
+        stream = stream.filter("fps", fps=ratio(rate), start_time=0)
+        ranges = {}
+        if self._media.full_range != target.full_range:
+            ranges = {key: "pc" if full else "tv" for key, full in (
+                ("in_range", self._media.full_range), ("out_range", target.full_range))}  # fmt: skip
         stream = stream.filter("scale", width, height, **ranges).filter("format", "yuv420p")
         if (width, height) != (target.width, target.height):
             x, y = (target.width - width) // 4 * 2, (target.height - height) // 4 * 2
@@ -176,14 +195,14 @@ class _Part:
         return stream.filter("aresample", SOUND_RATE, **{"async": 1, "first_pts": 0})
 
     def _silence(self, samples: int) -> _Stream:
-        length = _seconds(samples / SOUND_RATE)
+        length = seconds_text(samples / SOUND_RATE)
         source = f"anullsrc=r={SOUND_RATE}:cl=stereo:d={length}"
         options = {"format_whitelist": "lavfi", "protocol_whitelist": "file", "t": length}
         return ffmpeg.input(source, f="lavfi", thread_queue_size=8 + self._number, **options)["0"]
 
     def _shifted(self, stream: _Stream, name: str) -> _Stream:
         offset = self._media.offset_s
-        return stream.filter(name, f"PTS-{_seconds(offset)}/TB") if offset else stream
+        return stream.filter(name, f"PTS-{seconds_text(offset)}/TB") if offset else stream
 
 
 def _concat(parts: Sequence[list[_Stream]], target: Target) -> list[_Stream]:
@@ -193,12 +212,20 @@ def _concat(parts: Sequence[list[_Stream]], target: Target) -> list[_Stream]:
     return [node[number] for number in range(1 + target.sound)]
 
 
-def _with_logo(main: _Stream, logo: Media, target: Target) -> _Stream:
-    """The logo bottom right: one picture, repeated by `overlay` for as long as the main part lasts."""
-    width, height = logo_size(logo, target)
-    picture = _input(logo)[str(logo.video)].filter("trim", end_frame=1).filter("scale", width, height)
-    x, y = max(0, target.width - width - _LOGO_MARGIN), max(0, target.height - height - _LOGO_MARGIN)
-    return main.overlay(picture.filter("format", "yuva420p"), x=x, y=y)
+def with_logo(main: _Stream, logo: Placed, target: Target, **when: str) -> _Stream:
+    """One picture over the main part, repeated by `overlay` for as long as that lasts."""
+    place = logo.place
+    ranges = {"out_range": "pc"} if target.full_range else {}
+    picture = opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
+    picture = picture.filter("scale", place.width, place.height, **ranges).filter("format", "yuva420p")
+    return main.overlay(picture, x=place.x, y=place.y, **when)
+
+
+def _when(show: LogoShow) -> dict[str, str]:
+    if show.is_always:
+        return {}
+    time = "t" if math.isinf(show.every_s) else f"mod(t,{show.every_s:g})"
+    return {"enable": f"lt({time},{show.shown_s:g})"}
 
 
 def _fitted(media: Media, target: Target) -> tuple[int, int]:
@@ -220,7 +247,7 @@ def _encoder(encoding: Encoding, target: Target, seconds: Fraction) -> dict[str,
         "preset": encoding.preset,
         "profile:v": "high",
         "pix_fmt": "yuv420p",
-        "r": _ratio(target.rate),
+        "r": ratio(target.rate),
         "g": max(1, round(2 * target.rate)),
         "b:v": encoding.bitrate,
         "maxrate": encoding.bitrate * 3 // 2,
@@ -232,11 +259,11 @@ def _encoder(encoding: Encoding, target: Target, seconds: Fraction) -> dict[str,
 
 
 def _container(seconds: Fraction, size_limit: int) -> dict[str, object]:
-    guard = {"t": _seconds(float(seconds) + 1), "fs": size_limit}
+    guard = {"t": seconds_text(float(seconds) + 1), "fs": size_limit}
     return {"f": "mp4", "movflags": "+faststart", "map_metadata": -1, "map_chapters": -1, **guard}
 
 
-def _input(media: Media, number: int = 0, **extra: str) -> _Stream:
+def opened(media: Media, number: int = 0, **extra: str) -> _Stream:
     """Every file enters here, and nowhere else.
 
     Pixels are bounded: a stream may change size on its way. The queue size makes each input unlike the
@@ -250,15 +277,15 @@ def _input(media: Media, number: int = 0, **extra: str) -> _Stream:
     return ffmpeg.input(file_url(media.path), **input_options(media.demuxer), **options)
 
 
-def _compiled(program: str, output: _Stream, *, tolerant: bool = False) -> list[str]:
+def compiled(program: str, output: _Stream, *, tolerant: bool = False) -> list[str]:
     head = _HEAD if tolerant else _HEAD + _STRICT
     argv: list[str] = ffmpeg.compile(output, cmd=[program, *head], overwrite_output=True)
     return argv
 
 
-def _ratio(rate: Fraction) -> str:
+def ratio(rate: Fraction) -> str:
     return f"{rate.numerator}/{rate.denominator}"
 
 
-def _seconds(value: float) -> str:
+def seconds_text(value: float) -> str:
     return f"{value:.6f}"

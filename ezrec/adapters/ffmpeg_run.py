@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ezrec.adapters.pace import Pace
 from ezrec.domain.errors import Retry, Stopped
 
 _TICK_S = 0.1
@@ -111,6 +112,9 @@ class Log:
         line = _LEVEL.sub("", (faults or lines or ["it said nothing"])[-1])
         return "".join(char if char.isprintable() else "?" for char in line)[:300]
 
+    def tail(self) -> str:
+        return self._tail.decode(errors="replace")
+
     def names(self, words: Sequence[str]) -> bool:
         return any(word.encode() in self._tail for word in words)
 
@@ -134,6 +138,7 @@ def run(
     log: Log | None = None,
     switch: Switch | None = None,
     pulse: Callable[[], Hashable] = lambda: None,
+    pace: Pace | None = None,
 ) -> None:
     """Run a child to its end in the calling thread; `hear` gets its standard output.
 
@@ -142,9 +147,10 @@ def run(
     """
     log, switch = log or Log(), switch or Switch()
     switch.check()
-    child = start(argv, nice, log)
+    pace = pace or Pace()
+    child = start(argv, nice if pace.is_gentle else 0, log)
     try:
-        _attend(child, hear, log.write, _Watch(Path(argv[0]).name, limits, switch, pulse))
+        _attend(child, hear, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace))
     finally:
         _end(child)
     if child.returncode:
@@ -154,13 +160,23 @@ def run(
 class _Watch:
     """Says when a child has to be ended."""
 
-    def __init__(self, name: str, limits: Limits, switch: Switch, pulse: Callable[[], Hashable]) -> None:
+    def __init__(
+        self,
+        pid: int,
+        name: str,
+        limits: Limits,
+        switch: Switch,
+        pulse: Callable[[], Hashable],
+        pace: Pace,
+    ) -> None:
+        self._pid, self._pace = pid, pace
         self._name, self._limits, self._switch, self._pulse = name, limits, switch, pulse
         self._began = self._moved = time.monotonic()
         self._seen = pulse()
 
     def check(self) -> None:
         self._switch.check()
+        self._rest()
         now, seen = time.monotonic(), self._pulse()
         if seen != self._seen:
             self._seen, self._moved = seen, now
@@ -168,6 +184,15 @@ class _Watch:
             raise TookTooLong(f"{self._name} was ended: not done after {self._limits.wall_s:.0f} s")
         if now - self._moved > self._limits.idle_s:
             raise TookTooLong(f"{self._name} was ended: no progress for {self._limits.idle_s:.0f} s")
+
+    def _rest(self) -> None:
+        """Hold the child still while a recording needs the machine; that time counts towards no limit."""
+        if not self._pace.should_rest():
+            return
+        os.killpg(self._pid, signal.SIGSTOP)
+        rested = self._pace.rest(self._switch.check)
+        os.killpg(self._pid, signal.SIGCONT)
+        self._began, self._moved = self._began + rested, self._moved + rested
 
 
 def _attend(
@@ -252,8 +277,11 @@ def _guard(nice: int) -> tuple[str, ...]:
 
     setpriv: an FFmpeg whose worker was killed would go on writing into an entry that somebody else has
     taken by then; so the kernel kills it when the *thread* that started it ends (hence `run` starts and
-    waits in one thread). nice: the recorder comes first.
+    waits in one thread). nice, ionice: the recorder comes first.
     """
-    setpriv, niced = shutil.which("setpriv"), shutil.which("nice")
+    setpriv, niced, ioniced = (shutil.which(name) for name in ("setpriv", "nice", "ionice"))
     guard = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
-    return (*guard, niced, "-n", str(nice)) if niced and nice else guard
+    if not nice:
+        return guard
+    guard = (*guard, ioniced, "-t", "-c", "2", "-n", "7") if ioniced else guard
+    return (*guard, niced, "-n", str(nice)) if niced else guard

@@ -46,13 +46,13 @@ class Box:
 def top_level(path: Path) -> Iterator[Box]:
     """The boxes of a file in order. Raises `TornFile` at the first header that makes no sense."""
     with path.open("rb") as file:
-        yield from _Boxes(file).top()
+        yield from Boxes(file).top()
 
 
 def is_fragmented(path: Path) -> bool:
     """True where the index stands in fragments throughout the file, as the camera writes it."""
     with path.open("rb") as file:
-        boxes = _Boxes(file)
+        boxes = Boxes(file)
         try:
             for box in boxes.top():
                 if box.type == b"moof":
@@ -67,7 +67,7 @@ def is_fragmented(path: Path) -> bool:
 def check_whole(path: Path) -> None:
     """Raise `TornFile` unless all boxes end in the file, an index is there, and fragments have their data."""
     with path.open("rb") as file:
-        boxes = _Boxes(file)
+        boxes = Boxes(file)
         boxes.check_opening()
         seen, pending = set[bytes](), None
         for box in boxes.top():
@@ -91,7 +91,7 @@ def cut_torn_tail(path: Path) -> int:
     if not is_fragmented(path):
         return 0
     with path.open("r+b") as file:
-        boxes = _Boxes(file)
+        boxes = Boxes(file)
         whole = _whole_part(boxes)
         torn = boxes.length - whole
         if torn > _MOST_CUT:
@@ -105,11 +105,11 @@ def cut_torn_tail(path: Path) -> int:
 def count_samples(path: Path, track: int) -> int:
     """Frames of a track in the fragments of a whole file, from their tables alone."""
     with path.open("rb") as file:
-        boxes = _Boxes(file)
+        boxes = Boxes(file)
         return sum(_samples(boxes, moof, track) for moof in boxes.top() if moof.type == b"moof")
 
 
-class _Boxes:
+class Boxes:
     """A file read by its box headers, with one allowance of boxes for all levels together."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -174,7 +174,7 @@ def _pending(pending: Box | None, box: Box) -> Box | None:
     return None if box.type == b"mdat" else pending
 
 
-def _whole_part(boxes: _Boxes) -> int:
+def _whole_part(boxes: Boxes) -> int:
     """Where the last box ends that is whole and belongs to no half fragment."""
     whole, pending = 0, None
     try:
@@ -189,7 +189,7 @@ def _whole_part(boxes: _Boxes) -> int:
     return whole
 
 
-def _is_sound(boxes: _Boxes, moof: Box) -> bool:
+def _is_sound(boxes: Boxes, moof: Box) -> bool:
     """False for a fragment index whose pages never reached the disk: zeros inside a proper box."""
     first, end = b"", 0
     for child in boxes.inside(moof):
@@ -197,7 +197,7 @@ def _is_sound(boxes: _Boxes, moof: Box) -> bool:
     return first == b"mfhd" and end == moof.end
 
 
-def _samples(boxes: _Boxes, moof: Box, track: int) -> int:
+def _samples(boxes: Boxes, moof: Box, track: int) -> int:
     """Samples that one fragment adds to `track`."""
     count = 0
     for traf in boxes.inside(moof):

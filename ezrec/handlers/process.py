@@ -6,11 +6,12 @@ there and was made from the same things is not made again.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -40,8 +41,11 @@ def process(
     assets: Callable[[], Assets],
     salvage: Callable[[Path], float],
     log: logging.Logger,
+    plan: Callable[..., RenderPlan] = RenderPlan,
 ) -> Done:
-    """The handler of bookings and clips. `assets` tells what branding is known now."""
+    """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
+    with what the settings say of the looks already in it.
+    """
     takes = _measured(entry, transcoder, salvage, log)
     branding = assets()
     if not branding.is_known:
@@ -58,7 +62,8 @@ def process(
     first = next((take for take in takes if take.ended_by != FOUND), takes[0])
     output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
-    wish = _Wish(tuple(entry.path / take.file for take in takes), output, entry.path / LOG)
+    footage = tuple(entry.path / take.file for take in takes)
+    wish = functools.partial(plan, footage, output, entry.path / LOG)
     info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
     result = Result(
         file=output.name,
@@ -73,22 +78,20 @@ def process(
     return Done()
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    takes: Sequence[Path]
-    output: Path
-    log: Path
-
-
 def _rendered(
-    entry: Entry, task: Task, transcoder: Transcoder, wish: _Wish, branding: Assets, log: logging.Logger
+    entry: Entry,
+    task: Task,
+    transcoder: Transcoder,
+    wish: Callable[..., RenderPlan],
+    branding: Assets,
+    log: logging.Logger,
 ) -> tuple[MediaInfo, Assets, tuple[str, ...]]:
     """Render with what of the branding is usable; without any, where it spoils the render."""
     used, notes = _usable(transcoder, branding)
 
     def render(assets: Assets) -> MediaInfo:
         task.check()
-        plan = RenderPlan(wish.takes, wish.output, wish.log, intro=assets.intro, logo=assets.logo)
+        plan = wish(intro=assets.intro, logo=assets.logo)
         return transcoder.render(plan, Meter(entry, "process", "making the video"), task.on_stop)
 
     try:

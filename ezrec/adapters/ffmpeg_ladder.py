@@ -1,0 +1,282 @@
+"""The ladder: the ways in which a finished video can be made, from the cheapest that is right downward.
+
+A rung that does not suit the film, or whose result does not hold, gives way to the next, and the report
+beside the video says so. Decides and verifies; how each rung works stands in its own module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from ezrec import durable
+from ezrec.adapters import ffmpeg_graph as graph
+from ezrec.adapters import mp4boxes
+from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
+from ezrec.adapters.ffmpeg_input import INTRO, LOGO, RESULT, TAKE, Kind
+from ezrec.adapters.ffmpeg_join import Joiner
+from ezrec.adapters.ffmpeg_logo import Overlay
+from ezrec.adapters.ffmpeg_probe import Media
+from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, run
+from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
+from ezrec.adapters.ffmpeg_workshop import Workshop
+from ezrec.domain.branding import arrange
+from ezrec.domain.errors import Reject, Retry
+from ezrec.ports import MediaInfo, RenderPlan
+
+REPORT = "processing.json"
+_CHECK_S = 60.0
+# A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running
+# recording: what has not ended after twelve times its length never will.
+_WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What a person, or the command line, wants to know of how a video came to be."""
+
+    rung: str = ""
+    why: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    checks: dict[str, object] = field(default_factory=dict)
+    gaps: list[dict[str, object]] = field(default_factory=list)
+    cut_bytes: dict[str, int] = field(default_factory=dict)
+    intro: str = "none"
+    artefacts: dict[str, object] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[what] = round(self.seconds.get(what, 0.0) + time.monotonic() - began, 3)
+
+    def write(self, path: Path) -> None:
+        durable.write(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+
+class Ladder:
+    """One rendering, from plan to verified file."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        plan: RenderPlan,
+        part: Path,
+        progress: Callable[[float], None],
+        switch: Switch,
+        log: Log,
+    ) -> None:
+        self._tools, self._plan, self._part = tools, plan, part
+        self._progress, self._switch, self._log = progress, switch, log
+        self._told = 0.0
+        self._report = Report()
+        self._kept = contextlib.ExitStack()
+
+    def climb(self) -> MediaInfo:
+        with self._kept, self._report.timed("all"):
+            with self._report.timed("look"):
+                film = self._film()
+            info = self._made(film)
+        with self._report.timed("artefacts"):
+            self._accompany()
+        self._report.checks |= {"frames": info.frames, "duration_s": info.duration_s, "sound": info.has_audio}
+        self._report.write(self._plan.output.with_name(REPORT))
+        return info
+
+    def _accompany(self) -> None:
+        if not self._plan.artefacts:
+            return
+        folder = self._plan.output.with_name(FOLDER)
+        video = self._inspect(RESULT, self._part)
+        made = Artefacts(self._tools, video, folder, self._switch, self._log).make(self._plan.artefacts)
+        self._report.artefacts = made
+
+    def _film(self) -> graph.Film:
+        plan = self._plan
+        for take in plan.takes:
+            self._cut(take)
+        film = graph.Film(
+            takes=[self._inspect(TAKE, take) for take in plan.takes],
+            intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
+            show=plan.logo_show,
+        )
+        return film if plan.logo_burned_in else replace(film, logo=self._logo(film.target))
+
+    def _logo(self, target: graph.Target) -> graph.Placed | None:
+        """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
+        plan = self._plan
+        paths = (*((plan.logo,) if plan.logo else ()), *plan.sponsors)
+        pictures = [self._inspect(LOGO, path) for path in paths]
+        sizes = [(picture.info.width, picture.info.height) for picture in pictures]
+        first, rest = (sizes[0], sizes[1:]) if plan.logo else (None, sizes)
+        places = arrange((target.width, target.height), first, rest, plan.logo_layout)
+        logos = [graph.Placed(*both) for both in zip(pictures, places, strict=True)]
+        if len(logos) < 2:
+            return logos[0] if logos else None
+        shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
+        try:
+            return self._kept.enter_context(shop.overlay(logos))
+        except Unfit as fault:
+            raise Retry(f"the logos cannot be put together: {fault}") from None
+
+    def _cut(self, take: Path) -> None:
+        """A torn tail is what a power cut leaves. Whatever else is wrong, the inspection says it better."""
+        with contextlib.suppress(mp4boxes.TornFile, OSError):
+            if not take.is_symlink() and take.is_file() and (cut := mp4boxes.cut_torn_tail(take)):
+                self._report.cut_bytes[take.name] = cut
+
+    def _made(self, film: graph.Film) -> MediaInfo:
+        rungs: tuple[tuple[str, Callable[[graph.Film], MediaInfo]], ...] = (
+            ("copy", self._copy),
+            ("smart", self._smart),
+            ("remux", self._remux),
+        )
+        for name, make in rungs:
+            try:
+                self._report.rung = name
+                with self._report.timed(name):
+                    return make(film)
+            except (Unfit, Unfaithful) as fault:
+                self._pass_over(name, str(fault))
+            except Failed as fault:
+                if fault.passing:
+                    raise
+                self._pass_over(name, fault.last_word)
+        self._report.rung = "encode"
+        with self._report.timed("encode"):
+            return self._encode(film)
+
+    def _pass_over(self, rung: str, reason: str) -> None:
+        self._report.why.append(f"{rung}: {reason}")
+        self._log.note(f"not by {rung}: {reason}")
+
+    def _copy(self, film: graph.Film) -> MediaInfo:
+        """Intro and takes by their samples."""
+        self._check_copyable(film)
+        info = self._joined(film, None)
+        self._report.why.append(
+            "the logo is in the picture already" if self._plan.logo else "no logo is wanted"
+        )
+        return info
+
+    def _smart(self, film: graph.Film) -> MediaInfo:
+        """As copied, but for the groups of pictures that are to show the logo."""
+        show = film.show
+        if not film.logo or show.is_always:
+            raise Unfit("no logo is wanted for a part of the time only")
+        self._check_copyable(replace(film, logo=None))
+        seconds = sum(take.info.duration_s for take in film.takes)
+        info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds))))
+        self._report.why.append(f"the logo is wanted {show}")
+        return info
+
+    def _joined(self, film: graph.Film, overlay: Overlay | None) -> MediaInfo:
+        joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
+        joined = joiner.join(film.takes, film.intro, overlay)
+        info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, exact=True)
+        self._report.gaps = list(joined.gaps)
+        self._report.intro = joined.intro
+        self._report.checks["joins_decoded"] = joined.joins
+        return info
+
+    def _remux(self, film: graph.Film) -> MediaInfo:
+        """One take as FFmpeg copies it, with B-frames and all."""
+        self._check_copyable(film)
+        if len(film.parts) != 1:
+            raise Unfit("more than one part")
+        take = film.takes[0]
+        info = take.info
+        argv = graph.copy(self._tools.ffmpeg, take, take.path.stat().st_size, self._part)
+        self._run(argv, info.duration_s)
+        return self._verified(info.duration_s, info.frames, 1 / info.fps, info.has_audio)
+
+    def _check_copyable(self, film: graph.Film) -> None:
+        if film.logo:
+            raise Unfit("a logo is to be laid over it")
+        for take in film.takes:
+            if not _is_publishable(take):
+                raise Unfit(f"{take.path.name}: not in a form that every browser plays")
+
+    def _encode(self, film: graph.Film) -> MediaInfo:
+        """A second run forgives what stopped the first: a spoilt frame must not cost an hour of footage."""
+        encoding = graph.Encoding(self._part, self._tools.bitrate, self._tools.preset)
+        seconds, frame_s = float(film.seconds), float(1 / film.target.rate)
+        try:
+            self._run(graph.encode(self._tools.ffmpeg, film, encoding), seconds)
+        except Failed as fault:
+            if fault.passing:
+                raise
+            self._pass_over("encode", f"once more, passing over what cannot be decoded: {fault.last_word}")
+            self._run(graph.encode(self._tools.ffmpeg, film, replace(encoding, tolerant=True)), seconds)
+        return self._verified(seconds, film.frames, frame_s, film.target.sound)
+
+    def _inspect(self, kind: Kind, path: Path) -> Media:
+        return self._tools.inspect(kind, path, self._switch)
+
+    def _tell(self, done: float) -> None:
+        """What was told is not taken back when another rung begins."""
+        self._told = max(self._told, min(1.0, done))
+        self._progress(self._told)
+
+    def _run(self, argv: list[str], seconds: float) -> None:
+        meter = Meter(lambda done_s: self._tell(done_s / seconds))
+
+        def pulse() -> Hashable:
+            # +faststart moves the whole file at the end, for minutes on a card, without a word of progress
+            return meter.done_s, _touched(self._part)
+
+        limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, self._tools.idle_s)
+        run(
+            argv, limits, nice=self._tools.nice, hear=meter.hear, log=self._log, switch=self._switch,
+            pulse=pulse, pace=self._tools.pace,
+        )  # fmt: skip
+
+    def _verified(
+        self, seconds: float, frames: int | None, frame_s: float, sound: bool, *, exact: bool = False
+    ) -> MediaInfo:
+        """Look at what was made: FFmpeg 5.1 ends with 0 on a missing segment, a full size limit and more."""
+        try:
+            made = self._inspect(RESULT, self._part)
+        except Reject as fault:
+            raise Unfaithful(f"the video made is not sound: {fault.reason}") from None
+        info = made.info
+        if abs(info.duration_s - seconds) > frame_s + 0.1:
+            raise Unfaithful(
+                f"the video made lasts {info.duration_s:.2f} s where {seconds:.2f} s were expected"
+            )
+        if not info.frames or (frames is not None and abs(info.frames - frames) > (0 if exact else 2)):
+            raise Unfaithful(f"the video made has {info.frames or 0} frames where {frames} were expected")
+        if info.has_audio != sound:
+            raise Unfaithful(f"the video made has {'a' if info.has_audio else 'no'} sound track")
+        if exact:  # then its end was decoded together with its joins
+            return info
+        if not self._tools.decoded(
+            graph.decode_end(self._tools.ffmpeg, made), _CHECK_S, self._switch, self._log
+        ):
+            raise Unfaithful("the video made shows no picture at its end")
+        return info
+
+
+def _is_publishable(take: Media) -> bool:
+    """True for what every browser plays as it is."""
+    return (
+        take.info.video_codec == "h264"
+        and take.pix_fmt in ("yuv420p", "yuvj420p")
+        and take.audio_codec in ("", "aac")
+    )
+
+
+def _touched(path: Path) -> Hashable:
+    """Differs whenever a file was written to."""
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return None
+    return now.st_size, now.st_mtime_ns

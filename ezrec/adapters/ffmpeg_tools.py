@@ -1,0 +1,74 @@
+"""FFmpeg's programs as the rungs of a render use them: called with one set of manners, and listened to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ezrec.adapters.ffmpeg_input import Kind
+from ezrec.adapters.ffmpeg_probe import Media, inspect
+from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
+from ezrec.adapters.pace import Pace
+from ezrec.domain.errors import Retry
+
+
+class Unfaithful(Retry):
+    """What came out is not what was asked for."""
+
+
+class Unfit(ValueError):
+    """A rung cannot make this film; the message says why, and the next rung is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs, and how they are called."""
+
+    ffmpeg: str
+    ffprobe: str
+    nice: int
+    bitrate: int
+    preset: str
+    idle_s: float
+    pace: Pace = field(default_factory=Pace)
+
+    def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:
+        return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)
+
+    def decoded(
+        self, argv: list[str], wall_s: float, switch: Switch | None = None, log: Log | None = None
+    ) -> int:
+        """Frames that come out of a decoding run."""
+        meter = Meter()
+        run(
+            argv, Limits(wall_s, math.inf), nice=self.nice, hear=meter.hear, switch=switch, log=log,
+            pace=self.pace,
+        )  # fmt: skip
+        return meter.frames
+
+
+class Meter:
+    """Reads `-progress`: blocks of key=value lines, each ended by the key `progress`."""
+
+    def __init__(self, tell: Callable[[float], None] = lambda done_s: None) -> None:
+        self._tell, self._rest = tell, b""
+        self.frames, self.done_s = 0, 0.0
+
+    def hear(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-1000:]
+        for line in lines:
+            key, _, value = line.decode(errors="replace").partition("=")
+            self._take(key, value.strip())
+
+    def _take(self, key: str, value: str) -> None:
+        if key == "progress":
+            self._tell(self.done_s)
+        elif not value.isdecimal():  # N/A, as long as nothing was written
+            return
+        elif key == "frame":
+            self.frames = int(value)
+        elif key == "out_time_us":  # out_time_ms holds microseconds too, in spite of its name
+            self.done_s = max(self.done_s, int(value) / 1e6)

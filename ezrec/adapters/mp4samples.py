@@ -1,0 +1,345 @@
+"""The samples of an MP4 file's tracks, one by one: where each lies, how long it lasts, where one may begin.
+
+Reads the tables of a plain file and the fragments of a camera's, and gives both in one form. Knows of codecs
+only what their header is called. Trusts no number: counts are bounded by the file's own length.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+from ezrec.adapters.mp4boxes import Box, Boxes, TornFile
+
+_MOST_SAMPLES = 16_000_000  # a day at 120 frames a second, with sound
+_NO_SYNC = 0x10000
+_UNMOVED = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+_HEADERS = {b"avcC": (b"vide", 78), b"esds": (b"soun", 28)}  # and how much stands before it in its entry
+
+
+class NotSimple(ValueError):
+    """A sound file of a kind that is not joined by copying; the message says which."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One track in columns. `starts` are decode times in ticks; the track ends at `end`.
+
+    `shift` is what a player adds to those times, in seconds: files say there that sound begins later.
+    """
+
+    kind: bytes = b""
+    number: int = 0
+    scale: int = 1
+    entry: bytes = b""
+    header: bytes = b""
+    turned: bool = False
+    shift: Fraction = Fraction(0)
+    offsets: array[int] = field(default_factory=lambda: array("Q"))
+    sizes: array[int] = field(default_factory=lambda: array("I"))
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    keys: bytearray = field(default_factory=bytearray)
+    end: int = 0
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def begin_s(self) -> Fraction:
+        return Fraction(self.starts[0], self.scale) + self.shift
+
+    @property
+    def length(self) -> int:
+        return self.end - self.starts[0]
+
+    @property
+    def length_s(self) -> Fraction:
+        return Fraction(self.length, self.scale)
+
+    def key_numbers(self) -> Iterator[int]:
+        at = self.keys.find(1)
+        while at >= 0:
+            yield at
+            at = self.keys.find(1, at + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A file's picture, and its sound where it has one."""
+
+    path: Path
+    picture: Track
+    sound: Track | None
+
+
+def read_tracks(path: Path) -> list[Track]:
+    """Raises `NotSimple` for what copying cannot join, `TornFile` for what is damaged, `OSError`."""
+    with path.open("rb") as file:
+        try:
+            return _Reader(file).tracks()
+        except (struct.error, LookupError, OverflowError, ZeroDivisionError, StopIteration):
+            raise TornFile("its index makes no sense") from None
+
+
+def read(path: Path, *, sound: bool = True) -> Footage:
+    """One picture that begins with a key frame, and one sound track at most; else raises `NotSimple`."""
+    tracks = read_tracks(path)
+    pictures = [track for track in tracks if track.kind == b"vide"]
+    sounds = [track for track in tracks if track.kind == b"soun"] if sound else []
+    if len(pictures) != 1 or len(sounds) > 1:
+        raise NotSimple(f"{len(pictures)} pictures and {len(sounds)} sound tracks in it")
+    for track in (*pictures, *sounds):
+        if not len(track) or not track.header:
+            raise NotSimple("a track of another codec, or an empty one")
+        if track.kind == b"vide" and not track.keys[0]:
+            raise NotSimple("it does not begin with a key frame")
+    if pictures[0].turned:
+        raise NotSimple("it is shown turned")
+    return Footage(path, pictures[0], sounds[0] if sounds else None)
+
+
+class _Reader:
+    """Fills tracks from a file, with one allowance of samples for all."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._boxes = file, Boxes(file)
+        self._left = _MOST_SAMPLES
+        self._tracks: dict[int, Track] = {}
+        self._defaults: dict[int, tuple[int, int, int]] = {}
+        self._delays: dict[int, int] = {}
+
+    def tracks(self) -> list[Track]:
+        for box in self._boxes.top():
+            if box.type == b"moov":
+                self._index(box)
+            elif box.type == b"moof":
+                self._fragment(box)
+        for number, track in self._tracks.items():
+            track.shift += Fraction(self._delays.get(number, 0), track.scale)
+            if len(track) and max(track.offsets[-1] + track.sizes[-1], 0) > self._boxes.length:
+                raise TornFile("its index points beyond its end")
+        return list(self._tracks.values())
+
+    def _index(self, moov: Box) -> None:
+        scale = 1
+        for box in self._boxes.inside(moov):
+            if box.type == b"mvhd":
+                body = self._body(box, 40)
+                scale = struct.unpack_from(">I", body, 20 if body[0] else 12)[0] or 1
+            elif box.type == b"trak":
+                track = self._track(box, scale)
+                self._tracks[track.number] = track
+            elif box.type == b"mvex":
+                for trex in self._boxes.inside(box):
+                    if trex.type == b"trex":
+                        number, _, length, size, flags = struct.unpack_from(">5I", self._body(trex, 24), 4)
+                        self._defaults[number] = (length, size, flags)
+
+    def _track(self, trak: Box, movie_scale: int) -> Track:
+        track = Track()
+        tables: dict[bytes, bytes] = {}
+        edits = b""
+        for path, box in self._descend(trak):
+            if box.type == b"tkhd":
+                body = self._body(box)
+                longer = 12 if body[0] else 0
+                track.number = struct.unpack_from(">I", body, 12 + (8 if body[0] else 0))[0]
+                track.turned = struct.unpack_from(">9i", body, 40 + longer) != _UNMOVED
+            elif box.type == b"mdhd":
+                body = self._body(box)
+                track.scale = struct.unpack_from(">I", body, 20 if body[0] else 12)[0] or 1
+            elif box.type == b"hdlr" and path == b"mdia":
+                track.kind = self._body(box)[8:12]
+            elif box.type == b"elst":
+                edits = self._body(box)
+            elif path == b"stbl":
+                tables[box.type] = self._body(box)
+        if track.kind in (b"vide", b"soun"):
+            self._describe(track, tables.get(b"stsd", b""))
+            self._edit(track, edits, movie_scale)
+            self._plain(track, tables)
+        return track
+
+    def _descend(self, box: Box, depth: int = 0) -> Iterator[tuple[bytes, Box]]:
+        for child in self._boxes.inside(box):
+            if child.type in (b"mdia", b"minf", b"stbl", b"edts") and depth < 4:
+                yield from self._descend(child, depth + 1)
+            else:
+                yield box.type, child
+
+    def _describe(self, track: Track, stsd: bytes) -> None:
+        if struct.unpack_from(">I", stsd, 4)[0] != 1:
+            raise NotSimple("more than one description of its samples")
+        track.entry = stsd[8:]
+        for name, (kind, before) in _HEADERS.items():
+            at = 8 + before
+            while track.kind == kind and at + 8 <= len(track.entry):
+                size, found = struct.unpack_from(">I4s", track.entry, at)
+                if found == name:
+                    track.header = track.entry[at + 8 : at + size]
+                    break
+                at += max(8, size)
+
+    def _edit(self, track: Track, body: bytes, movie_scale: int) -> None:
+        """Only what moves a track as a whole: an empty stretch before it, a beginning left out."""
+        if not body:
+            return
+        form, size = (">QqI", 20) if body[0] else (">IiI", 12)
+        played = 0
+        for number in range(min(struct.unpack_from(">I", body, 4)[0], 16)):
+            length, begin, rate = struct.unpack_from(form, body, 8 + number * size)
+            if begin == -1:
+                track.shift += Fraction(length, movie_scale)
+            else:
+                track.shift -= Fraction(begin, track.scale)
+                played += 1
+            if rate != 1 << 16:
+                raise NotSimple("parts of it are shown at another speed")
+        if played > 1:
+            raise NotSimple("parts of it are left out")
+
+    def _plain(self, track: Track, tables: dict[bytes, bytes]) -> None:
+        """The tables of a plain file; a fragmented one has them, empty."""
+        uniform, count = struct.unpack_from(">II", tables[b"stsz"], 4) if b"stsz" in tables else (0, 0)
+        if not count:
+            return
+        self._allow(count)
+        if uniform:
+            track.sizes.extend([uniform] * count)
+        else:
+            track.sizes.extend(struct.unpack_from(f">{count}I", tables[b"stsz"], 12))
+        at = 0
+        for many, length in _pairs(tables[b"stts"]):
+            many = min(many, count - len(track.starts))
+            if many:
+                track.starts.extend(range(at, at + many * length, length) if length else [at] * many)
+            at += many * length
+        track.end = at
+        if len(track.starts) != count:
+            raise TornFile("its tables do not agree")
+        self._place(track, tables, count)
+        if b"ctts" in tables:
+            self._delay(track, {delay for _, delay in _pairs(tables[b"ctts"])})
+        track.keys = bytearray(count) if b"stss" in tables else bytearray(b"\1" * count)
+        for number in _words(tables.get(b"stss", bytes(8)), 4):
+            track.keys[number - 1] = 1
+
+    def _place(self, track: Track, tables: dict[bytes, bytes], count: int) -> None:
+        chunks = _words(tables[b"stco"], 4) if b"stco" in tables else _words(tables[b"co64"], 8)
+        runs = struct.iter_unpack(">III", tables[b"stsc"][8:])
+        run = next(runs, (1, 0, 1))
+        after = next(runs, None)
+        done = 0
+        for number, offset in enumerate(chunks, 1):
+            if after and number >= after[0]:
+                run, after = after, next(runs, None)
+            for _ in range(min(run[1], count - done)):
+                track.offsets.append(offset)
+                offset += track.sizes[done]
+                done += 1
+        if done != count:
+            raise TornFile("its tables do not agree")
+
+    def _fragment(self, moof: Box) -> None:
+        for traf in self._boxes.inside(moof):
+            if traf.type == b"traf":
+                self._run_of(moof, list(self._boxes.inside(traf)))
+
+    def _run_of(self, moof: Box, boxes: list[Box]) -> None:
+        head = self._body(next(box for box in boxes if box.type == b"tfhd"), 40)
+        flags, number = struct.unpack_from(">II", head)
+        track = self._tracks.get(number)
+        if track is None or track.kind not in (b"vide", b"soun"):
+            return
+        length, size, how = self._defaults.get(number, (0, 0, 0))
+        base, at = moof.offset, 8
+        if flags & 1:
+            base, at = struct.unpack_from(">Q", head, at)[0], at + 8
+        at += 4 if flags & 2 else 0
+        for bit in (8, 0x10, 0x20):
+            if flags & bit:
+                value = struct.unpack_from(">I", head, at)[0]
+                at += 4
+                length, size, how = (
+                    value if bit == 8 else length,
+                    value if bit == 0x10 else size,
+                    value if bit == 0x20 else how,
+                )
+        time, where = track.end, base
+        for box in boxes:
+            if box.type == b"tfdt":
+                body = self._body(box, 12)
+                time = struct.unpack_from(">Q" if body[0] else ">I", body.ljust(12, b"\0"), 4)[0]
+                self._continue(track, time)
+            elif box.type == b"trun":
+                where = self._samples(track, box, (length, size, how), base, where)
+
+    def _continue(self, track: Track, time: int) -> None:
+        """A fragment says itself when it begins; its first sample may not come before the last one."""
+        if len(track) and time <= track.starts[-1]:
+            raise NotSimple("its time runs backwards")
+        track.end = time
+
+    def _samples(self, track: Track, box: Box, defaults: tuple[int, int, int], base: int, where: int) -> int:
+        body = self._body(box)
+        flags, count = struct.unpack_from(">II", body)
+        flags &= 0xFFFFFF
+        self._allow(count)
+        at = 8
+        if flags & 1:
+            where, at = base + struct.unpack_from(">i", body, at)[0], at + 4
+        first = None
+        if flags & 4:
+            first, at = struct.unpack_from(">I", body, at)[0], at + 4
+        given = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
+        values = struct.unpack_from(f">{count * len(given)}I", body, at)
+        columns = {bit: values[place :: len(given)] for place, bit in enumerate(given)}
+        lengths = columns.get(0x100, (defaults[0],) * count)
+        sizes = columns.get(0x200, (defaults[1],) * count)
+        hows = list(columns.get(0x400, (defaults[2],) * count))
+        if first is not None and hows:
+            hows[0] = first
+        if count:
+            self._delay(track, set(columns.get(0x800, (0,))))
+        time = track.end
+        for length, size, how in zip(lengths, sizes, hows, strict=True):
+            track.offsets.append(where)
+            track.starts.append(time)
+            track.keys.append(0 if how & _NO_SYNC else 1)
+            where += size
+            time += length
+        track.sizes.extend(sizes)
+        track.end = time
+        return where
+
+    def _delay(self, track: Track, delays: set[int]) -> None:
+        """How much later than it is decoded a sample is shown: with B-frames, each another span."""
+        delays = {delay - (1 << 32) if delay >> 31 else delay for delay in delays}
+        delays.add(self._delays.get(track.number, next(iter(delays), 0)))
+        if len(delays) > 1:
+            raise NotSimple("B-frames")
+        self._delays[track.number] = delays.pop()
+
+    def _allow(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0 or count > self._boxes.length:
+            raise TornFile(f"more than {_MOST_SAMPLES} samples, or than it has bytes")
+
+    def _body(self, box: Box, most: int = 1 << 28) -> bytes:
+        self._file.seek(box.body)
+        return self._file.read(max(0, min(most, box.end - box.body)))
+
+
+def _pairs(body: bytes) -> Iterator[tuple[int, int]]:
+    count = struct.unpack_from(">I", body, 4)[0]
+    yield from struct.iter_unpack(">II", body[8 : 8 + 8 * count])
+
+
+def _words(body: bytes, size: int) -> tuple[int, ...]:
+    count = struct.unpack_from(">I", body, 4)[0]
+    return struct.unpack_from(f">{count}{'I' if size == 4 else 'Q'}", body, 8)

@@ -1,0 +1,61 @@
+"""Joined films in decoders and players of other houses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezrec.adapters.ffmpeg import FfmpegTranscoder
+from ezrec.ports import RenderPlan
+from tests import browser, films, media
+from tests.films import needs_openh264
+from tests.rendering import deaf
+
+needs_chromium = pytest.mark.skipif(not browser.CHROMIUM, reason="Chromium is not installed")
+
+
+def rendered(folder: Path, takes: list[Path], **more: Any) -> Path:
+    output = folder / "out.mp4"
+    intro = media.make_intro(folder / "i.mp4", filters=films.NOISE)
+    FfmpegTranscoder(bitrate=800_000, preset="veryfast").render(
+        RenderPlan(takes=takes, output=output, log=folder / "l.log", intro=intro, **more), deaf, deaf
+    )
+    assert '"rung": "copy"' in (folder / "processing.json").read_text()
+    return output
+
+
+@needs_openh264
+@pytest.mark.parametrize("make", ["software", "in-band", "openh264"])
+def test_openh264_shows_every_frame_as_ffmpeg_does(make: str, tmp_path: Path) -> None:
+    build = {"software": films.software_take, "in-band": films.in_band_take, "openh264": films.openh264_take}
+    take = build[make](tmp_path / "t.mp4")
+    output = rendered(tmp_path, [take])
+    shown = films.pictures(output)
+    assert len(shown) == 90
+    assert shown[30:] == films.pictures(take)
+    assert films.openh264_pictures(output) == shown
+    assert films.pictures(films.without_sets_in_band(output)) == shown
+
+
+@needs_chromium
+@pytest.mark.parametrize("audio", [False, True])
+def test_chromium_plays_across_each_join_and_seeks_before_at_and_after_it(
+    audio: bool, tmp_path: Path
+) -> None:
+    takes = [films.software_take(tmp_path / f"{c}.mp4", colour=c, audio=audio) for c in ("blue", "yellow")]
+    lengths = [films.packets(take) for take in takes]
+    joins = [1.0, 1.0 + lengths[0][-1].at + lengths[0][-1].lasts]
+    wanted = {0.0: "red", 0.9: "red", 1.001: "blue", 2.5: "blue", joins[1] + 0.002: "yellow", 4.5: "yellow"}
+    report = browser.watched(rendered(tmp_path, takes), tmp_path, joins, list(wanted))
+    assert report["errors"] == []
+    assert report["corrupted"] == 0
+    assert all(at > join + 0.3 for at, join in zip(report["played"], joins, strict=True))
+    shown = {float(at): nearest(colour) for at, colour in report["shown"].items()}
+    assert shown == wanted
+    assert report["duration"] == pytest.approx(5.0, abs=0.1)
+
+
+def nearest(colour: list[int]) -> str:
+    return media.Picture(1, 1, bytes(colour)).colour(0, 0)

@@ -45,7 +45,8 @@ def test_a_poster_a_preview_a_storyboard_and_the_loudness_accompany_a_video(tmp_
         r"(\S+) --> (\S+)\nstoryboard.jpg#xywh=(\d+),(\d+),160,90", (folder / "storyboard.vtt").read_text()
     )
     assert len(cues) == 25
-    assert cues[0] == ("00:00:00.000", "00:00:00.480", "0", "0")
+    assert (cues[0][0], *cues[0][2:]) == ("00:00:00.000", "0", "0")
+    assert cues[-1][1].startswith("00:00:12.0")
     assert cues[-1][2:] == ("640", "360")
     assert sorted(path.name for path in folder.iterdir()) == [
         "poster.jpg", "preview.mp4", "storyboard.jpg", "storyboard.vtt",

@@ -59,3 +59,13 @@ def test_chromium_plays_across_each_join_and_seeks_before_at_and_after_it(
 
 def nearest(colour: list[int]) -> str:
     return media.Picture(1, 1, bytes(colour)).colour(0, 0)
+
+
+@needs_chromium
+def test_chromium_would_tell_of_a_header_without_the_cameras_parameter_sets(tmp_path: Path) -> None:
+    output = rendered(tmp_path, [films.software_take(tmp_path / "t.mp4")])
+    data = bytearray(output.read_bytes())
+    sps = data.index(b"\x67\x42", data.index(b"avcC"))
+    data[sps + 4 : sps + 7] = bytes(byte ^ 0x55 for byte in data[sps + 4 : sps + 7])
+    output.write_bytes(data)
+    assert browser.watched(output, tmp_path, [1.0], [])["errors"]

@@ -140,7 +140,7 @@ def decode_windows(program: str, path: Path, windows: Sequence[tuple[float, floa
     sources = [
         ffmpeg.input(
             file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
-            ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number,
+            ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number, threads=1,
         )["v:0"]
         for number, (begin, end) in enumerate(windows)
     ]  # fmt: skip

@@ -29,7 +29,7 @@ from ezrec.adapters.mp4lanes import Part
 _LONGEST_GAP_S = Fraction(60, 1000)
 _MOST_GAPS = 1000
 _WINDOW = 8  # frames decoded on either side of a join
-_AT_ONCE = 8  # windows decoded by one process
+_AT_ONCE = 2  # windows decoded by one process: each of them reads the whole index
 _CHECK_S = 300.0
 _WRITING = 0.2  # of the work, where there is a logo to be encoded first
 

@@ -68,7 +68,12 @@ def test_an_artefact_that_cannot_be_made_costs_no_video(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("", ("poster", "preview")), ("none", ()), ("storyboard, loudness", ("storyboard", "loudness"))],
+    [
+        ("", ()),
+        ("none", ()),
+        ("poster,preview", ("poster", "preview")),
+        ("storyboard, loudness", ("storyboard", "loudness")),
+    ],
 )
 def test_the_setting_names_what_is_wanted(text: str, wanted: tuple[str, ...], tmp_path: Path) -> None:
     assert load({"EZREC_HOME": str(tmp_path), "EZREC_ARTEFACTS": text}).artefacts == wanted

@@ -267,7 +267,7 @@ def _failure(code: int, log: Log) -> Failed:
 def _found(program: str) -> str:
     path = shutil.which(program)
     if path is None:
-        raise Retry(f"{program} is not installed: sudo apt install ffmpeg")
+        raise Retry(f"{program} is not installed: sudo apt install ffmpeg", 60, blameless=True)
     return path
 
 

@@ -23,14 +23,15 @@ from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
 from ezrec.settings import Settings
-from ezrec.spool import Spool
+from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
-PULSE_LANES = ("sync", "tell", "status", "logs")
+PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
+_TIDY_S = 6 * 3600.0
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 
@@ -238,9 +239,18 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         return pulses.Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
     if name == "tell":
         return pulses.Tell(backend(settings), jobs, log)
+    if name == "tidy":
+        return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
         return pulses.Status(backend(settings), gauges(settings), jobs, clock(settings), settings)
     return pulses.CollectLogs(jobs, clock(settings), settings, log)
+
+
+def _tidy(jobs: Spool, now: Clock, log: logging.Logger) -> None:
+    """Forget what finished a month ago; what lies in the trash stays until a person says otherwise."""
+    gone = forget(jobs, now.now(), is_synchronised=now.is_synchronised())
+    if gone:
+        log.info("%d finished jobs were a month old and are forgotten", len(gone))
 
 
 def pulse(name: str, settings: Settings) -> Pulse:
@@ -251,6 +261,7 @@ def pulse(name: str, settings: Settings) -> Pulse:
         "tell": settings.rescan_s,
         "status": settings.status_interval_s,
         "logs": settings.logs_interval_s,
+        "tidy": _TIDY_S,
     }[name]
     return Pulse(name, interval_s, beat(name, settings))
 

@@ -19,6 +19,7 @@ SERVICES = {
     "sync": "booking_sync",
     "status": "system_status",
     "logs": "log_collector",
+    "tidy": "ezrec",
     "run": "ezrec",
 }
 _LARGEST = 5 << 20

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ezrec.domain.job import JobOutcome
+from ezrec.domain.job import Job, JobOutcome, Kind, encode
+from ezrec.domain.names import safe_id
 from ezrec.domain.stages import DIRECTORIES, State
 from tests import media
 from tests.daemon import LIMIT_S, Box
@@ -148,6 +150,12 @@ def test_one_shots_do_the_work_without_a_daemon(box: Box, tmp_path: Path) -> Non
     box.once("pulse", "status")
     box.once("pulse", "logs")
     assert any(name.startswith("logs-") for name in box.spool.names(State.PROCESSED))
+    old = box.spool.done / "ancient.json"
+    old.write_bytes(encode(Job(safe_id("ancient"), Kind.CLIP, datetime(2020, 1, 1, tzinfo=UTC))))
+    os.utime(old, (0, 0))
+    box.once("pulse", "tidy")
+    assert not old.exists(), "history is kept for 30 days"
+    assert box.spool.finished("by-hand") is not None
 
 
 def test_a_job_that_fails_is_no_failure_of_the_stage(box: Box) -> None:

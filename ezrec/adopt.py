@@ -36,7 +36,7 @@ from ezrec.domain.names import (
 from ezrec.domain.stages import DIRECTORIES, IN_HAND, State
 from ezrec.entry import unusable
 from ezrec.ports import Clock
-from ezrec.spool import Entry, Gone, Spool, Stranger, Taken
+from ezrec.spool import AMENDMENT, Entry, Gone, Spool, Stranger, Taken
 from ezrec.stillness import FORGOTTEN_S, QUIET_S, Stillness
 
 _LARGEST_BOOKING = 64 * 1024  # bytes
@@ -190,7 +190,8 @@ class Adopter:
         entry = self.spool.find(job_id)
         if entry is None:
             return self._begin(job_id, booking)
-        if entry.job.kind is not Kind.BOOKING or entry.job.booking == booking:
+        is_news = entry.job.booking != booking or (entry.path / AMENDMENT).exists()  # back to what it was
+        if entry.job.kind is not Kind.BOOKING or not is_news:
             return None
         if entry.state is State.RECORDING:
             self.spool.amend(entry, booking)

@@ -585,6 +585,17 @@ def test_a_booking_in_hand_is_amended_by_a_note_to_its_owner(box: Box) -> None:
     assert taken.end == datetime(2026, 7, 1, 19, tzinfo=UTC)
 
 
+def test_a_booking_changed_and_changed_back_before_its_owner_looked_is_as_it_was(box: Box) -> None:
+    box.drop_row(ROW)
+    box.adopt(State.INCOMING)
+    entry = box.spool.claim(incoming(box), State.RECORDING)
+    as_it_was = entry.job.booking
+    for row in (ROW | {"end_time": "21:00"}, ROW):
+        box.drop_row(row)
+        box.adopt(State.INCOMING)
+    assert entry.take_amendment() == as_it_was
+
+
 def test_a_booking_that_was_recorded_is_not_recorded_again(box: Box) -> None:
     entry = box.spool.create(State.RAW, booking_job())
     box.drop_row(ROW | {"end_time": "21:00"})

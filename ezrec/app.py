@@ -151,7 +151,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
 
 
 def _known_bookings(settings: Settings) -> Callable[[str], Booking | None]:
-    from ezrec.pulses import known_booking
+    from ezrec.pulses.sync import known_booking
 
     return known_booking(settings.booking_cache, settings.zone)
 
@@ -227,8 +227,11 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 
 def beat(name: str, settings: Settings) -> Callable[[], None]:
     """What a pulse does, once."""
-    from ezrec import pulses
     from ezrec.branding import MediaCache
+    from ezrec.pulses.logs import CollectLogs
+    from ezrec.pulses.status import Status
+    from ezrec.pulses.sync import Sync
+    from ezrec.pulses.tell import Tell
 
     log = logs.logger(name)
     jobs = spool(settings)
@@ -236,14 +239,14 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         media = MediaCache(settings.media_cache)
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
-        return pulses.Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
+        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
     if name == "tell":
-        return pulses.Tell(backend(settings), jobs, log)
+        return Tell(backend(settings), jobs, log)
     if name == "tidy":
         return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
-        return pulses.Status(backend(settings), gauges(settings), jobs, clock(settings), settings)
-    return pulses.CollectLogs(jobs, clock(settings), settings, log)
+        return Status(backend(settings), gauges(settings), jobs, clock(settings), settings)
+    return CollectLogs(jobs, clock(settings), settings, log)
 
 
 def _tidy(jobs: Spool, now: Clock, log: logging.Logger) -> None:

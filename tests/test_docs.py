@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ezrec import settings
 from ezrec.cli.local import local
 from ezrec.cli.main import COMMANDS, OK, run
 from ezrec.cli.spool import spool
+from ezrec.settings import pages as settings
 
 ROOT = Path(__file__).parents[1]
 GROUPS = {"spool": spool, "local": local}
@@ -43,12 +43,12 @@ by_name = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.r
 def test_the_table_of_settings_is_fresh() -> None:
     made = re.search(r"<!-- settings: [^\n]*-->\n(.*)<!-- end of settings -->", README, re.DOTALL)
     assert made, "the README has lost its markers"
-    assert made[1] == settings.table(), "stale: python -m ezrec.settings table"
+    assert made[1] == settings.table(), "stale: python -m ezrec.settings write"
 
 
 def test_the_example_of_the_settings_is_fresh() -> None:
     assert (ROOT / ".env.example").read_text() == settings.env_example(), (
-        "stale: python -m ezrec.settings env"
+        "stale: python -m ezrec.settings write"
     )
 
 

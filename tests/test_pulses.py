@@ -23,7 +23,10 @@ from ezrec.domain.job import JobOutcome, Kind, Take
 from ezrec.domain.stages import State
 from ezrec.handlers.record import OPEN
 from ezrec.ports import Branding
-from ezrec.pulses import CollectLogs, Status, Sync, Tell, known_booking, read_cache
+from ezrec.pulses.logs import CollectLogs
+from ezrec.pulses.status import Status
+from ezrec.pulses.sync import Sync, known_booking, read_cache
+from ezrec.pulses.tell import Tell
 from ezrec.settings import Settings
 from ezrec.spool import Entry, Spool
 from tests.fakes.backend import FakeBackend

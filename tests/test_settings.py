@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from ezrec.domain.errors import ConfigError
-from ezrec.settings import DEFAULT_HOME, Resolution, Settings, env_example, load, table
+from ezrec.settings import DEFAULT_HOME, Resolution, Settings, load
+from ezrec.settings.pages import env_example, table
 
 ROOT = Path(__file__).parent.parent
 SUPABASE = {"SUPABASE_URL": "https://abc.supabase.co/", "SUPABASE_KEY": "s3cret", "USER_ID": "u-1"}
@@ -185,7 +186,7 @@ def test_a_zone_of_the_system_that_cannot_be_read_is_a_problem_and_not_utc(tmp_p
 
 
 def test_the_example_file_is_fresh() -> None:
-    stale = "stale: python -m ezrec.settings env > .env.example"
+    stale = "stale: python -m ezrec.settings write"
     assert (ROOT / ".env.example").read_text() == env_example(), stale
 
 

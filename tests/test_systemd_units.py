@@ -11,7 +11,7 @@ import pytest
 
 from ezrec.app import PULSE_LANES, STAGE_LANES
 from ezrec.domain.stages import STAGES
-from ezrec.pulses import _UNITS as JOURNALS
+from ezrec.pulses.logs import _UNITS as JOURNALS
 from ezrec.settings import DEFAULT_HOME
 from ezrec.supervise import _END_LIMIT_S, CONFIGURATION
 

@@ -1,0 +1,150 @@
+"""The pulse `sync`: fetches the bookings and hands them to the recorder by way of `incoming/`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ezrec import durable
+from ezrec.branding import MediaCache
+from ezrec.domain.booking import BadBooking, Booking, parse_booking
+from ezrec.domain.names import BadName, safe_id, shown, stand_in
+from ezrec.domain.reconcile import reconcile
+from ezrec.domain.stages import State
+from ezrec.ports import Backend, Clock
+from ezrec.spool import Spool
+
+_PAST = timedelta(days=1)  # a row that ended longer ago is history, and no booking that was missed
+
+
+@dataclass(slots=True)
+class Sync:
+    """Fetches the bookings and drops what is new or changed into `incoming/`, where the recorder adopts it.
+
+    One empty or failed answer erases nothing: a booking is taken for deleted only after it was absent
+    from two complete answers in a row (counted beside the cache, because a timer starts us anew each
+    time). The cache is written after the drops: a crash in between drops again, which changes nothing.
+    """
+
+    backend: Backend
+    spool: Spool
+    cache: Path
+    media: MediaCache
+    clock: Clock
+    zone: tzinfo
+    log: logging.Logger
+    past_days: int | None = None  # how far back the backend's answers reach
+    _has_begun: bool = False
+
+    def __call__(self) -> None:
+        if not self._has_begun:
+            self.from_cache()
+            self._has_begun = True
+        known = read_cache(self.cache)
+        found = reconcile(
+            known,
+            self.backend.bookings(),
+            _read_counts(self._absences),
+            since=self._since(),
+            may_forget=self.clock.is_synchronised(),
+        )
+        before = {_key(row): row for row in known}
+        for row in found.rows:
+            if self._is_news(row, before.get(_key(row))):
+                self._drop(_key(row), row)
+        for row in found.cancelled:
+            self.log.warning("booking %s is in the table no more: taken for cancelled", shown(_key(row)))
+            self._drop(_key(row), row)
+        if found.absences != _read_counts(self._absences):
+            durable.write(self._absences, _as_json(found.absences))
+        if list(found.rows) != known:
+            durable.write(self.cache, _as_json(found.rows))
+            self.log.info("%d bookings, %d new or changed", len(found.rows), len(found.changed))
+        self.media.refresh(self.backend, self.log.info)
+
+    def from_cache(self) -> None:
+        """Hand over what is known already, before the network is asked: after a reboot it may be away."""
+        for row in read_cache(self.cache):
+            if self._is_news(row, row):
+                self._drop(_key(row), row)
+
+    def _is_news(self, row: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+        """True when the recorder has to hear of a row: it is to come and unknown to it, or it has changed."""
+        try:
+            booking = parse_booking(row, self.zone)
+        except BadBooking as fault:
+            if row != before:
+                self.log.error("a booking that cannot be used: %s", fault)
+            return row != before  # told once, by the entry that it becomes in failed/
+        if not self.spool.knows(booking.id):
+            is_past = booking.end < self.clock.now() - _PAST
+            return not (booking.is_cancelled or booking.is_finished or is_past)
+        return row != before and self.spool.finished(booking.id) is None
+
+    @property
+    def _absences(self) -> Path:
+        return self.cache.with_name(f"{self.cache.stem}.absent.json")
+
+    def _since(self) -> date | None:
+        """The day from which on the backend's answers are complete; None: all of time."""
+        if self.past_days is None:
+            return None
+        return (self.clock.now().astimezone(self.zone) - timedelta(days=self.past_days)).date()
+
+    def _drop(self, key: str, row: Mapping[str, Any]) -> None:
+        """As a person would: a booking's row as a `.json` in `incoming/`."""
+        name = key if _is_safe(key) else stand_in(ascii(key))
+        durable.write(self.spool.directory(State.INCOMING) / f"{name}.json", _as_json(row))
+
+
+def _as_json(value: object) -> bytes:
+    return json.dumps(value, indent=1, default=str).encode()
+
+
+def _read_counts(path: Path) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    return str(row.get("id"))
+
+
+def _is_safe(text: str) -> bool:
+    try:
+        safe_id(text)
+    except BadName:
+        return False
+    return True
+
+
+def read_cache(path: Path) -> list[dict[str, Any]]:
+    """The rows of the booking cache; none where there is no cache, or an unreadable one."""
+    try:
+        found = json.loads(path.read_bytes())  # takes whatever `_as_json` writes, half a character too
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def known_booking(cache: Path, zone: Any) -> Callable[[str], Booking | None]:
+    """Looks a booking up in the cache, for videos that a person drops in."""
+
+    def look_up(wanted: str) -> Booking | None:
+        for row in read_cache(cache):
+            if row.get("id") == wanted:
+                with suppress(ValueError):
+                    return parse_booking(row, zone)
+        return None
+
+    return look_up

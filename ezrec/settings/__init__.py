@@ -1,0 +1,11 @@
+"""The settings: read once at the top, all faults at once. Nothing below `app.py` reads the environment.
+
+Each field of `table.py` carries its own help; `.env.example` and the README's table are generated from them
+(`python -m ezrec.settings env|table`), and a test says when they are stale.
+"""
+
+from ezrec.settings.kinds import Resolution
+from ezrec.settings.reading import load
+from ezrec.settings.table import DEFAULT_HOME, Settings
+
+__all__ = ["DEFAULT_HOME", "Resolution", "Settings", "load"]

@@ -1,0 +1,102 @@
+"""Reads the settings from the environment and from EZREC_HOME/.env: once, and all faults at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ezrec.domain.errors import ConfigError
+from ezrec.settings import kinds
+from ezrec.settings.table import DEFAULT_HOME, SECRETS, Settings
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment, and under it `EZREC_HOME/.env`. Raises `ConfigError` with every fault."""
+    given = dict(os.environ if environ is None else environ)
+    problems: list[str] = []
+    home = _value("EZREC_HOME", given.get("EZREC_HOME") or str(DEFAULT_HOME), kinds.path, problems)
+    from_file = {} if home is None else _read_env_file(home / ".env", problems)
+    home = home or DEFAULT_HOME  # go on, to find the other faults as well
+    merged = _merged(given, from_file) | {"EZREC_HOME": str(home)}
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        meta = item.metadata
+        text = merged.get(meta["name"])
+        if text is None:
+            text = _default(item.name, meta["default"], home, merged)
+        values[item.name] = _value(meta["name"], text, meta["parse"], problems) if text else text
+    values["home"] = home
+    if values["zone"] is None:
+        values["zone"] = _system_zone(given, problems)
+    _check_together(values, merged, problems)
+    if problems:
+        raise ConfigError(problems)
+    return Settings(**values)
+
+
+def _merged(*sources: Mapping[str, str]) -> dict[str, str]:
+    """Every setting under its newest name, from the first source that has it under any of its names."""
+    merged: dict[str, str] = {}
+    for source in sources:
+        for item in fields(Settings):
+            names = (item.metadata["name"], *item.metadata["older"])
+            text = next((source[name] for name in names if source.get(name)), None)
+            if text is not None:
+                merged.setdefault(item.metadata["name"], text)
+    return merged
+
+
+def _default(name: str, default: str | None, home: Path, merged: Mapping[str, str]) -> str | None:
+    if name == "backend":
+        return "supabase" if merged.get("SUPABASE_URL") else "local"
+    return None if default is None else default.replace("{home}", str(home))
+
+
+def _value(name: str, text: str, parse: Callable[[str], Any], problems: list[str]) -> Any:
+    try:
+        return parse(text.strip())
+    except (ValueError, OverflowError) as fault:
+        what = "is set to something unusable" if name in SECRETS else f"is {text[:80]!r}"
+        problems.append(f"{name} {what}: {fault}")
+        return None
+
+
+def _check_together(values: dict[str, Any], merged: Mapping[str, str], problems: list[str]) -> None:
+    if values["backend"] != "supabase":
+        return
+    missing = [name for name in ("SUPABASE_URL", "USER_ID") if not merged.get(name)]
+    if not values["supabase_key"]:
+        missing.append("SUPABASE_KEY")
+    problems.extend(f"{name} is not set, and the Supabase backend needs it" for name in missing)
+
+
+def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        if not path.is_file():
+            return {}
+        from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
+
+        values = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as fault:
+        problems.append(f"{path} cannot be read: {fault}")
+        return {}
+    return {name: value for name, value in values.items() if value}
+
+
+def _system_zone(environ: Mapping[str, str], problems: list[str]) -> tzinfo:
+    """The device's zone with its daylight-saving rules, not only today's offset."""
+    name = environ.get("TZ", "").lstrip(":")
+    try:
+        if name and not name.startswith("/"):
+            return ZoneInfo(name)
+        with open(name or "/etc/localtime", "rb") as file:
+            return ZoneInfo.from_file(file, key="localtime")
+    except (OSError, ValueError, KeyError):
+        if name:  # to guess UTC would be to record every match at the wrong hour
+            problems.append(f"TZ is {name[:80]!r}: not a zone that can be read; set LOCAL_TIMEZONE")
+        return ZoneInfo("UTC")

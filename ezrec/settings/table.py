@@ -1,0 +1,191 @@
+"""The table of settings: a field each, with its variable, how to read it, its default and its help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any
+
+from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
+from ezrec.ports import ARTEFACTS
+from ezrec.settings import kinds
+
+DEFAULT_HOME = Path("/opt/ezrec-backend")
+SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
+
+
+def _setting(name: str, parse: Callable[[str], Any], default: str | None, meaning: str, *older: str) -> Any:
+    """A field. `older` are names under which existing installations know the same setting."""
+    about = {"name": name, "parse": parse, "default": default, "help": meaning, "older": older}
+    return field(repr=name not in SECRETS, metadata=about)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. `{home}` in a default stands for EZREC_HOME."""
+
+    home: Path = _setting(
+        "EZREC_HOME", kinds.path, str(DEFAULT_HOME), "everything lies under it unless set apart"
+    )
+    backend: str = _setting(
+        "EZREC_BACKEND",
+        kinds.one_of("local", "supabase"),
+        None,
+        "`local` or `supabase`; chosen by whether SUPABASE_URL is set",
+    )
+    camera: str = _setting(
+        "EZREC_CAMERA",
+        kinds.camera,
+        "software",
+        "`auto` (the camera module), `picamera2`, `software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`",
+    )
+    supabase_url: str = _setting("SUPABASE_URL", kinds.url, "", "the project's URL (Supabase only)")
+    supabase_key: str = _setting(
+        "SUPABASE_KEY",
+        kinds.text,
+        "",
+        "the device's key (Supabase only)",
+        "SUPABASE_SERVICE_ROLE_KEY",
+        "SUPABASE_ANON_KEY",
+    )
+    device_email: str = _setting(
+        "EZREC_DEVICE_EMAIL", kinds.text, "", "account of this device in Supabase Auth; empty: the key alone"
+    )
+    device_password: str = _setting("EZREC_DEVICE_PASSWORD", kinds.text, "", "its password")
+    user_id: str = _setting("USER_ID", kinds.identifier, "local", "account to which the camera belongs")
+    camera_id: str = _setting(
+        "CAMERA_ID", kinds.identifier, "0", "`cameras.id`; `0` also exists in the field"
+    )
+    spool: Path = _setting("EZREC_SPOOL", kinds.path, "{home}/spool", "the spool; one file system")
+    state: Path = _setting(
+        "EZREC_STATE",
+        kinds.path,
+        "{home}/state",
+        "what the services say of themselves: health.json and the like",
+    )
+    hooks: Path = _setting("EZREC_HOOKS", kinds.path, "{home}/hooks", "executables that observe the spool")
+    logs: Path = _setting("LOGS_DIR", kinds.path, "{home}/logs", "log files")
+    media_cache: Path = _setting(
+        "MEDIA_CACHE_DIR", kinds.path, "{home}/media_cache", "intro and logo, as fetched"
+    )
+    booking_cache: Path = _setting(
+        "BOOKING_CACHE_FILE",
+        kinds.path,
+        "{home}/bookings_cache.json",
+        "the bookings as last fetched: a JSON list of rows",
+    )
+    local_store: Path = _setting(
+        "EZREC_LOCAL_STORE", kinds.path, "{home}/local", "tables and buckets of the local backend"
+    )
+    sync_interval_s: float = _setting(
+        "BOOKING_FETCH_INTERVAL", kinds.number(1, 3600), "15", "seconds between fetches of the bookings"
+    )
+    sync_past_days: int = _setting(
+        "EZREC_SYNC_PAST_DAYS",
+        kinds.whole(1, 3650),
+        "3",
+        "bookings older than this many days are not fetched",
+    )
+    unassigned: bool = _setting(
+        "EZREC_UNASSIGNED_BOOKINGS",
+        kinds.flag,
+        "no",
+        "`yes`: bookings that name no camera (`0` or empty) belong to this one; for camera `0` always so",
+    )
+    upload_kbps: int = _setting(
+        "EZREC_UPLOAD_KBPS", kinds.whole(0, 10_000_000), "0", "kilobits a second for uploads; 0 is unlimited"
+    )
+    status_interval_s: float = _setting(
+        "SYSTEM_STATUS_INTERVAL",
+        kinds.number(1, 3600),
+        "15",
+        "seconds between heartbeats; offline is 30 s without one",
+    )
+    logs_interval_s: float = _setting(
+        "LOG_UPLOAD_INTERVAL", kinds.number(10, 86400), "900", "seconds between log archives"
+    )
+    log_bucket: str = _setting("LOG_BUCKET", kinds.identifier, "logs", "bucket for log archives")
+    resolution: kinds.Resolution = _setting(
+        "RESOLUTION", kinds.resolution, "1920x1080", "picture size of the camera"
+    )
+    fps: int = _setting("RECORDING_FPS", kinds.whole(1, 120), "30", "frames a second of the camera")
+    bitrate: int = _setting(
+        "RECORDING_BITRATE", kinds.whole(100_000, 100_000_000), "10000000", "bits a second of a recording"
+    )
+    zone: tzinfo = _setting(
+        "LOCAL_TIMEZONE", kinds.zone, None, "zone of times that carry none; default: the system's",
+        "SYSTEM_TIMEZONE", "TIMEZONE", "TIMEZONE_NAME",
+    )  # fmt: skip
+    pre_roll_s: float = _setting(
+        "EZREC_PRE_ROLL", kinds.number(0, 600), "5", "seconds recorded before the booking"
+    )
+    post_roll_s: float = _setting(
+        "EZREC_POST_ROLL", kinds.number(0, 600), "5", "seconds recorded after the booking"
+    )
+    arm_s: float = _setting(
+        "EZREC_ARM", kinds.number(0, 600), "30", "seconds before the recording at which the camera starts"
+    )
+    preset: str = _setting(
+        "EZREC_X264_PRESET", kinds.one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
+        "veryfast", "x264 preset of the finished video",
+    )  # fmt: skip
+    logo_show: LogoShow = _setting(
+        "EZREC_LOGO_SHOW",
+        read_logo_show,
+        "always",
+        "when the logo is shown: `always`, `first:10s`, `every:5m/10s`; all but `always` cost little",
+    )
+    logo_corner: str = _setting(
+        "EZREC_LOGO_CORNER",
+        kinds.one_of(*CORNERS),
+        "bottom-right",
+        f"corner of the logo: {', '.join(CORNERS)}",
+    )
+    logo_size: int = _setting(
+        "EZREC_LOGO_SIZE",
+        kinds.whole(2, 50),
+        "25",
+        "most of the frame's width and height that the logo takes, in %",
+    )
+    while_recording: str = _setting(
+        "EZREC_PROCESS_WHILE_RECORDING",
+        kinds.one_of("yes", "nice", "no"),
+        "nice",
+        "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
+    )
+    artefacts: tuple[str, ...] = _setting(
+        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "none",
+        f"made beside a video, for hooks, until it is uploaded: `none`, or of {', '.join(ARTEFACTS)}",
+    )  # fmt: skip
+    rescan_s: float = _setting(
+        "EZREC_RESCAN", kinds.number(1, 3600), "60", "seconds between rescans, the net under the file events"
+    )
+    hook_limit_s: float = _setting("EZREC_HOOK_LIMIT", kinds.number(1, 600), "30", "seconds a hook may run")
+    assume_clock: bool = _setting(
+        "EZREC_ASSUME_CLOCK",
+        kinds.flag,
+        "no",
+        "`yes`: trust the clock although nothing says that it is synchronised",
+    )
+
+    @property
+    def logo_layout(self) -> LogoLayout:
+        return LogoLayout(self.logo_corner, self.logo_size)
+
+    def shown(self) -> dict[str, str]:
+        """Every setting by its name, secrets as `***`."""
+        shown = {}
+        for item in fields(self):
+            name, value = item.metadata["name"], getattr(self, item.name)
+            if name in SECRETS and value:
+                value = "***"
+            elif isinstance(value, bool):
+                value = "yes" if value else "no"
+            elif isinstance(value, tuple):
+                value = ",".join(value) or "none"
+            elif isinstance(value, float):
+                value = f"{value:g}"
+            shown[name] = str(value)
+        return shown

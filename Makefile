@@ -34,6 +34,7 @@ tools:
 
 test-tools: tools
 	$(call need,strace,strace)
+	$(call need,cc,gcc libc6-dev)
 	$(call need,setpriv,util-linux)
 	$(call need,mkfs.ext4,e2fsprogs)
 	$(call need,node,nodejs npm)

@@ -113,7 +113,8 @@ def clock_finding(*, is_synchronised: bool, is_assumed: bool) -> Finding:
         return ok("clock", "synchronised")
     return fault(
         "clock",
-        "nothing says that it is synchronised: no booking is recorded until it is",
+        "nothing says that it is synchronised: until then bookings are recorded by it as it stands, "
+        "none is called missed, and nothing is deleted for its age",
         "sudo timedatectl set-ntp true; where the clock is right without that: EZREC_ASSUME_CLOCK=yes",
     )
 

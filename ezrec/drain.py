@@ -184,7 +184,7 @@ class Drain:
             due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
         else:
             due = [entry for entry in free if entry.job.is_due(now)]
-            waits = [entry.job.due for entry in free if entry.job.due and entry.job.due > now]
+            waits = [moment for entry in free if (moment := entry.job.waits_until(now)) and moment > now]
             soon += [(moment - now).total_seconds() for moment in waits]
         due.sort(key=lambda entry: (entry.job.due or entry.job.created, entry.id))
         return due, min((s for s in soon if s < math.inf), default=None)

@@ -6,6 +6,7 @@ which frame was taken when.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_twenty_turnovers_miss_no_frame_and_each_file_has_its_own_padding(box: B
     edges = [begin + seconds(0.6 * n) for n in range(TURNOVERS + 2)]
     names = [
         book(box, f"b{n:02}", start, end + seconds(0.4 * (n % 2)))  # every second one overlaps the next
-        for n, (start, end) in enumerate(zip(edges, edges[1:], strict=False))
+        for n, (start, end) in enumerate(itertools.pairwise(edges))
     ]
     everything = book(box, "everything", begin, edges[-1] + seconds(1))
     box.run("--only", "record")

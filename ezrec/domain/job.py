@@ -117,7 +117,19 @@ class Job:
 
     def is_due(self, now: datetime) -> bool:
         """True when nothing but a free hand is missing."""
-        return not self.held and (self.due is None or self.due <= now)
+        waits = self.waits_until(now)
+        return not self.held and (waits is None or waits <= now)
+
+    def waits_until(self, now: datetime) -> datetime | None:
+        """When it is due; None: at once. A wait that began in the future says nothing any more.
+
+        The clock was set back since, perhaps by years, and the job would lie there for as long. Then the
+        start of its booking alone counts.
+        """
+        began = self.arrivals[-1].at if self.arrivals else self.created
+        if self.due is None or began <= now + _SOON:
+            return self.due
+        return min(self.due, self.booking.start - _SOON) if self.booking else None
 
     def with_fault(self, fault: Fault) -> Job:
         """Add to what went wrong; a wait for the same thing is told once, with its newest time."""

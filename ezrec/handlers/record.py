@@ -24,6 +24,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import JobOutcome, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.stages import Closed, Done
+from ezrec.handlers.steady import SteadyClock
 from ezrec.ports import Camera, Clock, Recording
 from ezrec.spool import Entry
 from ezrec.task import Task
@@ -59,7 +60,7 @@ def record(
     """The handler of bookings. `salvage` cuts a file's torn tail and tells its seconds (0: nothing in it)."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    session = _Session(entry, task, camera, clock, zone, padding, salvage, log)
+    session = _Session(entry, task, camera, SteadyClock(clock), zone, padding, salvage, log)
     _take_stock(entry, salvage, log)
     session.run()
     return session.outcome()
@@ -70,7 +71,7 @@ class _Session:
     entry: Entry
     task: Task
     camera: Camera
-    clock: Clock
+    clock: SteadyClock
     zone: tzinfo
     padding: Padding
     salvage: Callable[[Path], float]
@@ -165,10 +166,11 @@ class _Session:
         known_before = self.entry.job.takes
         self.entry.update(takes=(*known_before, take))
         try:
-            recording = self.camera.attach(path, wanted)
+            recording = self.camera.attach(path, self.clock.on_the_wall(wanted))
         except Retry:
             self.entry.update(takes=known_before)  # broken off this very moment: there is no such take
             raise
+        self.clock.hold_fast()
         self.log.info("booking %s: recording %s", self.entry.id, path.name)
         return recording, take
 
@@ -184,7 +186,8 @@ class _Session:
         until = min(
             self.window.end, self.clock.now()
         )  # earlier than the end: stopped, cancelled, moved, lost
-        closed = replace(recording.finish(until, _FINISH_LIMIT_S), file=take.file)
+        closed = recording.finish(self.clock.on_the_wall(until), _FINISH_LIMIT_S)
+        closed = replace(closed, file=take.file, started=self.clock.as_held(closed.started))
         path = self.entry.path / take.file
         if not closed.duration_s:
             closed = replace(closed, duration_s=self.salvage(path) if path.exists() else 0.0)

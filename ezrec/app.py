@@ -26,6 +26,7 @@ from ezrec.settings import Settings
 from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
+    from ezrec.adapters.ffmpeg_sound import Dubber
     from ezrec.adapters.local import LocalBackend
     from ezrec.watch import Pulse, Services
 
@@ -85,6 +86,16 @@ def camera(settings: Settings) -> Camera:
     return FfmpegCamera(source, clock(settings))
 
 
+def microphone(settings: Settings) -> Camera | None:
+    """A camera that takes sound; None where none is wanted."""
+    if settings.audio == "off":
+        return None
+    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
+    from ezrec.adapters.sound_sources import sound_source
+
+    return FfmpegCamera(sound_source(settings.audio), clock(settings))
+
+
 def _camera_module(settings: Settings) -> Camera:
     from ezrec.adapters.picamera import PicameraCamera
     from ezrec.adapters.picamera_device import Picture
@@ -110,6 +121,15 @@ def transcoder(settings: Settings) -> Transcoder:
         preset=settings.preset,
         while_recording=settings.while_recording,
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
+    )
+
+
+def _dubber(settings: Settings) -> Dubber:
+    from ezrec.adapters.ffmpeg_sound import Dubber
+
+    jobs = Spool(settings.spool)
+    return Dubber(
+        while_recording=settings.while_recording, is_recording=lambda: bool(jobs.names(State.RECORDING))
     )
 
 
@@ -163,6 +183,7 @@ def _recording(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     handler = functools.partial(
         record,
         camera=camera(settings),
+        microphone=microphone(settings),
         clock=clock(settings),
         zone=settings.zone,
         padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
@@ -183,6 +204,7 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         assets=MediaCache(settings.media_cache).assets,
         salvage=salvage,
         log=log,
+        dub=_dubber(settings).dub,
         plan=functools.partial(
             RenderPlan,
             cache=settings.media_cache / "made",

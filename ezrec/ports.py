@@ -52,6 +52,10 @@ class Recording(Protocol):
     def lost(self) -> threading.Event:
         """Set when the camera can write no more into this take."""
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Monotonic times of the first frame and of the end of the last one written, once there is one."""
+
     def finish(self, at: datetime, limit_s: float) -> Take:
         """End the take with the first frame at or after `at`, make it durable, tell what it holds.
 
@@ -60,7 +64,7 @@ class Recording(Protocol):
 
 
 class Camera(Protocol):
-    """One camera, shared by as many bookings as are in hand."""
+    """One camera, shared by as many bookings as are in hand. A microphone is one that takes sound."""
 
     def hold(self, on_lost: Callable[[], None]) -> AbstractContextManager[None]:
         """Keep the camera running while the context lasts; the last to leave stops it.

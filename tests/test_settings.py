@@ -79,6 +79,14 @@ def test_the_key_is_known_by_every_name_it_had(tmp_path: Path, name: str) -> Non
     assert loaded(tmp_path, **{name: "s3cret"}).supabase_key == "s3cret"
 
 
+@pytest.mark.parametrize(
+    "audio", ["alsa:hw:1,0", "alsa:default:CARD=Device", "pulse:default", "software", "off"]
+)
+def test_sound_is_off_unless_a_device_is_named(tmp_path: Path, audio: str) -> None:
+    assert loaded(tmp_path).audio == "off"
+    assert loaded(tmp_path, EZREC_AUDIO=audio).audio == audio
+
+
 @pytest.mark.parametrize("name", ["LOCAL_TIMEZONE", "SYSTEM_TIMEZONE", "TIMEZONE", "TIMEZONE_NAME"])
 def test_the_zone_is_known_by_every_name_it_had(tmp_path: Path, name: str) -> None:
     assert str(loaded(tmp_path, **{name: "Europe/Madrid"}).zone) == "Europe/Madrid"
@@ -132,6 +140,10 @@ def test_the_cloud_needs_an_account_and_a_key(tmp_path: Path) -> None:
         ("CAMERA_ID", ["a/b", "..", "-x", "x" * 65, "é"]),
         ("LOCAL_TIMEZONE", ["../etc/passwd", "/etc/localtime", "Madrid", "\x01"]),
         ("EZREC_SPOOL", ["spool", "./spool", "../spool"]),
+        (
+            "EZREC_AUDIO",
+            ["on", "alsa", "alsa:", "alsa:-y", "alsa:hw:1,0 -y", "pulse:a/b", "software:1", "hw:1,0", "é"],
+        ),
         ("EZREC_X264_PRESET", ["veryslow", "fast; rm"]),
     ],
 )

@@ -195,6 +195,10 @@ class FeedRecording:
     def lost(self) -> threading.Event:
         return self.writer.lost
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        return self.writer.span
+
     def hear(self, piece: Piece) -> None:
         """One more fragment, under the feed's lock; what lies behind the end is not taken."""
         if self._last_frame < self._until:

@@ -34,6 +34,7 @@ _SYNC_EVERY_S = 1.0
 QUEUE_BYTES = (
     64 << 20
 )  # 50 s at 10 Mbit/s: more than the ring hands over at once, less than a Pi has to spare
+_SETTLING_S = 10.0  # so long the instant of the first frame may be found to be earlier than it seemed
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -64,6 +65,7 @@ class _Written:
     end: int = 0
     timescale: int = 1
     began: float | None = None
+    ended: float = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -150,6 +152,13 @@ class TakeWriter:
                 ended_by=self._fault,
             )
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """The port `Recording` says what it is."""
+        with self._wake:
+            written = self._written
+            return None if written.began is None else (written.began, written.ended)
+
     def _written_or_queued(self) -> bool:
         return bool(self._queue or self._written.fragments)
 
@@ -186,6 +195,9 @@ class TakeWriter:
         data = retimed(fragment, written.fragments + 1, written.origin)
         self._write(data)
         with self._wake:
+            if written.duration_s < _SETTLING_S:  # the first ones came late: the camera was just starting
+                written.began = min(written.began, piece.began - written.duration_s)
+            written.ended = piece.ended
             written.size += len(data)
             written.fragments += 1
             written.end = fragment.end_time

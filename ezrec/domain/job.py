@@ -17,7 +17,7 @@ import msgspec
 from ezrec.domain.booking import Booking, Instant, Window
 from ezrec.domain.names import BadName, JobId, safe_id, shown
 
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|zip)")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
 _SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
@@ -44,7 +44,7 @@ class JobOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that went wrong. `kind` is retry, waits, reject, crash or died."""
+    """One thing that went wrong. `kind` is retry, waits, reject, crash, died or warning."""
 
     at: Instant
     stage: str
@@ -61,15 +61,34 @@ class Arrival:
     at: Instant
 
 
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A file of sound that belongs to a take. `offset_s`: how much later than the picture it begins.
+
+    `duration_s` counts its samples, `lasted_s` the time that they took: no two clocks run equally fast.
+    """
+
+    file: str
+    offset_s: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+    duration_s: _Seconds = 0.0
+    lasted_s: _Seconds = 0.0
+    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    ended_by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
     """One file of footage. `started` is the instant of its first frame, as the clock then stood."""
 
     file: str
     started: Instant
-    duration_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+    duration_s: _Seconds
     size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
+    sound: tuple[Sound, ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -183,7 +202,8 @@ def decode(data: bytes) -> Job:
         safe_id(job.id)
         if job.booking is not None:
             safe_id(job.booking.id)
-        for name in [take.file for take in job.takes] + ([job.result.file] if job.result else []):
+        sounds = [sound.file for take in job.takes for sound in take.sound]
+        for name in [take.file for take in job.takes] + sounds + ([job.result.file] if job.result else []):
             if not _FILE.fullmatch(name):
                 raise BadRecord(f"job.json names a file that no job holds: {shown(name)}")
     except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:

@@ -20,6 +20,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.stages import Done
+from ezrec.handlers.dub import Dub, dubbed
 from ezrec.ports import MediaInfo, RenderPlan, Transcoder
 from ezrec.progress import Meter
 from ezrec.spool import Entry
@@ -42,9 +43,10 @@ def process(
     salvage: Callable[[Path], float],
     log: logging.Logger,
     plan: Callable[..., RenderPlan] = RenderPlan,
+    dub: Dub | None = None,
 ) -> Done:
     """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
-    with what the settings say of the looks already in it.
+    with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it.
     """
     takes = _measured(entry, transcoder, salvage, log)
     branding = assets()
@@ -52,6 +54,7 @@ def process(
         raise Retry("the branding was not fetched yet", 30, blameless=True)
     made_from = (
         *(f"{take.file}:{take.size}" for take in takes),
+        *(f"{sound.file}:{sound.size}" for take in takes for sound in take.sound),
         f"intro:{branding.intro}",
         f"logo:{branding.logo}",
     )
@@ -62,19 +65,19 @@ def process(
     first = next((take for take in takes if take.ended_by != FOUND), takes[0])
     output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
-    footage = tuple(entry.path / take.file for take in takes)
-    wish = functools.partial(plan, footage, output, entry.path / LOG)
-    info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
+    with dubbed(entry, takes, dub, task, log) as (footage, silent):
+        wish = functools.partial(plan, footage, output, entry.path / LOG)
+        info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
     result = Result(
         file=output.name,
         duration_s=info.duration_s,
         size=output.stat().st_size,
         made_from=made_from,
         intro_s=max(0.0, info.duration_s - sum(take.duration_s for take in takes)) if used.intro else 0.0,
-        notes=notes,
+        notes=(*notes, *silent),
     )
     entry.update(result=result)
-    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(notes))
+    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(result.notes))
     return Done()
 
 
@@ -180,7 +183,7 @@ def _is_made(entry: Entry, made_from: tuple[str, ...]) -> bool:
 
 
 def _check_room(entry: Entry, takes: Sequence[Take]) -> None:
-    needed = int(sum(take.size for take in takes) * _ROOM) + _SPARE_BYTES
+    needed = int(sum(take.size * (_ROOM + bool(take.sound)) for take in takes)) + _SPARE_BYTES
     space = os.statvfs(entry.path)
     free = space.f_bavail * space.f_frsize
     if free < needed:

@@ -24,12 +24,13 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import JobOutcome, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.stages import Closed, Done
+from ezrec.handlers.sound import DIED, Listening, measured
+from ezrec.handlers.sound import OPEN as OPEN
 from ezrec.handlers.steady import SteadyClock
 from ezrec.ports import Camera, Clock, Recording
 from ezrec.spool import Entry
 from ezrec.task import Task
 
-OPEN = "still open"
 _LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a camera, the last one repeated
 _FINISH_LIMIT_S = 10.0
 _LONGEST_WAIT_S = 30.0  # a wait for the clock is looked at anew at least so often
@@ -56,13 +57,20 @@ def record(
     padding: Padding,
     salvage: Callable[[Path], float],
     log: logging.Logger,
+    microphone: Camera | None = None,
 ) -> Done | Closed:
     """The handler of bookings. `salvage` cuts a file's torn tail and tells its seconds (0: nothing in it)."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    session = _Session(entry, task, camera, SteadyClock(clock), zone, padding, salvage, log)
+    steady = SteadyClock(clock)
+    sound = Listening(entry, microphone, steady, log) if microphone else None
+    session = _Session(entry, task, camera, steady, zone, padding, salvage, log, sound)
     _take_stock(entry, salvage, log)
-    session.run()
+    try:
+        session.run()
+    finally:
+        if sound:
+            sound.stop()
     return session.outcome()
 
 
@@ -76,6 +84,7 @@ class _Session:
     padding: Padding
     salvage: Callable[[Path], float]
     log: logging.Logger
+    sound: Listening | None = None
     failures: int = 0
     fault: str = ""
 
@@ -102,6 +111,8 @@ class _Session:
             if self.clock.now() < self.armed:
                 self._wait_until(self.armed)
                 continue
+            if self.sound:
+                self.sound.start()
             try:
                 with self.camera.hold(self.task.bell.ring):
                     self._record_while_it_runs()
@@ -131,8 +142,19 @@ class _Session:
         self.failures = 0
         while not self._is_over() and not recording.lost.is_set() and self.clock.now() >= self.armed:
             self.task.check()
+            self._note_start(recording, take)
+            if self.sound:
+                self.sound.tend(take.file, recording, take.started)
             self._report(take)
             self._wait_until(self.window.end, longest_s=_REPORT_S)
+
+    def _note_start(self, recording: Recording, take: Take) -> None:
+        """The instant of the first frame, once it is known, for whoever comes after a crash."""
+        span, takes = recording.span, self.entry.job.takes
+        if span is None or not any(known is take for known in takes):
+            return
+        exact = replace(take, started=self.clock.instant(span[0]))
+        self.entry.update(takes=tuple(exact if known is take else known for known in takes))
 
     def _is_over(self) -> bool:
         """True behind the window, or when there is none any more. Takes in what was amended."""
@@ -191,6 +213,8 @@ class _Session:
         path = self.entry.path / take.file
         if not closed.duration_s:
             closed = replace(closed, duration_s=self.salvage(path) if path.exists() else 0.0)
+        if self.sound:
+            closed = replace(closed, sound=self.sound.finish(take.file, until))
         others = (known for known in self.entry.job.takes if known.file != take.file)
         self.entry.update(takes=(*others, closed) if closed.duration_s else tuple(others))
         if not closed.duration_s:
@@ -254,7 +278,8 @@ def _take_stock(entry: Entry, salvage: Callable[[Path], float], log: logging.Log
             if not seconds:
                 path.unlink(missing_ok=True)  # no whole picture in it: there is nothing to lose
                 continue
-            take = replace(take, duration_s=seconds, size=path.stat().st_size, ended_by="the recorder died")
+            take = measured(take, entry.path, salvage)
+            take = replace(take, duration_s=seconds, size=path.stat().st_size, ended_by=DIED)
         takes.append(take)
     entry.update(takes=tuple(takes))
 

@@ -40,6 +40,10 @@ class SteadyClock:
     def is_synchronised(self) -> bool:
         return self._clock.is_synchronised()
 
+    def instant(self, monotonic: float) -> datetime:
+        """What we call a moment of the monotonic clock."""
+        return self.now() + timedelta(seconds=monotonic - self._clock.monotonic())
+
     def hold_fast(self) -> None:
         """A take begins."""
         self._attached = self._zero()

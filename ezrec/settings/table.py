@@ -41,6 +41,12 @@ class Settings:
         "software",
         "`auto` (the camera module), `picamera2`, `software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`",
     )
+    audio: str = _setting(
+        "EZREC_AUDIO",
+        kinds.audio,
+        "off",
+        "sound: `off`, `alsa:hw:1,0` (arecord -l), `pulse:default`, or `software` (a tone)",
+    )
     supabase_url: str = _setting("SUPABASE_URL", kinds.url, "", "the project's URL (Supabase only)")
     supabase_key: str = _setting(
         "SUPABASE_KEY",

@@ -1,4 +1,4 @@
-"""What a recorder loses that is killed, or whose power is cut, at random moments: twenty-one of each.
+"""What a recorder loses that is killed, or whose power is cut, at random moments: twenty of each.
 
 They run side by side, for a recording takes its time and no processor.
 """
@@ -19,7 +19,7 @@ from ezrec.domain.job import Job, JobOutcome
 from tests.attrition import Attrition, Death
 from tests.card import Card, why_no_card
 
-SIDE_BY_SIDE, DEATHS = 7, 3
+SIDE_BY_SIDE, DEATHS = 5, 4
 _HELD_BY_THE_CAMERA_S = 0.5  # a fragment of 0.2 s that was being made, and what a busy machine adds
 
 

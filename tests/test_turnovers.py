@@ -30,7 +30,7 @@ _EDGE_FRAMES = 2  # two takes place the same frame on the clock with this much d
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     padding = f"{PADDING.total_seconds():g}"
-    box = Box(tmp_path, EZREC_PRE_ROLL=padding, EZREC_POST_ROLL=padding, EZREC_ARM="3")
+    box = Box(tmp_path, EZREC_PRE_ROLL=padding, EZREC_POST_ROLL=padding, EZREC_ARM="4")
     yield box
     box.close()
 
@@ -55,14 +55,15 @@ def recorded(box: Box, name: str) -> tuple[Job, Take, list[int]]:
 
 
 def test_twenty_turnovers_miss_no_frame_and_each_file_has_its_own_padding(box: Box) -> None:
-    begin = app.clock(box.settings).now() + seconds(8)
-    edges = [begin + seconds(0.6 * n) for n in range(TURNOVERS + 2)]
+    box.run("--only", "record")
+    box.wait_for(lambda: "begins" in box.talk(), "the recorder does not begin")
+    begin = app.clock(box.settings).now() + seconds(5)
+    edges = [begin + seconds(0.5 * n) for n in range(TURNOVERS + 2)]
     names = [
-        book(box, f"b{n:02}", start, end + seconds(0.4 * (n % 2)))  # every second one overlaps the next
+        book(box, f"b{n:02}", start, end + seconds(0.3 * (n % 2)))  # every second one overlaps the next
         for n, (start, end) in enumerate(itertools.pairwise(edges))
     ]
     everything = book(box, "everything", begin, edges[-1] + seconds(1))
-    box.run("--only", "record")
     wanted = sorted([everything, *names])
     box.wait_for(lambda: sorted(box.spool.names(State.RAW)) == wanted, "not all are recorded")
 

@@ -238,19 +238,21 @@ def _recover(
     """After a bug or a death: again, but not for ever."""
     n = job.recoveries + 1
     job = replace(job, recoveries=n)
-    counted = n
+    counted, is_in_play = n, False
     if stage is RECORD and job.booking is not None:
         # While the match goes on every second that can still be had is worth a try. Afterwards only what
         # went wrong afterwards counts: a camera that died ten times leaves footage that must go on.
         end = job.booking.end
-        limit = None if now < end else CRASHES
+        is_in_play = now < end
+        limit = None if is_in_play else CRASHES
         counted = 1 + sum(fault.kind in ("crash", "died") and fault.at >= end for fault in job.errors)
     elif stage is RECORD:
         limit = CRASHES
     if limit is not None and counted > limit:
         remedy = f"see the log; then: ezrec spool retry {job.id}"
         return _fail(stage, job, kind, f"{message} ({counted} times)", remedy, now)
-    if kind == "died" and n <= CRASHES:
+    # Whoever starts a recorder again has paused already; in play another pause would only cost seconds.
+    if kind == "died" and (n <= CRASHES or is_in_play):
         return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
     return _defer(stage, job, kind, message, n, None, now, chance)
 

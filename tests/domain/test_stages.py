@@ -97,7 +97,8 @@ TABLE = {
     "record crash without booking": Row(RECORD, Crash("bug"), S.FAILED, {"recoveries": 3}),
     "record killed in play": Row(RECORD, KILLED, S.INCOMING, {"booking": PLAYING},
                                  expect={"recoveries": 1, "attempts": {}}),
-    "record killed in play, often": Row(RECORD, KILLED, S.INCOMING, {"booking": PLAYING, "recoveries": 9}, 5.0),
+    "record killed in play, often": Row(RECORD, KILLED, S.INCOMING, {"booking": PLAYING, "recoveries": 9},
+                                        expect={"recoveries": 10, "due": None}),
     "record killed after play": Row(RECORD, KILLED, S.INCOMING, {"booking": OVER}),
     "record killed after play, too often": Row(
         RECORD, KILLED, S.FAILED, {"booking": OVER, "recoveries": 3, "errors": died_at(NOW, 3)}),

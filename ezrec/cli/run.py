@@ -53,7 +53,8 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
     _stop_on_signals(services)
-    _say_versions(log, recording=only == ["record"])
+    # Beside the work: to ask FFmpeg is a quarter of a recorder's start, and somebody may be playing.
+    threading.Thread(target=_say_versions, args=(log, only == ["record"]), daemon=True).start()
     recorder = None
     if apart:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
@@ -75,7 +76,7 @@ def _stop_on_signals(services: Services) -> None:
         signal.signal(number, lambda *_: services.stop())
 
 
-def _say_versions(log: Any, *, recording: bool) -> None:
+def _say_versions(log: Any, recording: bool) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
     from ezrec import __version__, app
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -54,20 +55,20 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     services = app.services(settings, [name for name in only if name != "record" or not apart])
     _stop_on_signals(services)
     _say_versions(log, recording=only == ["record"])
-    recorder = None
+    keeper = None
     if apart:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
-        recorder = Supervised(argv, log, services.stop)
+        keeper = Supervised(argv, log, services.stop)
     if kept:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
         _end_with_keeper(services, settings)
     try:
-        if recorder:
-            recorder.start()
-        app.attend(services)
+        if keeper:
+            keeper.start()
+        app.attend(services, kept=kept)
     finally:
-        if recorder:
-            recorder.stop()
+        if keeper:
+            keeper.stop()
 
 
 def _stop_on_signals(services: Services) -> None:
@@ -92,8 +93,9 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
     spool = Spool(settings.spool)
 
     def listen() -> None:
-        while os.read(0, 4096):
-            pass
+        with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
+            while os.read(0, 4096):
+                pass
         while spool.names(State.RECORDING):
             time.sleep(_LOOK_S)
         services.stop()

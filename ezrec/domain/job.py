@@ -63,13 +63,18 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One file of footage. `started` is the instant of its first frame, as the clock then stood."""
+    """One file of footage. `started` is the instant of its first frame, as the clock then stood.
+
+    `dropped` frames came faster than the disk could take them; `holes` are where they are missing.
+    """
 
     file: str
     started: Instant
     duration_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
     size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
+    dropped: int = 0
+    holes: tuple[Window, ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -103,6 +108,7 @@ class Job:
     boot_id: str = ""
     return_to: str | None = None
     held: str = ""
+    kept_until: Instant | None = None
     errors: tuple[Fault, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()

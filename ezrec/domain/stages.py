@@ -140,6 +140,18 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The job is over, but its footage is kept for a while, in case a person wants it after all.
+
+    At `until` it comes back to where the stage takes from, and ends there.
+    """
+
+    reason: str
+    remedy: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Later:
     """A transient fault (`Retry`); a blameless one counts against no limit."""
 
@@ -175,7 +187,7 @@ class LaidDown:
     """The process was asked to end; the job is as good as before."""
 
 
-Outcome = Done | Closed | Later | No | Crash | Died | LaidDown
+Outcome = Done | Closed | Kept | Later | No | Crash | Died | LaidDown
 
 
 def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:
@@ -197,6 +209,11 @@ def _decide(  # noqa: C901 - one arm an outcome
             return stage.success, clean
         case Closed(named, reason):
             return State.DONE, replace(job, outcome=named, reason=reason, due=None, return_to=None)
+        case Kept(reason, remedy, until):
+            kept = replace(job.without_attempt(stage.name), recoveries=0, power_cuts=0)
+            return State.DEFERRED, replace(
+                kept, reason=reason, remedy=remedy, due=until, return_to=stage.takes_from
+            )
         case LaidDown():
             return stage.takes_from, job.without_attempt(stage.name)
         case No(reason, remedy):

@@ -54,7 +54,9 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
     _stop_on_signals(services)
-    _say_versions(log, recording=only == ["record"])
+    # Beside the start, not before it: a recorder that was started again has a match to go on with.
+    saying = threading.Thread(target=_say_versions, args=(log, only == ["record"]), name="versions")
+    saying.start()
     keeper = None
     if apart:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
@@ -76,7 +78,7 @@ def _stop_on_signals(services: Services) -> None:
         signal.signal(number, lambda *_: services.stop())
 
 
-def _say_versions(log: Any, *, recording: bool) -> None:
+def _say_versions(log: Any, recording: bool) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
     from ezrec import __version__, app
 

@@ -42,7 +42,7 @@ def of_a_cancelled(
         reason = "cancelled while it was recorded; the footage was kept for a day, and nobody wanted it"
         return Closed(JobOutcome.CANCELLED, reason), {}
     # A day that an untrusted clock began would end the moment it is set: none begins until it is right.
-    until = min(job.kept_until or now + KEPT, now + KEPT) if is_synchronised else None
+    until = (job.kept_until or now + KEPT) if is_synchronised else None
     shown = f"{until:%Y-%m-%d %H:%M} UTC" if until else "a day after the clock is synchronised"
     reason = f"cancelled while it was recorded; the footage is removed at {shown}"
     remedy = (

@@ -267,7 +267,9 @@ def _recover(
     if limit is not None and counted > limit:
         remedy = f"see the log; then: ezrec spool retry {job.id}"
         return _fail(stage, job, kind, f"{message} ({counted} times)", remedy, now)
-    if kind == "died" and n <= CRASHES:
+    # In play a worker that died goes on at once: whoever keeps the recorder sets the pace of its starts.
+    is_in_play = stage is RECORD and job.booking is not None and now < job.booking.end
+    if kind == "died" and (n <= CRASHES or is_in_play):
         return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
     return _defer(stage, job, kind, message, n, None, now, chance)
 

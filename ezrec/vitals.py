@@ -190,10 +190,14 @@ class Vitals:
 
     def _write(self, health: Health) -> None:
         """Whole or not at all; not synced, because after a power cut nobody wants to know."""
+        data = healths.encode(health)
         temporary = self._path.with_name(f".{self._path.name}.new")
-        with contextlib.suppress(OSError):  # a full disk: the age of what stands there says enough
-            temporary.write_bytes(healths.encode(health))
+        try:
+            temporary.write_bytes(data)
             temporary.rename(self._path)
+        except OSError:
+            with contextlib.suppress(OSError):  # the age of what stands there says enough
+                _overwrite(self._path, data)
 
     def _give_up(self, why: str) -> None:
         """Let takes be closed that can be, then end the process."""
@@ -204,3 +208,13 @@ class Vitals:
 
     def _is_closing(self) -> bool:
         return any(promise.duty in (Duty.WRITES, Duty.CLOSES) for promise in self.signs.all().values())
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    """In place: on a full disk the file's own block is the only room there is to say so."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, data, 0)
+        os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)

@@ -205,8 +205,10 @@ class _Session:
         self.entry.report(stage="record", doing="waiting for the camera", fault=reason)
         while not self._is_over() and (left_s := ends - self.clock.monotonic()) > 0:
             self.task.check()
-            self._promise("a pause", left_s + _DISK_S)
-            self.task.wait(left_s)
+            window_s = (self.window.end - self.clock.now()).total_seconds()
+            wait_s = max(0.0, min(left_s, window_s))
+            self._promise("a pause", wait_s + _DISK_S)
+            self.task.wait(wait_s)
 
     # ---- takes
 

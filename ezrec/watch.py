@@ -7,6 +7,7 @@ a word: the rescan is the truth, the events are the speed.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -203,7 +204,8 @@ class Pulse:
 class Services:
     """All that one process runs: drains and pulses, each in a lane, and the watch that rings their bells.
 
-    `vitals` where the recorder is among them: then being alive is a matter of evidence.
+    A byte in `end_bell` ends it all, as `stop` does. `vitals` where the recorder is among them: then being
+    alive is a matter of evidence.
     """
 
     def __init__(
@@ -226,7 +228,8 @@ class Services:
             for pulse in pulses
         ]
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.
-        self._ended, self._end_bell = os.pipe()
+        self._ended, self.end_bell = os.pipe()
+        os.set_blocking(self.end_bell, False)
 
     def run(self, ready: Callable[[], None], alive: Callable[[], None], alive_s: float) -> None:
         """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
@@ -260,7 +263,8 @@ class Services:
 
     def stop(self) -> None:
         """Ask everything to end. Safe in a signal handler."""
-        os.write(self._end_bell, b"!")
+        with contextlib.suppress(BlockingIOError):  # it has been rung often enough
+            os.write(self.end_bell, b"!")
 
     def _end(self) -> None:
         for lane in self._lanes:

@@ -149,7 +149,7 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 
 
 def test_a_camera_that_falls_silent_is_replaced_by_a_fresh_one_within_seconds(begin: Begin) -> None:
-    court = begin(15)
+    court = begin(12)
     court.wait_for(court.is_writing)
     (silent,) = our_cameras()
     os.kill(silent, signal.SIGSTOP)
@@ -166,7 +166,7 @@ def test_a_camera_that_falls_silent_is_replaced_by_a_fresh_one_within_seconds(be
 
 
 def test_an_encoder_that_lives_while_its_packets_cease_is_replaced_too(begin: Begin) -> None:
-    court = begin(12, faults=Faults(stall_after_s=2.5))
+    court = begin(10, faults=Faults(stall_after_s=2.5))
     court.wait_for(lambda: len(court.job.takes) >= 2)
     assert court.outcome() == Done()
     assert {take.ended_by for take in court.job.takes[:-1]} == {"no frames for 3 s"}
@@ -259,7 +259,7 @@ class LazyDisk(Disk):
 
 def test_frames_that_a_slow_disk_could_not_take_are_counted_and_their_hole_is_named(begin: Begin) -> None:
     disk = LazyDisk()
-    court = begin(14, disk=disk, queue_bytes=100_000)
+    court = begin(11, disk=disk, queue_bytes=100_000)
     court.wait_for(court.is_writing)
     disk.gate.clear()
     court.wait_for(lambda: court.health().dropped > 60)
@@ -292,7 +292,7 @@ def test_a_full_disk_ends_the_take_cleanly_and_recording_goes_on_when_there_is_r
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 2_800_000)
-    court = begin(24, home=small_disk)
+    court = begin(17, home=small_disk)
     court.show()
     court.wait_for(lambda: "disk full" in court.health().last_error)
     assert court.camera.health().running, "a camera is not let go for its disk's sake"

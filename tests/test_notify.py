@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -24,13 +26,17 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def start(
-    manager: socket.socket, tmp_path: Path, *arguments: str, stdin: int = subprocess.PIPE
+    manager: socket.socket,
+    tmp_path: Path,
+    *arguments: str,
+    stdin: int = subprocess.PIPE,
+    watchdog_us: int = 200_000,
 ) -> subprocess.Popen[bytes]:
     environ = {
         "PATH": os.environ["PATH"],
         "EZREC_HOME": str(tmp_path / "home"),
         "NOTIFY_SOCKET": manager.getsockname(),
-        "WATCHDOG_USEC": "200000",
+        "WATCHDOG_USEC": str(watchdog_us),
     }
     (tmp_path / "home").mkdir()
     return subprocess.Popen(
@@ -59,6 +65,21 @@ def test_a_service_says_ready_then_alive_and_at_last_that_it_stops(
         child.terminate()
         assert child.wait(LIMIT_S) == 0
         assert heard(manager)[-1] == "STOPPING=1"
+    finally:
+        child.kill()
+        child.communicate(timeout=LIMIT_S)
+
+
+def test_a_request_to_end_that_the_kernel_gave_to_another_thread_is_heard_at_once(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    child = start(manager, tmp_path, "--only", "retry", watchdog_us=400_000_000)
+    try:
+        assert manager.recv(4096) == b"READY=1"
+        tasks = sorted(int(task.name) for task in Path(f"/proc/{child.pid}/task").iterdir())
+        other = tasks[-1]  # a lane, or who watches: they live as long as the process
+        assert ctypes.CDLL(None).tgkill(child.pid, other, signal.SIGTERM) == 0
+        assert child.wait(30) == 0, "its rounds are 60 s long"
     finally:
         child.kill()
         child.communicate(timeout=LIMIT_S)

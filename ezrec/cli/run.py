@@ -76,6 +76,9 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 def _stop_on_signals(services: Services) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: services.stop())
+    # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
+    # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
+    signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
 
 
 def _say_versions(log: Any, recording: bool) -> None:

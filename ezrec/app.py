@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
+from ezrec.domain import health
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
@@ -28,6 +30,7 @@ from ezrec.spool import Spool, forget
 if TYPE_CHECKING:
     from ezrec.adapters.ffmpeg_sound import Dubber
     from ezrec.adapters.local import LocalBackend
+    from ezrec.vitals import Vitals
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
@@ -35,6 +38,7 @@ PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
 _TIDY_S = 6 * 3600.0
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _ALIVE_S = 3600.0  # where no watchdog asks for more
+_KEPT_ALIVE_S = 2.0
 
 
 def clock(settings: Settings) -> Clock:
@@ -143,8 +147,8 @@ def hooks(settings: Settings, log: logging.Logger) -> Hooks:
     return Hooks(settings.hooks, settings.hook_limit_s, log)
 
 
-def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
-    """One stage, ready to be run."""
+def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | None = None) -> Drain:
+    """One stage, ready to be run. `recorder`: the vitals of the one that records, if somebody asks them."""
     log = logs.logger(name)
     stage = STAGES[name]
     bookings = _known_bookings(settings)
@@ -163,7 +167,8 @@ def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
         hooks=hooks(settings, log),
         clock=adopter.clock,
         log=log,
-        handlers=_HANDLERS[name](settings, log),
+        handlers=_recording(settings, log, recorder) if recorder else _HANDLERS[name](settings, log),
+        sign=_drain_sign(recorder),
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
@@ -176,14 +181,52 @@ def _known_bookings(settings: Settings) -> Callable[[str], Booking | None]:
     return known_booking(settings.booking_cache, settings.zone)
 
 
-def _recording(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
+    """What the recorder shows for itself; `of` is another camera than the settings name."""
+    from ezrec.vitals import Vitals
+
+    settings.state.mkdir(parents=True, exist_ok=True)
+    log = logs.logger("record")
+    return Vitals(
+        of or camera(settings),
+        settings.camera,
+        clock(settings),
+        settings.state / health.FILE,
+        log,
+        functools.partial(_leave_a_hung_camera, log),
+    )
+
+
+def _leave_a_hung_camera(log: logging.Logger, why: str) -> None:
+    """Not by `sys.exit`, which would wait for threads that wait for the camera."""
+    from ezrec.vitals import HUNG
+
+    log.critical("the camera hangs (%s): this process ends with %d, a fresh one goes on", why, HUNG)
+    logging.shutdown()
+    os._exit(HUNG)
+
+
+def _drain_sign(recorder: Vitals | None) -> Callable[[float], None]:
+    def sign(within_s: float) -> None:
+        if recorder is not None:
+            recorder.signs.promise("record stage", "its look around", within_s)
+
+    return sign
+
+
+def _recording(
+    settings: Settings, log: logging.Logger, recorder: Vitals | None = None
+) -> dict[Kind, Handler]:
     from ezrec.adapters.salvage import salvage
     from ezrec.handlers.record import Padding, record
 
+    recorder = recorder or vitals(settings)
     handler = functools.partial(
         record,
-        camera=camera(settings),
+        camera=recorder.camera,
         microphone=microphone(settings),
+        signs=recorder.signs,
+        on_cancel=settings.on_cancel,
         clock=clock(settings),
         zone=settings.zone,
         padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
@@ -291,12 +334,20 @@ def pulse(name: str, settings: Settings) -> Pulse:
     return Pulse(name, interval_s, beat(name, settings))
 
 
-def services(settings: Settings, lanes: Sequence[str]) -> Services:
-    """Everything that one process is to run, with the watch that wakes it."""
+def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None) -> Services:
+    """Everything that one process is to run, with the watch that wakes it.
+
+    `of` is another camera than the settings name.
+    """
     from ezrec.adapters.clock_steps import on_step
     from ezrec.watch import Services
 
-    drains = [drain(name, settings) for name in STAGE_LANES if name in lanes]
+    recorder = vitals(settings, of) if "record" in lanes else None
+    drains = [
+        drain(name, settings, recorder=recorder if name == "record" else None)
+        for name in STAGE_LANES
+        if name in lanes
+    ]
     beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
     watched: dict[Path, Callable[[], None]] = {
         made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
@@ -311,7 +362,7 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
             changes.mkdir(parents=True, exist_ok=True)
             watched[changes] = beating["sync"].bell.ring
-    made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"))
+    made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"), recorder)
     on_step(made.nudge)
     return made
 
@@ -344,15 +395,13 @@ def software_missing() -> list[str]:
     return software_missing()
 
 
-def attend(running: Services) -> None:
-    """Run services to their end, and keep systemd told, where it listens."""
-    from ezrec.adapters.systemd import notify, watchdog_s
+def attend(running: Services, *, kept: bool = False) -> None:
+    """Run services to their end, and keep told whoever keeps this process: systemd, or another of ours."""
+    from ezrec.adapters.systemd import notify, tell_keeper, watchdog_s
 
+    say = tell_keeper if kept else notify
+    alive_s = _KEPT_ALIVE_S if kept else watchdog_s() or _ALIVE_S
     try:
-        running.run(
-            ready=lambda: notify("READY=1"),
-            alive=lambda: notify("WATCHDOG=1"),
-            alive_s=watchdog_s() or _ALIVE_S,
-        )
+        running.run(ready=lambda: say("READY=1"), alive=lambda: say("WATCHDOG=1"), alive_s=alive_s)
     finally:
-        notify("STOPPING=1")
+        say("STOPPING=1")

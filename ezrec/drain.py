@@ -36,6 +36,7 @@ from ezrec.domain.stages import (
     Crash,
     Died,
     Done,
+    Kept,
     LaidDown,
     Later,
     No,
@@ -50,8 +51,9 @@ from ezrec.ports import Clock
 from ezrec.spool import Entry, Gone, Spool, Stranger
 from ezrec.task import Bell, Task, Tasks
 
-Handler = Callable[[Entry, Task], Done | Closed]
+Handler = Callable[[Entry, Task], Done | Closed | Kept]
 _STUCK_S = 5.0  # for so long a job is let alone that could not be moved
+_LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
 _LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
 
 
@@ -60,6 +62,8 @@ class Drain:
     """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
 
     `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
+    `sign`: is told, as often as the drain looks, within how many seconds it will look again (inf: nobody
+    can say, it waits for the stage's lock).
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
     """
 
@@ -74,6 +78,7 @@ class Drain:
     wait_s: float = -1
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
+    sign: Callable[[float], None] = lambda _: None
     _stopping: threading.Event = field(default_factory=threading.Event)
     _tasks: Tasks = field(default_factory=Tasks)
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
@@ -94,12 +99,15 @@ class Drain:
 
         Raises `Busy` when another process holds the stage for longer than `wait_s`, or until `stop`.
         """
+        self.sign(math.inf)
         with self.spool.lock(self.stage.name).held(self.wait_s, self.stage.name, self._stopping.is_set):
+            self.sign(_LOOK_S)
             self._recover()
             try:
                 return self._work()
             finally:
                 self._join()
+                self.sign(math.inf)  # from here on the lane is awaited, not the drain
 
     # ---- step 2
 
@@ -138,6 +146,7 @@ class Drain:
 
     def _work(self) -> float | None:
         while True:
+            self.sign(_LOOK_S)
             due, rest = self._look_again()
             if self._stopping.is_set():
                 return 0.0 if due else rest
@@ -148,7 +157,11 @@ class Drain:
                 continue  # list again until nothing is due
             if not self._tasks:
                 return rest
-            self.bell.wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+            self._wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+
+    def _wait(self, limit_s: float) -> None:
+        self.sign(limit_s + _LOOK_S)
+        self.bell.wait(limit_s)
 
     def _look_again(self) -> tuple[list[Entry], float | None]:
         """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the drain
@@ -303,6 +316,8 @@ class Drain:
                 self.log.warning("job %s: %s; again at %s", job.id, reason, job.due)
             case No(reason, remedy):
                 self.log.error("job %s → failed/: %s; what to do: %s", job.id, reason, remedy)
+            case Kept(reason, remedy):
+                self.log.warning("job %s → deferred/: %s; what to do: %s", job.id, reason, remedy)
             case Closed(named, reason):
                 self.log.warning("job %s is over, %s: %s", job.id, named, reason)
             case _:
@@ -311,4 +326,4 @@ class Drain:
     def _join(self) -> None:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
-            self.bell.wait(_LOOK_AGAIN_S)
+            self._wait(_LOOK_AGAIN_S)

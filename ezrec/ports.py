@@ -36,13 +36,24 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
-    """What is known of a running camera. `frame_age_s` is None before the first frame."""
+    """What is known of a camera. `frame_age_s` is None before the first frame. Counts run since the start
+    of the process, over all lives of the camera.
+
+    `frames` came out of the sensor, `packets` out of the encoder, and `written` are bytes in takes' files.
+    `restarts`: lives that were begun because one broke off. `hung`: why only a fresh process can have the
+    camera again; empty while that is not so.
+    """
 
     running: bool
     frame_age_s: float | None
     frames: int
     dropped: int
     fault: str = ""
+    packets: int = 0
+    written: int = 0
+    fps: float | None = None
+    restarts: int = 0
+    hung: str = ""
 
 
 class Recording(Protocol):

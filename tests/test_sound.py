@@ -250,9 +250,8 @@ def test_a_microphone_that_dies_costs_some_seconds_of_sound_and_none_of_the_pict
 def test_sound_left_open_by_a_recorder_that_died_is_cut_and_measured(tmp_path: Path) -> None:
     whole = tone(tmp_path / "t.1.m4a", 3.0).read_bytes()
     (tmp_path / "t.1.m4a").write_bytes(whole[: len(whole) * 9 // 10])
-    take = Take("t.mp4", SteppingClock().now(), 3.0, 1, OPEN, (
-        Sound("t.1.m4a", 0.25, ended_by=OPEN), Sound("t.2.m4a", 2.0, ended_by=OPEN),
-    ))  # fmt: skip
+    sounds = (Sound("t.1.m4a", 0.25, ended_by=OPEN), Sound("t.2.m4a", 2.0, ended_by=OPEN))
+    take = Take("t.mp4", SteppingClock().now(), 3.0, 1, OPEN, sound=sounds)
     (sound,) = measured(take, tmp_path, salvage).sound
     assert sound.ended_by == DIED
     assert 2.5 < sound.duration_s < 3.0

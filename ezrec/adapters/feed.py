@@ -37,6 +37,7 @@ class Holder:
 class _Counts:
     frames: int = 0
     dropped: int = 0  # by takes that are finished
+    written: int = 0  # the same
     arrived: float | None = None
 
 
@@ -152,6 +153,7 @@ class Feed:
             if recording in self._state.recordings:
                 self._state.recordings.remove(recording)
                 self._state.counts.dropped += recording.writer.dropped
+                self._state.counts.written += recording.writer.size
 
     def moment(self, at: datetime) -> float:
         """The monotonic time of `at`, as the clock now stands: a step later on moves nothing."""
@@ -170,6 +172,9 @@ class Feed:
                 frames=counts.frames,
                 dropped=counts.dropped + sum(recording.writer.dropped for recording in state.recordings),
                 fault=fault,
+                packets=counts.frames,
+                written=counts.written + sum(recording.writer.size for recording in state.recordings),
+                fps=rate,
             )
 
     def newest_key(self) -> bytes | None:
@@ -214,5 +219,6 @@ class FeedRecording:
             self._feed.changed.wait_for(
                 lambda: self._last_frame >= self._until or self.lost.is_set(), limit_s - reserved_s
             )
-        self._feed.detach(self)
-        return self.writer.finish(ends - time.monotonic())
+        take = self.writer.finish(ends - time.monotonic())
+        self._feed.detach(self)  # last, so that it is counted whole
+        return take

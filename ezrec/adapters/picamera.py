@@ -54,7 +54,7 @@ class PicameraCamera(SharedCamera):
     @property
     def hung(self) -> str:
         """Why only a fresh process can have the camera again; empty while that is not so."""
-        return self._device.hung
+        return self._device.hung or super().hung
 
     def health(self) -> CameraHealth:
         health = super().health()

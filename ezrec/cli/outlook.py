@@ -98,6 +98,9 @@ def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
     if job.held:
         return _held(job)
     at = job.due or now
+    if job.booking is not None and job.booking.is_cancelled and job.return_to == "incoming":
+        wanted = f"ezrec spool retry {job.id} --from process"
+        return Outlook(f"removed {when(job.kept_until or at, now)}", at, job.reason, f"publish it: {wanted}")
     return Outlook(f"again {when(at, now)}", at, job.reason, f"sooner: ezrec spool retry {job.id}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -53,27 +54,31 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
     _stop_on_signals(services)
-    # Beside the work: to ask FFmpeg is a quarter of a recorder's start, and somebody may be playing.
-    threading.Thread(target=_say_versions, args=(log, only == ["record"]), daemon=True).start()
-    recorder = None
+    # Beside the start, not before it: a recorder that was started again has a match to go on with.
+    saying = threading.Thread(target=_say_versions, args=(log, only == ["record"]), name="versions")
+    saying.start()
+    keeper = None
     if apart:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
-        recorder = Supervised(argv, log, services.stop)
+        keeper = Supervised(argv, log, services.stop)
     if kept:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
         _end_with_keeper(services, settings)
     try:
-        if recorder:
-            recorder.start()
-        app.attend(services)
+        if keeper:
+            keeper.start()
+        app.attend(services, kept=kept)
     finally:
-        if recorder:
-            recorder.stop()
+        if keeper:
+            keeper.stop()
 
 
 def _stop_on_signals(services: Services) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: services.stop())
+    # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
+    # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
+    signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
 
 
 def _say_versions(log: Any, recording: bool) -> None:
@@ -93,8 +98,9 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
     spool = Spool(settings.spool)
 
     def listen() -> None:
-        while os.read(0, 4096):
-            pass
+        with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
+            while os.read(0, 4096):
+                pass
         while spool.names(State.RECORDING):
             time.sleep(_LOOK_S)
         services.stop()

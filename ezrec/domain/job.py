@@ -81,13 +81,18 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One file of footage. `started` is the instant of its first frame, as the clock then stood."""
+    """One file of footage. `started` is the instant of its first frame, as the clock then stood.
+
+    `dropped` frames came faster than the disk could take them; `holes` are where they are missing.
+    """
 
     file: str
     started: Instant
     duration_s: _Seconds
     size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
+    dropped: int = 0
+    holes: tuple[Window, ...] = ()
     sound: tuple[Sound, ...] = ()
 
     @property
@@ -122,6 +127,7 @@ class Job:
     boot_id: str = ""
     return_to: str | None = None
     held: str = ""
+    kept_until: Instant | None = None
     errors: tuple[Fault, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()

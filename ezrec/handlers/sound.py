@@ -28,10 +28,18 @@ _FINISH_LIMIT_S = 3.0
 
 
 class Listening:
-    """All but `start` and `stop` are for the booking's own thread."""
+    """All but `start` and `stop` are for the booking's own thread. `remember` changes the job's record."""
 
-    def __init__(self, entry: Entry, microphone: Camera, clock: SteadyClock, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        microphone: Camera,
+        clock: SteadyClock,
+        remember: Callable[..., None],
+        log: logging.Logger,
+    ) -> None:
         self._entry, self._microphone, self._clock, self._log = entry, microphone, clock, log
+        self._remember = remember
         self._over, self._bell = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._fault = self._told = ""
@@ -107,9 +115,7 @@ class Listening:
         self._sounds.append(Sound(self._file, self._offset(recording.span[0]), ended_by=OPEN))
         takes = self._entry.job.takes
         sounds = tuple(self._sounds)
-        self._entry.update(
-            takes=tuple(replace(one, sound=sounds) if one.file == take else one for one in takes)
-        )
+        self._remember(takes=tuple(replace(one, sound=sounds) if one.file == take else one for one in takes))
 
     def _close(self, at: datetime) -> None:
         recording, self._recording = self._recording, None
@@ -136,7 +142,7 @@ class Listening:
             self._told = self._fault
             self._log.warning("booking %s: without sound: %s", self._entry.id, self._fault)
             fault = Fault(self._clock.now(), "record", "warning", f"without sound: {self._fault}")
-            self._entry.update(errors=self._entry.job.with_fault(fault).errors)
+            self._remember(errors=self._entry.job.with_fault(fault).errors)
 
 
 def measured(take: Take, folder: Path, salvage: Callable[[Path], float]) -> Take:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
+from ezrec.domain.ending import OnCancel
 from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
 
@@ -132,6 +133,13 @@ class Settings:
     )
     arm_s: float = _setting(
         "EZREC_ARM", kinds.number(0, 600), "30", "seconds before the recording at which the camera starts"
+    )
+    on_cancel: OnCancel = _setting(
+        "EZREC_ON_CANCEL",
+        lambda text: OnCancel(kinds.one_of(*OnCancel)(text)),
+        "keep",
+        "footage of a booking that is cancelled while it is recorded: `keep` (a day, for a person to "
+        "decide), `trim` (publish what there is), `discard`",
     )
     preset: str = _setting(
         "EZREC_X264_PRESET", kinds.one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -187,7 +188,7 @@ def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
 
     settings.state.mkdir(parents=True, exist_ok=True)
     log = logs.logger("record")
-    return Vitals(
+    made = Vitals(
         of or camera(settings),
         settings.camera,
         clock(settings),
@@ -195,6 +196,8 @@ def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
         log,
         functools.partial(_leave_a_hung_camera, log),
     )
+    made.signs.set_elsewhere(True)  # until the stage's lock is ours
+    return made
 
 
 def _leave_a_hung_camera(log: logging.Logger, why: str) -> None:
@@ -206,10 +209,12 @@ def _leave_a_hung_camera(log: logging.Logger, why: str) -> None:
     os._exit(HUNG)
 
 
-def _drain_sign(recorder: Vitals | None) -> Callable[[float], None]:
-    def sign(within_s: float) -> None:
+def _drain_sign(recorder: Vitals | None) -> Callable[[float | None], None]:
+    def sign(within_s: float | None) -> None:
         if recorder is not None:
-            recorder.signs.promise("record stage", "its look around", within_s)
+            recorder.signs.set_elsewhere(within_s is None)
+            doing, limit_s = ("the lock", math.inf) if within_s is None else ("its look around", within_s)
+            recorder.signs.promise("record stage", doing, limit_s)
 
     return sign
 

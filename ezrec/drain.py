@@ -62,8 +62,8 @@ class Drain:
     """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
 
     `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
-    `sign`: is told, as often as the drain looks, within how many seconds it will look again (inf: nobody
-    can say, it waits for the stage's lock).
+    `sign`: is told, as often as the drain looks, within how many seconds it will look again (None: the
+    stage's lock is another's, as far as we know).
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
     """
 
@@ -78,7 +78,7 @@ class Drain:
     wait_s: float = -1
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
-    sign: Callable[[float], None] = lambda _: None
+    sign: Callable[[float | None], None] = lambda _: None
     _stopping: threading.Event = field(default_factory=threading.Event)
     _tasks: Tasks = field(default_factory=Tasks)
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
@@ -99,7 +99,7 @@ class Drain:
 
         Raises `Busy` when another process holds the stage for longer than `wait_s`, or until `stop`.
         """
-        self.sign(math.inf)
+        self.sign(None)
         with self.spool.lock(self.stage.name).held(self.wait_s, self.stage.name, self._stopping.is_set):
             self.sign(_LOOK_S)
             self._recover()

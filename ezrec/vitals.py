@@ -41,6 +41,12 @@ class Signs:
         self._guard = threading.Lock()
         self.changed = threading.Event()
         self.last_fault = ""
+        self.is_elsewhere = False  # the stage is another process's: what is to be said of it, that one says
+
+    def set_elsewhere(self, is_elsewhere: bool) -> None:
+        if is_elsewhere is not self.is_elsewhere:
+            self.is_elsewhere = is_elsewhere
+            self.changed.set()
 
     def promise(self, who: str, doing: str, within_s: float, duty: Duty | None = None) -> None:
         """`who` is `doing` something, and will have said more `within_s` seconds from now."""
@@ -177,7 +183,8 @@ class Vitals:
         while not self._over.is_set():
             self.signs.changed.clear()
             health = self.look()
-            self._write(health)
+            if not self.signs.is_elsewhere:
+                self._write(health)
             hung = health.camera_state is healths.CameraState.HUNG
             if hung:
                 self._give_up(health.last_error)
@@ -186,7 +193,8 @@ class Vitals:
                 self._over.wait(_ON_DUTY_S)  # and no oftener, whatever changes
             else:
                 self.signs.changed.wait(_OFF_DUTY_S)
-        self._write(replace(self.look(), recording=(), expected_to_record=False))
+        if not self.signs.is_elsewhere:
+            self._write(replace(self.look(), recording=(), expected_to_record=False))
 
     def _write(self, health: Health) -> None:
         """Whole or not at all; not synced, because after a power cut nobody wants to know."""

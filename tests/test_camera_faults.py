@@ -110,6 +110,15 @@ class Court:
         assert eventually(lambda: is_so() or bool(self._ended), LIMIT_S)
         assert is_so(), self._ended
 
+    def whistled(self) -> Done | Closed | Kept | Exception:
+        """The match ends now, and with it the recording; how."""
+        booking = self.job.booking
+        assert booking is not None
+        end = self.clock.now() + timedelta(seconds=0.5)
+        self.spool.amend(self.entry, Booking(booking.id, booking.start, end))
+        self.task.bell.ring()
+        return self.outcome()
+
     def outcome(self) -> Done | Closed | Kept | Exception:
         self._thread.join(LIMIT_S)
         assert not self._thread.is_alive(), "the recording does not end"
@@ -149,14 +158,14 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 
 
 def test_a_camera_that_falls_silent_is_replaced_by_a_fresh_one_within_seconds(begin: Begin) -> None:
-    court = begin(12)
+    court = begin(LIMIT_S)
     court.wait_for(court.is_writing)
     (silent,) = our_cameras()
     os.kill(silent, signal.SIGSTOP)
     court.wait_for(lambda: court.is_writing(2))
     assert silent not in our_cameras()
     assert court.health().restarts == 1
-    assert court.outcome() == Done()
+    assert court.whistled() == Done()
     one, two = court.job.takes
     assert one.ended_by == "no frames for 3 s"
     assert court.job.recording is JobOutcome.PARTIAL
@@ -166,33 +175,33 @@ def test_a_camera_that_falls_silent_is_replaced_by_a_fresh_one_within_seconds(be
 
 
 def test_an_encoder_that_lives_while_its_packets_cease_is_replaced_too(begin: Begin) -> None:
-    court = begin(10, faults=Faults(stall_after_s=2.5))
+    court = begin(LIMIT_S, faults=Faults(stall_after_s=2.5))
     court.wait_for(lambda: len(court.job.takes) >= 2)
-    assert court.outcome() == Done()
+    assert court.whistled() == Done()
     assert {take.ended_by for take in court.job.takes[:-1]} == {"no frames for 3 s"}
     assert court.health().restarts >= 1
     assert all(are_in_a_row(numbers) for numbers in court.footage())
 
 
 def test_a_camera_that_dies_again_and_again_is_asked_for_again_and_again(begin: Begin) -> None:
-    court = begin(9, faults=Faults(die_after_s=1.5))
+    court = begin(LIMIT_S, faults=Faults(die_after_s=1.5))
     court.wait_for(lambda: court.health().camera_state is CameraState.RESTARTING)
     court.wait_for(lambda: court.health().recording == ())
     assert court.health().expected_to_record
     assert "the camera ended by itself" in court.health().last_error
-    assert court.outcome() == Done()
-    assert len(court.job.takes) >= 2
+    court.wait_for(lambda: len(court.job.takes) >= 2)
+    assert court.whistled() == Done()
     assert court.job.recording is JobOutcome.PARTIAL
     assert all(numbers == list(range(len(numbers))) for numbers in court.footage())
 
 
 def test_a_slow_camera_is_recorded_and_called_slow(begin: Begin) -> None:
-    court = begin(6, faults=Faults(slow_after_s=1.0))
+    court = begin(LIMIT_S, faults=Faults(slow_after_s=1.0))
     court.wait_for(lambda: court.health().last_error.startswith("slow: "))
     fps = court.health().fps
     assert fps is not None
     assert fps < 15
-    assert court.outcome() == Done()
+    assert court.whistled() == Done()
     assert len(court.job.takes) == 1
     assert court.health().restarts == 0
 
@@ -206,13 +215,14 @@ def test_a_camera_that_is_plugged_in_late_records_the_rest(begin: Begin, tmp_pat
     Path(program(folder, script)).rename(folder / "ffmpeg")
     os.environ["PATH"] = f"{folder}:{before}"
     try:
-        court = begin(10)
+        court = begin(LIMIT_S)
         court.wait_for(lambda: "No such device" in court.health().last_error)
         assert court.health().camera_state is CameraState.RESTARTING
         assert court.health().expected_to_record
         assert court.vitals.is_well(), "the ladder is at work: nothing is gained by another process"
         plugged.touch()
-        assert court.outcome() == Done()
+        court.wait_for(court.is_writing)
+        assert court.whistled() == Done()
     finally:
         os.environ["PATH"] = before
     (take,) = court.job.takes
@@ -259,12 +269,14 @@ class LazyDisk(Disk):
 
 def test_frames_that_a_slow_disk_could_not_take_are_counted_and_their_hole_is_named(begin: Begin) -> None:
     disk = LazyDisk()
-    court = begin(11, disk=disk, queue_bytes=100_000)
+    court = begin(LIMIT_S, disk=disk, queue_bytes=100_000)
     court.wait_for(court.is_writing)
     disk.gate.clear()
     court.wait_for(lambda: court.health().dropped > 60)
     disk.gate.set()
-    assert court.outcome() == Done()
+    before = court.health().bytes_written
+    court.wait_for(lambda: court.health().bytes_written > before + 100_000)
+    assert court.whistled() == Done()
     (take,) = court.job.takes
     (hole,) = take.holes
     (numbers,) = court.footage()
@@ -292,7 +304,7 @@ def test_a_full_disk_ends_the_take_cleanly_and_recording_goes_on_when_there_is_r
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 2_800_000)
-    court = begin(17, home=small_disk)
+    court = begin(LIMIT_S, home=small_disk)
     court.show()
     court.wait_for(lambda: "disk full" in court.health().last_error)
     assert court.camera.health().running, "a camera is not let go for its disk's sake"
@@ -311,7 +323,7 @@ def test_a_full_disk_ends_the_take_cleanly_and_recording_goes_on_when_there_is_r
     ballast.unlink()
     court.wait_for(lambda: court.is_writing(2))
     assert court.health().last_error != ""
-    assert court.outcome() == Done()
+    assert court.whistled() == Done()
     first, second = court.job.takes
     assert first == full
     assert (second.started - first.ended).total_seconds() < 16

@@ -95,3 +95,20 @@ def test_a_recorder_that_stands_still_is_killed_and_a_fresh_one_goes_on(box: Box
         assert first.duration_s >= 1
         assert eventually(lambda: health(box).recording == (booking,), LIMIT_S)
         assert health(box).alarm == ""
+
+
+def test_a_second_recorder_waits_and_does_not_speak_for_the_first(box: Box) -> None:
+    booking = box.book(1, 60)
+    box.once("pulse", "sync")
+    first = box.run("--only", "record")
+    box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
+    second = box.run("--only", "record")
+    box.wait_for(lambda: box.talk().count(" begins to record") == 2, "the second does not begin")
+    for _ in range(10):
+        assert health(box).pid == first.pid
+        time.sleep(0.3)
+    assert health(box).recording == (booking,)
+    assert box.end(second) == 0
+    assert box.end(first) == 0
+    assert health(box).pid == first.pid
+    assert health(box).recording == ()

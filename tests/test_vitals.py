@@ -168,6 +168,17 @@ def test_a_lock_that_is_never_given_back_stops_the_signs_of_life_too(desk: Desk)
         asking.join()
 
 
+def test_a_recorder_that_waits_for_anothers_stage_lets_that_one_speak(desk: Desk) -> None:
+    assert eventually(desk.path.exists)
+    desk.signs.set_elsewhere(True)
+    desk.path.write_text("the other's")
+    desk.signs.promise("b1", "a wait", LIMIT_S, Duty.WAITS)
+    time.sleep(1.5)
+    assert desk.path.read_text() == "the other's"
+    desk.signs.set_elsewhere(False)
+    assert eventually(lambda: desk.path.read_text() != "the other's")
+
+
 def test_a_full_disk_does_not_keep_the_evidence_from_being_judged(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "there is no such folder")
     desk.vitals.start()

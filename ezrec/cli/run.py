@@ -124,10 +124,17 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 
     settings: Settings = context.settings
     logs.begin(settings.logs, [stage])
-    drain = app.drain(stage, settings, wait_s)
+    recorder = app.vitals(settings) if stage == "record" else None
+    drain = app.drain(stage, settings, wait_s, recorder)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=drain.stop).start())
-    drain.run()
+    if recorder:
+        recorder.start()
+    try:
+        drain.run()
+    finally:
+        if recorder:
+            recorder.stop()
     drain.hooks.finish(settings.hook_limit_s)
 
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
+from ezrec.cameras import camera as camera
+from ezrec.cameras import camera_modules as camera_modules
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
+from ezrec.ports import Backend, Clock, Gauges, RenderPlan, Transcoder
 from ezrec.settings import Settings
 from ezrec.spool import Spool, forget
 
@@ -71,34 +73,6 @@ def backend_state(settings: Settings) -> str:
     if settings.backend == "local":
         return f"local, in {settings.local_store}"
     return f"supabase, {settings.supabase_url}"
-
-
-def camera(settings: Settings) -> Camera:
-    """`auto` is the camera module, or says what to plug in; it never falls back to a test picture."""
-    if settings.camera in ("auto", "picamera2"):
-        return _camera_module(settings)
-    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
-    from ezrec.adapters.ffmpeg_sources import source_for
-
-    size = settings.resolution
-    source = source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
-    return FfmpegCamera(source, clock(settings))
-
-
-def _camera_module(settings: Settings) -> Camera:
-    from ezrec.adapters.picamera import PicameraCamera
-    from ezrec.adapters.picamera_device import Picture
-
-    size = settings.resolution
-    picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
-    return PicameraCamera(picture, clock(settings))
-
-
-def camera_modules() -> list[str]:
-    """The models of the connected camera modules. Raises `Reject` when there is none to be had."""
-    from ezrec.adapters.picamera_found import connected
-
-    return connected()
 
 
 def transcoder(settings: Settings) -> Transcoder:

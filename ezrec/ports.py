@@ -74,6 +74,12 @@ class Camera(Protocol):
         in memory, else at the next one. Never overwrites. Raises `Retry` if the camera is not running.
         """
 
+    def snapshot(self, path: Path) -> None:
+        """Make a picture file of what the camera sees; the format follows the name's ending.
+
+        Raises `Retry` if the camera is not running.
+        """
+
     def health(self) -> CameraHealth: ...
 
 

@@ -16,7 +16,6 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from ezrec.adapters import ffmpeg_run
 from ezrec.adapters.feed import Feed
@@ -60,22 +59,6 @@ class FfmpegCamera(SharedCamera):
 
         # A little longer than the child is given: its own last word says more than "no picture".
         super().__init__(source.name, begin, limits.start_s + limits.term_s)
-
-    def snapshot(self, path: Path) -> None:
-        """Write the newest key frame as a picture; the format follows the name's ending. Raises `Retry`."""
-        data = self.picture()
-        if data is None:
-            raise Retry(f"{self.name} is not running")
-        clip = path.with_name(f".{path.name}.{os.getpid()}.mp4")
-        argv = ["ffmpeg", "-v", "level+error", "-nostdin", "-y", "-protocol_whitelist", "file", "-f", "mov"]
-        argv += ["-i", f"file:{clip.absolute()}", "-frames:v", "1", "-update", "1", f"file:{path.absolute()}"]
-        try:
-            clip.write_bytes(data)
-            ffmpeg_run.run(argv, ffmpeg_run.Limits(wall_s=20), nice=10, hear=lambda _: None)
-        except (OSError, ffmpeg_run.Failed) as fault:
-            raise Retry(f"no picture could be made: {fault}") from fault
-        finally:
-            clip.unlink(missing_ok=True)
 
 
 class _Child:

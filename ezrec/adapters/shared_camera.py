@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ezrec.adapters import stills
 from ezrec.adapters.feed import Feed, FeedRecording, Holder
 from ezrec.domain.errors import Retry
 from ezrec.ports import CameraHealth
@@ -64,6 +65,13 @@ class SharedCamera:
     def health(self) -> CameraHealth:
         feed = self._feed
         return _ASLEEP if feed is None else feed.health()
+
+    def snapshot(self, path: Path) -> None:
+        """The port's `snapshot`, of the newest key frame."""
+        data = self.picture()
+        if data is None:
+            raise Retry(f"{self.name} is not running")
+        stills.draw(data, path)
 
     def picture(self) -> bytes | None:
         """A tiny MP4 with the newest key frame in front; None when the camera is not running."""

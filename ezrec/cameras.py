@@ -1,0 +1,81 @@
+"""The cameras' part of the composition root: makes a camera of the settings, and what is asked about cameras.
+
+What is heavy is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ezrec.adapters.clock import SystemClock
+from ezrec.ports import Camera
+from ezrec.settings import Settings
+
+if TYPE_CHECKING:
+    from ezrec.adapters.ffmpeg_sources import Source
+    from ezrec.domain.trial import TakeFacts
+
+
+def camera(settings: Settings) -> Camera:
+    """`auto` is the camera module, or says what to plug in; it never falls back to a test picture."""
+    if settings.camera in ("auto", "picamera2"):
+        return _camera_module(settings)
+    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
+
+    return FfmpegCamera(_source(settings), SystemClock(assume=settings.assume_clock))
+
+
+def _source(settings: Settings) -> Source:
+    from ezrec.adapters.ffmpeg_sources import source_for
+
+    size = settings.resolution
+    return source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
+
+
+def _camera_module(settings: Settings) -> Camera:
+    from ezrec.adapters.picamera import PicameraCamera
+    from ezrec.adapters.picamera_device import Picture
+
+    size = settings.resolution
+    picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
+    return PicameraCamera(picture, SystemClock(assume=settings.assume_clock))
+
+
+def camera_modules() -> list[str]:
+    """The models of the connected camera modules. Raises `Reject` when there is none to be had."""
+    from ezrec.adapters.picamera_found import connected
+
+    return connected()
+
+
+def usb_cameras() -> list[tuple[str, str]]:
+    """Device and name of the USB cameras that are plugged in."""
+    from ezrec.adapters.cameras_found import usb_cameras
+
+    return list(usb_cameras())
+
+
+def camera_name(settings: Settings) -> str:
+    """What people are told of the FFmpeg camera that is set; holds no password."""
+    return _source(settings).name
+
+
+def promised(settings: Settings) -> tuple[float | None, int | None]:
+    """Frames and bits a second that the camera keeps to; None where it decides by itself."""
+    if settings.camera.startswith("rtsp"):
+        return None, None
+    return float(settings.fps), settings.bitrate
+
+
+def take_facts(take: Path) -> TakeFacts:
+    from ezrec.adapters.take_facts import take_facts
+
+    return take_facts(take)
+
+
+def draw_newest(take: Path, picture: Path) -> None:
+    """Make a picture file of the newest key frame of a take, which may still grow."""
+    from ezrec.adapters import stills
+
+    stills.draw(stills.newest_key_frame(take), picture)

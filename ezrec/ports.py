@@ -74,6 +74,10 @@ class Camera(Protocol):
         in memory, else at the next one. Never overwrites. Raises `Retry` if the camera is not running.
         """
 
+    @property
+    def burned_in(self) -> str:
+        """Names the logo that the running camera draws into its pictures; empty: none."""
+
     def snapshot(self, path: Path) -> None:
         """Make a picture file of what the camera sees; the format follows the name's ending.
 

@@ -162,7 +162,7 @@ def test_a_call_that_raises_is_told_with_its_cause() -> None:
 
 @pytest.mark.parametrize(
     ("size", "small"),
-    [((1920, 1080), (320, 180)), ((1280, 720), (320, 180)), ((640, 480), (320, 240)), ((64, 64), (64, 64))],
+    [((1920, 1080), (640, 360)), ((1280, 720), (640, 360)), ((1600, 1200), (640, 480)), ((64, 64), (64, 64))],
 )
 def test_the_small_picture_has_the_shape_of_the_large_one(
     size: tuple[int, int], small: tuple[int, int]

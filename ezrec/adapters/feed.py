@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -68,6 +68,7 @@ class Feed:
         self._ring = ring or Ring(_RING_S, _RING_BYTES)
         self._timeline = Timeline()
         self._state = _State()
+        self.burned_in = ""  # the key of the logo that stands in the pictures
         self.changed = threading.Condition()
 
     # ---- from the camera's thread
@@ -211,4 +212,4 @@ class FeedRecording:
                 lambda: self._last_frame >= self._until or self.lost.is_set(), limit_s - reserved_s
             )
         self._feed.detach(self)
-        return self.writer.finish(ends - time.monotonic())
+        return replace(self.writer.finish(ends - time.monotonic()), burned_in=self._feed.burned_in)

@@ -66,6 +66,11 @@ class SharedCamera:
         feed = self._feed
         return _ASLEEP if feed is None else feed.health()
 
+    @property
+    def burned_in(self) -> str:
+        feed = self._feed
+        return "" if feed is None else feed.burned_in
+
     def snapshot(self, path: Path) -> None:
         """The port's `snapshot`, of the newest key frame."""
         data = self.picture()

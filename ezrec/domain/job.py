@@ -63,13 +63,17 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One file of footage. `started` is the instant of its first frame, as the clock then stood."""
+    """One file of footage. `started` is the instant of its first frame, as the clock then stood.
+
+    `burned_in` names the logo that its pictures show already; empty: none.
+    """
 
     file: str
     started: Instant
     duration_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
     size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
+    burned_in: str = ""
 
     @property
     def ended(self) -> datetime:

@@ -5,6 +5,8 @@ Import it before anything that imports picamera2. It replaces:
 - dma-heap buffers by memfd ones, through picamera2's own allocator
 - the list of raw modes, which a camera without a raw stream cannot give
 - the status of frames, which libcamera 0.4's virtual pipeline never fills in
+- the name of the frames' format: the virtual camera makes NV12, which has the same size and the same rows
+  as the YUV420 that a real one gives, so it is called that; only colours suffer
 - the pace: the virtual camera is as fast as it can, so requests are held back to 30 a second
 """
 
@@ -143,6 +145,15 @@ def _set_up() -> Any:
     allocator: Any = importlib.import_module("picamera2.allocators.allocator")
     module.DmaAllocator = _memfd_allocator(libcamera, allocator.Allocator)
     module.Picamera2._get_raw_modes = lambda _self: [{"format": "NV12", "size": (1280, 720)}]
+
+    update = module.Picamera2._update_stream_config
+
+    def as_yuv420(self: Any, stream_config: Any, libcamera_config: Any) -> None:
+        update(self, stream_config, libcamera_config)
+        if stream_config["format"] == "NV12":
+            stream_config["format"] = "YUV420"
+
+    module.Picamera2._update_stream_config = as_yuv420
 
     status: Any = libcamera.FrameMetadata.Status
     always = type("Always", (status,), {"__eq__": lambda *_: True, "__hash__": lambda _: 0})

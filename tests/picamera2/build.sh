@@ -3,7 +3,7 @@
 # Needs root, debootstrap, unshare, pip and a Debian mirror: the one this machine's own apt uses.
 # Two to three minutes and 1 GB the first time. Exit 3: something that it needs is missing.
 #
-# Beside the newest picamera2 that Debian 13 has stands the oldest that knows a software encoder, from the days
+# Beside the newest picamera2 stands the oldest that works with Debian 13's libcamera, from the days
 # of Debian 12: Raspberry Pi's archive alone has it as a package, so both come as wheels.
 set -eu
 
@@ -13,7 +13,7 @@ tree=$cache/picamera2
 python=${PYTHON:-python3}
 packages=python3,python3-libcamera,python3-numpy,python3-av,python3-prctl,python3-piexif,python3-pil,ffmpeg
 new=picamera2==0.3.38
-old=picamera2==0.3.14
+old=picamera2==0.3.17
 wheels="simplejpeg videodev2 v4l2-python3 msgspec pytest pytest-timeout iniconfig packaging pluggy pygments"
 # Another recipe is another tree: what is cached is used only while nothing of this changed.
 recipe=$(echo "1 $packages $new $old $wheels" | cat - "$here/virtual.yaml" | sha256sum | cut -c1-16)
@@ -50,7 +50,7 @@ log=$cache/picamera2.log
 rm -rf "$part" "$tree"
 echo "test-picamera2: building a Debian 13 tree in $tree (two to three minutes, once)" >&2
 # Its limit: a mirror that stalls must not hold up whoever waits for the tests.
-timeout -k 10 600 debootstrap --variant=minbase --include="$packages" trixie "$part" "$mirror" >"$log" 2>&1 || {
+timeout -k 10 480 debootstrap --variant=minbase --include="$packages" trixie "$part" "$mirror" >"$log" 2>&1 || {
 	tail -n 3 "$log" >&2
 	missing "debootstrap failed, see $log"
 }
@@ -61,7 +61,7 @@ unpack() {
 	folder=$part/$1
 	shift
 	mkdir -p "$folder"
-	timeout -k 10 300 "$python" -m pip download --quiet --no-deps --python-version 3.13 --only-binary :all: \
+	timeout -k 10 90 "$python" -m pip download --quiet --no-deps --python-version 3.13 --only-binary :all: \
 		--platform "manylinux_2_28_$(uname -m)" --platform "manylinux2014_$(uname -m)" \
 		--dest "$folder/.wheels" "$@" >>"$log" 2>&1 || {
 		tail -n 3 "$log" >&2

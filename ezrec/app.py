@@ -136,7 +136,7 @@ def _recording(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
 
     handler = functools.partial(
         record,
-        camera=camera(settings),
+        camera=camera(settings, log),
         clock=clock(settings),
         zone=settings.zone,
         padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),

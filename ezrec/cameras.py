@@ -5,8 +5,9 @@ What is heavy is imported where it is used.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ezrec.adapters.clock import SystemClock
 from ezrec.ports import Camera
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
     from ezrec.domain.trial import TakeFacts
 
 
-def camera(settings: Settings) -> Camera:
-    """`auto` is the camera module, or says what to plug in; it never falls back to a test picture."""
+def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
+    """With `log` it is a recorder's, and draws the logo where it can and is to.
+
+    `auto` is the camera module, or says what to plug in; it never falls back to a test picture.
+    """
     if settings.camera in ("auto", "picamera2"):
-        return _camera_module(settings)
+        return _camera_module(settings, log)
     from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 
-    return FfmpegCamera(_source(settings), SystemClock(assume=settings.assume_clock))
+    return FfmpegCamera(_source(settings), SystemClock(assume=settings.assume_clock), **_logo(settings, log))
 
 
 def _source(settings: Settings) -> Source:
@@ -33,13 +37,29 @@ def _source(settings: Settings) -> Source:
     return source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
 
 
-def _camera_module(settings: Settings) -> Camera:
+def _camera_module(settings: Settings, log: logging.Logger | None) -> Camera:
     from ezrec.adapters.picamera import PicameraCamera
     from ezrec.adapters.picamera_device import Picture
 
     size = settings.resolution
     picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
-    return PicameraCamera(picture, SystemClock(assume=settings.assume_clock))
+    return PicameraCamera(picture, SystemClock(assume=settings.assume_clock), **_logo(settings, log))
+
+
+def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
+    """How a camera gets the logo that it draws; nothing where processing is to lay it over.
+
+    A logo that is not always shown is laid over afterwards: it would cost the copying of all the rest.
+    """
+    if settings.logo_at == "process" or not settings.logo_show.is_always or log is None:
+        return {}
+    from ezrec.adapters.burn_in import BurnIns
+    from ezrec.branding import MediaCache
+
+    size = settings.resolution
+    assets, folder = MediaCache(settings.media_cache).assets, settings.media_cache / "capture"
+    burn_in = BurnIns(assets, (size.width, size.height), settings.logo_layout, folder, log.warning)
+    return {"burn_in": burn_in, "tell": log.warning}
 
 
 def camera_modules() -> list[str]:

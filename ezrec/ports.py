@@ -108,8 +108,8 @@ class RenderPlan:
     """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
-    show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
-    folder of that name beside the output.
+    show the logos already, so that none is laid over them; `burned_in`: those that do, where not all
+    do. `artefacts` (of ARTEFACTS) are made into a folder of that name beside the output.
     """
 
     takes: Sequence[Path]
@@ -119,6 +119,7 @@ class RenderPlan:
     logo: Path | None = None
     cache: Path | None = None
     logo_burned_in: bool = False
+    burned_in: Sequence[Path] = ()
     logo_show: LogoShow = ALWAYS
     sponsors: Sequence[Path] = ()
     logo_layout: LogoLayout = LogoLayout()

@@ -63,7 +63,8 @@ def process(
     output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
     footage = tuple(entry.path / take.file for take in takes)
-    wish = functools.partial(plan, footage, output, entry.path / LOG)
+    burned_in = tuple(entry.path / take.file for take in takes if take.burned_in)
+    wish = functools.partial(plan, footage, output, entry.path / LOG, burned_in=burned_in)
     info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
     result = Result(
         file=output.name,

@@ -51,11 +51,13 @@ class FakeCamera(SharedCamera):
     def __init__(self, clock: Clock) -> None:
         self.absent = ""
         self.starts = 0
+        self.logo = ""  # what it draws into its pictures, by the next start's word
         self._clock = clock
 
         def begin() -> tuple[Feed, Life]:
             self.starts += 1
             feed = Feed(clock, fps=FPS)
+            feed.burned_in = self.logo
             return feed, _Player(clock, feed, self.absent)
 
         super().__init__("fake camera", begin, start_limit_s=10)

@@ -96,6 +96,6 @@ def take_facts(take: Path) -> TakeFacts:
 
 def draw_newest(take: Path, picture: Path) -> None:
     """Make a picture file of the newest key frame of a take, which may still grow."""
-    from ezrec.adapters import stills
+    from ezrec.adapters import snapshots
 
-    stills.draw(stills.newest_key_frame(take), picture)
+    snapshots.draw(snapshots.newest_key_frame(take), picture)

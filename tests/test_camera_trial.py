@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ezrec.adapters import stills
+from ezrec.adapters import snapshots
 from ezrec.adapters.cameras_found import usb_cameras
 from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 from ezrec.adapters.ffmpeg_sources import V4l2Source
@@ -247,7 +247,7 @@ def test_while_the_recorder_records_the_picture_comes_from_its_take(
 def test_the_newest_key_frame_is_taken_not_the_first(tmp_path: Path) -> None:
     changing = "drawbox=t=fill:color=lime:enable='gte(t,1)'"
     take = media.make_take(tmp_path / "t.mp4", 2, colour="blue", filters=changing)
-    stills.draw(stills.newest_key_frame(take), tmp_path / "p.png")
+    snapshots.draw(snapshots.newest_key_frame(take), tmp_path / "p.png")
     assert media.picture_at(tmp_path / "p.png", 0).colour(100, 100) == "lime"
 
 
@@ -255,12 +255,12 @@ def test_the_newest_key_frame_is_taken_not_the_first(tmp_path: Path) -> None:
 def test_a_take_without_a_picture_gives_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.mp4").write_bytes(content)
     with pytest.raises(Retry, match="no whole picture yet"):
-        stills.newest_key_frame(tmp_path / "t.mp4")
+        snapshots.newest_key_frame(tmp_path / "t.mp4")
 
 
 def test_a_picture_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(Retry, match="no picture could be made"):
-        stills.draw(b"no film", tmp_path / "p.png")
+        snapshots.draw(b"no film", tmp_path / "p.png")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ezrec.adapters import stills
+from ezrec.adapters import snapshots
 from ezrec.adapters.feed import Feed
 from ezrec.adapters.fragments import BadStream, FragmentReader
 from ezrec.adapters.picamera_device import Device, PicameraLimits, Picture
@@ -78,7 +78,7 @@ class PicameraCamera(SharedCamera):
         seen = self._eye.look(self._limits.silence_s)
         if isinstance(seen, str):
             raise Retry(f"{self.name}: {seen}")
-        stills.draw_raw(*seen, path)
+        snapshots.draw_raw(*seen, path)
 
     def close(self) -> None:
         """Give the device back when nobody holds it. Raises `Retry`."""

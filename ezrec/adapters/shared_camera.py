@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from ezrec.adapters import stills
+from ezrec.adapters import snapshots
 from ezrec.adapters.feed import Feed, FeedRecording, Holder
 from ezrec.domain.errors import Retry
 from ezrec.ports import CameraHealth
@@ -76,7 +76,7 @@ class SharedCamera:
         data = self.picture()
         if data is None:
             raise Retry(f"{self.name} is not running")
-        stills.draw(data, path)
+        snapshots.draw(data, path)
 
     def picture(self) -> bytes | None:
         """A tiny MP4 with the newest key frame in front; None when the camera is not running."""

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ezrec import app, cameras
-from ezrec.domain.errors import Refused, Reject, Retry
+from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.stages import STAGES, State
 from ezrec.domain.trial import Asked, Trial
 from ezrec.findings import Finding, Verdict, fault, ok, warning
@@ -150,7 +150,15 @@ def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[],
 
     with spool.lock(_LOCK).held(0, "tries the camera"):
         is_wanted(seconds + _SPARE_S)
-        yield is_wanted
+        try:
+            yield is_wanted
+        except Retry as fault:
+            if "busy" not in fault.reason:
+                raise
+            # A recorder that has nothing to record keeps its camera module open for the next booking.
+            raise Busy(
+                f"{fault.reason}; if that is EZREC: sudo systemctl stop ezrec, and start it again after"
+            ) from None
 
 
 @contextlib.contextmanager

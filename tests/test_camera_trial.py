@@ -170,6 +170,21 @@ def test_without_a_camera_the_trial_says_why(
     assert "No such file" in said(capsys, 75, "test", "--seconds", "2")
 
 
+def test_a_camera_that_somebody_else_has_open_is_refused_with_the_holder_named(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = home / "programs" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho '[error] /dev/video0: Device or resource busy' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("EZREC_CAMERA", "v4l2:/dev/video77")
+    for arguments in (("test", "--seconds", "2"), ("snapshot", str(home / "a.jpg"))):
+        told = said(capsys, 4, *arguments)
+        assert "held by a process of another user" in told
+        assert "systemctl stop ezrec" in told
+
+
 @pytest.mark.parametrize(
     ("changes", "check", "how"),
     [

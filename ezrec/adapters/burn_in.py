@@ -15,7 +15,8 @@ from ezrec.adapters.stamp import BurnIn
 from ezrec.branding import Assets
 from ezrec.domain.branding import LogoLayout, Place
 
-_LIMIT_S = 6.0
+_WAIT_S = 2.0  # for the first start with a new logo; a later one finds what was ready only afterwards
+_MAKING_S = 30.0
 _VERSION = "1"  # of how a picture is made ready
 _KEPT = 8  # pictures; logos change seldom
 
@@ -30,10 +31,10 @@ class BurnIns:
         layout: LogoLayout,
         folder: Path,
         tell: Callable[[str], None],
-        limit_s: float = _LIMIT_S,
+        wait_s: float = _WAIT_S,
     ) -> None:
         self._assets, self._frame, self._layout = assets, frame, layout
-        self._folder, self._tell, self._limit_s = folder, tell, limit_s
+        self._folder, self._tell, self._wait_s = folder, tell, wait_s
         self._refused: set[str] = set()
 
     def __call__(self) -> BurnIn | None:
@@ -46,7 +47,7 @@ class BurnIns:
             if (found := self._found(key)) is not None or key in self._refused:
                 return found
             self._refused.add(key)  # until it is made: what failed once is not tried at every start
-            made = within(self._limit_s, "making it ready", lambda: self._made(key, assets.logo, sponsors))
+            made = within(self._wait_s, "making it ready", lambda: self._made(key, assets.logo, sponsors))
         except (OSError, Hung, Broken) as fault:
             self._tell(f"the logo is not drawn at capture but laid over in processing: {fault}")
             return None
@@ -74,4 +75,4 @@ class BurnIns:
         self._folder.mkdir(parents=True, exist_ok=True)
         for old in sorted(self._folder.glob("*.yuva"), key=lambda path: -path.stat().st_mtime)[_KEPT - 1 :]:
             old.unlink(missing_ok=True)
-        return logo_planes.make(key, self._folder, logo, sponsors, self._frame, self._layout, self._limit_s)
+        return logo_planes.make(key, self._folder, logo, sponsors, self._frame, self._layout, _MAKING_S)

@@ -201,7 +201,7 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 
 def beat(name: str, settings: Settings) -> Callable[[], None]:
     """What a pulse does, once."""
-    from ezrec.branding import MediaCache
+    from ezrec.cameras import ReadyingCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
     from ezrec.pulses.sync import Sync
@@ -210,7 +210,7 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     log = logs.logger(name)
     jobs = spool(settings)
     if name == "sync":
-        media = MediaCache(settings.media_cache)
+        media = ReadyingCache(settings, log)
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
         return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)

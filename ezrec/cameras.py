@@ -6,16 +6,21 @@ What is heavy is imported where it is used.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ezrec.adapters.clock import SystemClock
-from ezrec.ports import Camera
+from ezrec.branding import MediaCache
+from ezrec.ports import Backend, Camera
 from ezrec.settings import Settings
 
 if TYPE_CHECKING:
+    from ezrec.adapters.burn_in import BurnIns
     from ezrec.adapters.ffmpeg_sources import Source
     from ezrec.domain.trial import TakeFacts
+
+_MAKING_S = 30.0
 
 
 def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
@@ -47,19 +52,39 @@ def _camera_module(settings: Settings, log: logging.Logger | None) -> Camera:
 
 
 def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
-    """How a camera gets the logo that it draws; nothing where processing is to lay it over.
-
-    A logo that is not always shown is laid over afterwards: it would cost the copying of all the rest.
-    """
-    if settings.logo_at == "process" or not settings.logo_show.is_always or log is None:
+    """How a camera gets the logo that it draws; nothing where processing is to lay it over."""
+    if log is None or not draws_logo(settings):
         return {}
+    return {"burn_in": burn_ins(settings, log), "tell": log.warning}
+
+
+def draws_logo(settings: Settings) -> bool:
+    """A logo that is not always shown is laid over afterwards: then the rest of the film is only copied."""
+    can = settings.camera in ("auto", "picamera2", "software")
+    return can and settings.logo_at != "process" and settings.logo_show.is_always
+
+
+def burn_ins(settings: Settings, log: logging.Logger, **more: float) -> BurnIns:
     from ezrec.adapters.burn_in import BurnIns
-    from ezrec.branding import MediaCache
 
     size = settings.resolution
     assets, folder = MediaCache(settings.media_cache).assets, settings.media_cache / "capture"
-    burn_in = BurnIns(assets, (size.width, size.height), settings.logo_layout, folder, log.warning)
-    return {"burn_in": burn_in, "tell": log.warning}
+    return BurnIns(assets, (size.width, size.height), settings.logo_layout, folder, log.warning, **more)
+
+
+class ReadyingCache(MediaCache):
+    """The media cache of whoever fetches: what it fetched is made ready for the camera at once, so that no
+    start of a camera has to wait for that.
+    """
+
+    def __init__(self, settings: Settings, log: logging.Logger) -> None:
+        super().__init__(settings.media_cache)
+        self._make_ready = burn_ins(settings, log, wait_s=_MAKING_S) if draws_logo(settings) else None
+
+    def refresh(self, backend: Backend, tell: Callable[[str], None]) -> None:
+        super().refresh(backend, tell)
+        if self._make_ready is not None:
+            self._make_ready()
 
 
 def camera_modules() -> list[str]:

@@ -20,7 +20,7 @@ from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 from ezrec.adapters.ffmpeg_sources import Faults, SoftwareSource
 from ezrec.adapters.salvage import salvage
 from ezrec.adapters.stamp import BurnIn
-from ezrec.app import camera
+from ezrec.app import beat, camera, local_backend
 from ezrec.branding import Assets
 from ezrec.domain.branding import ALWAYS, LogoLayout, LogoShow, Place, lacking
 from ezrec.domain.errors import Retry
@@ -273,6 +273,21 @@ def test_the_settings_say_who_puts_the_logo_on(tmp_path: Path, changes: dict[str
     if draws:
         with camera(wishes).hold(Call()):
             assert list((cache / "capture").glob("*.yuva"))
+
+
+def test_whoever_fetches_a_logo_makes_it_ready_for_the_camera(tmp_path: Path) -> None:
+    wishes = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "software"})
+    logo = media.make_logo(tmp_path / "club.png")
+    store = local_backend(wishes)
+    store.set_branding(None, logo)
+    for changes, count in (
+        ({"EZREC_LOGO_AT": "process"}, 0),
+        ({"EZREC_CAMERA": "v4l2:/dev/video0"}, 0),
+        ({}, 1),
+    ):
+        its = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "software", **changes})
+        beat("sync", its)()
+        assert len(list(tmp_path.glob("media_cache/capture/*.yuva"))) == count
 
 
 # ---- processing lays no second one over it

@@ -15,7 +15,9 @@ from ezrec.adapters.stamp import BurnIn
 from ezrec.branding import Assets
 from ezrec.domain.branding import LogoLayout, Place
 
-_WAIT_S = 2.0  # for the first start with a new logo; a later one finds what was ready only afterwards
+# Whoever fetches a logo makes it ready at once. A start that comes before waits only so long, because to be
+# recording comes first; a later start finds what was ready only afterwards.
+_WAIT_S = 1.0
 _MAKING_S = 30.0
 _VERSION = "1"  # of how a picture is made ready
 _KEPT = 8  # pictures; logos change seldom

@@ -48,7 +48,7 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 	for version in $versions; do
 		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 LIBCAMERA_LOG_LEVELS=*:FATAL \
 			PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="/opt/ezrec:/opt/$version:/opt/py" \
-			timeout -k 10 300 chroot "$tree" python3 -m tests.picamera2.inside "$@" || status=1
+			timeout -k 10 420 chroot "$tree" python3 -m tests.picamera2.inside "$@" || status=1
 	done
 	exit $status
 ' sh "$tree" "$here/../.." "$versions" "$@"

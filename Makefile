@@ -71,12 +71,13 @@ test: test-tools check $(NODE)
 	@$(BIN)/pytest $(ARGS)
 
 # ARGS=--optional: a machine that cannot is no failure; it says so either way. ARGS may also name tests.
+# PICAMERA2=new or old: that version alone.
 test-picamera2:
 	@command -v debootstrap >/dev/null 2>&1 || { \
 		echo "make: debootstrap is missing: installing debootstrap"; \
 		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends \
 			debootstrap >/dev/null; } || echo "make: could not install debootstrap"
-	@PYTHON="$(PYTHON)" tests/picamera2/run.sh $(ARGS)
+	@PYTHON="$(PYTHON)" PICAMERA2="$(PICAMERA2)" tests/picamera2/run.sh $(ARGS)
 
 format: venv
 	@$(BIN)/ruff format --quiet .

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
+from ezrec.cameras import camera as camera
+from ezrec.cameras import camera_modules as camera_modules
+from ezrec.cameras import microphone as microphone
 from ezrec.domain import health
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Kind
@@ -77,44 +80,6 @@ def backend_state(settings: Settings) -> str:
     if settings.backend == "local":
         return f"local, in {settings.local_store}"
     return f"supabase, {settings.supabase_url}"
-
-
-def camera(settings: Settings) -> Camera:
-    """`auto` is the camera module, or says what to plug in; it never falls back to a test picture."""
-    if settings.camera in ("auto", "picamera2"):
-        return _camera_module(settings)
-    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
-    from ezrec.adapters.ffmpeg_sources import source_for
-
-    size = settings.resolution
-    source = source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
-    return FfmpegCamera(source, clock(settings))
-
-
-def microphone(settings: Settings) -> Camera | None:
-    """A camera that takes sound; None where none is wanted."""
-    if settings.audio == "off":
-        return None
-    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
-    from ezrec.adapters.sound_sources import sound_source
-
-    return FfmpegCamera(sound_source(settings.audio), clock(settings))
-
-
-def _camera_module(settings: Settings) -> Camera:
-    from ezrec.adapters.picamera import PicameraCamera
-    from ezrec.adapters.picamera_device import Picture
-
-    size = settings.resolution
-    picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
-    return PicameraCamera(picture, clock(settings))
-
-
-def camera_modules() -> list[str]:
-    """The models of the connected camera modules. Raises `Reject` when there is none to be had."""
-    from ezrec.adapters.picamera_found import connected
-
-    return connected()
 
 
 def transcoder(settings: Settings) -> Transcoder:
@@ -189,7 +154,7 @@ def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
     settings.state.mkdir(parents=True, exist_ok=True)
     log = logs.logger("record")
     made = Vitals(
-        of or camera(settings),
+        of or camera(settings, log),
         settings.camera,
         clock(settings),
         settings.state / health.FILE,
@@ -297,7 +262,7 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 
 def beat(name: str, settings: Settings) -> Callable[[], None]:
     """What a pulse does, once."""
-    from ezrec.branding import MediaCache
+    from ezrec.cameras import ReadyingCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
     from ezrec.pulses.sync import Sync
@@ -306,7 +271,7 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     log = logs.logger(name)
     jobs = spool(settings)
     if name == "sync":
-        media = MediaCache(settings.media_cache)
+        media = ReadyingCache(settings, log)
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
         return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)

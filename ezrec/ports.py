@@ -89,6 +89,16 @@ class Camera(Protocol):
         in memory, else at the next one. Never overwrites. Raises `Retry` if the camera is not running.
         """
 
+    @property
+    def burned_in(self) -> str:
+        """Names the logo that the running camera draws into its pictures; empty: none."""
+
+    def snapshot(self, path: Path) -> None:
+        """Make a picture file of what the camera sees; the format follows the name's ending.
+
+        Raises `Retry` if the camera is not running.
+        """
+
     def health(self) -> CameraHealth: ...
 
 
@@ -113,8 +123,8 @@ class RenderPlan:
     """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
-    show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
-    folder of that name beside the output.
+    show the logos already, so that none is laid over them; `burned_in`: those that do, where not all
+    do. `artefacts` (of ARTEFACTS) are made into a folder of that name beside the output.
     """
 
     takes: Sequence[Path]
@@ -124,6 +134,7 @@ class RenderPlan:
     logo: Path | None = None
     cache: Path | None = None
     logo_burned_in: bool = False
+    burned_in: Sequence[Path] = ()
     logo_show: LogoShow = ALWAYS
     sponsors: Sequence[Path] = ()
     logo_layout: LogoLayout = LogoLayout()

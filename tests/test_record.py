@@ -206,6 +206,18 @@ def test_the_take_stands_in_the_record_before_its_first_byte(court: Court) -> No
 # ---- a camera that is not there, or goes
 
 
+def test_every_take_says_which_logo_it_shows_from_before_its_first_byte(court: Court) -> None:
+    court.fake.logo = "a-key"
+    entry = court.book("b1", 0, 2.5)
+    run = court.start(entry)
+    assert eventually(run.is_writing, LIMIT_S)
+    assert [(take.ended_by, take.burned_in) for take in entry.job.takes] == [(OPEN, "a-key")]
+    court.fake.logo = ""
+    court.fake.die()
+    run.ended()
+    assert [take.burned_in for take in entry.job.takes] == ["a-key", ""]
+
+
 def test_a_camera_that_refuses_and_then_comes_records_the_rest(court: Court) -> None:
     court.fake.absent = "no such device"
     run = court.start(court.book("refused", 0, 6))

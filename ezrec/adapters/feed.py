@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -69,6 +69,7 @@ class Feed:
         self._ring = ring or Ring(_RING_S, _RING_BYTES)
         self._timeline = Timeline()
         self._state = _State()
+        self.burned_in = ""  # the key of the logo that stands in the pictures
         self.changed = threading.Condition()
 
     # ---- from the camera's thread
@@ -221,4 +222,4 @@ class FeedRecording:
             )
         take = self.writer.finish(ends - time.monotonic())
         self._feed.detach(self)  # last, so that it is counted whole
-        return take
+        return replace(take, burned_in=self._feed.burned_in)

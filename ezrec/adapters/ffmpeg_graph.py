@@ -17,7 +17,7 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
-from ezrec.domain.branding import ALWAYS, LogoShow, Place
+from ezrec.domain.branding import ALWAYS, LogoShow, LogoSpans, Place
 
 SOUND_RATE = 48_000
 _SOUND_BITRATE = 128_000
@@ -69,7 +69,7 @@ class Film:
     takes: Sequence[Media]
     intro: Media | None = None
     logo: Placed | None = None
-    show: LogoShow = ALWAYS
+    show: LogoShow | LogoSpans = ALWAYS
 
     @property
     def parts(self) -> tuple[Media, ...]:
@@ -221,9 +221,11 @@ def with_logo(main: _Stream, logo: Placed, target: Target, **when: str) -> _Stre
     return main.overlay(picture, x=place.x, y=place.y, **when)
 
 
-def _when(show: LogoShow) -> dict[str, str]:
+def _when(show: LogoShow | LogoSpans) -> dict[str, str]:
     if show.is_always:
         return {}
+    if isinstance(show, LogoSpans):
+        return {"enable": "+".join(f"gte(t,{on:.6f})*lt(t,{off:.6f})" for on, off in show.parts) or "0"}
     time = "t" if math.isinf(show.every_s) else f"mod(t,{show.every_s:g})"
     return {"enable": f"lt({time},{show.shown_s:g})"}
 

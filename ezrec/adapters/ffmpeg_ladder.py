@@ -25,7 +25,7 @@ from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
-from ezrec.domain.branding import arrange
+from ezrec.domain.branding import arrange, lacking
 from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
 
@@ -107,7 +107,16 @@ class Ladder:
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
             show=plan.logo_show,
         )
-        return film if plan.logo_burned_in else replace(film, logo=self._logo(film.target))
+        burned = [plan.logo_burned_in or take in plan.burned_in for take in plan.takes]
+        if all(burned):
+            return film
+        film = replace(film, logo=self._logo(film.target))
+        if not any(burned):
+            return film
+        rate = film.target.rate
+        lengths = [float(film.target.frames(take) / rate) for take in film.takes]
+        takes = list(zip(lengths, burned, strict=True))
+        return replace(film, show=lacking(plan.logo_show, takes, float(1 / rate)))
 
     def _logo(self, target: graph.Target) -> graph.Placed | None:
         """The logos as one picture and where it stands: as it is where it is one alone, else composed."""

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ezrec.adapters import snapshots
 from ezrec.adapters.feed import Feed, FeedRecording, Holder
 from ezrec.domain.errors import Retry
 from ezrec.ports import CameraHealth
@@ -87,6 +88,18 @@ class SharedCamera:
                 restarts=self._restarts,
                 hung=self.hung,
             )
+
+    @property
+    def burned_in(self) -> str:
+        feed = self._feed
+        return "" if feed is None else feed.burned_in
+
+    def snapshot(self, path: Path) -> None:
+        """The port's `snapshot`, of the newest key frame."""
+        data = self.picture()
+        if data is None:
+            raise Retry(f"{self.name} is not running")
+        snapshots.draw(data, path)
 
     def picture(self) -> bytes | None:
         """A tiny MP4 with the newest key frame in front; None when the camera is not running."""

@@ -84,6 +84,7 @@ class Take:
     """One file of footage. `started` is the instant of its first frame, as the clock then stood.
 
     `dropped` frames came faster than the disk could take them; `holes` are where they are missing.
+    `burned_in` names the logo that its pictures show already; empty: none.
     """
 
     file: str
@@ -93,6 +94,7 @@ class Take:
     ended_by: str = ""
     dropped: int = 0
     holes: tuple[Window, ...] = ()
+    burned_in: str = ""
     sound: tuple[Sound, ...] = ()
 
     @property

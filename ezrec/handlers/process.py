@@ -66,7 +66,8 @@ def process(
     output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
     with dubbed(entry, takes, dub, task, log) as (footage, silent):
-        wish = functools.partial(plan, footage, output, entry.path / LOG)
+        burned_in = tuple(path for path, take in zip(footage, takes, strict=True) if take.burned_in)
+        wish = functools.partial(plan, footage, output, entry.path / LOG, burned_in=burned_in)
         info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
     result = Result(
         file=output.name,

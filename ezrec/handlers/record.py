@@ -237,7 +237,7 @@ class _Session:
         begins = max(self.window.start, self.clock.now())
         self._promise("the beginning of a take", _DISK_S)
         path = self._free_path(begins)
-        take = Take(path.name, begins, 0.0, 0, OPEN)
+        take = Take(path.name, begins, 0.0, 0, OPEN, burned_in=self.camera.burned_in)
         # What the running camera still has in memory of the time before counts as well.
         wanted = max([self.window.start, *(known.ended for known in self.entry.job.takes)])
         known_before = self.entry.job.takes

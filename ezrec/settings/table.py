@@ -151,6 +151,13 @@ class Settings:
         "always",
         "when the logo is shown: `always`, `first:10s`, `every:5m/10s`; all but `always` cost little",
     )
+    logo_at: str = _setting(
+        "EZREC_LOGO_AT",
+        kinds.one_of("auto", "capture", "process"),
+        "auto",
+        "what puts the logo on: `process`, or `auto` and `capture`: the camera where it can (camera module, "
+        "software; the logo always shown), else the processing. At capture it costs next to nothing",
+    )
     logo_corner: str = _setting(
         "EZREC_LOGO_CORNER",
         kinds.one_of(*CORNERS),

@@ -53,11 +53,13 @@ class FakeCamera(SharedCamera):
         self.stuck = ""
         self.frozen = False
         self.starts = self.stops = 0
+        self.logo = ""  # what it draws into its pictures, by the next start's word
         self._clock = clock
 
         def begin() -> tuple[Feed, Life]:
             self.starts += 1
             feed = Feed(clock, fps=FPS)
+            feed.burned_in = self.logo
             return feed, _Player(self, clock, feed)
 
         super().__init__("fake camera", begin, start_limit_s=10)

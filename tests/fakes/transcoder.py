@@ -86,6 +86,7 @@ class FakeTranscoder:
             raise Stopped("asked to stop")
         names = {"intro": plan.intro and plan.intro.name, "logo": plan.logo and plan.logo.name}
         said = {"seconds": seconds, "takes": [take.name for take in plan.takes], **names}
+        said["burned_in"] = [take.name for take in plan.burned_in]
         part_file = plan.output.with_name(f"{plan.output.name}.part")
         part_file.write_text(_MARK + json.dumps(said) + "\n")
         part_file.rename(plan.output)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,7 +132,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         clock=adopter.clock,
         log=log,
         handlers=_recording(settings, log, recorder) if recorder else _HANDLERS[name](settings, log),
-        sign=_drain_sign(recorder),
+        sign=recorder.hear_stage if recorder else lambda _: None,
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
@@ -149,7 +147,7 @@ def _known_bookings(settings: Settings) -> Callable[[str], Booking | None]:
 
 def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
     """What the recorder shows for itself; `of` is another camera than the settings name."""
-    from ezrec.vitals import Vitals
+    from ezrec.vitals import Vitals, leave_a_hung_camera
 
     settings.state.mkdir(parents=True, exist_ok=True)
     log = logs.logger("record")
@@ -159,29 +157,10 @@ def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
         clock(settings),
         settings.state / health.FILE,
         log,
-        functools.partial(_leave_a_hung_camera, log),
+        functools.partial(leave_a_hung_camera, log),
     )
     made.signs.set_elsewhere(True)  # until the stage's lock is ours
     return made
-
-
-def _leave_a_hung_camera(log: logging.Logger, why: str) -> None:
-    """Not by `sys.exit`, which would wait for threads that wait for the camera."""
-    from ezrec.vitals import HUNG
-
-    log.critical("the camera hangs (%s): this process ends with %d, a fresh one goes on", why, HUNG)
-    logging.shutdown()
-    os._exit(HUNG)
-
-
-def _drain_sign(recorder: Vitals | None) -> Callable[[float | None], None]:
-    def sign(within_s: float | None) -> None:
-        if recorder is not None:
-            recorder.signs.set_elsewhere(within_s is None)
-            doing, limit_s = ("the lock", math.inf) if within_s is None else ("its look around", within_s)
-            recorder.signs.promise("record stage", doing, limit_s)
-
-    return sign
 
 
 def _recording(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
 import threading
 from collections import deque
@@ -109,6 +110,12 @@ class Vitals:
         self._over.set()
         self.signs.changed.set()
         self._thread.join(_CLOSING_S)
+
+    def hear_stage(self, within_s: float | None) -> None:
+        """The record stage looks again within so many seconds; None: its lock is another's."""
+        self.signs.set_elsewhere(within_s is None)
+        doing = "the stage's lock" if within_s is None else "its look around"
+        self.signs.promise("record stage", doing, math.inf if within_s is None else within_s)
 
     def is_well(self) -> bool:
         """True while the evidence says that the recorder does what it should. Waits for no disk."""
@@ -226,3 +233,10 @@ def _overwrite(path: Path, data: bytes) -> None:
         os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
+
+
+def leave_a_hung_camera(log: logging.Logger, why: str) -> None:
+    """Not by `sys.exit`, which would wait for threads that wait for the camera."""
+    log.critical("the camera hangs (%s): this process ends with %d, a fresh one goes on", why, HUNG)
+    logging.shutdown()
+    os._exit(HUNG)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
@@ -20,6 +21,7 @@ from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
+from ezrec.adapters.looks import Looks
 from ezrec.adapters.pace import Pace, never
 from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
@@ -32,6 +34,7 @@ class FfmpegTranscoder:
     """The port `Transcoder`. `bitrate` in bit/s; `idle_s` is how long a render may stand still.
 
     `is_recording` is asked once a second where `while_recording` is `no`: the work rests meanwhile.
+    In `cache` is kept what was seen in intros and logos; plans name it too.
     """
 
     def __init__(
@@ -45,9 +48,10 @@ class FfmpegTranscoder:
         idle_s: float = 120.0,
         while_recording: str = "nice",
         is_recording: Callable[[], bool] = never,
+        cache: Path | None = None,
     ) -> None:
         pace = Pace(while_recording, is_recording)
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace)
+        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, Looks(cache))
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info
@@ -58,7 +62,7 @@ class FfmpegTranscoder:
             "logo": (self._check_logo, LOGO.remedy),
         }[kind]
         try:
-            check(path)
+            self._tools.looks.once(kind, path, lambda: check(path))
         except TookTooLong as fault:
             raise Reject(
                 f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
@@ -84,10 +88,11 @@ class FfmpegTranscoder:
         switch = Switch()
         on_stop(switch.pull)
         part = plan.output.with_name(f"{plan.output.name}.part")
+        tools = replace(self._tools, looks=self._tools.looks.within(plan.cache))
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:
-                info = Ladder(self._tools, plan, part, progress, switch, log).climb()
+                info = Ladder(tools, plan, part, progress, switch, log).climb()
             switch.check()
             durable.sync_file(part)
             durable.rename(part, plan.output)
@@ -98,6 +103,7 @@ class FfmpegTranscoder:
                 raise Retry(f"{plan.output.name} cannot be written: disk full") from fault
             raise Retry(f"{plan.output.name} cannot be written: {fault.strerror}") from fault
         finally:
+            tools.looks.forget()
             with contextlib.suppress(OSError):  # the fault that brought us here is the one to tell
                 part.unlink(missing_ok=True)
         progress(1.0)
@@ -105,9 +111,10 @@ class FfmpegTranscoder:
 
     def prepare(self, take: Path, intro: Path, cache: Path) -> bool:
         """Have the intro ready in the cache for recordings like `take`; False where it will not be needed."""
+        tools = replace(self._tools, looks=self._tools.looks.within(cache))
         try:
-            Joiner(self._tools, cache / "prepare.mp4", cache, Switch(), Log()).prepare(
-                self._tools.inspect(TAKE, take), self._tools.inspect(INTRO, intro)
+            Joiner(tools, cache / "prepare.mp4", cache, Switch(), Log()).prepare(
+                tools.inspect(TAKE, take), tools.inspect(INTRO, intro)
             )
         except Unfit:
             return False

@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
 
 from ezrec.adapters import footage, h264, mp4lanes, mp4write
@@ -172,12 +173,7 @@ def _firsts(parts: Sequence[mp4lanes.Part]) -> list[int]:
 
 def _gaps(lane: mp4lanes.Lane) -> Iterator[dict[str, object]]:
     """Where the picture stands still because the camera gave no frames."""
-    limit, told = _LONGEST_GAP_S * lane.scale, 0
-    for number in range(len(lane) - 1):
-        lasts = lane.starts[number + 1] - lane.starts[number]
-        if lasts > limit and told < _MOST_GAPS:
-            told += 1
-            yield {
-                "at_s": round(lane.starts[number] / lane.scale, 3),
-                "lasts_s": round(lasts / lane.scale, 3),
-            }
+    limit = int(_LONGEST_GAP_S * lane.scale)
+    gaps = ((start, after - start) for start, after in pairwise(lane.starts) if after - start > limit)
+    for start, lasts in islice(gaps, _MOST_GAPS):
+        yield {"at_s": round(start / lane.scale, 3), "lasts_s": round(lasts / lane.scale, 3)}

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
@@ -240,10 +241,10 @@ class _Reader:
         for number, offset in enumerate(chunks, 1):
             if after and number >= after[0]:
                 run, after = after, next(runs, None)
-            for _ in range(min(run[1], count - done)):
-                track.offsets.append(offset)
-                offset += track.sizes[done]
-                done += 1
+            many = min(run[1], count - done)
+            if many:
+                track.offsets.extend(accumulate(track.sizes[done : done + many - 1], initial=offset))
+                done += many
         if done != count:
             raise TornFile("its tables do not agree")
 

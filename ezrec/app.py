@@ -110,6 +110,7 @@ def transcoder(settings: Settings) -> Transcoder:
         preset=settings.preset,
         while_recording=settings.while_recording,
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
+        cache=settings.media_cache / "made",
     )
 
 

@@ -23,9 +23,8 @@ from ezrec.adapters.ffmpeg_input import Kind
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.ports import MediaInfo
 
-_MOST_IN_MEMORY, _MOST_ON_DISK = 16, 64
+_MOST_IN_MEMORY = 16
 _FORM = "1"  # of what lies on disk
-_YOUNG_NS = 2_000_000_000  # a file that is still being written can change and keep its times
 _READ = 1 << 20
 
 
@@ -45,9 +44,13 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """`folder` None: nothing is kept on disk."""
+    """`folder` None: nothing is kept on disk. `young_s`: a file that was written to within this time can
+    change again and keep its times.
+    """
 
     folder: Path | None = None
+    young_s: float = 2.0
+    most: int = 64
     _seen: dict[str, Media] = field(default_factory=dict)
 
     def within(self, folder: Path | None) -> Looks:
@@ -123,7 +126,7 @@ class Looks:
         if self.folder is None or name is None:
             return
         with contextlib.suppress(OSError):
-            if 0 <= time.time_ns() - path.stat().st_ctime_ns < _YOUNG_NS:
+            if 0 <= time.time() - path.stat().st_ctime < self.young_s:
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary = self.folder / f"{name}.{os.getpid()}.looking"
@@ -133,7 +136,7 @@ class Looks:
 
     def _bound(self, folder: Path) -> None:
         found = sorted(folder.glob("*.look*"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        for path in found[_MOST_ON_DISK:]:
+        for path in found[self.most :]:
             path.unlink(missing_ok=True)
 
 

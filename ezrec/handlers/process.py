@@ -92,7 +92,9 @@ def _rendered(
     def render(assets: Assets) -> MediaInfo:
         task.check()
         plan = wish(intro=assets.intro, logo=assets.logo)
-        return transcoder.render(plan, Meter(entry, "process", "making the video"), task.on_stop)
+        film_s = sum(take.duration_s for take in entry.job.takes)
+        meter = Meter(entry, "process", "making the video", film_s)
+        return transcoder.render(plan, meter, task.on_stop)
 
     try:
         return render(used), used, notes

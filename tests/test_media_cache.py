@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.adapters.looks import Looks
 from ezrec.adapters.media_cache import MediaCache, key_of
+from ezrec.adapters.seen import Seen
 
 
 def fine(path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_key_follows_the_content_and_the_recipe_but_no_name(tmp_path: Path) ->
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"same")
     two.write_bytes(b"same")
-    first, second = Looks().digest(one), Looks().digest(two)
+    first, second = Seen().digest(one), Seen().digest(two)
     assert key_of(first, "x") == key_of(second, "x") != key_of(first, "y")
     two.write_bytes(b"other")
-    assert key_of(first, "x") != key_of(Looks().digest(two), "x")
+    assert key_of(first, "x") != key_of(Seen().digest(two), "x")

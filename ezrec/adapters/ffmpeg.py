@@ -21,8 +21,8 @@ from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
-from ezrec.adapters.looks import Looks
 from ezrec.adapters.pace import Pace, never
+from ezrec.adapters.seen import Seen
 from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
 
@@ -51,7 +51,7 @@ class FfmpegTranscoder:
         cache: Path | None = None,
     ) -> None:
         pace = Pace(while_recording, is_recording)
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, Looks(cache))
+        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, Seen(cache))
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info
@@ -62,7 +62,7 @@ class FfmpegTranscoder:
             "logo": (self._check_logo, LOGO.remedy),
         }[kind]
         try:
-            self._tools.looks.once(kind, path, lambda: check(path))
+            self._tools.seen.once(kind, path, lambda: check(path))
         except TookTooLong as fault:
             raise Reject(
                 f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
@@ -88,7 +88,7 @@ class FfmpegTranscoder:
         switch = Switch()
         on_stop(switch.pull)
         part = plan.output.with_name(f"{plan.output.name}.part")
-        tools = replace(self._tools, looks=self._tools.looks.within(plan.cache))
+        tools = replace(self._tools, seen=self._tools.seen.within(plan.cache))
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:
@@ -103,7 +103,7 @@ class FfmpegTranscoder:
                 raise Retry(f"{plan.output.name} cannot be written: disk full") from fault
             raise Retry(f"{plan.output.name} cannot be written: {fault.strerror}") from fault
         finally:
-            tools.looks.forget()
+            tools.seen.forget()
             with contextlib.suppress(OSError):  # the fault that brought us here is the one to tell
                 part.unlink(missing_ok=True)
         progress(1.0)
@@ -111,7 +111,7 @@ class FfmpegTranscoder:
 
     def prepare(self, take: Path, intro: Path, cache: Path) -> bool:
         """Have the intro ready in the cache for recordings like `take`; False where it will not be needed."""
-        tools = replace(self._tools, looks=self._tools.looks.within(cache))
+        tools = replace(self._tools, seen=self._tools.seen.within(cache))
         try:
             Joiner(tools, cache / "prepare.mp4", cache, Switch(), Log()).prepare(
                 tools.inspect(TAKE, take), tools.inspect(INTRO, intro)

@@ -1,4 +1,4 @@
-"""Looks into media files with ffprobe, and says in one line why a file cannot be used.
+"""Seen into media files with ffprobe, and says in one line why a file cannot be used.
 
 Trusts neither names nor contents nor the numbers in them. Changes no file.
 """

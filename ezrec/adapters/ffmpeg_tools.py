@@ -12,8 +12,8 @@ from ezrec.adapters import mp4boxes, mp4media
 from ezrec.adapters.ffmpeg_input import RESULT, TAKE, Kind, Unusable, sniffed
 from ezrec.adapters.ffmpeg_probe import Media, inspect
 from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
-from ezrec.adapters.looks import Looks
 from ezrec.adapters.pace import Pace
+from ezrec.adapters.seen import Seen
 from ezrec.domain.errors import Retry
 
 
@@ -36,12 +36,12 @@ class Tools:
     preset: str
     idle_s: float
     pace: Pace = field(default_factory=Pace)
-    looks: Looks = field(default_factory=Looks)
+    seen: Seen = field(default_factory=Seen)
 
     def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:
-        return self.looks.have(kind, path, lambda: self._seen(kind, path, switch))
+        return self.seen.have(kind, path, lambda: self._look(kind, path, switch))
 
-    def _seen(self, kind: Kind, path: Path, switch: Switch | None) -> Media:
+    def _look(self, kind: Kind, path: Path, switch: Switch | None) -> Media:
         """By the file's own tables where they are a camera's, or of our own writing; else by ffprobe."""
         if kind in (TAKE, RESULT):
             with contextlib.suppress(Unusable, OSError):  # ffprobe's look says it better

@@ -137,7 +137,7 @@ class Workshop:
         made_by = "\0".join(pieces.composed("", logos, place, _PLACEHOLDER))
         for logo in logos:
             made_by = made_by.replace(
-                str(logo.picture.path.absolute()), self.tools.looks.digest(logo.picture.path)
+                str(logo.picture.path.absolute()), self.tools.seen.digest(logo.picture.path)
             )
         with self._kept(None, made_by, make, check) as (path, _):
             yield graph.Placed(self._picture(path), place)
@@ -152,7 +152,7 @@ class Workshop:
     def _kept(
         self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
     ) -> Iterator[tuple[Path, bool]]:
-        key = key_of(self.tools.looks.digest(content) if content else "", made_by)
+        key = key_of(self.tools.seen.digest(content) if content else "", made_by)
         if self.cache:
             try:
                 yield MediaCache(self.cache).have(key, make, check)

@@ -43,7 +43,7 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class Seen:
     """`folder` None: nothing is kept on disk. `young_s`: a file that was written to within this time can
     change again and keep its times.
     """
@@ -51,9 +51,9 @@ class Looks:
     folder: Path | None = None
     young_s: float = 2.0
     most: int = 64
-    _seen: dict[str, Media] = field(default_factory=dict)
+    _kept: dict[str, Media] = field(default_factory=dict)
 
-    def within(self, folder: Path | None) -> Looks:
+    def within(self, folder: Path | None) -> Seen:
         return replace(self, folder=folder) if folder else self
 
     def have(self, kind: Kind, path: Path, look: Callable[[], Media]) -> Media:
@@ -61,18 +61,18 @@ class Looks:
         name = _name(kind.name, path)
         if name is None:  # the look itself says what is wrong with it
             return look()
-        found = self._seen.get(name) or self._read(name, path)
+        found = self._kept.get(name) or self._read(name, path)
         if found is None:
             found = look()
             self._write(name, path, found)
-        while len(self._seen) >= _MOST_IN_MEMORY:
-            del self._seen[next(iter(self._seen))]
-        self._seen[name] = found
+        while len(self._kept) >= _MOST_IN_MEMORY:
+            del self._kept[next(iter(self._kept))]
+        self._kept[name] = found
         return replace(found, path=path)
 
     def forget(self) -> None:
         """What is only in memory: the tables of an hour are megabytes."""
-        self._seen.clear()
+        self._kept.clear()
 
     def digest(self, path: Path) -> str:
         """Of a file's content."""

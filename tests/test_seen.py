@@ -13,7 +13,7 @@ from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.adapters.ffmpeg_input import INTRO, TAKE
 from ezrec.adapters.ffmpeg_probe import Media, inspect
 from ezrec.adapters.ffmpeg_tools import Tools
-from ezrec.adapters.looks import Looks
+from ezrec.adapters.seen import Seen
 from ezrec.domain.errors import Reject, Retry
 from tests import films, media
 from tests.test_copy_rung import RECORDINGS
@@ -46,11 +46,11 @@ def test_what_is_not_plainly_a_cameras_file_is_left_to_ffprobe(make: object, tmp
 
 
 def without_ffprobe(cache: Path | None = None) -> Tools:
-    return Tools("no-ffmpeg", "no-ffprobe", 0, 800_000, "ultrafast", 60.0, looks=Looks(cache, young_s=0))
+    return Tools("no-ffmpeg", "no-ffprobe", 0, 800_000, "ultrafast", 60.0, seen=Seen(cache, young_s=0))
 
 
 def with_ffprobe(cache: Path) -> Tools:
-    return Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0, looks=Looks(cache, young_s=0))
+    return Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0, seen=Seen(cache, young_s=0))
 
 
 def test_a_cameras_take_needs_no_ffprobe_and_a_plain_file_from_elsewhere_does(tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ def test_a_check_that_was_passed_is_not_repeated_and_one_that_failed_is(tmp_path
             raise Reject("no intro", "another")
 
     with pytest.raises(Reject):
-        Looks(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
+        Seen(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
     for _ in range(2):
-        Looks(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
+        Seen(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
     with pytest.raises(IndexError):
-        Looks(tmp_path / "cache", young_s=0).once("logo", tmp_path / "i", check)
+        Seen(tmp_path / "cache", young_s=0).once("logo", tmp_path / "i", check)
 
 
 def test_a_refused_asset_is_refused_each_time(tmp_path: Path) -> None:
@@ -112,32 +112,32 @@ def test_what_was_kept_and_is_spoilt_is_looked_at_again(tmp_path: Path) -> None:
 
 
 def test_a_file_written_to_a_moment_ago_is_not_remembered(tmp_path: Path) -> None:
-    lead, looks = tmp_path / "i", Looks(tmp_path / "cache")
+    lead, seen = tmp_path / "i", Seen(tmp_path / "cache")
     lead.write_bytes(b"one")
-    first = looks.digest(lead)
-    assert first == looks.digest(lead)
+    first = seen.digest(lead)
+    assert first == seen.digest(lead)
     assert not (tmp_path / "cache").exists()
 
 
 def test_few_looks_are_kept(tmp_path: Path) -> None:
-    looks = Looks(tmp_path / "cache", young_s=0, most=3)
+    seen = Seen(tmp_path / "cache", young_s=0, most=3)
     for number in range(6):
         (tmp_path / str(number)).write_bytes(b"x")
-        looks.digest(tmp_path / str(number))
+        seen.digest(tmp_path / str(number))
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
 def test_the_tables_of_a_video_are_forgotten_when_it_is_made(tmp_path: Path) -> None:
-    looks = Looks()
-    seen = inspect(TAKE, films.software_take(tmp_path / "t.mp4"), ffprobe="ffprobe", nice=0)
+    seen = Seen()
+    media_seen = inspect(TAKE, films.software_take(tmp_path / "t.mp4"), ffprobe="ffprobe", nice=0)
     asked = list[Media]()
 
     def look() -> Media:
-        asked.append(seen)
-        return seen
+        asked.append(media_seen)
+        return media_seen
 
     for _ in range(2):
-        looks.have(TAKE, tmp_path / "t.mp4", look)
-    looks.forget()
-    looks.have(TAKE, tmp_path / "t.mp4", look)
+        seen.have(TAKE, tmp_path / "t.mp4", look)
+    seen.forget()
+    seen.have(TAKE, tmp_path / "t.mp4", look)
     assert len(asked) == 2

@@ -99,7 +99,7 @@ class RenderPlan:
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
     show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
-    folder of that name beside the output.
+    folder of that name beside the output. `notes` say what was left out, for the report beside it.
     """
 
     takes: Sequence[Path]
@@ -113,6 +113,7 @@ class RenderPlan:
     sponsors: Sequence[Path] = ()
     logo_layout: LogoLayout = LogoLayout()
     artefacts: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 class Transcoder(Protocol):
@@ -122,7 +123,7 @@ class Transcoder(Protocol):
         """Look into a recording. Raises `Reject` for whatever is not a whole, plain MP4 with a picture."""
 
     def check_asset(self, kind: str, path: Path) -> None:
-        """Raise `Reject` unless `path` is usable as `kind`: "intro" or "logo"."""
+        """Raise `Reject` unless `path` is usable as `kind`: "intro", "logo" or "sponsor"."""
 
     def render(
         self,
@@ -145,6 +146,7 @@ class Branding:
 
     intro: str | None = None
     logo: str | None = None
+    sponsors: tuple[str, ...] = ()
 
 
 Row = Mapping[str, Any]

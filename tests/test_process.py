@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.adapters.salvage import salvage
 from ezrec.branding import Assets
-from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.errors import Reject, Retry, Stopped, disk_full
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import Done, State
@@ -183,6 +183,41 @@ def test_branding_that_passes_its_check_and_spoils_the_render_is_left_out(bench:
     assert entry.job.result is not None
     assert "without intro and logo: the graph does not fit" in entry.job.result.notes[-1]
     assert entry.job.result.intro_s == 0
+
+
+def test_what_spoils_the_render_is_left_out_and_the_rest_stays(bench: Bench) -> None:
+    bench.fake.fails_with_logo = Reject("the filter is missing", "upload another one")
+    entry = bench.job(2.0)
+    assert bench.process(entry, bench.branding()) == Done()
+    made = made_of(_result(entry))
+    assert (made["intro"], made["logo"]) == ("club.mp4", None)
+    assert entry.job.result is not None
+    assert entry.job.result.notes == ("published without the logo: the filter is missing",)
+    assert made["notes"] == list(entry.job.result.notes), "the report beside the video says it as well"
+    assert entry.job.result.intro_s == pytest.approx(3)
+
+
+def test_a_full_disk_costs_neither_a_try_nor_the_branding(bench: Bench) -> None:
+    bench.fake.fails_with_branding = disk_full("no room for it")
+    entry = bench.job(2.0)
+    entry.update(attempts={"process": 3})
+    with pytest.raises(Retry) as caught:
+        bench.process(entry, bench.branding())
+    assert caught.value.blameless
+    assert bench.fake.calls["render"] == 1
+
+
+def test_sponsors_go_into_it_and_a_bad_one_stops_neither_the_others_nor_the_video(bench: Bench) -> None:
+    sponsors = tuple(footage(bench.folder / f"sponsor{n}.png", 0.0) for n in (1, 2, 3))
+    sponsors[1].write_bytes(b"no picture\n")
+    entry = bench.job(2.0)
+    assert bench.process(entry, replace(bench.branding(), sponsors=sponsors)) == Done()
+    assert made_of(_result(entry))["sponsors"] == ["sponsor1.png", "sponsor3.png"]
+    assert entry.job.result is not None
+    (note,) = entry.job.result.notes
+    assert note.startswith("published without the sponsor: sponsor2.png")
+    bench.process(entry, bench.branding())
+    assert made_of(_result(entry))["sponsors"] == [], "other sponsors make another video"
 
 
 def test_a_passing_fault_with_branding_is_tried_again_and_the_third_time_without(bench: Bench) -> None:

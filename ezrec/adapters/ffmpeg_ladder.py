@@ -7,7 +7,9 @@ beside the video says so. Decides and verifies; how each rung works stands in it
 from __future__ import annotations
 
 import contextlib
+import struct
 import time
+import traceback
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,21 +18,22 @@ import msgspec
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
+from ezrec.adapters import ffmpeg_overlay as overlays
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
-from ezrec.adapters.ffmpeg_input import INTRO, LOGO, RESULT, TAKE, Kind
+from ezrec.adapters.ffmpeg_input import INTRO, RESULT, TAKE, Kind
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_logo import Overlay
 from ezrec.adapters.ffmpeg_probe import Media
-from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, run
+from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
-from ezrec.domain.branding import arrange
 from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
 _CHECK_S = 60.0
+_ODD = (ArithmeticError, LookupError, ValueError, struct.error)
 # A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running
 # recording: what has not ended after twelve times its length never will.
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
@@ -47,6 +50,7 @@ class Report:
     gaps: list[dict[str, object]] = field(default_factory=list)
     cut_bytes: dict[str, int] = field(default_factory=dict)
     intro: str = "none"
+    left_out: list[str] = field(default_factory=list)
     artefacts: dict[str, object] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -76,7 +80,7 @@ class Ladder:
         self._tools, self._plan, self._part = tools, plan, part
         self._progress, self._switch, self._log = progress, switch, log
         self._told = 0.0
-        self._report = Report()
+        self._report = Report(left_out=list(plan.notes))
         self._kept = contextlib.ExitStack()
 
     def climb(self) -> MediaInfo:
@@ -112,12 +116,8 @@ class Ladder:
     def _logo(self, target: graph.Target) -> graph.Placed | None:
         """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
         plan = self._plan
-        paths = (*((plan.logo,) if plan.logo else ()), *plan.sponsors)
-        pictures = [self._inspect(LOGO, path) for path in paths]
-        sizes = [(picture.info.width, picture.info.height) for picture in pictures]
-        first, rest = (sizes[0], sizes[1:]) if plan.logo else (None, sizes)
-        places = arrange((target.width, target.height), first, rest, plan.logo_layout)
-        logos = [graph.Placed(*both) for both in zip(pictures, places, strict=True)]
+        frame = (target.width, target.height)
+        logos = overlays.placed(self._tools, frame, plan.logo, plan.sponsors, plan.logo_layout, self._switch)
         if len(logos) < 2:
             return logos[0] if logos else None
         shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
@@ -143,8 +143,11 @@ class Ladder:
                 self._report.rung = name
                 with self._report.timed(name):
                     return make(film)
-            except (Unfit, Unfaithful) as fault:
+            except (Unfit, Unfaithful, TookTooLong) as fault:
                 self._pass_over(name, str(fault))
+            except _ODD as fault:  # tables that make no sense in a way that nobody thought of
+                self._log.note(traceback.format_exc())
+                self._pass_over(name, f"{type(fault).__name__}: {fault}")
             except Failed as fault:
                 if fault.passing:
                     raise

@@ -32,6 +32,7 @@ _TAIL = 16 << 10
 _ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
 _NOISE = re.compile(r"Conversion failed!|Error while filtering|Terminating|Exiting|x264 \[", re.IGNORECASE)
 _LEVEL = re.compile(r"^.*?\[(?:error|fatal|panic)\] ?")
+DISK_FULL = "disk full"
 _FULL = ("No space left on device", "Disk quota exceeded")
 _PASSING = (*_FULL, "Input/output error", "Cannot allocate memory", "Resource temporarily unavailable")
 
@@ -260,7 +261,7 @@ def _failure(code: int, log: Log) -> Failed:
     if code < 0:
         return Failed(code, f"crashed ({signal.Signals(-code).name})", passing=False)
     if log.names(_FULL):
-        return Failed(code, "disk full", passing=True)
+        return Failed(code, DISK_FULL, passing=True)
     return Failed(code, log.last_word(), passing=log.names(_PASSING))
 
 

@@ -21,7 +21,7 @@ from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.footage import Material, SoundForm
 from ezrec.adapters.media_cache import MediaCache, key_of
 from ezrec.domain.branding import around
-from ezrec.domain.errors import Busy, Reject
+from ezrec.domain.errors import Busy, Reject, is_full
 
 USUAL_SOUND = SoundForm(graph.SOUND_RATE, 2)
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
@@ -150,13 +150,21 @@ class Workshop:
     def _kept(
         self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
     ) -> Iterator[tuple[Path, bool]]:
+        """What is made, from the cache, or beside the film where there is none that can be written to."""
         key = key_of(content, made_by)
         if self.cache:
+            kept = None
             try:
-                yield MediaCache(self.cache).have(key, make, check)
+                kept = MediaCache(self.cache).have(key, make, check)
             except Busy as fault:
                 raise Unfit(str(fault)) from None
-            return
+            except OSError as fault:
+                if is_full(fault):
+                    raise
+                self.log.note(f"the media cache cannot be used: {fault}")
+            if kept:
+                yield kept
+                return
         path = self.aside(key[:8])
         try:
             make(path)

@@ -90,6 +90,7 @@ class MediaInfo:
     frames: int | None = None
 
 
+PARTS = "parts"  # the folder in an entry that keeps what was encoded part by part
 ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
 
 
@@ -100,6 +101,7 @@ class RenderPlan:
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
     show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
     folder of that name beside the output. `notes` say what was left out, for the report beside it.
+    `parts` is a folder for what is encoded piece by piece, kept until the video is finished.
     """
 
     takes: Sequence[Path]
@@ -114,6 +116,7 @@ class RenderPlan:
     logo_layout: LogoLayout = LogoLayout()
     artefacts: Sequence[str] = ()
     notes: Sequence[str] = ()
+    parts: Path | None = None
 
 
 class Transcoder(Protocol):
@@ -137,6 +140,13 @@ class Transcoder(Protocol):
 
         `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
         early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.
+        """
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        """Make one part of a video whose last take still grows; False where none can be made (yet).
+
+        `may_go_on` is asked about once a second; after a no the work ends and leaves nothing of the part.
+        Raises `Retry` or `Reject` as `render` does.
         """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import Done, State
 from ezrec.handlers.process import process
-from ezrec.ports import Transcoder
+from ezrec.ports import PARTS, RenderPlan, Transcoder
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task
 from tests import media
@@ -374,6 +375,23 @@ def test_without_room_for_the_video_the_job_waits_without_blame(bench: Bench) ->
     assert caught.value.blameless
     assert "disk full" in caught.value.reason
     assert bench.fake.calls["render"] == 0
+
+
+def test_parts_made_while_it_was_recorded_are_used_and_go_when_the_video_is_there(real: Bench) -> None:
+    entry, branding = real.job(31.0), real.branding()
+    plan = RenderPlan(
+        [entry.path / entry.job.takes[0].file], entry.path / "none", entry.path / "ahead.log",
+        logo=branding.logo, parts=entry.path / PARTS,
+    )  # fmt: skip
+    assert real.transcoder.work_ahead(plan, lambda: True)
+    real.process(entry, branding)
+    report = json.loads((entry.path / "processing.json").read_bytes())
+    assert report["rung"] == "parts", report["why"]
+    assert report["checks"]["parts_found"] == 1
+    assert not (entry.path / PARTS).exists()
+    (entry.path / PARTS).mkdir()  # as a kill may leave it
+    real.process(entry, branding)
+    assert not (entry.path / PARTS).exists()
 
 
 def test_progress_is_told_beside_the_record(bench: Bench) -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_overlay as overlays
+from ezrec.adapters import mp4boxes
+from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, TAKE
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
@@ -22,7 +25,7 @@ from ezrec.adapters.ffmpeg_run import DISK_FULL, Failed, Limits, Log, Switch, To
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.pace import Pace, never
 from ezrec.domain.branding import LogoLayout
-from ezrec.domain.errors import Reject, Retry, disk_full, is_full
+from ezrec.domain.errors import Busy, Reject, Retry, Stopped, disk_full, is_full
 from ezrec.ports import MediaInfo, RenderPlan
 
 _LONGEST_INTRO_S = 120.0
@@ -106,6 +109,21 @@ class FfmpegTranscoder:
                 part.unlink(missing_ok=True)
         progress(1.0)
         return info
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        try:
+            with Log(plan.log) as log:
+                return Ahead(replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log).work()
+        except (Unfit, mp4boxes.TornFile, Busy, Stopped, FileNotFoundError):
+            return False  # not of a kind, not whole yet, not our turn: in the end it is made in any case
+        except Failed as fault:
+            if fault.last_word == DISK_FULL:
+                raise disk_full("no room for a part") from None
+            raise Retry(f"ffmpeg: {fault.last_word}") from None
+        except OSError as fault:
+            if is_full(fault):
+                raise disk_full("no room for a part") from fault
+            raise Retry(f"a part cannot be made: {fault.strerror}") from fault
 
     def prepare(self, take: Path, intro: Path, cache: Path) -> bool:
         """Have the intro ready in the cache for recordings like `take`; False where it will not be needed."""

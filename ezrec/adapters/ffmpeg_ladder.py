@@ -24,15 +24,18 @@ from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
 from ezrec.adapters.ffmpeg_input import INTRO, RESULT, TAKE, Kind
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_logo import Overlay
+from ezrec.adapters.ffmpeg_parts import Parts
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
-from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
 _CHECK_S = 60.0
+_LONGEST_PART_S = 900.0  # another process makes one, and will not begin a further
+_AGAIN_S = 30.0
 _ODD = (ArithmeticError, LookupError, ValueError, struct.error)
 # A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running
 # recording: what has not ended after twelve times its length never will.
@@ -118,11 +121,11 @@ class Ladder:
         plan = self._plan
         frame = (target.width, target.height)
         logos = overlays.placed(self._tools, frame, plan.logo, plan.sponsors, plan.logo_layout, self._switch)
-        if len(logos) < 2:
-            return logos[0] if logos else None
+        if not logos:
+            return None
         shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
         try:
-            return self._kept.enter_context(shop.overlay(logos))
+            return self._kept.enter_context(shop.overlaid(logos))
         except Unfit as fault:
             raise Retry(f"the logos cannot be put together: {fault}") from None
 
@@ -136,6 +139,7 @@ class Ladder:
         rungs: tuple[tuple[str, Callable[[graph.Film], MediaInfo]], ...] = (
             ("copy", self._copy),
             ("smart", self._smart),
+            ("parts", self._parted),
             ("remux", self._remux),
         )
         for name, make in rungs:
@@ -180,9 +184,29 @@ class Ladder:
         self._report.why.append(f"the logo is wanted {show}")
         return info
 
-    def _joined(self, film: graph.Film, overlay: Overlay | None) -> MediaInfo:
+    def _parted(self, film: graph.Film) -> MediaInfo:
+        """Encoded part by part, as far as that was not done while it was recorded."""
+        if not film.logo or not film.show.is_always:
+            raise Unfit("no logo is wanted all the time")
+        if self._plan.parts is None:
+            raise Unfit("there is no place to keep parts")
+        self._check_copyable(replace(film, logo=None))
+        shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
+        parts = Parts(shop, film.logo, self._plan.parts)
+        try:
+            with parts.held(_LONGEST_PART_S):
+                info = self._joined(film, None, parts)
+        except Busy as fault:
+            raise Retry(f"a part is being made: {fault}", _AGAIN_S, blameless=True) from None
+        said = f"{parts.found} of {parts.found + parts.made} parts were there already"
+        self._report.why.append(f"{said}; {parts.made_s:.0f} s were left to encode")
+        self._report.checks |= {"parts_found": parts.found, "parts_made": parts.made}
+        self._log.note(said)
+        return info
+
+    def _joined(self, film: graph.Film, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
         joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
-        joined = joiner.join(film.takes, film.intro, overlay)
+        joined = joiner.join(film.takes, film.intro, overlay, parts)
         info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, exact=True)
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro

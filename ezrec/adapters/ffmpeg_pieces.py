@@ -18,7 +18,8 @@ from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
 from ezrec.domain.branding import Place
 
-_PROFILES = {66: "baseline", 77: "main", 100: "high"}
+HIGH = 100
+_PROFILES = {66: "baseline", 77: "main", HIGH: "high"}
 _SOUND_BITRATE = 128_000
 _SILENT_S = 0.5
 

@@ -248,13 +248,14 @@ def _rate(stream: _Stream, frames: int | None, duration: float) -> Fraction:
     """
     average = _fraction(stream.avg_frame_rate) or Fraction((frames or 25) / duration)
     base = _fraction(stream.r_frame_rate) or average
-    usual = _usual(base)
+    usual = usual_rate(base)
     if usual and average > base / 2:
         return usual
-    return _usual(average) or Fraction(min(120, max(1, round(average))))
+    return usual_rate(average) or Fraction(min(120, max(1, round(average))))
 
 
-def _usual(rate: Fraction) -> Fraction | None:
+def usual_rate(rate: Fraction) -> Fraction | None:
+    """The usual rate within 1 %, if there is one."""
     nearest = min(_USUAL_RATES, key=lambda usual: abs(usual - rate))
     return nearest if abs(nearest - rate) <= nearest / 100 else None
 

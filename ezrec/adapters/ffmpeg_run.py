@@ -27,6 +27,7 @@ from ezrec.domain.errors import Retry, Stopped
 
 _TICK_S = 0.1
 _LOG_LIMIT = 1 << 20
+_IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
 _TAIL = 16 << 10
 # The worker's environment holds the keys of the cloud, and FFREPORT would write files: none is passed on.
 _ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
@@ -284,5 +285,6 @@ def _guard(nice: int) -> tuple[str, ...]:
     guard = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
     if not nice:
         return guard
-    guard = (*guard, ioniced, "-t", "-c", "2", "-n", "7") if ioniced else guard
+    weight = ("-c", "3") if nice >= _IDLE_NICE else ("-c", "2", "-n", "7")
+    guard = (*guard, ioniced, "-t", *weight) if ioniced else guard
     return (*guard, niced, "-n", str(nice)) if niced else guard

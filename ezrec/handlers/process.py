@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.stages import Done
 from ezrec.handlers import looks
-from ezrec.ports import MediaInfo, RenderPlan, Transcoder
+from ezrec.ports import PARTS, MediaInfo, RenderPlan, Transcoder
 from ezrec.progress import Meter
 from ezrec.spool import Entry
 from ezrec.task import Task
@@ -58,6 +59,7 @@ def process(
         *(f"sponsor:{path}" for path in branding.sponsors),
     )
     if _is_made(entry, made_from):
+        shutil.rmtree(entry.path / PARTS, ignore_errors=True)
         return Done()
     _check_room(entry, takes)
     job = entry.job
@@ -70,7 +72,10 @@ def process(
 
     def render(assets: Assets, notes: tuple[str, ...]) -> None:
         task.check()
-        wanted = wish(intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes)
+        wanted = wish(
+            intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
+            parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
+        )  # fmt: skip
         made.append(transcoder.render(wanted, Meter(entry, "process", "making the video"), task.on_stop))
 
     used, notes = looks.rendered(
@@ -86,6 +91,7 @@ def process(
         notes=notes,
     )
     entry.update(result=result)
+    shutil.rmtree(entry.path / PARTS, ignore_errors=True)
     log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(notes))
     return Done()
 
@@ -156,6 +162,15 @@ def _check_room(entry: Entry, takes: Sequence[Take]) -> None:
     free = space.f_bavail * space.f_frsize
     if free < needed:
         raise disk_full(f"{needed >> 20} MiB are needed for the finished video, {free >> 20} MiB are free")
+
+
+def _has_room_for_parts(entry: Entry, takes: Sequence[Take]) -> bool:
+    """True where the video and all its parts have room; else it is better made in one piece."""
+    kept = sum(path.stat().st_size for path in (entry.path / PARTS).glob("*.mp4"))
+    space = os.statvfs(entry.path)
+    return (
+        space.f_bavail * space.f_frsize + kept >= sum(take.size for take in takes) * 2 * _ROOM + _SPARE_BYTES
+    )
 
 
 def _told(notes: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from ezrec.domain.errors import Reject, Stopped
 from ezrec.ports import MediaInfo, RenderPlan
 
+PART_S = 30
 _MARK = "fake media "
 
 
@@ -99,6 +100,24 @@ class FakeTranscoder:
         plan.log.write_text("nothing to tell\n")
         progress(1.0)
         return _info(seconds)
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        self.calls["work_ahead"] += 1
+        if self._faults:
+            raise self._faults.pop(0)
+        if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
+            return False
+        plan.parts.mkdir(exist_ok=True)
+        for take in plan.takes:
+            whole = int(made_of(take)["seconds"] // PART_S)
+            for part in (plan.parts / f"{take.name}-{number}.mp4" for number in range(whole)):
+                if not part.exists():
+                    self.hesitate()
+                    if not may_go_on():
+                        return False
+                    part.write_text("a part\n")
+                    return True
+        return False
 
 
 def _info(seconds: float) -> MediaInfo:

@@ -107,6 +107,8 @@ class FakeTranscoder:
             raise self._faults.pop(0)
         if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
             return False
+        if not may_go_on():
+            return False
         plan.parts.mkdir(exist_ok=True)
         for take in plan.takes:
             whole = int(made_of(take)["seconds"] // PART_S)

@@ -27,10 +27,12 @@ from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
+    from ezrec.branding import Assets
+    from ezrec.pulses.ahead import Ahead
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
-PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
+PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _ALIVE_S = 3600.0  # where no watchdog asks for more
@@ -175,24 +177,57 @@ def _recording(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
 
 def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.adapters.salvage import salvage
-    from ezrec.branding import MediaCache
     from ezrec.handlers.process import process
 
     handler = functools.partial(
         process,
         transcoder=transcoder(settings),
-        assets=MediaCache(settings.media_cache).assets,
+        assets=_assets(settings),
         salvage=salvage,
         log=log,
-        plan=functools.partial(
-            RenderPlan,
-            cache=settings.media_cache / "made",
-            logo_show=settings.logo_show,
-            logo_layout=settings.logo_layout,
-            artefacts=settings.artefacts,
-        ),
+        plan=_looks(settings),
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler}
+
+
+def _assets(settings: Settings) -> Callable[[], Assets]:
+    from ezrec.branding import MediaCache
+
+    return MediaCache(settings.media_cache).assets
+
+
+def _looks(settings: Settings) -> Callable[..., RenderPlan]:
+    """Makes plans, with what the settings say of the looks of a video."""
+    return functools.partial(
+        RenderPlan,
+        cache=settings.media_cache / "made",
+        logo_show=settings.logo_show,
+        logo_layout=settings.logo_layout,
+        artefacts=settings.artefacts,
+    )
+
+
+def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
+    from ezrec.domain import health
+    from ezrec.pulses.ahead import Ahead
+
+    said = settings.state / health.FILE
+
+    def dropped() -> int | None:
+        try:
+            return health.decode(said.read_bytes()).dropped
+        except (OSError, ValueError):
+            return None
+
+    return Ahead(
+        spool(settings),
+        transcoder(settings),
+        _assets(settings),
+        _looks(settings),
+        dropped,
+        clock(settings),
+        log,
+    )
 
 
 def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -226,8 +261,10 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 }
 
 
-def beat(name: str, settings: Settings) -> Callable[[], None]:
+def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     """What a pulse does, once."""
+    if name == "ahead":
+        return _ahead(settings, logs.logger(name))
     from ezrec.branding import MediaCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
@@ -266,8 +303,11 @@ def pulse(name: str, settings: Settings) -> Pulse:
         "status": settings.status_interval_s,
         "logs": settings.logs_interval_s,
         "tidy": _TIDY_S,
+        "ahead": settings.rescan_s,
     }[name]
-    return Pulse(name, interval_s, beat(name, settings))
+    does = beat(name, settings)
+    halt = getattr(does, "stop", None)
+    return Pulse(name, interval_s, does, **({"halt": halt} if halt else {}))
 
 
 def services(settings: Settings, lanes: Sequence[str]) -> Services:
@@ -276,7 +316,11 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
     from ezrec.watch import Services
 
     drains = [drain(name, settings) for name in STAGE_LANES if name in lanes]
-    beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
+    beating = {
+        name: pulse(name, settings)
+        for name in PULSE_LANES
+        if name in lanes and (name != "ahead" or settings.while_recording != "no")
+    }
     watched: dict[Path, Callable[[], None]] = {
         made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
     }
@@ -285,6 +329,9 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    if "ahead" in beating:
+        directory = settings.spool / State.RECORDING
+        watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change

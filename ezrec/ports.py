@@ -90,6 +90,7 @@ class MediaInfo:
     frames: int | None = None
 
 
+PARTS = "parts"  # the folder in an entry that keeps what was encoded part by part
 ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
 
 
@@ -99,7 +100,8 @@ class RenderPlan:
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
     show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
-    folder of that name beside the output.
+    folder of that name beside the output. `notes` say what was left out, for the report beside it.
+    `parts` is a folder for what is encoded piece by piece, kept until the video is finished.
     """
 
     takes: Sequence[Path]
@@ -113,6 +115,8 @@ class RenderPlan:
     sponsors: Sequence[Path] = ()
     logo_layout: LogoLayout = LogoLayout()
     artefacts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    parts: Path | None = None
 
 
 class Transcoder(Protocol):
@@ -122,7 +126,7 @@ class Transcoder(Protocol):
         """Look into a recording. Raises `Reject` for whatever is not a whole, plain MP4 with a picture."""
 
     def check_asset(self, kind: str, path: Path) -> None:
-        """Raise `Reject` unless `path` is usable as `kind`: "intro" or "logo"."""
+        """Raise `Reject` unless `path` is usable as `kind`: "intro", "logo" or "sponsor"."""
 
     def render(
         self,
@@ -138,6 +142,13 @@ class Transcoder(Protocol):
         early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.
         """
 
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        """Make one part of a video whose last take still grows; False where none can be made (yet).
+
+        `may_go_on` is asked about once a second; after a no the work ends and leaves nothing of the part.
+        Raises `Retry` or `Reject` as `render` does.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Branding:
@@ -145,6 +156,7 @@ class Branding:
 
     intro: str | None = None
     logo: str | None = None
+    sponsors: tuple[str, ...] = ()
 
 
 Row = Mapping[str, Any]

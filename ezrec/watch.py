@@ -175,18 +175,26 @@ class Lane(threading.Thread):
         self._bell.ring()
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings."""
+    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings.
+
+    A beat may say by itself in how many seconds it is to be called again.
+    """
 
     name: str
     interval_s: float
-    beat: Callable[[], None]
+    beat: Callable[[], float | None]
     bell: Bell = field(default_factory=Bell)
+    halt: Callable[[], None] = _nothing  # asks a beat that takes long to end
 
     def turn(self) -> float:
-        self.beat()
-        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER)
+        wanted_s = self.beat()
+        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER) if wanted_s is None else wanted_s
 
 
 class Services:
@@ -200,7 +208,7 @@ class Services:
         rescan_s: float,
         log: logging.Logger,
     ) -> None:
-        self._drains = drains
+        self._drains, self._pulses = drains, pulses
         self._rescan_s = rescan_s
         self._log = log
         self._watcher = Watcher(watched, log)
@@ -244,6 +252,8 @@ class Services:
             lane.stop()
         for drain in self._drains:
             drain.stop()
+        for pulse in self._pulses:
+            pulse.halt()
         for lane in self._lanes:
             if lane.ident is not None:
                 lane.join()

@@ -8,22 +8,25 @@ file under a final name.
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
+from ezrec.adapters import ffmpeg_overlay as overlays
+from ezrec.adapters import mp4boxes
+from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, TAKE
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
-from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
+from ezrec.adapters.ffmpeg_run import DISK_FULL, Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.pace import Pace, never
 from ezrec.adapters.seen import Seen
-from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.branding import LogoLayout
+from ezrec.domain.errors import Busy, Reject, Retry, Stopped, disk_full, is_full
 from ezrec.ports import MediaInfo, RenderPlan
 
 _LONGEST_INTRO_S = 120.0
@@ -60,6 +63,7 @@ class FfmpegTranscoder:
         check, remedy = {
             "intro": (self._check_intro, INTRO.remedy),
             "logo": (self._check_logo, LOGO.remedy),
+            "sponsor": (self._check_logo, LOGO.remedy),
         }[kind]
         try:
             self._tools.seen.once(kind, path, lambda: check(path))
@@ -97,10 +101,12 @@ class FfmpegTranscoder:
             durable.sync_file(part)
             durable.rename(part, plan.output)
         except Failed as fault:
+            if fault.last_word == DISK_FULL:
+                raise disk_full(f"no room for {plan.output.name}") from None
             raise Retry(f"ffmpeg: {fault.last_word}") from None
         except OSError as fault:
-            if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Retry(f"{plan.output.name} cannot be written: disk full") from fault
+            if is_full(fault):
+                raise disk_full(f"no room for {plan.output.name}") from fault
             raise Retry(f"{plan.output.name} cannot be written: {fault.strerror}") from fault
         finally:
             tools.seen.forget()
@@ -108,6 +114,21 @@ class FfmpegTranscoder:
                 part.unlink(missing_ok=True)
         progress(1.0)
         return info
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        try:
+            with Log(plan.log) as log:
+                return Ahead(replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log).work()
+        except (Unfit, mp4boxes.TornFile, Busy, Stopped, FileNotFoundError):
+            return False  # not of a kind, not whole yet, not our turn: in the end it is made in any case
+        except Failed as fault:
+            if fault.last_word == DISK_FULL:
+                raise disk_full("no room for a part") from None
+            raise Retry(f"ffmpeg: {fault.last_word}") from None
+        except OSError as fault:
+            if is_full(fault):
+                raise disk_full("no room for a part") from fault
+            raise Retry(f"a part cannot be made: {fault.strerror}") from fault
 
     def prepare(self, take: Path, intro: Path, cache: Path) -> bool:
         """Have the intro ready in the cache for recordings like `take`; False where it will not be needed."""
@@ -123,6 +144,12 @@ class FfmpegTranscoder:
         except OSError as fault:
             raise Retry(f"{intro.name} cannot be prepared: {fault.strerror}") from fault
         return True
+
+    def overlay(
+        self, frame: tuple[int, int], logo: Path | None, sponsors: Sequence[Path], layout: LogoLayout
+    ) -> overlays.Composed | None:
+        """The logos as one picture, for a camera that burns it into frames of that size."""
+        return overlays.compose(self._tools, frame, logo, sponsors, layout)
 
     def _check_intro(self, path: Path) -> None:
         """Decode all of it through a render's own filters, small: it must give every frame it promises."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ezrec.adapters import footage, h264, mp4lanes, mp4write
 from ezrec.adapters.ffmpeg_logo import LogoRuns, Overlay
+from ezrec.adapters.ffmpeg_parts import Parts
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_run import Log, Switch
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
@@ -56,7 +57,13 @@ class Joiner:
     tell: Callable[[float], None] = field(default=lambda done: None)
     _share: float = 1.0
 
-    def join(self, takes: Sequence[Media], intro: Media | None, overlay: Overlay | None = None) -> Joined:
+    def join(
+        self,
+        takes: Sequence[Media],
+        intro: Media | None,
+        overlay: Overlay | None = None,
+        anew: Parts | None = None,
+    ) -> Joined:
         with named(), contextlib.ExitStack() as kept:
             shop, materials = self._workshop, [self._material(take) for take in takes]
             sets, form = _agreed(materials)
@@ -64,13 +71,21 @@ class Joiner:
             sound = (form or USUAL_SOUND) if has_sound else None
             sources = {number: material.path for number, material in enumerate(materials, 1)}
             parts, how = list[Part](), "none"
+            made_anew = None
+            if anew:
+                numbered = list(enumerate(materials, 1))
+                made_anew = anew.encoded(numbered, len(sources) + 1, sound is not None, self._tell_runs)
+                assert made_anew.sets
+                sets, sources = made_anew.sets, sources | made_anew.sources
             if intro:
                 measure = shop.measure(takes[0], materials[0], sets, sound)
                 sources[0], fresh = kept.enter_context(shop.intro(intro, measure))
                 made, how = shop.checked(sources[0], measure), "made" if fresh else "cached"
                 sets |= made.sets
                 parts.append(Part.whole(0, made.footage.picture, made.footage.sound if sound else None))
-            if overlay:
+            if made_anew:
+                parts += made_anew.parts
+            elif overlay:
                 measure = shop.measure(takes[0], materials[0], sets, None)
                 runs = LogoRuns(shop, overlay, measure, len(sources) + 1, self._tell_runs, {})
                 kept.callback(_remove, runs.sources)
@@ -82,13 +97,13 @@ class Joiner:
                     for number, material in enumerate(materials, 1)
                 ]
             silence = kept.enter_context(shop.silence(sound)) if sound else b""
-            self._share = _WRITING if overlay else 1.0
+            self._share = _WRITING if overlay or anew else 1.0
             sps = materials[0].sps
             film = mp4lanes.picture(parts, mp4lanes.picture_scale(parts))
             shown = mp4write.Picture(film[0], sps.width, sps.height, h264.write_avcc(sets))
             heard = self._heard(parts, film, sound, silence)
             mp4write.write(self.part, shown, heard, sources, silence, self._told)
-            joins = _firsts(parts)
+            joins = _firsts(parts, each_stretch=not anew)  # what one encoder made goes together
             lane = film[0]
             Proof(self.tools, self.part, self.switch, self.log).show(
                 lane, heard.lane if heard else None, joins
@@ -160,12 +175,12 @@ def _remove(sources: Mapping[int, Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _firsts(parts: Sequence[mp4lanes.Part]) -> list[int]:
+def _firsts(parts: Sequence[mp4lanes.Part], *, each_stretch: bool) -> list[int]:
     """The number of the first frame behind each join."""
     found, at = list[int](), 0
     for part in parts:
-        for stretch in part.stretches:
-            if at:
+        for number, stretch in enumerate(part.stretches):
+            if at and (each_stretch or not number):
                 found.append(at)
             at += stretch.count
     return found

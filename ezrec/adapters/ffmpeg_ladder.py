@@ -7,7 +7,9 @@ beside the video says so. Decides and verifies; how each rung works stands in it
 from __future__ import annotations
 
 import contextlib
+import struct
 import time
+import traceback
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,21 +18,25 @@ import msgspec
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
+from ezrec.adapters import ffmpeg_overlay as overlays
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
-from ezrec.adapters.ffmpeg_input import INTRO, LOGO, RESULT, TAKE, Kind
+from ezrec.adapters.ffmpeg_input import INTRO, RESULT, TAKE, Kind
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_logo import Overlay
+from ezrec.adapters.ffmpeg_parts import Parts
 from ezrec.adapters.ffmpeg_probe import Media
-from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, run
+from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
-from ezrec.domain.branding import arrange
-from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
 _CHECK_S = 60.0
+_LONGEST_PART_S = 900.0  # another process makes one, and will not begin a further
+_AGAIN_S = 30.0
+_ODD = (ArithmeticError, LookupError, ValueError, struct.error)
 # A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running
 # recording: what has not ended after twelve times its length never will.
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
@@ -47,6 +53,7 @@ class Report:
     gaps: list[dict[str, object]] = field(default_factory=list)
     cut_bytes: dict[str, int] = field(default_factory=dict)
     intro: str = "none"
+    left_out: list[str] = field(default_factory=list)
     artefacts: dict[str, object] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -76,7 +83,7 @@ class Ladder:
         self._tools, self._plan, self._part = tools, plan, part
         self._progress, self._switch, self._log = progress, switch, log
         self._told = 0.0
-        self._report = Report()
+        self._report = Report(left_out=list(plan.notes))
         self._kept = contextlib.ExitStack()
 
     def climb(self) -> MediaInfo:
@@ -112,17 +119,13 @@ class Ladder:
     def _logo(self, target: graph.Target) -> graph.Placed | None:
         """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
         plan = self._plan
-        paths = (*((plan.logo,) if plan.logo else ()), *plan.sponsors)
-        pictures = [self._inspect(LOGO, path) for path in paths]
-        sizes = [(picture.info.width, picture.info.height) for picture in pictures]
-        first, rest = (sizes[0], sizes[1:]) if plan.logo else (None, sizes)
-        places = arrange((target.width, target.height), first, rest, plan.logo_layout)
-        logos = [graph.Placed(*both) for both in zip(pictures, places, strict=True)]
-        if len(logos) < 2:
-            return logos[0] if logos else None
+        frame = (target.width, target.height)
+        logos = overlays.placed(self._tools, frame, plan.logo, plan.sponsors, plan.logo_layout, self._switch)
+        if not logos:
+            return None
         shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
         try:
-            return self._kept.enter_context(shop.overlay(logos))
+            return self._kept.enter_context(shop.overlaid(logos))
         except Unfit as fault:
             raise Retry(f"the logos cannot be put together: {fault}") from None
 
@@ -136,6 +139,7 @@ class Ladder:
         rungs: tuple[tuple[str, Callable[[graph.Film], MediaInfo]], ...] = (
             ("copy", self._copy),
             ("smart", self._smart),
+            ("parts", self._parted),
             ("remux", self._remux),
         )
         for name, make in rungs:
@@ -143,8 +147,11 @@ class Ladder:
                 self._report.rung = name
                 with self._report.timed(name):
                     return make(film)
-            except (Unfit, Unfaithful) as fault:
+            except (Unfit, Unfaithful, TookTooLong) as fault:
                 self._pass_over(name, str(fault))
+            except _ODD as fault:  # tables that make no sense in a way that nobody thought of
+                self._log.note(traceback.format_exc())
+                self._pass_over(name, f"{type(fault).__name__}: {fault}")
             except Failed as fault:
                 if fault.passing:
                     raise
@@ -177,9 +184,29 @@ class Ladder:
         self._report.why.append(f"the logo is wanted {show}")
         return info
 
-    def _joined(self, film: graph.Film, overlay: Overlay | None) -> MediaInfo:
+    def _parted(self, film: graph.Film) -> MediaInfo:
+        """Encoded part by part, as far as that was not done while it was recorded."""
+        if not film.logo or not film.show.is_always:
+            raise Unfit("no logo is wanted all the time")
+        if self._plan.parts is None:
+            raise Unfit("there is no place to keep parts")
+        self._check_copyable(replace(film, logo=None))
+        shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
+        parts = Parts(shop, film.logo, self._plan.parts)
+        try:
+            with parts.held(_LONGEST_PART_S):
+                info = self._joined(film, None, parts)
+        except Busy as fault:
+            raise Retry(f"a part is being made: {fault}", _AGAIN_S, blameless=True) from None
+        said = f"{parts.found} of {parts.found + parts.made} parts were there already"
+        self._report.why.append(f"{said}; {parts.made_s:.0f} s were left to encode")
+        self._report.checks |= {"parts_found": parts.found, "parts_made": parts.made}
+        self._log.note(said)
+        return info
+
+    def _joined(self, film: graph.Film, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
         joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
-        joined = joiner.join(film.takes, film.intro, overlay)
+        joined = joiner.join(film.takes, film.intro, overlay, parts)
         info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, exact=True)
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro

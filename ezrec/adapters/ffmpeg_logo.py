@@ -17,6 +17,7 @@ from pathlib import Path
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import h264, mp4lanes, mp4write
 from ezrec.adapters.ffmpeg_graph import Placed
+from ezrec.adapters.ffmpeg_run import Switch
 from ezrec.adapters.ffmpeg_tools import Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.adapters.footage import Material
@@ -107,12 +108,7 @@ class LogoRuns:
         cut = self.workshop.aside(f"cut{number}")
         count = run.last - run.first
         try:
-            part = Part(track, (Stretch(0, track, run.first, count, track, run.first),))
-            lane = mp4lanes.cut(part, run.first, run.last)
-            shown = mp4write.Picture(
-                lane, material.sps.width, material.sps.height, h264.write_avcc(material.sets)
-            )
-            mp4write.write(cut, shown, None, {0: material.path}, b"", lambda _: self.workshop.switch.check())
+            write_cut(cut, material, run.first, run.last, self.workshop.switch)
             path = self.workshop.aside(f"logo{number}")
             self.sources[number] = path
             self.workshop.encode_with_logo(cut, path, self.overlay.logo, self.measure, (run.on, run.off))
@@ -124,6 +120,15 @@ class LogoRuns:
         self.sets = found.sets if self.sets is None else self.sets | found.sets
         self.number += 1
         return Stretch(number, found.footage.picture, 0, count, track, run.first)
+
+
+def write_cut(path: Path, material: Material, first: int, last: int, switch: Switch) -> None:
+    """These frames alone, in a file of their own, so that no seeking can hit beside them."""
+    track = material.footage.picture
+    part = Part(track, (Stretch(0, track, first, last - first, track, first),))
+    lane = mp4lanes.cut(part, first, last)
+    shown = mp4write.Picture(lane, material.sps.width, material.sps.height, h264.write_avcc(material.sets))
+    mp4write.write(path, shown, None, {0: material.path}, b"", lambda _: switch.check())
 
 
 def _woven(source: int, track: Track, runs: Sequence[Run], made: Sequence[Stretch]) -> tuple[Stretch, ...]:

@@ -18,7 +18,8 @@ from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
 from ezrec.domain.branding import Place
 
-_PROFILES = {66: "baseline", 77: "main", 100: "high"}
+HIGH = 100
+_PROFILES = {66: "baseline", 77: "main", HIGH: "high"}
 _SOUND_BITRATE = 128_000
 _SILENT_S = 0.5
 
@@ -69,8 +70,10 @@ def with_logo(
     return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))
 
 
-def composed(program: str, logos: Sequence[graph.Placed], around: Place, output: Path) -> list[str]:
-    """All logos in one picture that is transparent between them.
+def composed(
+    program: str, logos: Sequence[graph.Placed], around: Place, output: Path, *, raw: bool = False
+) -> list[str]:
+    """All logos in one picture that is transparent between them: a PNG, or bare rows of RGBA.
 
     They are added, which suits what nowhere overlaps: FFmpeg's `overlay` lost what was transparent below.
     """
@@ -84,7 +87,8 @@ def composed(program: str, logos: Sequence[graph.Placed], around: Place, output:
         ).filter("setpts", 0)
         laid = picture if laid is None else ffmpeg.filter([laid, picture], "blend", all_mode="addition")
     assert laid is not None
-    options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgba", "f": "image2pipe"}
+    form = {"c:v": "rawvideo", "f": "rawvideo"} if raw else {"c:v": "png", "f": "image2pipe"}
+    options = {"frames:v": 1, "pix_fmt": "rgba", **form}
     return graph.compiled(program, ffmpeg.output(laid.filter("format", "rgba"), file_url(output), **options))
 
 

@@ -254,10 +254,10 @@ def rate_of(base: Fraction | None, average: Fraction) -> Fraction:
     half of its frames are there.
     """
     base = base or average
-    usual = _usual(base)
+    usual = usual_rate(base)
     if usual and average > base / 2:
         return usual
-    return _usual(average) or Fraction(min(120, max(1, round(average))))
+    return usual_rate(average) or Fraction(min(120, max(1, round(average))))
 
 
 def fits(width: int, height: int, seconds: float) -> bool:
@@ -265,7 +265,8 @@ def fits(width: int, height: int, seconds: float) -> bool:
     return 0 < min(width, height) <= max(width, height) <= MOST_PIXELS_A_SIDE and 0 < seconds <= _LONGEST_S
 
 
-def _usual(rate: Fraction) -> Fraction | None:
+def usual_rate(rate: Fraction) -> Fraction | None:
+    """The usual rate within 1 %, if there is one."""
     nearest = min(_USUAL_RATES, key=lambda usual: abs(usual - rate))
     return nearest if abs(nearest - rate) <= nearest / 100 else None
 

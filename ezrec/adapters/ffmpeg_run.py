@@ -27,11 +27,13 @@ from ezrec.domain.errors import Retry, Stopped
 
 _TICK_S = 0.1
 _LOG_LIMIT = 1 << 20
+_IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
 _TAIL = 16 << 10
 # The worker's environment holds the keys of the cloud, and FFREPORT would write files: none is passed on.
 _ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
 _NOISE = re.compile(r"Conversion failed!|Error while filtering|Terminating|Exiting|x264 \[", re.IGNORECASE)
 _LEVEL = re.compile(r"^.*?\[(?:error|fatal|panic)\] ?")
+DISK_FULL = "disk full"
 _FULL = ("No space left on device", "Disk quota exceeded")
 _PASSING = (*_FULL, "Input/output error", "Cannot allocate memory", "Resource temporarily unavailable")
 
@@ -260,7 +262,7 @@ def _failure(code: int, log: Log) -> Failed:
     if code < 0:
         return Failed(code, f"crashed ({signal.Signals(-code).name})", passing=False)
     if log.names(_FULL):
-        return Failed(code, "disk full", passing=True)
+        return Failed(code, DISK_FULL, passing=True)
     return Failed(code, log.last_word(), passing=log.names(_PASSING))
 
 
@@ -283,5 +285,6 @@ def _guard(nice: int) -> tuple[str, ...]:
     guard = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
     if not nice:
         return guard
-    guard = (*guard, ioniced, "-t", "-c", "2", "-n", "7") if ioniced else guard
+    weight = ("-c", "3") if nice >= _IDLE_NICE else ("-c", "2", "-n", "7")
+    guard = (*guard, ioniced, "-t", *weight) if ioniced else guard
     return (*guard, niced, "-n", str(nice)) if niced else guard

@@ -155,7 +155,11 @@ class SupabaseBackend:
         rows = self._cloud.call(doing, work)
         if not rows:
             return Branding()
-        return Branding(rows[0].get("intro_video_path") or None, rows[0].get("logo_path") or None)
+        row = rows[0]
+        sponsors = [row.get(f"sponsor_logo{number}_path") for number in (1, 2, 3)]
+        return Branding(
+            row.get("intro_video_path") or None, row.get("logo_path") or None, tuple(filter(None, sponsors))
+        )
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         path = "/".join(_parts(bucket, key))

@@ -149,6 +149,18 @@ class Settings:
         "25",
         "most of the frame's width and height that the logo takes, in %",
     )
+    sponsor_corner: str = _setting(
+        "EZREC_SPONSOR_CORNER",
+        kinds.one_of(*CORNERS),
+        "bottom-left",
+        "corner of the sponsors' logos, side by side in their order; the logo's own: they follow it",
+    )
+    sponsor_size: int = _setting(
+        "EZREC_SPONSOR_SIZE",
+        kinds.whole(2, 50),
+        "15",
+        "most of the frame's width and height that one sponsor's logo takes, in %",
+    )
     while_recording: str = _setting(
         "EZREC_PROCESS_WHILE_RECORDING",
         kinds.one_of("yes", "nice", "no"),
@@ -172,7 +184,7 @@ class Settings:
 
     @property
     def logo_layout(self) -> LogoLayout:
-        return LogoLayout(self.logo_corner, self.logo_size)
+        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner, self.sponsor_size)
 
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""

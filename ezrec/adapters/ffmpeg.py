@@ -92,6 +92,7 @@ class FfmpegTranscoder:
         switch = Switch()
         on_stop(switch.pull)
         part = plan.output.with_name(f"{plan.output.name}.part")
+        self._tools.pace.step_back(self._tools.nice)
         tools = replace(self._tools, seen=self._tools.seen.within(plan.cache))
         try:
             part.unlink(missing_ok=True)

@@ -43,6 +43,8 @@ class Joined:
     joins: int
     gaps: Sequence[dict[str, object]]
     intro: str = "none"
+    runs_found: int = 0
+    runs_made: int = 0
 
 
 @dataclass(slots=True)
@@ -71,7 +73,7 @@ class Joiner:
             sound = (form or USUAL_SOUND) if has_sound else None
             sources = {number: material.path for number, material in enumerate(materials, 1)}
             parts, how = list[Part](), "none"
-            made_anew = None
+            made_anew, anew_of = None, (0, 0)
             if anew:
                 numbered = list(enumerate(materials, 1))
                 made_anew = anew.encoded(numbered, len(sources) + 1, sound is not None, self._tell_runs)
@@ -88,9 +90,11 @@ class Joiner:
             elif overlay:
                 measure = shop.measure(takes[0], materials[0], sets, None)
                 runs = LogoRuns(shop, overlay, measure, len(sources) + 1, self._tell_runs, {})
-                kept.callback(_remove, runs.sources)
+                if overlay.kept is None:
+                    kept.callback(_remove, runs.sources)
                 parts += runs.parts(list(enumerate(materials, 1)), sound is not None)
                 sets, sources = sets | runs.sets if runs.sets else sets, sources | runs.sources
+                anew_of = (runs.found, runs.made)
             else:
                 parts += [
                     Part.whole(number, material.footage.picture, material.footage.sound if sound else None)
@@ -109,8 +113,9 @@ class Joiner:
                 lane, heard.lane if heard else None, joins
             )
             return Joined(
-                len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)), how
-            )
+                len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)), how,
+                *anew_of,
+            )  # fmt: skip
 
     def prepare(self, take: Media, intro: Media) -> None:
         """Have the intro ready for recordings like this one."""

@@ -112,7 +112,7 @@ def transcoder(settings: Settings) -> Transcoder:
         preset=settings.preset,
         while_recording=settings.while_recording,
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
-        cache=settings.media_cache / "made",
+        cache=_made(settings),
     )
 
 
@@ -200,7 +200,7 @@ def _looks(settings: Settings) -> Callable[..., RenderPlan]:
     """Makes plans, with what the settings say of the looks of a video."""
     return functools.partial(
         RenderPlan,
-        cache=settings.media_cache / "made",
+        cache=_made(settings),
         logo_show=settings.logo_show,
         logo_layout=settings.logo_layout,
         artefacts=settings.artefacts,
@@ -210,6 +210,7 @@ def _looks(settings: Settings) -> Callable[..., RenderPlan]:
 def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
     from ezrec.domain import health
     from ezrec.pulses.ahead import Ahead
+    from ezrec.pulses.ready import Ready
 
     said = settings.state / health.FILE
 
@@ -219,15 +220,23 @@ def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
         except (OSError, ValueError):
             return None
 
+    jobs, maker, assets = spool(settings), transcoder(settings), _assets(settings)
     return Ahead(
-        spool(settings),
-        transcoder(settings),
-        _assets(settings),
+        jobs,
+        maker,
+        assets,
         _looks(settings),
         dropped,
         clock(settings),
         log,
+        ready=Ready(jobs, maker, assets, _made(settings), log),
+        follows=settings.while_recording != "no",
     )
+
+
+def _made(settings: Settings) -> Path:
+    """Where the media cache keeps what was made of the assets."""
+    return settings.media_cache / "made"
 
 
 def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -316,11 +325,7 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
     from ezrec.watch import Services
 
     drains = [drain(name, settings) for name in STAGE_LANES if name in lanes]
-    beating = {
-        name: pulse(name, settings)
-        for name in PULSE_LANES
-        if name in lanes and (name != "ahead" or settings.while_recording != "no")
-    }
+    beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
     watched: dict[Path, Callable[[], None]] = {
         made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
     }

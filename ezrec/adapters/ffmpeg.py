@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
+from ezrec.adapters import camera_sample, mp4boxes
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_overlay as overlays
-from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, TAKE
 from ezrec.adapters.ffmpeg_join import Joiner
@@ -131,14 +131,19 @@ class FfmpegTranscoder:
                 raise disk_full("no room for a part") from fault
             raise Retry(f"a part cannot be made: {fault.strerror}") from fault
 
-    def prepare(self, take: Path, intro: Path, cache: Path) -> bool:
-        """Have the intro ready in the cache for recordings like `take`; False where it will not be needed."""
-        tools = replace(self._tools, seen=self._tools.seen.within(cache))
+    def prepare(
+        self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool] = lambda: True
+    ) -> bool:
+        tools = replace(self._tools, nice=LOWEST, seen=Seen(cache))
+        switch = Doubtful(may_go_on)
         try:
-            Joiner(tools, cache / "prepare.mp4", cache, Switch(), Log()).prepare(
-                tools.inspect(TAKE, take), tools.inspect(INTRO, intro)
+            sample = camera_sample.taken(take, cache) if take else camera_sample.kept(cache)
+            if sample is None:
+                return False
+            Joiner(tools, cache / "prepare.mp4", cache, switch, Log()).prepare(
+                tools.inspect(TAKE, sample, switch), tools.inspect(INTRO, intro, switch)
             )
-        except Unfit:
+        except (Unfit, Stopped, FileNotFoundError):
             return False
         except Failed as fault:
             raise Retry(f"{intro.name}: {fault.last_word}") from None

@@ -194,7 +194,7 @@ def compared(folder: Path, seconds: int, rounds: int, ways: tuple[str, ...]) -> 
             f"| {way} | {found['cpu_s']:.2f} | {ratio:.2f} | {found['wall_s']:.2f} | {bytes_ratio:.3f}"
             f" | {found['rss_mb']:.0f} |"
         )
-    return [*lines, ""]
+    return lines
 
 
 def main() -> None:
@@ -214,13 +214,18 @@ def main() -> None:
         given.seconds, given.grow = 300, "1,5,20,60"
     with tempfile.TemporaryDirectory(prefix="ezrec-bench-") as made:
         folder = given.folder or Path(made)
-        lines = [*facts(), ""]
-        lines += compared(folder, given.seconds, given.rounds, tuple(WAYS))
+        tell(facts(), given.out)
+        tell(compared(folder, given.seconds, given.rounds, tuple(WAYS)), given.out)
         for minutes in (int(text) for text in given.grow.split(",") if text):
-            lines += compared(folder, minutes * 60, max(3, given.rounds), CHEAP)
-    print("\n".join(lines))
-    if given.out:
-        given.out.write_text("\n".join(lines))
+            tell(compared(folder, minutes * 60, max(3, given.rounds), CHEAP), given.out)
+
+
+def tell(lines: list[str], out: Path | None) -> None:
+    """What was measured is kept when the rest is ended: the whole takes an hour on a small machine."""
+    print("\n".join([*lines, ""]), flush=True)
+    if out:
+        with out.open("a") as file:
+            file.write("\n".join([*lines, ""]) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The intro is ready before a video needs it: after a change of branding, and at the first take of a camera."""
+"""The intro is ready before a video needs it: after a change of branding, and at the first take."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ from ezrec.adapters.ffmpeg_tools import Tools
 from ezrec.adapters.seen import Seen
 from ezrec.domain.errors import Reject, Retry
 from tests import films, media
-from tests.test_copy_rung import RECORDINGS
+from tests.test_copy_rung import RECORDINGS, recordings
 
 LONG_AGO = 1_000_000_000
 
 
-@pytest.mark.parametrize("make", list(RECORDINGS))
+@pytest.mark.parametrize("make", recordings(*RECORDINGS))
 def test_a_recordings_own_tables_say_what_ffprobe_says(make: str, tmp_path: Path) -> None:
     for take in RECORDINGS[make](tmp_path):
         mp4boxes.cut_torn_tail(take)

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ezrec.ports import RenderPlan
 from tests import films, media
 from tests.films import needs_openh264
 from tests.rendering import deaf, eventually
+from tests.test_copy_rung import RECORDINGS, recordings
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,25 @@ def test_only_the_groups_of_pictures_with_the_logo_are_encoded(audio: bool, tmp_
     times = {1.1: True, 2.4: True, 2.6: False, 3.9: False, 4.1: True, 5.4: True, 5.6: False, 6.9: False}
     assert {at: logo_at(output, at) for at in times} == times
     assert {media.picture_at(output, at).colour(9, 9) for at in times} == {"blue"}
+
+
+@pytest.mark.parametrize("recording", recordings("PyAV", "OpenH264", "three takes", "in-band with sound"))
+def test_what_shows_no_logo_is_the_recordings_own_frame_by_frame(recording: str, tmp_path: Path) -> None:
+    takes = RECORDINGS[recording](tmp_path)
+    lead = media.make_intro(tmp_path / "i.mp4", seconds=0.5)
+    output, report = rendered(tmp_path, takes, "first:1s", intro=lead)
+    assert report["rung"] == "smart", report["why"]
+    copied = [picture for take in takes for picture in films.pictures(take)]
+    shown = films.pictures(output)
+    first = len(shown) - len(copied)
+    differ = [number for number, picture in enumerate(copied) if shown[first + number] != picture]
+    assert differ == list(range(len(differ)))
+    assert 25 <= len(differ) <= 31
+    assert films.pictures(films.without_sets_in_band(output)) == shown
+    steps = [after.at - before.at for before, after in pairwise(films.packets(output))]
+    assert min(steps) > 0
+    assert logo_at(output, first / 30 + 0.1)
+    assert not logo_at(output, first / 30 + 1.5)
 
 
 def test_the_logo_is_counted_over_all_takes_together(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_what_shows_no_logo_is_the_recordings_own_frame_by_frame(recording: str,
     first = len(shown) - len(copied)
     differ = [number for number, picture in enumerate(copied) if shown[first + number] != picture]
     assert differ == list(range(len(differ)))
-    assert 25 <= len(differ) <= 31
+    assert 25 <= len(differ) <= 45  # up to the next group of pictures
     assert films.pictures(films.without_sets_in_band(output)) == shown
     steps = [after.at - before.at for before, after in pairwise(films.packets(output))]
     assert min(steps) > 0

@@ -21,11 +21,12 @@ from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
+from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
 from ezrec.settings import Settings
 from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
+    from ezrec.adapters.ffmpeg import FfmpegTranscoder
     from ezrec.adapters.local import LocalBackend
     from ezrec.branding import Assets
     from ezrec.pulses.ahead import Ahead
@@ -103,7 +104,7 @@ def camera_modules() -> list[str]:
     return connected()
 
 
-def transcoder(settings: Settings) -> Transcoder:
+def transcoder(settings: Settings) -> FfmpegTranscoder:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
 
     jobs = Spool(settings.spool)
@@ -112,6 +113,8 @@ def transcoder(settings: Settings) -> Transcoder:
         preset=settings.preset,
         while_recording=settings.while_recording,
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
+        encoder=settings.encoder,
+        memory=settings.state / "encoders.json",
     )
 
 
@@ -348,6 +351,12 @@ def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Calla
         second()
 
     return ring
+
+
+def encoder(settings: Settings) -> str | None:
+    """What encodes, and why it is no other; None before one in hardware was tried for the first time."""
+    found = transcoder(settings).encoder()
+    return str(found) if found else None
 
 
 def media_versions() -> dict[str, str | None]:

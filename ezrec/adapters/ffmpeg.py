@@ -18,6 +18,7 @@ from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_overlay as overlays
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful
+from ezrec.adapters.ffmpeg_encoder import Choice, Encoders
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, TAKE
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
@@ -25,6 +26,7 @@ from ezrec.adapters.ffmpeg_run import DISK_FULL, Failed, Limits, Log, Switch, To
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.pace import Pace, never
 from ezrec.domain.branding import LogoLayout
+from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped, disk_full, is_full
 from ezrec.ports import MediaInfo, RenderPlan
 
@@ -36,6 +38,7 @@ class FfmpegTranscoder:
     """The port `Transcoder`. `bitrate` in bit/s; `idle_s` is how long a render may stand still.
 
     `is_recording` is asked once a second where `while_recording` is `no`: the work rests meanwhile.
+    `encoder` is a wish of `domain/encoders.py`; `memory`, a file, keeps what was found of encoders.
     """
 
     def __init__(
@@ -49,9 +52,12 @@ class FfmpegTranscoder:
         idle_s: float = 120.0,
         while_recording: str = "nice",
         is_recording: Callable[[], bool] = never,
+        encoder: str = SOFTWARE,
+        memory: Path | None = None,
     ) -> None:
         pace = Pace(while_recording, is_recording)
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace)
+        encoders = Encoders(ffmpeg, encoder, memory, is_recording)
+        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, encoders)
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info
@@ -109,6 +115,10 @@ class FfmpegTranscoder:
                 part.unlink(missing_ok=True)
         progress(1.0)
         return info
+
+    def encoder(self) -> Choice | None:
+        """The encoder that will be used, as far as that is known without trying one."""
+        return self._tools.encoders.known()
 
     def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ezrec.adapters.ffmpeg_encoder import Encoders
 from ezrec.adapters.ffmpeg_input import Kind
 from ezrec.adapters.ffmpeg_probe import Media, inspect
 from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
@@ -33,6 +34,7 @@ class Tools:
     preset: str
     idle_s: float
     pace: Pace = field(default_factory=Pace)
+    encoders: Encoders = field(default_factory=Encoders)
 
     def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:
         return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
+from ezrec.domain.encoders import WISHES
 from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
 
@@ -126,6 +127,12 @@ class Settings:
     )
     arm_s: float = _setting(
         "EZREC_ARM", kinds.number(0, 600), "30", "seconds before the recording at which the camera starts"
+    )
+    encoder: str = _setting(
+        "EZREC_ENCODER",
+        kinds.one_of(*WISHES),
+        "auto",
+        "`auto` (in hardware where it proves itself, else x264), or one of " + ", ".join(WISHES[1:]),
     )
     preset: str = _setting(
         "EZREC_X264_PRESET", kinds.one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),

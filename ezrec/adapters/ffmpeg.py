@@ -91,6 +91,7 @@ class FfmpegTranscoder:
         2. render beside the final name
         3. verify what came out
         4. fsync it, rename it, fsync the directory
+        5. make what accompanies it
         """
         switch = Switch()
         on_stop(switch.pull)
@@ -98,10 +99,12 @@ class FfmpegTranscoder:
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:
-                info = Ladder(self._tools, plan, part, progress, switch, log).climb()
-            switch.check()
-            durable.sync_file(part)
-            durable.rename(part, plan.output)
+                ladder = Ladder(self._tools, plan, part, progress, switch, log)
+                info = ladder.climb()
+                switch.check()
+                durable.sync_file(part)
+                durable.rename(part, plan.output)
+                ladder.accompany()
         except Failed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full(f"no room for {plan.output.name}") from None

@@ -30,7 +30,7 @@ from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, 
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.domain.encoders import SOFTWARE
-from ezrec.domain.errors import Busy, Reject, Retry
+from ezrec.domain.errors import Busy, Reject, Retry, Stopped
 from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
@@ -93,19 +93,26 @@ class Ladder:
             with self._report.timed("look"):
                 film = self._film()
             info = self._made(film)
-        with self._report.timed("artefacts"):
-            self._accompany()
         self._report.checks |= {"frames": info.frames, "duration_s": info.duration_s, "sound": info.has_audio}
-        self._report.write(self._plan.output.with_name(REPORT))
+        self._write_report()
         return info
 
-    def _accompany(self) -> None:
+    def accompany(self) -> None:
+        """Make the artefacts of the finished video. It is there: nothing that goes wrong now may cost it."""
         if not self._plan.artefacts:
             return
         folder = self._plan.output.with_name(FOLDER)
-        video = self._inspect(RESULT, self._part)
-        made = Artefacts(self._tools, video, folder, self._switch, self._log).make(self._plan.artefacts)
-        self._report.artefacts = made
+        try:
+            with self._report.timed("artefacts"):
+                video = self._inspect(RESULT, self._plan.output)
+                shop = Artefacts(self._tools, video, folder, self._switch, self._log)
+                self._report.artefacts = shop.make(self._plan.artefacts)
+            self._write_report()
+        except (Retry, Reject, Stopped, OSError) as fault:
+            self._log.note(f"no artefacts: {fault}")
+
+    def _write_report(self) -> None:
+        self._report.write(self._plan.output.with_name(REPORT))
 
     def _film(self) -> graph.Film:
         plan = self._plan

@@ -175,8 +175,8 @@ class Settings:
         "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
     )
     artefacts: tuple[str, ...] = _setting(
-        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "none",
-        f"made beside a video, for hooks, until it is uploaded: `none`, or of {', '.join(ARTEFACTS)}",
+        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "poster,preview,loudness",
+        f"made of a finished video and published after it: `none`, or of {', '.join(ARTEFACTS)}",
     )  # fmt: skip
     rescan_s: float = _setting(
         "EZREC_RESCAN", kinds.number(1, 3600), "60", "seconds between rescans, the net under the file events"

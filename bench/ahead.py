@@ -2,8 +2,8 @@
 
     python -m bench.ahead [--seconds N] [--size 1280x720] [--out FILE]
 
-Two whole runs, one after the other, of `ezrec run` with the software camera, a booking, an intro and a logo that
-is always shown. Counts the frames of the takes as well: whoever works ahead must not cost one.
+Two whole runs, one after the other, of `ezrec run` with the software camera, a booking, an intro and a logo
+that is always shown. Counts the frames of the takes as well: whoever works ahead must not cost one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ _LANES = "record,process,retry,sync,ahead"
 def measured(folder: Path, seconds: float, size: str, mode: str) -> dict[str, Any]:
     environ = {
         "PATH": os.environ["PATH"], "TZ": "UTC", "LANG": "C.UTF-8", "EZREC_HOME": str(folder),
-        "EZREC_BACKEND": "local", "EZREC_CAMERA": "software", "EZREC_ASSUME_CLOCK": "yes", "EZREC_PRE_ROLL": "0",
-        "EZREC_POST_ROLL": "0", "EZREC_ARM": "8", "RESOLUTION": size, "RECORDING_BITRATE": "4000000",
-        "EZREC_PROCESS_WHILE_RECORDING": mode,
+        "EZREC_BACKEND": "local", "EZREC_CAMERA": "software", "EZREC_ASSUME_CLOCK": "yes",
+        "EZREC_PRE_ROLL": "0", "EZREC_POST_ROLL": "0", "EZREC_ARM": "8", "RESOLUTION": size,
+        "RECORDING_BITRATE": "4000000", "EZREC_PROCESS_WHILE_RECORDING": mode,
     }  # fmt: skip
     box = settings.load(environ)
     spool, store = app.spool(box), app.local_backend(box)
@@ -67,6 +68,22 @@ def measured(folder: Path, seconds: float, size: str, mode: str) -> dict[str, An
     }
 
 
+def page(seconds: float, size: str, rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "# How long after a recording its video is finished"
+    yield ""
+    yield from machine.facts()
+    yield ""
+    yield f"A booking of {seconds:g} s, software camera, {size} at 30 frames a second, 4 Mbit/s; an intro,"
+    yield "logo always; parts of 30 s. Made by `python -m bench.ahead`."
+    yield ""
+    yield "| while recording | s from its end to the video | parts there already | frames | takes |"
+    yield "|---|---|---|---|---|"
+    for row in rows:
+        mode = "encode behind it" if row["mode"] == "nice" else "rest"
+        yield f"| {mode} | {row['seconds']:.1f} | {row['parts']} | {row['frames']} | {row['takes']} |"
+    yield ""
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--seconds", type=float, default=120.0)
@@ -77,25 +94,7 @@ def main() -> None:
     for mode in ("no", "nice"):
         with tempfile.TemporaryDirectory(prefix="ezrec-bench-") as folder:
             rows.append(measured(Path(folder), given.seconds, given.size, mode))
-    text = "\n".join(
-        [
-            "# How long after a recording its video is finished",
-            "",
-            *machine.facts(),
-            "",
-            f"A booking of {given.seconds:g} s, software camera, {given.size} at 30 frames a second, 4 Mbit/s; intro of 5 s,"
-            " logo always. Made by `python -m bench.ahead`.",
-            "",
-            "| while recording | s from the end of the recording to the video | parts there already | frames recorded | takes |",
-            "|---|---|---|---|---|",
-            *(
-                f"| {'encode behind it' if row['mode'] == 'nice' else 'rest'} | {row['seconds']:.1f} | {row['parts']}"
-                f" | {row['frames']} | {row['takes']} |"
-                for row in rows
-            ),
-            "",
-        ]
-    )
+    text = "\n".join(page(given.seconds, given.size, rows))
     print(text)
     if given.out:
         given.out.write_text(text)

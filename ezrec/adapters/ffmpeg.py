@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
-from ezrec.adapters import ffmpeg_overlay as overlays
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful
 from ezrec.adapters.ffmpeg_encoder import Choice, Encoders
@@ -25,7 +24,6 @@ from ezrec.adapters.ffmpeg_ladder import Ladder
 from ezrec.adapters.ffmpeg_run import DISK_FULL, Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.pace import Pace, never
-from ezrec.domain.branding import LogoLayout
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped, disk_full, is_full
 from ezrec.ports import MediaInfo, RenderPlan
@@ -151,12 +149,6 @@ class FfmpegTranscoder:
         except OSError as fault:
             raise Retry(f"{intro.name} cannot be prepared: {fault.strerror}") from fault
         return True
-
-    def overlay(
-        self, frame: tuple[int, int], logo: Path | None, sponsors: Sequence[Path], layout: LogoLayout
-    ) -> overlays.Composed | None:
-        """The logos as one picture, for a camera that burns it into frames of that size."""
-        return overlays.compose(self._tools, frame, logo, sponsors, layout)
 
     def _check_intro(self, path: Path) -> None:
         """Decode all of it through a render's own filters, small: it must give every frame it promises."""

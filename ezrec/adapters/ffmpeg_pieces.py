@@ -69,10 +69,8 @@ def with_logo(
     return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))
 
 
-def composed(
-    program: str, logos: Sequence[graph.Placed], around: Place, output: Path, *, raw: bool = False
-) -> list[str]:
-    """All logos in one picture that is transparent between them: a PNG, or bare rows of RGBA.
+def composed(program: str, logos: Sequence[graph.Placed], around: Place, output: Path) -> list[str]:
+    """All logos in one picture that is transparent between them.
 
     They are added, which suits what nowhere overlaps: FFmpeg's `overlay` lost what was transparent below.
     """
@@ -86,8 +84,7 @@ def composed(
         ).filter("setpts", 0)
         laid = picture if laid is None else ffmpeg.filter([laid, picture], "blend", all_mode="addition")
     assert laid is not None
-    form = {"c:v": "rawvideo", "f": "rawvideo"} if raw else {"c:v": "png", "f": "image2pipe"}
-    options = {"frames:v": 1, "pix_fmt": "rgba", **form}
+    options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgba", "f": "image2pipe"}
     return graph.compiled(program, ffmpeg.output(laid.filter("format", "rgba"), file_url(output), **options))
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -209,6 +212,20 @@ def _looks(settings: Settings) -> Callable[..., RenderPlan]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AtLowest:
+    """Work for a thread that does nothing else: to look into a recording of an hour takes CPU, too."""
+
+    work: Ahead
+
+    def __call__(self) -> float | None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
+        return self.work()
+
+    def stop(self) -> None:
+        self.work.stop()
+
+
 def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
     from ezrec.domain import health
     from ezrec.pulses.ahead import Ahead
@@ -266,7 +283,7 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     """What a pulse does, once."""
     if name == "ahead":
-        return _ahead(settings, logs.logger(name))
+        return AtLowest(_ahead(settings, logs.logger(name)))
     from ezrec.branding import MediaCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status

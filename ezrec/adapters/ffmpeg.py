@@ -15,8 +15,7 @@ from pathlib import Path
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
-from ezrec.adapters import mp4boxes
-from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful
+from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful, Patience
 from ezrec.adapters.ffmpeg_encoder import Choice, Encoders
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, TAKE
 from ezrec.adapters.ffmpeg_join import Joiner
@@ -54,6 +53,7 @@ class FfmpegTranscoder:
         memory: Path | None = None,
     ) -> None:
         pace = Pace(while_recording, is_recording)
+        self._patience = Patience()
         encoders = Encoders(ffmpeg, encoder, memory, is_recording)
         self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, encoders)
 
@@ -124,9 +124,11 @@ class FfmpegTranscoder:
     def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         try:
             with Log(plan.log) as log:
-                return Ahead(replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log).work()
-        except (Unfit, mp4boxes.TornFile, Busy, Stopped, FileNotFoundError):
-            return False  # not of a kind, not whole yet, not our turn: in the end it is made in any case
+                return Ahead(
+                    replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log, self._patience
+                ).work()
+        except (Busy, Stopped, FileNotFoundError):
+            return False  # not our turn: in the end it is made in any case
         except Failed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full("no room for a part") from None

@@ -118,6 +118,7 @@ def transcoder(settings: Settings) -> FfmpegTranscoder:
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
         encoder=settings.encoder,
         memory=settings.state / "encoders.json",
+        cache=_made(settings),
     )
 
 
@@ -205,7 +206,7 @@ def _looks(settings: Settings) -> Callable[..., RenderPlan]:
     """Makes plans, with what the settings say of the looks of a video."""
     return functools.partial(
         RenderPlan,
-        cache=settings.media_cache / "made",
+        cache=_made(settings),
         logo_show=settings.logo_show,
         logo_layout=settings.logo_layout,
         artefacts=settings.artefacts,
@@ -229,6 +230,7 @@ class AtLowest:
 def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
     from ezrec.domain import health
     from ezrec.pulses.ahead import Ahead
+    from ezrec.pulses.ready import Ready
 
     said = settings.state / health.FILE
 
@@ -238,15 +240,23 @@ def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
         except (OSError, ValueError):
             return None
 
+    jobs, maker, assets = spool(settings), transcoder(settings), _assets(settings)
     return Ahead(
-        spool(settings),
-        transcoder(settings),
-        _assets(settings),
+        jobs,
+        maker,
+        assets,
         _looks(settings),
         dropped,
         clock(settings),
         log,
+        ready=Ready(jobs, maker, assets, _made(settings), log),
+        follows=settings.while_recording != "no",
     )
+
+
+def _made(settings: Settings) -> Path:
+    """Where the media cache keeps what was made of the assets."""
+    return settings.media_cache / "made"
 
 
 def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -335,11 +345,7 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
     from ezrec.watch import Services
 
     drains = [drain(name, settings) for name in STAGE_LANES if name in lanes]
-    beating = {
-        name: pulse(name, settings)
-        for name in PULSE_LANES
-        if name in lanes and (name != "ahead" or settings.while_recording != "no")
-    }
+    beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
     watched: dict[Path, Callable[[], None]] = {
         made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
     }

@@ -142,6 +142,12 @@ class Transcoder(Protocol):
         early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.
         """
 
+    def prepare(self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool]) -> bool:
+        """Have the intro ready in the cache for recordings like `take`, which may still grow; None: like the
+        last one seen. False where that cannot be done (yet), or need not be. Stopped and raising as
+        `work_ahead`.
+        """
+
     def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         """Make one part of a video whose last take still grows; False where none can be made (yet).
 

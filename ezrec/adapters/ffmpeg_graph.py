@@ -137,14 +137,14 @@ def decode_end(program: str, media: Media) -> list[str]:
     return compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
 
 
-def decode_windows(program: str, path: Path, windows: Sequence[tuple[float, float]]) -> list[str]:
-    """Decode short stretches of a finished video, from when to when, every frame of them once."""
+def decode_windows(program: str, windows: Sequence[tuple[Path, tuple[float, float]]]) -> list[str]:
+    """Decode short stretches of finished videos, from when to when, every frame of them once."""
     sources = [
         ffmpeg.input(
             file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
             ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number, threads=1,
         )["v:0"]
-        for number, (begin, end) in enumerate(windows)
+        for number, (path, (begin, end)) in enumerate(windows)
     ]  # fmt: skip
     shown = sources[0] if len(sources) == 1 else ffmpeg.concat(*sources, v=1, a=0)
     return compiled(program, ffmpeg.output(shown, "-", f="null", fps_mode="passthrough"))

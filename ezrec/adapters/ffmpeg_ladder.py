@@ -189,7 +189,7 @@ class Ladder:
             raise Unfit("no logo is wanted for a part of the time only")
         self._check_copyable(replace(film, logo=None))
         seconds = sum(take.info.duration_s for take in film.takes)
-        info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds))))
+        info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds)), self._plan.parts))
         self._report.why.append(f"the logo is wanted {show}")
         return info
 
@@ -221,6 +221,8 @@ class Ladder:
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro
         self._report.checks["joins_decoded"] = joined.joins
+        if overlay:
+            self._report.checks |= {"parts_found": joined.runs_found, "parts_made": joined.runs_made}
         return info
 
     def _remux(self, film: graph.Film) -> MediaInfo:

@@ -8,9 +8,7 @@ like anything that is copied. What a part is called says all that went into it: 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,13 +18,12 @@ from ezrec import durable
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import h264
 from ezrec.adapters.ffmpeg_graph import Placed, Target
-from ezrec.adapters.ffmpeg_logo import write_cut
+from ezrec.adapters.ffmpeg_logo import called, write_cut
 from ezrec.adapters.ffmpeg_probe import usual_rate
 from ezrec.adapters.ffmpeg_run import Failed
 from ezrec.adapters.ffmpeg_tools import Unfit
-from ezrec.adapters.ffmpeg_workshop import PLACEHOLDER, Workshop
+from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.adapters.footage import Material
-from ezrec.adapters.media_cache import key_of
 from ezrec.adapters.mp4lanes import Part, Stretch
 from ezrec.adapters.mp4samples import Track
 from ezrec.domain.encoders import SOFTWARE
@@ -182,15 +179,10 @@ class Parts:
         return part
 
     def _path(self, take: Material, measure: pieces.Measure, span: Span) -> Path:
-        recipe = pieces.with_logo(
-            "", PLACEHOLDER, PLACEHOLDER, self.logo, measure, (0, span.last - span.first)
+        name = called(
+            self.shop, self.logo, measure, take, (span.first, span.last), (0, span.last - span.first)
         )
-        picture = self.logo.picture.path
-        made_by = "\0".join(recipe).replace(str(picture.absolute()), key_of(picture, ""))
-        digest = hashlib.blake2b(made_by.encode(), digest_size=12)
-        digest.update(f"{take.path.name}\0{span.first}\0{span.last}".encode())
-        _identify(digest.update, take, span)
-        return self.folder / f"{digest.hexdigest()}.mp4"
+        return self.folder / f"{name}.mp4"
 
 
 @dataclass(slots=True)
@@ -200,12 +192,3 @@ class Anew:
     parts: list[Part]
     sources: dict[int, Path]
     sets: h264.Sets | None
-
-
-def _identify(tell: Callable[[bytes], object], take: Material, span: Span) -> None:
-    """What tells these frames from all others, without reading them: their sizes, and the first one."""
-    track = take.footage.picture
-    tell(array("I", track.sizes[span.first : span.last]).tobytes())
-    with take.path.open("rb") as file:
-        file.seek(track.offsets[span.first])
-        tell(file.read(min(track.sizes[span.first], 1 << 16)))

@@ -49,7 +49,11 @@ def intro(program: str, media: Media, measure: Measure, output: Path) -> list[st
     part = graph.Measured(media, measure.target, 0)
     sound = _sound(measure) if measure.target.sound else {}
     seconds = measure.target.frames(media) / measure.target.rate
-    options = {**picture(measure), **sound, **_container(seconds)}
+    # A key frame shortly before the join: whoever looks at it, or seeks there, has little to decode.
+    join = f"expr:eq(n,{max(0, measure.target.frames(media) - 4)})"
+    options = {
+        **picture(measure), **sound, **_container(seconds), "force_key_frames": join, "forced-idr": 1,
+    }  # fmt: skip
     return graph.compiled(program, ffmpeg.output(*part.streams, file_url(output), **options))
 
 

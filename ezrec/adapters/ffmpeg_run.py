@@ -7,6 +7,7 @@ which is *no*.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -26,6 +27,7 @@ from ezrec.adapters.pace import Pace
 from ezrec.domain.errors import Retry, Stopped
 
 _TICK_S = 0.1
+_EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
 _LOG_LIMIT = 1 << 20
 _IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
 _TAIL = 16 << 10
@@ -150,8 +152,10 @@ def run(
     log, switch = log or Log(), switch or Switch()
     switch.check()
     pace = pace or Pace()
+    pace.rest(switch.check)
     child = start(argv, nice if pace.is_gentle else 0, log)
     try:
+        _offer(child.pid)
         _attend(child, hear, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace))
     finally:
         _end(child)
@@ -241,6 +245,15 @@ def start(argv: Sequence[str], nice: int, log: Log) -> subprocess.Popen[bytes]:
         )
     except OSError as fault:
         raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
+
+
+def _offer(pid: int) -> None:
+    """Where memory runs out, the kernel is to take this child: an encode can be done again, a match cannot.
+
+    Without a word it would inherit the protection of whoever started it, perhaps the recorder's.
+    """
+    with contextlib.suppress(OSError):  # it has ended already
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(_EXPENDABLE))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -147,7 +147,9 @@ class Workshop:
 
         made_by = "\0".join(pieces.composed("", logos, place, PLACEHOLDER))
         for logo in logos:
-            made_by = made_by.replace(str(logo.picture.path.absolute()), key_of(logo.picture.path, ""))
+            made_by = made_by.replace(
+                str(logo.picture.path.absolute()), self.tools.seen.digest(logo.picture.path)
+            )
         with self._kept(None, made_by, make, check) as (path, _):
             yield graph.Placed(self._picture(path), place)
 
@@ -162,7 +164,7 @@ class Workshop:
         self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
     ) -> Iterator[tuple[Path, bool]]:
         """What is made, from the cache, or beside the film where there is none that can be written to."""
-        key = key_of(content, made_by)
+        key = key_of(self.tools.seen.digest(content) if content else "", made_by)
         if self.cache:
             kept = None
             try:

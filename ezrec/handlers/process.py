@@ -76,7 +76,9 @@ def process(
             intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
             parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
         )  # fmt: skip
-        made.append(transcoder.render(wanted, Meter(entry, "process", "making the video"), task.on_stop))
+        film_s = sum(take.duration_s for take in takes)
+        meter = Meter(entry, "process", "making the video", film_s)
+        made.append(transcoder.render(wanted, meter, task.on_stop))
 
     used, notes = looks.rendered(
         render, *looks.usable(transcoder, branding), job.attempts.get("process", 0), log

@@ -36,7 +36,11 @@ def _burned_in(take: Take) -> bool:
 
 @dataclass(slots=True)
 class Ahead:
-    """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows."""
+    """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
+
+    `ready` has the intro made ready first; with `follows` False nothing else is done, and that not while
+    something is recorded.
+    """
 
     spool: Spool
     transcoder: Transcoder
@@ -46,6 +50,8 @@ class Ahead:
     clock: Clock
     log: logging.Logger
     spare_bytes: int = _SPARE_BYTES
+    ready: Callable[[Callable[[], bool]], None] = lambda may_go_on: None
+    follows: bool = True
     _rests_until: float = -1e9
     _stopping: threading.Event = field(default_factory=threading.Event)
     _checked: tuple[Assets, Assets] | None = None
@@ -56,11 +62,14 @@ class Ahead:
     def __call__(self) -> float | None:
         """Make what can be made now; in how many seconds to look again, None: when something is recorded."""
         names = sorted(self.spool.names(State.RECORDING))
-        if not names:
+        if names and not self.follows:
             return None
         if self.clock.monotonic() < self._rests_until:
-            return _LOOK_S
+            return _LOOK_S if names else None
         guard = _Guard(self._stopping, self.dropped)
+        self.ready(guard if self.follows else lambda: guard() and not self.spool.names(State.RECORDING))
+        if not names:
+            return None
         entries, _ = self.spool.look(State.RECORDING)
         for entry in sorted(entries, key=lambda one: one.id):
             self._follow(entry, guard)

@@ -103,6 +103,23 @@ def test_of_a_growing_take_whole_parts_are_made_and_one_at_a_time(bench: Bench, 
     assert transcoder.render(plan, deaf, deaf).duration_s == pytest.approx(62, abs=0.2)
 
 
+def test_an_intro_is_made_ready_for_a_take_and_for_the_last_one_seen(bench: Bench, tmp_path: Path) -> None:
+    cache, intro, later = (
+        tmp_path / "cache",
+        bench.intro(tmp_path / "i.mp4"),
+        bench.intro(tmp_path / "j.mp4"),
+    )
+    assert not bench.transcoder.prepare(None, intro, cache, lambda: True)  # of no camera anything is known
+    take = bench.take(tmp_path / "t.mp4", 2.0)
+    assert not bench.transcoder.prepare(take, intro, cache, lambda: False)
+    assert not list(cache.glob("*.made"))
+    assert bench.transcoder.prepare(take, intro, cache, lambda: True)
+    take.unlink()
+    assert bench.transcoder.prepare(None, later, cache, lambda: True)
+    assert list(cache.glob("*.made"))
+    assert not list(cache.glob("*.new"))
+
+
 def test_a_render_that_fails_leaves_nothing_under_the_final_name(bench: Bench, tmp_path: Path) -> None:
     plan = _plan(bench, tmp_path, branded=False)
     plan.takes[1].write_bytes(b"spoilt\n")

@@ -101,6 +101,22 @@ class FakeTranscoder:
         progress(1.0)
         return _info(seconds)
 
+    def prepare(
+        self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool] = lambda: True
+    ) -> bool:
+        self.calls["prepare"] += 1
+        if self._faults:
+            raise self._faults.pop(0)
+        sample = cache / "camera"
+        if take and take.exists() and made_of(take)["seconds"] >= 1:
+            cache.mkdir(parents=True, exist_ok=True)
+            sample.write_bytes(take.read_bytes())
+        if not sample.exists() or (take and made_of(take)["seconds"] < 1) or not may_go_on():
+            return False
+        made_of(intro)
+        (cache / f"{intro.name}.made").write_text("an intro\n")
+        return True
+
     def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         self.calls["work_ahead"] += 1
         if self._faults:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +24,12 @@ from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
+from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
 from ezrec.settings import Settings
 from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
+    from ezrec.adapters.ffmpeg import FfmpegTranscoder
     from ezrec.adapters.local import LocalBackend
     from ezrec.branding import Assets
     from ezrec.pulses.ahead import Ahead
@@ -103,7 +107,7 @@ def camera_modules() -> list[str]:
     return connected()
 
 
-def transcoder(settings: Settings) -> Transcoder:
+def transcoder(settings: Settings) -> FfmpegTranscoder:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
 
     jobs = Spool(settings.spool)
@@ -112,6 +116,8 @@ def transcoder(settings: Settings) -> Transcoder:
         preset=settings.preset,
         while_recording=settings.while_recording,
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
+        encoder=settings.encoder,
+        memory=settings.state / "encoders.json",
         cache=_made(settings),
     )
 
@@ -207,6 +213,20 @@ def _looks(settings: Settings) -> Callable[..., RenderPlan]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AtLowest:
+    """Work for a thread that does nothing else: to look into a recording of an hour takes CPU, too."""
+
+    work: Ahead
+
+    def __call__(self) -> float | None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
+        return self.work()
+
+    def stop(self) -> None:
+        self.work.stop()
+
+
 def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
     from ezrec.domain import health
     from ezrec.pulses.ahead import Ahead
@@ -273,7 +293,7 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     """What a pulse does, once."""
     if name == "ahead":
-        return _ahead(settings, logs.logger(name))
+        return AtLowest(_ahead(settings, logs.logger(name)))
     from ezrec.branding import MediaCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
@@ -354,6 +374,12 @@ def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Calla
         second()
 
     return ring
+
+
+def encoder(settings: Settings) -> str | None:
+    """What encodes, and why it is no other; None before one in hardware was tried for the first time."""
+    found = transcoder(settings).encoder()
+    return str(found) if found else None
 
 
 def media_versions() -> dict[str, str | None]:

@@ -72,27 +72,3 @@ def test_all_logos_are_shown_where_they_belong(show: str, rung: str, ending: str
     assert picture.colour(176, 160) == "blue"  # a sponsor's logo that is transparent
     assert picture.colour(241, 160) == picture.colour(215, 140) == picture.colour(9, 9) == "blue"
     assert media.picture_at(plan.output, 3.5).colour(250, 142) == ("lime" if show == "always" else "blue")
-
-
-def test_a_camera_gets_the_very_overlay_that_a_render_lays_over_the_film(tmp_path: Path) -> None:
-    logo, sponsor = (
-        media.make_logo(tmp_path / "l.png"),
-        media.make_logo(tmp_path / "s.png", (40, 20), "yellow"),
-    )
-    transcoder = FfmpegTranscoder(bitrate=1)
-    made = transcoder.overlay(FRAME, logo, [sponsor], LogoLayout())
-    assert made is not None
-    assert made.place == Place(196, 138, 114, 32)
-
-    def pixel(x: int, y: int) -> tuple[int, ...]:
-        at = 4 * ((y - made.place.y) * made.place.width + x - made.place.x)
-        return tuple(made.rgba[at : at + 4])
-
-    assert len(made.rgba) == 4 * 114 * 32
-    assert pixel(250, 142) == (0, 255, 0, 255)
-    assert pixel(200, 154) == (255, 255, 0, 255)
-    assert pixel(241, 160)[3] == pixel(200, 140)[3] == 0
-    alone = transcoder.overlay(FRAME, logo, [], LogoLayout())
-    assert alone is not None
-    assert (alone.place, len(alone.rgba)) == (Place(246, 138, 64, 32), 4 * 64 * 32)
-    assert transcoder.overlay(FRAME, None, [], LogoLayout()) is None

@@ -17,6 +17,7 @@ import pytest
 
 from ezrec.adapters import footage, mp4boxes
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
+from ezrec.adapters.ffmpeg_ahead import Patience
 from ezrec.adapters.ffmpeg_parts import Span, rate_of, spans_of
 from ezrec.domain.errors import Stopped
 from ezrec.locks import Lock
@@ -120,13 +121,11 @@ def test_what_was_encoded_while_it_grew_is_not_encoded_again(plan: RenderPlan) -
     take = plan.takes[0]
     whole = take.read_bytes()
     fragments = [box.offset for box in mp4boxes.top_level(take) if box.type == b"moof"]
-    made = []
+    made, ahead = [], transcoder()
     for length in (fragments[20], fragments[160] + 100, fragments[200], fragments[240] + 9, len(whole)):
         take.write_bytes(whole[:length])
-        made.append([transcoder().work_ahead(plan, yes) for _ in range(2)])
-    assert sum(map(sum, made)) == 2, made
-    assert made[0] == [False, False]
-    assert made[-1][-1] is False
+        made.append([ahead.work_ahead(plan, yes) for _ in range(2)])
+    assert made == [[False, False], [False, False], [True, False], [False, False], [True, False]]
     before = parts(plan)
     told: list[float] = []
     transcoder().render(plan, told.append, deaf)
@@ -233,3 +232,27 @@ def test_a_recording_that_cannot_be_cut_is_encoded_in_one_pass(plan: RenderPlan,
     assert report(plan)["rung"] == "encode"
     assert any(why.startswith("parts: ") and "B-frames" in why for why in report(plan)["why"])
     assert media.picture_at(plan.output, 1).colour(-12, -12) == "lime"
+
+
+def test_a_take_is_not_looked_into_before_there_can_be_another_part_in_it(plan: RenderPlan) -> None:
+    take = plan.takes[0]
+    whole = take.read_bytes()
+    fragments = [box.offset for box in mp4boxes.top_level(take) if box.type == b"moof"]
+    waits = Patience()
+
+    def is_due(at: int) -> bool:
+        take.write_bytes(whole[: fragments[at]])
+        return waits.is_due(take.stat(), growing=True)
+
+    assert is_due(160)
+    waits.wait(take.stat(), footage.read(take), growing=True)
+    assert [is_due(at) for at in (161, 200, 250, 310, 320)] == [False, False, False, True, True]
+    assert waits.is_due(take.stat(), growing=False), "once it is closed, what is left of it can be made"
+    waits.wait(take.stat(), footage.read(take), growing=False)
+    assert not waits.is_due(take.stat(), growing=False)
+
+
+def test_what_cannot_be_cut_is_not_looked_into_again_and_again(plan: RenderPlan, tmp_path: Path) -> None:
+    take, waits = films.b_frame_take(tmp_path / "b.mp4"), Patience()
+    waits.wait(take.stat(), None, growing=True)
+    assert not waits.is_due(take.stat(), growing=True)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
-from ezrec.adapters import camera_sample, mp4boxes
+from ezrec.adapters import camera_sample
 from ezrec.adapters import ffmpeg_graph as graph
-from ezrec.adapters import ffmpeg_overlay as overlays
-from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful
+from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful, Patience
+from ezrec.adapters.ffmpeg_encoder import Choice, Encoders
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, TAKE
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
@@ -25,7 +25,7 @@ from ezrec.adapters.ffmpeg_run import DISK_FULL, Failed, Limits, Log, Switch, To
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.pace import Pace, never
 from ezrec.adapters.seen import Seen
-from ezrec.domain.branding import LogoLayout
+from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped, disk_full, is_full
 from ezrec.ports import MediaInfo, RenderPlan
 
@@ -37,6 +37,7 @@ class FfmpegTranscoder:
     """The port `Transcoder`. `bitrate` in bit/s; `idle_s` is how long a render may stand still.
 
     `is_recording` is asked once a second where `while_recording` is `no`: the work rests meanwhile.
+    `encoder` is a wish of `domain/encoders.py`; `memory`, a file, keeps what was found of encoders.
     In `cache` is kept what was seen in intros and logos; plans name it too.
     """
 
@@ -51,10 +52,14 @@ class FfmpegTranscoder:
         idle_s: float = 120.0,
         while_recording: str = "nice",
         is_recording: Callable[[], bool] = never,
+        encoder: str = SOFTWARE,
+        memory: Path | None = None,
         cache: Path | None = None,
     ) -> None:
         pace = Pace(while_recording, is_recording)
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, Seen(cache))
+        self._patience = Patience()
+        encoders = Encoders(ffmpeg, encoder, memory, is_recording)
+        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, encoders, Seen(cache))
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info
@@ -88,6 +93,7 @@ class FfmpegTranscoder:
         2. render beside the final name
         3. verify what came out
         4. fsync it, rename it, fsync the directory
+        5. make what accompanies it
         """
         switch = Switch()
         on_stop(switch.pull)
@@ -97,10 +103,12 @@ class FfmpegTranscoder:
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:
-                info = Ladder(tools, plan, part, progress, switch, log).climb()
-            switch.check()
-            durable.sync_file(part)
-            durable.rename(part, plan.output)
+                ladder = Ladder(tools, plan, part, progress, switch, log)
+                info = ladder.climb()
+                switch.check()
+                durable.sync_file(part)
+                durable.rename(part, plan.output)
+                ladder.accompany()
         except Failed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full(f"no room for {plan.output.name}") from None
@@ -116,12 +124,18 @@ class FfmpegTranscoder:
         progress(1.0)
         return info
 
+    def encoder(self) -> Choice | None:
+        """The encoder that will be used, as far as that is known without trying one."""
+        return self._tools.encoders.known()
+
     def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         try:
             with Log(plan.log) as log:
-                return Ahead(replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log).work()
-        except (Unfit, mp4boxes.TornFile, Busy, Stopped, FileNotFoundError):
-            return False  # not of a kind, not whole yet, not our turn: in the end it is made in any case
+                return Ahead(
+                    replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log, self._patience
+                ).work()
+        except (Busy, Stopped, FileNotFoundError):
+            return False  # not our turn: in the end it is made in any case
         except Failed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full("no room for a part") from None
@@ -150,12 +164,6 @@ class FfmpegTranscoder:
         except OSError as fault:
             raise Retry(f"{intro.name} cannot be prepared: {fault.strerror}") from fault
         return True
-
-    def overlay(
-        self, frame: tuple[int, int], logo: Path | None, sponsors: Sequence[Path], layout: LogoLayout
-    ) -> overlays.Composed | None:
-        """The logos as one picture, for a camera that burns it into frames of that size."""
-        return overlays.compose(self._tools, frame, logo, sponsors, layout)
 
     def _check_intro(self, path: Path) -> None:
         """Decode all of it through a render's own filters, small: it must give every frame it promises."""

@@ -29,7 +29,8 @@ from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
-from ezrec.domain.errors import Busy, Reject, Retry
+from ezrec.domain.encoders import SOFTWARE
+from ezrec.domain.errors import Busy, Reject, Retry, Stopped
 from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
@@ -47,6 +48,7 @@ class Report:
     """What a person, or the command line, wants to know of how a video came to be."""
 
     rung: str = ""
+    encoder: str = "none"
     why: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     checks: dict[str, object] = field(default_factory=dict)
@@ -91,19 +93,26 @@ class Ladder:
             with self._report.timed("look"):
                 film = self._film()
             info = self._made(film)
-        with self._report.timed("artefacts"):
-            self._accompany()
         self._report.checks |= {"frames": info.frames, "duration_s": info.duration_s, "sound": info.has_audio}
-        self._report.write(self._plan.output.with_name(REPORT))
+        self._write_report()
         return info
 
-    def _accompany(self) -> None:
+    def accompany(self) -> None:
+        """Make the artefacts of the finished video. It is there: nothing that goes wrong now may cost it."""
         if not self._plan.artefacts:
             return
         folder = self._plan.output.with_name(FOLDER)
-        video = self._inspect(RESULT, self._part)
-        made = Artefacts(self._tools, video, folder, self._switch, self._log).make(self._plan.artefacts)
-        self._report.artefacts = made
+        try:
+            with self._report.timed("artefacts"):
+                video = self._inspect(RESULT, self._plan.output)
+                shop = Artefacts(self._tools, video, folder, self._switch, self._log)
+                self._report.artefacts = shop.make(self._plan.artefacts)
+            self._write_report()
+        except (Retry, Reject, Stopped, OSError) as fault:
+            self._log.note(f"no artefacts: {fault}")
+
+    def _write_report(self) -> None:
+        self._report.write(self._plan.output.with_name(REPORT))
 
     def _film(self) -> graph.Film:
         plan = self._plan
@@ -192,7 +201,7 @@ class Ladder:
             raise Unfit("there is no place to keep parts")
         self._check_copyable(replace(film, logo=None))
         shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
-        parts = Parts(shop, film.logo, self._plan.parts)
+        parts = Parts(shop, film.logo, self._plan.parts, self._encoder())
         try:
             with parts.held(_LONGEST_PART_S):
                 info = self._joined(film, None, parts)
@@ -200,6 +209,7 @@ class Ladder:
             raise Retry(f"a part is being made: {fault}", _AGAIN_S, blameless=True) from None
         said = f"{parts.found} of {parts.found + parts.made} parts were there already"
         self._report.why.append(f"{said}; {parts.made_s:.0f} s were left to encode")
+        self._report.encoder = parts.encoder
         self._report.checks |= {"parts_found": parts.found, "parts_made": parts.made}
         self._log.note(said)
         return info
@@ -235,16 +245,37 @@ class Ladder:
 
     def _encode(self, film: graph.Film) -> MediaInfo:
         """A second run forgives what stopped the first: a spoilt frame must not cost an hour of footage."""
-        encoding = graph.Encoding(self._part, self._tools.bitrate, self._tools.preset)
+        encoding = graph.Encoding(
+            self._part, self._tools.bitrate, self._tools.preset, encoder=self._encoder()
+        )
+        if encoding.encoder != SOFTWARE:
+            try:
+                return self._encoded(film, encoding)
+            except (Failed, Unfaithful) as fault:
+                if isinstance(fault, Failed) and fault.passing:
+                    raise
+                self._tools.encoders.distrust(encoding.encoder, str(fault))
+                self._pass_over(encoding.encoder, str(fault))
+                encoding = replace(encoding, encoder=SOFTWARE)
+        return self._encoded(film, encoding)
+
+    def _encoded(self, film: graph.Film, encoding: graph.Encoding) -> MediaInfo:
         seconds, frame_s = float(film.seconds), float(1 / film.target.rate)
+        self._report.encoder = encoding.encoder
         try:
             self._run(graph.encode(self._tools.ffmpeg, film, encoding), seconds)
         except Failed as fault:
-            if fault.passing:
+            if fault.passing or encoding.encoder != SOFTWARE:
                 raise
             self._pass_over("encode", f"once more, passing over what cannot be decoded: {fault.last_word}")
             self._run(graph.encode(self._tools.ffmpeg, film, replace(encoding, tolerant=True)), seconds)
         return self._verified(seconds, film.frames, frame_s, film.target.sound)
+
+    def _encoder(self) -> str:
+        choice = self._tools.encoders.choose(self._log)
+        if choice.why:
+            self._pass_over("hardware", choice.why)
+        return choice.name
 
     def _inspect(self, kind: Kind, path: Path) -> Media:
         return self._tools.inspect(kind, path, self._switch)

@@ -20,11 +20,13 @@ from ezrec.adapters import h264
 from ezrec.adapters.ffmpeg_graph import Placed, Target
 from ezrec.adapters.ffmpeg_logo import called, write_cut
 from ezrec.adapters.ffmpeg_probe import usual_rate
+from ezrec.adapters.ffmpeg_run import Failed
 from ezrec.adapters.ffmpeg_tools import Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.adapters.footage import Material
 from ezrec.adapters.mp4lanes import Part, Stretch
 from ezrec.adapters.mp4samples import Track
+from ezrec.domain.encoders import SOFTWARE
 from ezrec.locks import Lock
 
 PART_S = 30  # what a kill may cost, and what is left to be done when a recording ends
@@ -70,6 +72,7 @@ class Parts:
     shop: Workshop
     logo: Placed
     folder: Path
+    encoder: str = SOFTWARE
     part_s: float = PART_S
     made: int = 0
     found: int = 0
@@ -98,9 +101,9 @@ class Parts:
         anew, done = Anew([], {}, None), 0
         total = sum(len(take.footage.picture) for _, take, _ in planned)
         for source, take, spans in planned:
-            measure, track, stretches = self._measure(take), take.footage.picture, list[Stretch]()
+            track, stretches = take.footage.picture, list[Stretch]()
             for span in spans:
-                part = self.have(take, measure, span)
+                part = self.have(take, span)
                 anew.sets = part.sets if anew.sets is None else anew.sets | part.sets
                 anew.sources[number] = part.path
                 count = span.last - span.first
@@ -113,19 +116,33 @@ class Parts:
 
     def ahead(self, take: Material, *, growing: bool) -> bool:
         """Make the next part of a take that is not there yet; False where there is none to be made."""
-        measure = self._measure(take)
+        measure = self._measure(take, self.encoder)
         for span in spans_of(take, growing=growing, part_s=self.part_s):
             if not self._path(take, measure, span).exists():
-                self.have(take, measure, span)
+                self.have(take, span)
                 return True
         return False
 
-    def have(self, take: Material, measure: pieces.Measure, span: Span) -> Material:
+    def have(self, take: Material, span: Span) -> Material:
+        """One part: as this encoder or x264 has made it already, else made now."""
+        for encoder in dict.fromkeys((self.encoder, SOFTWARE)):
+            measure = self._measure(take, encoder)
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                part = self._checked(self._path(take, measure, span), measure, span)
+                self.found += 1
+                return part
+        try:
+            return self._make(take, self._measure(take, self.encoder), span)
+        except (Failed, Unfit) as fault:
+            if self.encoder == SOFTWARE or (isinstance(fault, Failed) and fault.passing):
+                raise
+            self.shop.tools.encoders.distrust(self.encoder, str(fault))
+            self.shop.log.note(f"not by {self.encoder}: {fault}")
+            self.encoder = SOFTWARE
+            return self._make(take, self._measure(take, SOFTWARE), span)
+
+    def _make(self, take: Material, measure: pieces.Measure, span: Span) -> Material:
         path = self._path(take, measure, span)
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            part = self._checked(path, measure, span)
-            self.found += 1
-            return part
         cut, new = self.folder / ".cut", self.folder / ".new"
         count = span.last - span.first
         try:
@@ -144,7 +161,7 @@ class Parts:
         self.made_s += (end - track.starts[span.first]) / track.scale
         return self._checked(path, measure, span)
 
-    def _measure(self, take: Material) -> pieces.Measure:
+    def _measure(self, take: Material, encoder: str) -> pieces.Measure:
         """Of the camera's own frames none is left, so their parameter sets need no room beside these."""
         sps = take.sps
         if sps.width % 2 or sps.height % 2:
@@ -152,8 +169,8 @@ class Parts:
         target = Target(sps.width, sps.height, rate_of(take.footage.picture), False, sps.full_range)
         tools = self.shop.tools
         return pieces.Measure(
-            target, pieces.HIGH, sps.colours, 0, 0, 0, tools.bitrate, tools.preset,
-        )  # fmt: skip
+            target, pieces.HIGH, sps.colours, pieces.PARTS_ID, 0, 0, tools.bitrate, tools.preset, encoder
+        )
 
     def _checked(self, path: Path, measure: pieces.Measure, span: Span) -> Material:
         part = self.shop.checked(path, measure)

@@ -17,8 +17,10 @@ from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
 from ezrec.domain.branding import Place
+from ezrec.domain.encoders import SOFTWARE
 
 HIGH = 100
+PARTS_ID = 2  # of the parameter sets of parts: an encoder in hardware takes 0, the intro the next one free
 _PROFILES = {66: "baseline", 77: "main", HIGH: "high"}
 _SOUND_BITRATE = 128_000
 _SILENT_S = 0.5
@@ -36,6 +38,7 @@ class Measure:
     channels: int
     bitrate: int
     preset: str
+    encoder: str = SOFTWARE
 
     @property
     def profile_name(self) -> str | None:
@@ -70,10 +73,8 @@ def with_logo(
     return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))
 
 
-def composed(
-    program: str, logos: Sequence[graph.Placed], around: Place, output: Path, *, raw: bool = False
-) -> list[str]:
-    """All logos in one picture that is transparent between them: a PNG, or bare rows of RGBA.
+def composed(program: str, logos: Sequence[graph.Placed], around: Place, output: Path) -> list[str]:
+    """All logos in one picture that is transparent between them.
 
     They are added, which suits what nowhere overlaps: FFmpeg's `overlay` lost what was transparent below.
     """
@@ -87,8 +88,7 @@ def composed(
         ).filter("setpts", 0)
         laid = picture if laid is None else ffmpeg.filter([laid, picture], "blend", all_mode="addition")
     assert laid is not None
-    form = {"c:v": "rawvideo", "f": "rawvideo"} if raw else {"c:v": "png", "f": "image2pipe"}
-    options = {"frames:v": 1, "pix_fmt": "rgba", **form}
+    options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgba", "f": "image2pipe"}
     return graph.compiled(program, ffmpeg.output(laid.filter("format", "rgba"), file_url(output), **options))
 
 
@@ -109,9 +109,7 @@ def picture(measure: Measure) -> dict[str, object]:
     target = measure.target
     colours = zip(("color_primaries", "color_trc", "colorspace"), measure.colours, strict=True)
     return {
-        "c:v": "libx264",
-        "preset": measure.preset,
-        "profile:v": measure.profile_name,
+        **graph.own_options(measure.encoder, measure.preset, measure.profile_name),
         "pix_fmt": "yuv420p",
         "bf": 0,
         "g": max(1, round(target.rate)),
@@ -119,9 +117,9 @@ def picture(measure: Measure) -> dict[str, object]:
         "b:v": measure.bitrate,
         "maxrate": measure.bitrate * 3 // 2,
         "bufsize": measure.bitrate * 2,
-        "x264-params": f"sps-id={measure.sets_id}",
         "color_range": "pc" if target.full_range else "tv",
         **dict(colours),
+        **({"x264-params": f"sps-id={measure.sets_id}"} if measure.encoder == SOFTWARE else {}),
     }
 
 

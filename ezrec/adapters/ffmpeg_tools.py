@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.adapters import mp4boxes, mp4media
+from ezrec.adapters.ffmpeg_encoder import Encoders
 from ezrec.adapters.ffmpeg_input import RESULT, TAKE, Kind, Unusable, sniffed
 from ezrec.adapters.ffmpeg_probe import Media, inspect
 from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
@@ -36,6 +37,7 @@ class Tools:
     preset: str
     idle_s: float
     pace: Pace = field(default_factory=Pace)
+    encoders: Encoders = field(default_factory=Encoders)
     seen: Seen = field(default_factory=Seen)
 
     def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:

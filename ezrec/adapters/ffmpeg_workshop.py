@@ -21,6 +21,7 @@ from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.footage import Material, SoundForm
 from ezrec.adapters.media_cache import MediaCache, key_of
 from ezrec.domain.branding import around
+from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, is_full
 
 USUAL_SOUND = SoundForm(graph.SOUND_RATE, 2)
@@ -89,7 +90,8 @@ class Workshop:
         target = measure.target
         if (found.sps.width, found.sps.height) != (target.width, target.height):
             raise Unfit("the intro was made in another size")
-        if set(found.sets.sps) != {measure.sets_id} or set(found.sets.pps) != {measure.sets_id}:
+        ids = {measure.sets_id}
+        if measure.encoder == SOFTWARE and (set(found.sets.sps) != ids or set(found.sets.pps) != ids):
             raise Unfit("the encoder does not number its parameter sets as asked")
         if found.sps.full_range != target.full_range:
             raise Unfit("the intro was made in another range of brightness")

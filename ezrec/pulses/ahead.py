@@ -31,7 +31,7 @@ _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes h
 
 def _burned_in(take: Take) -> bool:
     """True where the picture shows the logos already."""
-    return bool(getattr(take, "logo_burned_in", False))
+    return bool(getattr(take, "burned_in", ""))
 
 
 @dataclass(slots=True)

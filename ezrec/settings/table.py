@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
+from ezrec.domain.encoders import WISHES
 from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
 
@@ -127,6 +128,12 @@ class Settings:
     arm_s: float = _setting(
         "EZREC_ARM", kinds.number(0, 600), "30", "seconds before the recording at which the camera starts"
     )
+    encoder: str = _setting(
+        "EZREC_ENCODER",
+        kinds.one_of(*WISHES),
+        "auto",
+        "`auto` (in hardware where it proves itself, else x264), or one of " + ", ".join(WISHES[1:]),
+    )
     preset: str = _setting(
         "EZREC_X264_PRESET", kinds.one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
         "veryfast", "x264 preset of the finished video",
@@ -168,8 +175,8 @@ class Settings:
         "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
     )
     artefacts: tuple[str, ...] = _setting(
-        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "none",
-        f"made beside a video, for hooks, until it is uploaded: `none`, or of {', '.join(ARTEFACTS)}",
+        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "poster,preview,loudness",
+        f"made of a finished video and published after it: `none`, or of {', '.join(ARTEFACTS)}",
     )  # fmt: skip
     rescan_s: float = _setting(
         "EZREC_RESCAN", kinds.number(1, 3600), "60", "seconds between rescans, the net under the file events"

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,18 +28,21 @@ from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
+from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
 from ezrec.settings import Settings
 from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
+    from ezrec.adapters.ffmpeg import FfmpegTranscoder
     from ezrec.adapters.ffmpeg_sound import Dubber
     from ezrec.adapters.local import LocalBackend
+    from ezrec.branding import Assets
+    from ezrec.pulses.ahead import Ahead
     from ezrec.vitals import Vitals
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
-PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
+PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _ALIVE_S = 3600.0  # where no watchdog asks for more
@@ -80,7 +86,7 @@ def backend_state(settings: Settings) -> str:
     return f"supabase, {settings.supabase_url}"
 
 
-def transcoder(settings: Settings) -> Transcoder:
+def transcoder(settings: Settings) -> FfmpegTranscoder:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
 
     jobs = Spool(settings.spool)
@@ -89,6 +95,9 @@ def transcoder(settings: Settings) -> Transcoder:
         preset=settings.preset,
         while_recording=settings.while_recording,
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
+        encoder=settings.encoder,
+        memory=settings.state / "encoders.json",
+        cache=_made(settings),
     )
 
 
@@ -187,25 +196,81 @@ def _recording(
 
 def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.adapters.salvage import salvage
-    from ezrec.branding import MediaCache
     from ezrec.handlers.process import process
 
     handler = functools.partial(
         process,
         transcoder=transcoder(settings),
-        assets=MediaCache(settings.media_cache).assets,
+        assets=_assets(settings),
         salvage=salvage,
         log=log,
         dub=_dubber(settings).dub,
-        plan=functools.partial(
-            RenderPlan,
-            cache=settings.media_cache / "made",
-            logo_show=settings.logo_show,
-            logo_layout=settings.logo_layout,
-            artefacts=settings.artefacts,
-        ),
+        plan=_looks(settings),
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler}
+
+
+def _assets(settings: Settings) -> Callable[[], Assets]:
+    from ezrec.branding import MediaCache
+
+    return MediaCache(settings.media_cache).assets
+
+
+def _looks(settings: Settings) -> Callable[..., RenderPlan]:
+    """Makes plans, with what the settings say of the looks of a video."""
+    return functools.partial(
+        RenderPlan,
+        cache=_made(settings),
+        logo_show=settings.logo_show,
+        logo_layout=settings.logo_layout,
+        artefacts=settings.artefacts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AtLowest:
+    """Work for a thread that does nothing else: to look into a recording of an hour takes CPU, too."""
+
+    work: Ahead
+
+    def __call__(self) -> float | None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
+        return self.work()
+
+    def stop(self) -> None:
+        self.work.stop()
+
+
+def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
+    from ezrec.domain import health
+    from ezrec.pulses.ahead import Ahead
+    from ezrec.pulses.ready import Ready
+
+    said = settings.state / health.FILE
+
+    def dropped() -> int | None:
+        try:
+            return health.decode(said.read_bytes()).dropped
+        except (OSError, ValueError):
+            return None
+
+    jobs, maker, assets = spool(settings), transcoder(settings), _assets(settings)
+    return Ahead(
+        jobs,
+        maker,
+        assets,
+        _looks(settings),
+        dropped,
+        clock(settings),
+        log,
+        ready=Ready(jobs, maker, assets, _made(settings), log),
+        follows=settings.while_recording != "no",
+    )
+
+
+def _made(settings: Settings) -> Path:
+    """Where the media cache keeps what was made of the assets."""
+    return settings.media_cache / "made"
 
 
 def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -239,8 +304,10 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 }
 
 
-def beat(name: str, settings: Settings) -> Callable[[], None]:
+def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     """What a pulse does, once."""
+    if name == "ahead":
+        return AtLowest(_ahead(settings, logs.logger(name)))
     from ezrec.cameras import ReadyingCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
@@ -279,8 +346,11 @@ def pulse(name: str, settings: Settings) -> Pulse:
         "status": settings.status_interval_s,
         "logs": settings.logs_interval_s,
         "tidy": _TIDY_S,
+        "ahead": settings.rescan_s,
     }[name]
-    return Pulse(name, interval_s, beat(name, settings))
+    does = beat(name, settings)
+    halt = getattr(does, "stop", None)
+    return Pulse(name, interval_s, does, **({"halt": halt} if halt else {}))
 
 
 def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None) -> Services:
@@ -306,6 +376,9 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    if "ahead" in beating:
+        directory = settings.spool / State.RECORDING
+        watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
@@ -323,6 +396,12 @@ def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Calla
         second()
 
     return ring
+
+
+def encoder(settings: Settings) -> str | None:
+    """What encodes, and why it is no other; None before one in hardware was tried for the first time."""
+    found = transcoder(settings).encoder()
+    return str(found) if found else None
 
 
 def media_versions() -> dict[str, str | None]:

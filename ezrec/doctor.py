@@ -57,6 +57,11 @@ def _software(quick: bool) -> Findings:
     yield ok("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
+def _encoder(wishes: Settings) -> Findings:
+    if said := app.encoder(wishes):
+        yield ok("encoder", said)
+
+
 def key_kind(key: str) -> str:
     """What a Supabase key is good for: `service_role`, `anon`, another role, or `unknown`. Trusts nothing."""
     import base64
@@ -258,6 +263,7 @@ def _age(seconds: float) -> str:
 
 _QUICK: tuple[Callable[[Settings], Findings], ...] = (doctor_spool.ground_of,)
 _CHECKS = (
+    _encoder,
     _key, _clock, _camera,
     doctor_spool.ground_of, doctor_spool.room, doctor_spool.jobs,
     _backend, _cache,

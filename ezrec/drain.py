@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ezrec.adopt import Adopter, take_in_strangers
-from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
 from ezrec.domain.job import Job, Kind
 from ezrec.domain.stages import (
     RETRY,
@@ -295,9 +295,17 @@ class Drain:
             return Later(fault.reason, fault.after_s, fault.blameless)
         except Reject as fault:
             return No(fault.reason, fault.remedy)
+        except OSError as fault:
+            if not is_full(fault):
+                return self._bug(entry, fault)
+            full = disk_full(f"{self.stage.name} met it{_at(fault)}")
+            return Later(full.reason, full.after_s, full.blameless)
         except Exception as fault:  # noqa: BLE001 - the one broad except: a bug must not end the stage
-            self.log.error("job %s: %s met a bug\n%s", entry.id, self.stage.name, traceback.format_exc())
-            return Crash(f"{type(fault).__name__}: {fault}"[:500])
+            return self._bug(entry, fault)
+
+    def _bug(self, entry: Entry, fault: Exception) -> Crash:
+        self.log.error("job %s: %s met a bug\n%s", entry.id, self.stage.name, traceback.format_exc())
+        return Crash(f"{type(fault).__name__}: {fault}"[:500])
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Decide by the table, then one rename, then the hooks."""
@@ -327,3 +335,7 @@ class Drain:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
             self._wait(_LOOK_AGAIN_S)
+
+
+def _at(fault: OSError) -> str:
+    return f" at {fault.filename}" if fault.filename else ""

@@ -13,6 +13,7 @@ FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 SERVICES = {
     "record": "recorder",
     "process": "video_worker",
+    "ahead": "video_worker",
     "upload": "video_worker",
     "retry": "video_worker",
     "tell": "booking_sync",

@@ -115,6 +115,7 @@ class MediaInfo:
     frames: int | None = None
 
 
+PARTS = "parts"  # the folder in an entry that keeps what was encoded part by part
 ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
 
 
@@ -124,7 +125,9 @@ class RenderPlan:
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
     show the logos already, so that none is laid over them; `burned_in`: those that do, where not all
-    do. `artefacts` (of ARTEFACTS) are made into a folder of that name beside the output.
+    do. `artefacts` (of ARTEFACTS) are made into a folder of that name beside the output. `notes` say
+    what was left out, for the report beside it. `parts` is a folder for what is encoded piece by piece,
+    kept until the video is finished.
     """
 
     takes: Sequence[Path]
@@ -139,6 +142,8 @@ class RenderPlan:
     sponsors: Sequence[Path] = ()
     logo_layout: LogoLayout = LogoLayout()
     artefacts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    parts: Path | None = None
 
 
 class Transcoder(Protocol):
@@ -148,7 +153,7 @@ class Transcoder(Protocol):
         """Look into a recording. Raises `Reject` for whatever is not a whole, plain MP4 with a picture."""
 
     def check_asset(self, kind: str, path: Path) -> None:
-        """Raise `Reject` unless `path` is usable as `kind`: "intro" or "logo"."""
+        """Raise `Reject` unless `path` is usable as `kind`: "intro", "logo" or "sponsor"."""
 
     def render(
         self,
@@ -164,6 +169,19 @@ class Transcoder(Protocol):
         early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.
         """
 
+    def prepare(self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool]) -> bool:
+        """Have the intro ready in the cache for recordings like `take`, which may still grow; None: like the
+        last one seen. False where that cannot be done (yet), or need not be. Stopped and raising as
+        `work_ahead`.
+        """
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        """Make one part of a video whose last take still grows; False where none can be made (yet).
+
+        `may_go_on` is asked about once a second; after a no the work ends and leaves nothing of the part.
+        Raises `Retry` or `Reject` as `render` does.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Branding:
@@ -171,6 +189,7 @@ class Branding:
 
     intro: str | None = None
     logo: str | None = None
+    sponsors: tuple[str, ...] = ()
 
 
 Row = Mapping[str, Any]

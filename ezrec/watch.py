@@ -187,18 +187,26 @@ class Lane(threading.Thread):
         self._bell.ring()
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings."""
+    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings.
+
+    A beat may say by itself in how many seconds it is to be called again.
+    """
 
     name: str
     interval_s: float
-    beat: Callable[[], None]
+    beat: Callable[[], float | None]
     bell: Bell = field(default_factory=Bell)
+    halt: Callable[[], None] = _nothing  # asks a beat that takes long to end
 
     def turn(self) -> float:
-        self.beat()
-        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER)
+        wanted_s = self.beat()
+        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER) if wanted_s is None else wanted_s
 
 
 class Services:
@@ -217,7 +225,7 @@ class Services:
         log: logging.Logger,
         vitals: Vitals | None = None,
     ) -> None:
-        self._drains = drains
+        self._drains, self._pulses = drains, pulses
         self._vitals = vitals
         self._rescan_s = rescan_s
         self._log = log
@@ -271,6 +279,8 @@ class Services:
             lane.stop()
         for drain in self._drains:
             drain.stop()
+        for pulse in self._pulses:
+            pulse.halt()
         for lane in self._lanes:
             if lane.ident is not None:
                 lane.join()

@@ -17,7 +17,7 @@ import pytest
 from ezrec import logs, settings
 from ezrec.adapters.gauges import SystemGauges
 from ezrec.adopt import Adopter
-from ezrec.branding import MediaCache
+from ezrec.branding import Assets, MediaCache
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import JobOutcome, Kind, Take
 from ezrec.domain.stages import State
@@ -540,9 +540,9 @@ def test_an_archive_that_a_killed_collector_left_half_is_removed(box: Box) -> No
 # ---- branding
 
 
-def _brand(box: Box, **keys: str) -> None:
-    box.cloud.assets = Branding(**keys)
-    for key in keys.values():
+def _brand(box: Box, intro: str | None = None, logo: str | None = None, *sponsors: str) -> None:
+    box.cloud.assets = Branding(intro, logo, sponsors)
+    for key in filter(None, (intro, logo, *sponsors)):
         box.cloud.objects[("usermedia", *key.split("/"))] = f"bytes of {key}".encode()
 
 
@@ -587,6 +587,29 @@ def test_a_missing_asset_does_not_stop_the_video_and_is_told(box: Box) -> None:
     assert assets.intro is None
     assert "gone.mp4" in assets.notes[0]
     assert any("gone.mp4" in line for line in told)
+
+
+def test_sponsors_are_fetched_too_and_one_that_is_missing_does_not_stop_the_others(box: Box) -> None:
+    keys = [f"user-1/sponsor_logo{n}/sponsor_logo{n}_7.png" for n in (1, 2, 3)]
+    _brand(box, None, None, *keys)
+    del box.cloud.objects[("usermedia", *keys[1].split("/"))]
+    media = _refresh(box)
+    assets = media.assets()
+    assert [path.read_bytes().decode() for path in assets.sponsors] == [
+        f"bytes of {keys[0]}", f"bytes of {keys[2]}",
+    ]  # fmt: skip
+    assert "sponsor_logo2_7.png" in assets.notes[0]
+    assert not assets.is_empty
+    assets.sponsors[0].unlink()
+    assert not media.assets().is_known
+    _refresh(box)
+    assert media.assets() == assets
+
+
+def test_a_record_from_before_there_were_sponsors_is_still_read(box: Box) -> None:
+    media = _refresh(box)
+    (media.root / "branding.json").write_bytes(b'{"intro":null,"logo":null,"notes":[]}')
+    assert media.assets() == Assets(is_known=True)
 
 
 def test_a_network_that_goes_away_keeps_what_was_known(box: Box) -> None:

@@ -6,6 +6,7 @@ between a booking and its camera: what cannot be made within the limit is left t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class BurnIns:
 
     def __call__(self) -> BurnIn | None:
         assets = self._assets()
-        sponsors: Sequence[Path] = getattr(assets, "sponsors", ())
+        sponsors = assets.sponsors
         if assets.logo is None and not sponsors:
             return None
         try:
@@ -57,8 +58,8 @@ class BurnIns:
         return made
 
     def _key(self, logo: Path | None, sponsors: Sequence[Path]) -> str:
-        contents = [key_of(path, "") if path else "none" for path in (logo, *sponsors)]
-        return key_of(None, "\0".join([_VERSION, str(self._frame), repr(self._layout), *contents]))
+        contents = [_digest(path) if path else "none" for path in (logo, *sponsors)]
+        return key_of("\0".join(contents), "\0".join([_VERSION, str(self._frame), repr(self._layout)]))
 
     def _found(self, key: str) -> BurnIn | None:
         """A picture's place stands in its name, so that a kept one needs no look into the logo."""
@@ -78,3 +79,8 @@ class BurnIns:
         for old in sorted(self._folder.glob("*.yuva"), key=lambda path: -path.stat().st_mtime)[_KEPT - 1 :]:
             old.unlink(missing_ok=True)
         return logo_planes.make(key, self._folder, logo, sponsors, self._frame, self._layout, _MAKING_S)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,12 +10,13 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
-from ezrec.adapters.ffmpeg_input import LOGO, file_url
+from ezrec.adapters import ffmpeg_overlay as overlays
+from ezrec.adapters.ffmpeg_input import file_url
 from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
 from ezrec.adapters.ffmpeg_tools import Tools
 from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.adapters.stamp import BurnIn
-from ezrec.domain.branding import LogoLayout, Place, arrange
+from ezrec.domain.branding import LogoLayout, Place
 from ezrec.domain.errors import Retry
 
 
@@ -30,10 +31,7 @@ def make(
 ) -> BurnIn:
     """Written beside and renamed; its place stands in its name. Raises what FFmpeg's adapters raise."""
     tools = Tools("ffmpeg", "ffprobe", nice=0, bitrate=0, preset="", idle_s=limit_s)
-    pictures = [tools.inspect(LOGO, path) for path in ((logo, *sponsors) if logo else sponsors)]
-    sizes = [(picture.info.width, picture.info.height) for picture in pictures]
-    places = arrange(frame, sizes[0] if logo else None, sizes[1:] if logo else sizes, layout)
-    placed = [graph.Placed(*both) for both in zip(pictures, places, strict=True)]
+    placed = overlays.placed(tools, frame, logo, sponsors, layout)
     part = folder / f".{key}.part"
     with contextlib.ExitStack() as kept, Log() as log:
         one = placed[0]

@@ -31,7 +31,10 @@ from ezrec.settings import Settings
 
 T = TypeVar("T")
 _PAGE = 1000  # rows; a select stops there and says nothing of the rest
-_TYPES = {".mp4": "video/mp4", ".zip": "application/zip", ".png": "image/png", ".jpg": "image/jpeg"}
+_TYPES = {
+    ".mp4": "video/mp4", ".zip": "application/zip", ".png": "image/png", ".jpg": "image/jpeg",
+    ".vtt": "text/vtt", ".json": "application/json",
+}  # fmt: skip
 _VIDEO_IDS = uuid.UUID("6f2cfb52-54a5-5d0f-8f0e-3c6c4c1f7f0a")  # names the ids that are made of file names
 _BAD_ID = ("22P02", "428C9")  # the table numbers its rows by itself
 _log = logging.getLogger("ezrec.supabase")
@@ -155,7 +158,11 @@ class SupabaseBackend:
         rows = self._cloud.call(doing, work)
         if not rows:
             return Branding()
-        return Branding(rows[0].get("intro_video_path") or None, rows[0].get("logo_path") or None)
+        row = rows[0]
+        sponsors = [row.get(f"sponsor_logo{number}_path") for number in (1, 2, 3)]
+        return Branding(
+            row.get("intro_video_path") or None, row.get("logo_path") or None, tuple(filter(None, sponsors))
+        )
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         path = "/".join(_parts(bucket, key))

@@ -29,7 +29,7 @@ def take_facts(path: Path) -> TakeFacts:
     decoded = 0
     try:
         decoded = tools.decoded(
-            graph.decode_windows("ffmpeg", path, [(0.0, seconds + 1)]),
+            graph.decode_windows("ffmpeg", [(path, (0.0, seconds + 1))]),
             _WALL_BASE_S + _WALL_FACTOR * seconds,
         )
     except Failed as fault:

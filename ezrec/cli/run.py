@@ -34,7 +34,7 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "--only",
     callback=_lanes,
     metavar="LANE,…",
-    help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy.",
+    help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy, ahead.",
 )
 @click.option(
     "--kept", is_flag=True, hidden=True, help="End when standard input does and nothing is in hand."
@@ -139,10 +139,10 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy"]))
+@click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy", "ahead"]))
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
-    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, tidy up."""
+    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, and so on."""
     from ezrec import app, logs
 
     settings: Settings = context.settings

@@ -7,6 +7,7 @@ the service has confirmed it.
 2. ask the service for its size
 3. the row in `videos`
 4. the status
+5. what accompanies the video, as far as that goes
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
 from ezrec.domain.names import BadName, safe_id
 from ezrec.domain.stages import Done
+from ezrec.handlers import artefacts
 from ezrec.ports import Backend, Clock
 from ezrec.progress import Meter
 from ezrec.spool import Entry
@@ -54,6 +56,7 @@ def upload(
     backend.advance_status(booking_id(job), UPLOADED)
     entry.update(outcome=JobOutcome.PUBLISHED)
     log.info("job %s: published as %s/%s", job.id, BUCKET, key)
+    artefacts.publish(entry, task, backend, BUCKET, owner, result, log)
     return Done()
 
 

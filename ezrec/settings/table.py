@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
+from ezrec.domain.encoders import WISHES
 from ezrec.domain.ending import OnCancel
 from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
@@ -141,6 +142,12 @@ class Settings:
         "footage of a booking that is cancelled while it is recorded: `keep` (a day, for a person to "
         "decide), `trim` (publish what there is), `discard`",
     )
+    encoder: str = _setting(
+        "EZREC_ENCODER",
+        kinds.one_of(*WISHES),
+        "auto",
+        "`auto` (in hardware where it proves itself, else x264), or one of " + ", ".join(WISHES[1:]),
+    )
     preset: str = _setting(
         "EZREC_X264_PRESET", kinds.one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
         "veryfast", "x264 preset of the finished video",
@@ -170,6 +177,18 @@ class Settings:
         "25",
         "most of the frame's width and height that the logo takes, in %",
     )
+    sponsor_corner: str = _setting(
+        "EZREC_SPONSOR_CORNER",
+        kinds.one_of(*CORNERS),
+        "bottom-left",
+        "corner of the sponsors' logos, side by side in their order; the logo's own: they follow it",
+    )
+    sponsor_size: int = _setting(
+        "EZREC_SPONSOR_SIZE",
+        kinds.whole(2, 50),
+        "15",
+        "most of the frame's width and height that one sponsor's logo takes, in %",
+    )
     while_recording: str = _setting(
         "EZREC_PROCESS_WHILE_RECORDING",
         kinds.one_of("yes", "nice", "no"),
@@ -177,8 +196,8 @@ class Settings:
         "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
     )
     artefacts: tuple[str, ...] = _setting(
-        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "none",
-        f"made beside a video, for hooks, until it is uploaded: `none`, or of {', '.join(ARTEFACTS)}",
+        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "poster,preview,loudness",
+        f"made of a finished video and published after it: `none`, or of {', '.join(ARTEFACTS)}",
     )  # fmt: skip
     rescan_s: float = _setting(
         "EZREC_RESCAN", kinds.number(1, 3600), "60", "seconds between rescans, the net under the file events"
@@ -193,7 +212,7 @@ class Settings:
 
     @property
     def logo_layout(self) -> LogoLayout:
-        return LogoLayout(self.logo_corner, self.logo_size)
+        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner, self.sponsor_size)
 
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""

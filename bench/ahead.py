@@ -36,7 +36,7 @@ def measured(folder: Path, seconds: float, size: str, mode: str) -> dict[str, An
         "PATH": os.environ["PATH"], "TZ": "UTC", "LANG": "C.UTF-8", "EZREC_HOME": str(folder),
         "EZREC_BACKEND": "local", "EZREC_CAMERA": "software", "EZREC_ASSUME_CLOCK": "yes",
         "EZREC_PRE_ROLL": "0", "EZREC_POST_ROLL": "0", "EZREC_ARM": "8", "RESOLUTION": size,
-        "RECORDING_BITRATE": "4000000", "EZREC_PROCESS_WHILE_RECORDING": mode,
+        "RECORDING_BITRATE": "4000000", "EZREC_PROCESS_WHILE_RECORDING": mode, "EZREC_LOGO_AT": "process",
     }  # fmt: skip
     box = settings.load(environ)
     spool, store = app.spool(box), app.local_backend(box)

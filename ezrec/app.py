@@ -33,6 +33,7 @@ STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
 _TIDY_S = 6 * 3600.0
 LANES = (*STAGE_LANES, *PULSE_LANES)
+_BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 
 
@@ -61,6 +62,12 @@ def local_backend(settings: Settings) -> LocalBackend:
 def backend(settings: Settings) -> Backend:
     if settings.backend == "local":
         return local_backend(settings)
+    return _shared_supabase(settings)
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_supabase(settings: Settings) -> Backend:
+    """One for all lanes of a process: one sign-in, one kept connection, one pause when it is refused."""
     from ezrec.adapters.supabase import from_settings
 
     return from_settings(settings, clock(settings))
@@ -239,7 +246,8 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         media = MediaCache(settings.media_cache)
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
-        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
+        branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
+        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
     if name == "tell":
         return Tell(backend(settings), jobs, log)
     if name == "tidy":

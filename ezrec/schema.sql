@@ -75,7 +75,7 @@ create index if not exists bookings_of_camera on bookings (user_id, camera_id, d
 create unique index if not exists videos_one_per_file on videos (user_id, filename);
 create unique index if not exists status_one_per_camera on system_status (user_id, camera_id);
 
--- Who is asking, if it is a device. Security definer: devices itself is closed to everybody.
+-- Who is asking, if it is a device. Security definer: devices itself shows to each device its own row alone.
 create or replace function ezrec_device() returns devices
 language sql stable security definer set search_path = public as $$
   select * from devices where auth_id = auth.uid()
@@ -169,6 +169,10 @@ create policy ezrec_device_reads on cameras for select to authenticated
 drop policy if exists ezrec_device_updates on cameras;
 create policy ezrec_device_updates on cameras for update to authenticated
   using (ezrec_is_mine(user_id::text, id::text));
+
+-- By this row a device knows that an empty list of bookings is true, and that it was not shut out.
+drop policy if exists ezrec_device_reads on devices;
+create policy ezrec_device_reads on devices for select to authenticated using (auth_id = auth.uid());
 
 -- Buckets and objects: videos and logs are written, usermedia is read. An upload that may replace needs all three.
 insert into storage.buckets (id, name, public)

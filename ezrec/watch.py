@@ -36,6 +36,7 @@ from ezrec.task import Bell
 # Reading a file makes events too, and so would our own look at it: only these bring news.
 _NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
 _WORST_PAUSE_S = 60.0
+_LONGEST_NAMED_S = 900.0
 _END_LIMIT_S = 5.0
 _HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
 _JITTER = 0.1
@@ -154,7 +155,8 @@ class Lane(threading.Thread):
             self._log.info("%s waits: %s", self.name, fault)
             return self._longest_s
         except (Retry, Reject) as fault:
-            pause_s = self._growing_pause_s()
+            named_s = getattr(fault, "after_s", None) or 0.0  # the other side may know better than we do
+            pause_s = max(self._growing_pause_s(), min(named_s, _LONGEST_NAMED_S))
             self._log.warning("%s: %s; again in %.0f s", self.name, fault, pause_s)
             return pause_s
         except Exception:  # noqa: BLE001 - what a turn is made of may fail as it likes; the lane must not end

@@ -198,6 +198,70 @@ def test_absent_twice_in_a_row_is_cancelled_though_a_timer_starts_us_anew(box: B
     assert box.dropped() == {}
 
 
+def test_a_device_that_is_shut_out_keeps_its_bookings_and_says_so_once(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.cloud.add_booking(row("b1"))
+    sync = box.sync()
+    sync()
+    box.adopt()
+    box.cloud.is_shut_out = True
+    for _ in range(5):
+        sync()
+    assert box.dropped() == {}
+    assert [found["id"] for found in box.cache()] == ["b1"]
+    said = [record for record in caplog.records if "ezrec schema" in record.getMessage()]
+    assert len(said) == 1
+    box.cloud.is_shut_out = False
+    box.cloud.booking_rows.clear()
+    sync()
+    assert box.dropped() == {}, "what a shut-out device did not see was never counted"
+    sync()
+    assert list(box.dropped()) == ["b1.json"]
+
+
+def test_a_cancellation_reaches_a_device_that_was_shut_out_meanwhile(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    sync = box.sync()
+    sync()
+    box.adopt()
+    box.cloud.is_shut_out = True
+    sync()
+    box.cloud.is_shut_out = False
+    box.cloud.booking_rows["b1"]["status"] = "cancelled"
+    sync()
+    assert box.dropped()["b1.json"]["status"] == "cancelled"
+
+
+def test_while_shut_out_a_recording_goes_on(box: Box) -> None:
+    box.cloud.add_booking(row("b1", "11:00", "13:00"))
+    sync = box.sync()
+    sync()
+    (entry,) = box.adopt()
+    box.spool.claim(entry, State.RECORDING)
+    box.cloud.is_shut_out = True
+    for _ in range(4):
+        sync()
+        box.adopt()
+    (entry,) = box.spool.entries(State.RECORDING)
+    assert entry.take_amendment() is None
+
+
+def test_an_idle_box_asks_for_the_branding_now_and_then_and_a_box_with_footage_always(box: Box) -> None:
+    sync = box.sync()
+    sync.branding_s = 300
+    for _ in range(4):
+        sync()
+    assert box.cloud.calls["branding"] == 1
+    box.clock.pass_time(301)
+    sync()
+    assert box.cloud.calls["branding"] == 2
+    laid(box.spool, State.RAW, "b1")
+    sync()
+    sync()
+    assert box.cloud.calls["branding"] == 4
+
+
 # ---- sync: hostile rows
 
 

@@ -22,6 +22,7 @@ from ezrec.domain.errors import Reject, Retry
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, LostAnswer, Pass
 from tests.supabase_server.fixture import Account, Project
+from tests.supabase_server.front_end import FrontEnd, played_s
 
 
 @pytest.fixture
@@ -263,15 +264,6 @@ def test_the_front_end_finds_lists_signs_and_plays_a_published_video(
     path = f"{account.user_id}/{name}"
     cloud.store("videos", path, film, lambda _: None)
     cloud.publish_row({"user_id": account.user_id, "filename": name, "storage_path": path})
-
-    listed = project.request("POST", "/storage/v1/object/list/videos", json={"prefix": account.user_id})
-    [row] = project.select("videos", user_id=f"eq.{account.user_id}", filename=f"eq.{listed[0]['name']}")
-    signed = project.request(
-        "POST", f"/storage/v1/object/sign/videos/{row['storage_path']}", json={"expiresIn": 600}
-    )
-    url = f"{project.url}/storage/v1{signed['signedURL']}"
-    played = subprocess.run(
-        ["ffprobe", "-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", url],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert "video" in played.stdout
+    [shown] = FrontEnd(project, account).videos()
+    assert shown["size"] == film.stat().st_size
+    assert played_s(shown["url"]) == pytest.approx(2, abs=0.1)

@@ -27,6 +27,7 @@ from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
+    from ezrec.adapters.supabase import SupabaseBackend
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
@@ -34,6 +35,7 @@ PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
 _TIDY_S = 6 * 3600.0
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
+_AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 
 
@@ -66,7 +68,7 @@ def backend(settings: Settings) -> Backend:
 
 
 @functools.lru_cache(maxsize=1)
-def _shared_supabase(settings: Settings) -> Backend:
+def _shared_supabase(settings: Settings) -> SupabaseBackend:
     """One for all lanes of a process: one sign-in, one kept connection, one pause when it is refused."""
     from ezrec.adapters.supabase import from_settings
 
@@ -280,7 +282,7 @@ def pulse(name: str, settings: Settings) -> Pulse:
 def services(settings: Settings, lanes: Sequence[str]) -> Services:
     """Everything that one process is to run, with the watch that wakes it."""
     from ezrec.adapters.clock_steps import on_step
-    from ezrec.watch import Services
+    from ezrec.watch import Pulse, Services
 
     drains = [drain(name, settings) for name in STAGE_LANES if name in lanes]
     beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
@@ -297,6 +299,9 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
             changes.mkdir(parents=True, exist_ok=True)
             watched[changes] = beating["sync"].bell.ring
+    if "sync" in beating and settings.backend == "supabase" and settings.realtime:
+        hint = _shared_supabase(settings).hint(beating["sync"].bell.ring)
+        beating["realtime"] = Pulse("realtime", _AFTER_HINT_S, hint.listen, hint)
     made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"))
     on_step(made.nudge)
     return made

@@ -200,4 +200,16 @@ drop policy if exists ezrec_device_updates on storage.objects;
 create policy ezrec_device_updates on storage.objects for update to authenticated
   using (bucket_id <> 'usermedia' and ezrec_is_my_object(bucket_id, name));
 
+-- For EZREC_REALTIME=yes: Realtime tells of the tables in this publication alone.
+do $$
+begin
+  if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables)
+     and not exists (
+       select from pg_publication_tables
+       where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'bookings') then
+    alter publication supabase_realtime add table bookings;
+  end if;
+end
+$$;
+
 notify pgrst, 'reload schema';

@@ -22,6 +22,7 @@ from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
 from ezrec.adapters.supabase_errors import CloudError, redacted, unknown_column
 from ezrec.adapters.supabase_notes import CameraRow, Lacking, Notes
+from ezrec.adapters.supabase_realtime import Hint
 from ezrec.adapters.tus import Pace, Upload
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.keys import InvalidKey, object_parts
@@ -74,6 +75,10 @@ class SupabaseBackend:
 
     def close(self) -> None:
         self._cloud.close()
+
+    def hint(self, ring: Callable[[], None]) -> Hint:
+        """Rings when Realtime tells of a changed booking; see there what it is worth."""
+        return Hint(self._cloud, self.user_id, self.camera_id, ring)
 
     # ---- bookings
 

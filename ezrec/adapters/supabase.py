@@ -21,7 +21,7 @@ from ezrec.adapters.ffmpeg_run import Switch
 from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
 from ezrec.adapters.supabase_errors import CloudError, redacted, unknown_column
-from ezrec.adapters.supabase_notes import CameraRow, Lacking, Notes
+from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Notes
 from ezrec.adapters.supabase_realtime import Hint
 from ezrec.adapters.tus import Pace, Upload
 from ezrec.domain.errors import Reject, Retry
@@ -72,6 +72,7 @@ class SupabaseBackend:
         )
         self._wait_s = wait_s
         self._camera_row = CameraRow(clock)
+        self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))
 
     def close(self) -> None:
         self._cloud.close()
@@ -213,10 +214,11 @@ class SupabaseBackend:
         doing = "telling the status"
 
         def work() -> None:
-            if not self._update("system_status", whose, {**row, **whose}, doing):
+            if not self._update("system_status", whose, self._heartbeats.news(row), doing):
                 self._insert("system_status", {**row, **whose}, (*whose,), doing)
 
         self._cloud.call(doing, work)
+        self._heartbeats.told(row)
         self._touch_camera(row)
 
     def _touch_camera(self, heartbeat: Row) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ezrec.ports import Clock, Row
 
 COLUMNS = "columns.json"
 _ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
-_TOUCHED_S, _ABSENT_S = 60.0, 3600.0
+_TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
 _log = logging.getLogger("ezrec.supabase")
 
 
@@ -89,7 +89,7 @@ class Lacking:
 
 @dataclass(slots=True)
 class CameraRow:
-    """When the row in `cameras` has to be told: at a change, else every minute; without one, hourly."""
+    """When the row in `cameras` has to be told: at a change, else now and then; without one, hourly."""
 
     clock: Clock
     _told: tuple[Any, ...] | None = None
@@ -108,6 +108,34 @@ class CameraRow:
     def told(self, row: Row, *, there: bool) -> None:
         self._told = _facts(row) if there else None
         self._again_at = self.clock.monotonic() + (_TOUCHED_S if there else _ABSENT_S)
+
+
+@dataclass(slots=True)
+class Heartbeats:
+    """What of a heartbeat is news to the row that is there. Every few minutes all of it: others write too.
+
+    `fixed` columns say which row it is and are never part of a change.
+    """
+
+    clock: Clock
+    fixed: tuple[str, ...]
+    _told: Row = field(default_factory=dict)
+    _whole_at: float = float("-inf")
+
+    def news(self, row: Row) -> dict[str, Any]:
+        is_whole = self.clock.monotonic() >= self._whole_at
+        whole = {name: value for name, value in row.items() if name not in self.fixed}
+        news = {
+            name: value
+            for name, value in whole.items()
+            if name not in self._told or self._told[name] != value
+        }
+        return whole if is_whole or not news else news  # an empty change is answered like a missing row
+
+    def told(self, row: Row) -> None:
+        if self.clock.monotonic() >= self._whole_at:
+            self._whole_at = self.clock.monotonic() + _TOUCHED_S
+        self._told = dict(row)
 
 
 def _facts(row: Row) -> tuple[Any, ...]:

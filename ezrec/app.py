@@ -251,7 +251,7 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
         return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
     if name == "tell":
-        return Tell(backend(settings), jobs, log)
+        return Tell(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
         return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
@@ -276,7 +276,7 @@ def pulse(name: str, settings: Settings) -> Pulse:
         "logs": settings.logs_interval_s,
         "tidy": _TIDY_S,
     }[name]
-    return Pulse(name, interval_s, beat(name, settings))
+    return Pulse(name, interval_s, beat(name, settings), log=logs.logger(name))
 
 
 def services(settings: Settings, lanes: Sequence[str]) -> Services:
@@ -301,7 +301,7 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
             watched[changes] = beating["sync"].bell.ring
     if "sync" in beating and settings.backend == "supabase" and settings.realtime:
         hint = _shared_supabase(settings).hint(beating["sync"].bell.ring)
-        beating["realtime"] = Pulse("realtime", _AFTER_HINT_S, hint.listen, hint)
+        beating["realtime"] = Pulse("realtime", _AFTER_HINT_S, hint.listen, hint, logs.logger("realtime"))
     made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"))
     on_step(made.nudge)
     return made

@@ -185,6 +185,7 @@ class Pulse:
     interval_s: float
     beat: Callable[[], None]
     bell: Bell = field(default_factory=Bell)
+    log: logging.Logger | None = None  # where its failures are told; default: with those of the process
 
     def turn(self) -> float:
         self.beat()
@@ -208,7 +209,7 @@ class Services:
         self._watcher = Watcher(watched, log)
         self._lanes = [Lane(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains]
         self._lanes += [
-            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), log)
+            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log)
             for pulse in pulses
         ]
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 import time
 import zipfile
 from dataclasses import dataclass, replace
@@ -370,7 +372,7 @@ def _raw(box: Box, **changes: Any) -> Entry:
 
 
 def _tell(box: Box) -> None:
-    Tell(box.cloud, box.spool, box.log)()
+    Tell(box.cloud, box.spool, box.clock, box.log)()
 
 
 def test_a_recorded_booking_is_told_completed_once(box: Box) -> None:
@@ -417,6 +419,29 @@ def test_a_refused_status_is_logged_and_stops_no_other(box: Box, caplog: pytest.
     _tell(box)
     assert "not allowed" in caplog.text
     assert box.cloud.calls["advance_status"] == 2
+
+
+def test_a_refused_status_is_told_after_all_once_the_rights_are_in_order(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    _raw(box)
+    box.cloud.fail_next(1, Reject("not allowed", "grant it"), "advance_status")
+    _tell(box)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "confirmed"
+    box.clock.pass_time(3601)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"status": "completed"}', b'{"completed": 5}', b"[]", b"\xff"])
+def test_a_spoilt_outbox_is_told_again_and_mended(box: Box, content: bytes) -> None:
+    box.cloud.add_booking(row("b1"))
+    entry = _raw(box)
+    (entry.path / "told.json").write_bytes(content)
+    _tell(box)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "completed"
+    assert box.cloud.calls["advance_status"] == 1
 
 
 def test_the_record_of_a_job_in_hand_is_left_alone(box: Box) -> None:
@@ -719,3 +744,27 @@ def test_a_cache_that_somebody_emptied_is_fetched_again(box: Box) -> None:
     assert not media.assets().is_known
     _refresh(box)
     assert media.assets().logo == logo
+
+
+def test_what_the_cloud_answered_stands_in_the_log_of_the_lane_that_asked(tmp_path: Path) -> None:
+    code = """
+import logging, sys, threading
+from pathlib import Path
+from ezrec import logs
+logs.begin(Path(sys.argv[1]), ["sync", "status", "upload"])
+def ask():
+    name = threading.current_thread().name
+    logging.getLogger("ezrec.supabase").warning("%s: 500: oops sb_secret_0123456789", name)
+for name in ("sync", "status", "upload", "some helper"):
+    thread = threading.Thread(target=ask, name=name)
+    thread.start()
+    thread.join()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    lines = {path.stem: path.read_text() for path in tmp_path.glob("*.log")}
+    assert "sync: 500: oops ***" in lines["booking_sync"]
+    assert "status: 500: oops ***" in lines["system_status"]
+    assert "upload: 500: oops ***" in lines["video_worker"]
+    assert "sync" not in lines["system_status"]
+    assert sum("some helper" in text for text in lines.values()) == 1

@@ -61,18 +61,23 @@ def local_backend(settings: Settings) -> LocalBackend:
     )
 
 
-def backend(settings: Settings) -> Backend:
+def backend(settings: Settings, *, keeps_notes: bool = True) -> Backend:
+    """`keeps_notes`: it may write into EZREC_STATE how the cloud treats it. Who only looks must not."""
     if settings.backend == "local":
         return local_backend(settings)
-    return _shared_supabase(settings)
+    return _shared_supabase(settings) if keeps_notes else _supabase(settings, None)
 
 
 @functools.lru_cache(maxsize=1)
 def _shared_supabase(settings: Settings) -> SupabaseBackend:
     """One for all lanes of a process: one sign-in, one kept connection, one pause when it is refused."""
+    return _supabase(settings, settings.state)
+
+
+def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
     from ezrec.adapters.supabase import from_settings
 
-    return from_settings(settings, clock(settings))
+    return from_settings(settings, clock(settings), state)
 
 
 def backend_state(settings: Settings) -> str:

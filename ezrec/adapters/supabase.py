@@ -281,7 +281,7 @@ class SupabaseBackend:
         return self._cloud.supabase.table(name)
 
 
-def from_settings(settings: Settings, clock: Clock) -> SupabaseBackend:
+def from_settings(settings: Settings, clock: Clock, state: Path | None) -> SupabaseBackend:
     """The backend that the settings describe. Warns of a weak or all too strong key; raises `ConfigError`."""
     access = Access(
         settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
@@ -296,7 +296,7 @@ def from_settings(settings: Settings, clock: Clock) -> SupabaseBackend:
         past_days=settings.sync_past_days,
         unassigned=settings.unassigned or settings.camera_id == "0",
         upload_bytes_s=settings.upload_kbps * 125.0,
-        state=settings.state,
+        state=state,
     )
 
 

@@ -67,6 +67,19 @@ def test_bookings_older_than_the_window_are_not_fetched(project: Project, accoun
     assert sorted(found) == ["dateless", "edge", "far", "today"]
 
 
+def test_a_project_that_cuts_its_answers_shorter_than_usual_hides_no_booking(
+    project: Project, account: Account
+) -> None:
+    rows = [booking(account, f"b-{n:02}", date=f"2026-06-{n % 28 + 1:02}") for n in range(23)]
+    project.insert("bookings", *rows)
+    with project.another_front(MAX_ROWS="7") as front:
+        cloud = backend(project, account, url=front.url)
+        found = cloud.bookings()
+        cloud.close()
+    assert sorted(row["id"] for row in found) == [row["id"] for row in rows]
+    assert [row["date"] for row in found] == sorted(row["date"] for row in rows)
+
+
 def test_bookings_without_a_camera_are_ours_only_if_we_are_told_so(
     project: Project, account: Account
 ) -> None:

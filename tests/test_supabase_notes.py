@@ -17,8 +17,10 @@ from ezrec.adapters.supabase_connection import Access
 from ezrec.domain import cloud as treatment
 from ezrec.domain.errors import Reject, Retry
 from ezrec.schema import reference
+from tests.daemon import Box
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, Pass, Portal
+from tests.jobs import ezrec
 from tests.stagework import until
 from tests.supabase_server.fixture import Account, Project
 from tests.test_schema import wait_for_the_tables
@@ -295,3 +297,32 @@ def test_a_heartbeat_sends_what_is_news_and_now_and_then_all(project: Project, a
         cloud.heartbeat(row)
         assert there() == row, "a row that was deleted is made anew, whole"
         cloud.heartbeat(row)
+
+
+# ---- keys, at the start
+
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("key", ["hunter2hunter2", "sb_other_0123456789", "eyJhbGciOiJIUzI1NiJ9.e30"])
+def test_a_key_of_another_form_ends_the_start_with_wrong_settings(tmp_path: Path, key: str) -> None:
+    only = ("run", "--only", "sync,tell,status")
+    done = ezrec(tmp_path, *only, SUPABASE_URL=NOWHERE, SUPABASE_KEY=key, USER_ID="user-1")
+    assert done.returncode == 78
+    assert "SUPABASE_KEY is no key of Supabase" in done.stderr
+    assert key not in done.stderr + done.stdout
+
+
+def test_a_key_to_everything_is_warned_about_once_at_every_start_with_the_way_out(tmp_path: Path) -> None:
+    key = "sb_secret_0123456789"
+    box = Box(tmp_path, EZREC_BACKEND="supabase", SUPABASE_URL=NOWHERE, SUPABASE_KEY=key, USER_ID="user-1")
+    try:
+        daemon = box.run("--only", "sync,tell,status,upload")
+        box.wait_for(lambda: "again in" in box.log("booking_sync"), "it does not begin")
+        assert box.end(daemon) == 0
+    finally:
+        box.close()
+    warned = [line for line in box.talk().splitlines() if "SUPABASE_KEY is a secret key" in line]
+    assert len(warned) == 1
+    assert "EZREC_DEVICE_EMAIL" in warned[0]

@@ -196,6 +196,21 @@ def test_a_network_that_is_away_is_noted_and_is_no_alarm(
         until(lambda: access_after_a_look(cloud) is treatment.Access.GOOD)
 
 
+def test_a_process_that_finds_what_was_noted_before_writes_nothing_and_clears_no_alarm(
+    project: Project, account: Account, tmp_path: Path
+) -> None:
+    noted = treatment.Cloud(treatment.Access.GOOD, StandingClock().now(), hidden=True)
+    path = tmp_path / treatment.FILE
+    path.write_bytes(treatment.encode(noted))
+    before = path.stat()
+    with connected(project, account, tmp_path) as cloud:
+        cloud.heartbeat({"pi_active": True})
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        project.insert("bookings", booking(account, "b1"))
+        cloud.bookings()
+    assert told(tmp_path) == treatment.Cloud(treatment.Access.GOOD, noted.since)
+
+
 # ---- what a project lacks
 
 

@@ -38,6 +38,7 @@ class Notes:
 
     def access(self, access: Access, said: str = "") -> None:
         with self._guard:
+            self._recall()
             if self._now is None or self._now.access is not access:
                 hidden = self._now is not None and self._now.hidden
                 self._keep(Cloud(access, self._clock.now(), said, hidden))
@@ -46,8 +47,15 @@ class Notes:
 
     def hidden(self, hidden: bool) -> None:
         with self._guard:
+            self._recall()
             if self._now is not None and self._now.hidden is not hidden:
                 self._keep(replace(self._now, hidden=hidden))
+
+    def _recall(self) -> None:
+        """Go on from what an earlier process noted: one that a timer starts must not write each time."""
+        if self._now is None and self._folder is not None:
+            with suppress(OSError, ValueError):
+                self._now = cloud.decode((self._folder / cloud.FILE).read_bytes())
 
     def _keep(self, now: Cloud) -> None:
         self._now = now

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
     from ezrec.adapters.ffmpeg_sound import Dubber
     from ezrec.adapters.local import LocalBackend
+    from ezrec.adapters.supabase import SupabaseBackend
     from ezrec.branding import Assets
     from ezrec.pulses.ahead import Ahead
     from ezrec.vitals import Vitals
@@ -45,6 +46,8 @@ STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
 LANES = (*STAGE_LANES, *PULSE_LANES)
+_BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
+_AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 _KEPT_ALIVE_S = 2.0
 
@@ -71,12 +74,23 @@ def local_backend(settings: Settings) -> LocalBackend:
     )
 
 
-def backend(settings: Settings) -> Backend:
+def backend(settings: Settings, *, keeps_notes: bool = True) -> Backend:
+    """`keeps_notes`: it may write into EZREC_STATE how the cloud treats it. Who only looks must not."""
     if settings.backend == "local":
         return local_backend(settings)
+    return _shared_supabase(settings) if keeps_notes else _supabase(settings, None)
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_supabase(settings: Settings) -> SupabaseBackend:
+    """One for all lanes of a process: one sign-in, one kept connection, one pause when it is refused."""
+    return _supabase(settings, settings.state)
+
+
+def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
     from ezrec.adapters.supabase import from_settings
 
-    return from_settings(settings, clock(settings))
+    return from_settings(settings, clock(settings), state)
 
 
 def backend_state(settings: Settings) -> str:
@@ -320,9 +334,10 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         media = ReadyingCache(settings, log)
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
-        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
+        branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
+        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
     if name == "tell":
-        return Tell(backend(settings), jobs, log)
+        return Tell(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
         return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
@@ -350,7 +365,7 @@ def pulse(name: str, settings: Settings) -> Pulse:
     }[name]
     does = beat(name, settings)
     halt = getattr(does, "stop", None)
-    return Pulse(name, interval_s, does, **({"halt": halt} if halt else {}))
+    return Pulse(name, interval_s, does, log=logs.logger(name), **({"halt": halt} if halt else {}))
 
 
 def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None) -> Services:
@@ -359,7 +374,7 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     `of` is another camera than the settings name.
     """
     from ezrec.adapters.clock_steps import on_step
-    from ezrec.watch import Services
+    from ezrec.watch import Pulse, Services
 
     recorder = vitals(settings, of) if "record" in lanes else None
     drains = [
@@ -384,6 +399,9 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
             changes.mkdir(parents=True, exist_ok=True)
             watched[changes] = beating["sync"].bell.ring
+    if "sync" in beating and settings.backend == "supabase" and settings.realtime:
+        hint = _shared_supabase(settings).hint(beating["sync"].bell.ring)
+        beating["realtime"] = Pulse("realtime", _AFTER_HINT_S, hint.listen, hint, log=logs.logger("realtime"))
     made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"), recorder)
     on_step(made.nudge)
     return made

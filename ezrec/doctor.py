@@ -206,7 +206,9 @@ def _backend(wishes: Settings) -> Findings:
         yield ok("backend", f"local; no tables in {wishes.local_store} yet: they are made with the first use")
         return
     try:
-        rows = app.backend(wishes).bookings()
+        backend = app.backend(wishes, keeps_notes=False)
+        rows = backend.bookings()
+        is_shut_out = not rows and not backend.sees_bookings()
     except Reject as wrong:
         yield fault("backend", wrong.reason, wrong.remedy)
     except Retry as wrong:
@@ -215,6 +217,24 @@ def _backend(wishes: Settings) -> Findings:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
         yield ok("backend", f"{app.backend_state(wishes)}; {_ahead(rows, wishes)}")
+        if is_shut_out:
+            yield warning(
+                "backend",
+                "it shows no booking, and nothing shows that it would if there were any",
+                "apply the policies that `ezrec schema` prints and enter this device in `devices`",
+            )
+
+
+def _treatment(wishes: Settings) -> Findings:
+    """What the services noted of the cloud's answers, whatever it answers just now."""
+    from ezrec.domain import cloud
+
+    try:
+        alarm = cloud.decode((wishes.state / cloud.FILE).read_bytes()).alarm
+    except (OSError, ValueError):
+        return  # no service has asked the cloud yet
+    if alarm is not None:
+        yield fault("cloud", *alarm)
 
 
 def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:
@@ -266,5 +286,5 @@ _CHECKS = (
     _encoder,
     _key, _clock, _camera,
     doctor_spool.ground_of, doctor_spool.room, doctor_spool.jobs,
-    _backend, _cache,
+    _backend, _treatment, _cache,
 )  # fmt: skip

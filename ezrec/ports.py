@@ -207,6 +207,13 @@ class Backend(Protocol):
     def bookings(self) -> list[dict[str, Any]]:
         """All rows of `bookings` for this user and camera. Complete, or an exception: never a part."""
 
+    def sees_bookings(self) -> bool:
+        """True when something shows that `bookings` would tell a row if there were one.
+
+        Asked when an empty answer contradicts what was known: whoever row-level security shuts out gets
+        the same empty list as whoever has no bookings.
+        """
+
     def advance_status(self, booking_id: str, status: str) -> bool:
         """Move a booking's status forward along confirmed → completed → video_processed → video_uploaded.
 

@@ -39,6 +39,7 @@ from ezrec.vitals import Vitals
 # Reading a file makes events too, and so would our own look at it: only these bring news.
 _NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
 _WORST_PAUSE_S = 60.0
+_LONGEST_NAMED_S = 900.0
 _END_LIMIT_S = 5.0
 _HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
 _JITTER = 0.1
@@ -166,7 +167,8 @@ class Lane(threading.Thread):
             self._log.info("%s waits: %s", self.name, fault)
             return self._longest_s
         except (Retry, Reject) as fault:
-            pause_s = self._growing_pause_s()
+            named_s = getattr(fault, "after_s", None) or 0.0  # the other side may know better than we do
+            pause_s = max(self._growing_pause_s(), min(named_s, _LONGEST_NAMED_S))
             self._log.warning("%s: %s; again in %.0f s", self.name, fault, pause_s)
             return pause_s
         except Exception:  # noqa: BLE001 - what a turn is made of may fail as it likes; the lane must not end
@@ -203,6 +205,7 @@ class Pulse:
     beat: Callable[[], float | None]
     bell: Bell = field(default_factory=Bell)
     halt: Callable[[], None] = _nothing  # asks a beat that takes long to end
+    log: logging.Logger | None = None  # where its failures are told; default: with those of the process
 
     def turn(self) -> float:
         wanted_s = self.beat()
@@ -232,7 +235,7 @@ class Services:
         self._watcher = Watcher(watched, log)
         self._lanes = [Lane(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains]
         self._lanes += [
-            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), log)
+            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log)
             for pulse in pulses
         ]
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.

@@ -91,7 +91,7 @@ def _lived(box: Box, folder: Path) -> Evening:
     tables.rename(away)
     tables.mkdir()  # a backend that answers nothing
     try:
-        box.wait_for(lambda: "again in" in box.log("ezrec"), "no fault is told")
+        box.wait_for(lambda: "again in" in box.log("booking_sync"), "no fault is told")
         time.sleep(1)
     finally:
         tables.rmdir()

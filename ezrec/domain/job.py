@@ -137,6 +137,7 @@ class Job:
     coverage_pct: float | None = None
     recording: JobOutcome | None = None
     result: Result | None = None
+    steps: dict[str, Instant] = field(default_factory=dict)
     outcome: JobOutcome | None = None
     reason: str = ""
     remedy: str = ""

@@ -16,6 +16,7 @@ import logging
 from datetime import datetime, tzinfo
 from typing import Any
 
+from ezrec import outbox
 from ezrec.domain.booking import FINISHED
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
@@ -52,8 +53,11 @@ def upload(
     owner = _owner(job, user_id)
     key = f"{owner}/{result.file}"
     _put(entry, task, backend, key, result)
+    outbox.record(entry, "object", clock.now())
     backend.publish_row(_row(job, result, owner, key, camera_id, clock.now(), zone))
+    outbox.record(entry, "row", clock.now())
     backend.advance_status(booking_id(job), UPLOADED)
+    outbox.record(entry, UPLOADED, clock.now())
     entry.update(outcome=JobOutcome.PUBLISHED)
     log.info("job %s: published as %s/%s", job.id, BUCKET, key)
     artefacts.publish(entry, task, backend, BUCKET, owner, result, log)

@@ -15,6 +15,11 @@ from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
 
 DEFAULT_HOME = Path("/opt/ezrec-backend")
+CREDENTIALS = (
+    "SUPABASE_KEY",
+    "EZREC_DEVICE_EMAIL",
+    "EZREC_DEVICE_PASSWORD",
+)  # what a credential file may set
 SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
 
 
@@ -62,6 +67,12 @@ class Settings:
         "EZREC_DEVICE_EMAIL", kinds.text, "", "account of this device in Supabase Auth; empty: the key alone"
     )
     device_password: str = _setting("EZREC_DEVICE_PASSWORD", kinds.text, "", "its password")
+    credentials: Path | None = _setting(
+        "EZREC_DEVICE_CREDENTIALS",
+        kinds.path,
+        None,
+        "file with SUPABASE_KEY and these two, as in `.env`; default: systemd's credential `ezrec-device`",
+    )
     user_id: str = _setting("USER_ID", kinds.identifier, "local", "account to which the camera belongs")
     camera_id: str = _setting(
         "CAMERA_ID", kinds.identifier, "0", "`cameras.id`; `0` also exists in the field"
@@ -95,6 +106,12 @@ class Settings:
         kinds.whole(1, 3650),
         "3",
         "bookings older than this many days are not fetched",
+    )
+    realtime: bool = _setting(
+        "EZREC_REALTIME",
+        kinds.flag,
+        "no",
+        "`yes`: also hear of changed bookings at once through Supabase Realtime; a hint, never needed",
     )
     unassigned: bool = _setting(
         "EZREC_UNASSIGNED_BOOKINGS",
@@ -221,6 +238,8 @@ class Settings:
             name, value = item.metadata["name"], getattr(self, item.name)
             if name in SECRETS and value:
                 value = "***"
+            elif value is None:
+                value = ""
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
             elif isinstance(value, tuple):

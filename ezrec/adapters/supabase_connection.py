@@ -126,10 +126,12 @@ class Connection:
     def _make_http(self) -> httpx.Client:
         import httpx
 
+        from ezrec.adapters.lean_http import LeanTransport
+
         # At INFO httpx writes every URL, and those of signed objects hold a token.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         return httpx.Client(
-            http2=False,
+            transport=LeanTransport(),
             follow_redirects=False,
             timeout=httpx.Timeout(self.silence_s, connect=self.connect_s),
             event_hooks={"request": [self._sign], "response": [_refuse]},

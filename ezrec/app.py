@@ -11,7 +11,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
@@ -19,6 +19,7 @@ from ezrec.adopt import Adopter
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
+from ezrec.domain.uplink import upload_order
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
@@ -27,6 +28,7 @@ from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
+    from ezrec.handlers.gate import Gate
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
@@ -128,6 +130,11 @@ def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
     log = logs.logger(name)
     stage = STAGES[name]
     bookings = _known_bookings(settings)
+    extra: dict[str, Any] = {}
+    if name == "upload":
+        extra["order"] = upload_order(settings.upload_order)
+    elif name == "retry":
+        extra["come"] = _gate(settings).come
     adopter = Adopter(
         spool=spool(settings),
         state=stage.takes_from,
@@ -147,6 +154,21 @@ def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
+        **extra,
+    )
+
+
+def _gate(settings: Settings) -> Gate:
+    from ezrec.adapters.reach import Reach
+    from ezrec.handlers.gate import Gate
+
+    return Gate(
+        Spool(settings.spool),
+        clock(settings),
+        settings.zone,
+        settings.upload_hours,
+        settings.upload_while_recording,
+        Reach(settings.reach).is_lost,
     )
 
 
@@ -206,6 +228,7 @@ def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         user_id=settings.user_id,
         camera_id=settings.camera_id,
         log=log,
+        gate=_gate(settings).check,
     )
     keeper = functools.partial(
         archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log
@@ -284,6 +307,13 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
+    if retry is not None:  # the network came back; a recording ended
+        with contextlib.suppress(OSError):
+            settings.reach.mkdir(parents=True, exist_ok=True)
+            watched[settings.reach] = retry
+        directory = settings.spool / State.RAW
+        watched[directory] = _both(watched.get(directory), retry)
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change

@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 from ezrec import durable
 from ezrec.adapters.ffmpeg_run import Switch
+from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
 from ezrec.adapters.supabase_errors import CloudError, redacted, unknown_column
-from ezrec.adapters.tus import Pace, Upload
+from ezrec.adapters.tus import PIECE, Pace, Upload
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.keys import InvalidKey, object_parts
 from ezrec.domain.names import BadName, safe_id
@@ -43,7 +44,7 @@ class SupabaseBackend:
     `past_days`: bookings older than that are not asked for (None: all of them). `unassigned`: rows that
     name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a link that is silent
     for so long is given up; not below 15 in use, for a request that died holds an upload's lock for 3.
-    `wait_s`: the first of the growing waits within one upload.
+    `wait_s`: the first of the growing waits within one upload; `piece`: the bytes of one of its requests.
     """
 
     def __init__(
@@ -58,13 +59,16 @@ class SupabaseBackend:
         upload_bytes_s: float = 0,
         silence_s: float = 30.0,
         wait_s: float = 0.25,
+        piece: int = PIECE,
+        reach: Reach | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
         self._clock = clock
         self._past_days = past_days
         self._unassigned = camera_id == "0" if unassigned is None else unassigned
         self._upload_bytes_s = upload_bytes_s
-        self._cloud = Connection(access, silence_s=silence_s)
+        self._cloud = Connection(access, silence_s=silence_s, reach=reach)
+        self._piece = piece
         self._wait_s = wait_s
         self._lacking: dict[str, set[str]] = {}
         self._lock = threading.Lock()
@@ -204,6 +208,7 @@ class SupabaseBackend:
             state=state,
             pace=Pace(self._upload_bytes_s),
             wait_s=self._wait_s,
+            piece=self._piece,
             content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
         )
         size = self._cloud.call(f"uploading {path}", upload.run)
@@ -330,6 +335,7 @@ def from_settings(settings: Settings, clock: Clock) -> SupabaseBackend:
         past_days=settings.sync_past_days,
         unassigned=settings.unassigned or settings.camera_id == "0",
         upload_bytes_s=settings.upload_kbps * 125.0,
+        reach=Reach(settings.reach),
     )
 
 

@@ -29,13 +29,17 @@ from ezrec.adapters.supabase_errors import (
     read_error,
     redacted,
 )
-from ezrec.domain.errors import ConfigError
+from ezrec.domain.errors import ConfigError, Reject, Retry
+from ezrec.domain.uplink import Wait
 
 if TYPE_CHECKING:
     import httpx
     from supabase import Client
 
+    from ezrec.adapters.reach import Reach
+
 T = TypeVar("T")
+_Fault = TypeVar("_Fault", Retry | Reject, None)
 _log = logging.getLogger("ezrec.supabase")
 _MARGIN = 0.1  # a token is renewed when less than this part of its life is left …
 _MARGIN_S = 60.0  # … or this many seconds, whichever is shorter
@@ -108,8 +112,16 @@ class _Token:
 class Connection:
     """Shared by the threads of one process."""
 
-    def __init__(self, access: Access, *, connect_s: float = 10.0, silence_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        connect_s: float = 10.0,
+        silence_s: float = 30.0,
+        reach: Reach | None = None,
+    ) -> None:
         self.access = access
+        self._reach = reach
         self.connect_s, self.silence_s = connect_s, silence_s
         self._lock = threading.RLock()
         self._http: httpx.Client | None = None
@@ -168,16 +180,25 @@ class Connection:
 
         for is_last in (False, True):
             try:
-                return work()
+                answer = work()
+                self._noted(None)
+                return answer
             except CloudError as error:
                 _log.debug("%s: %s", doing, redacted(error.body))
                 if not is_last and is_about_the_token(error) and self.renew():
                     continue
                 _log.warning("%s: %s: %s", doing, error.status, redacted(error.body or error.message))
-                raise as_fault(error, doing) from None
+                raise self._noted(as_fault(error, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
-                raise as_transport_fault(error, doing) from error
+                raise self._noted(as_transport_fault(error, doing)) from error
         raise AssertionError("not reached")
+
+    def _noted(self, fault: _Fault) -> _Fault:
+        """Keep for the other processes whether the cloud was reached; a refusal too is an answer."""
+        if self._reach is not None:
+            is_lost = isinstance(fault, Retry) and fault.waits_for == Wait.NETWORK
+            self._reach.lose() if is_lost else self._reach.find()
+        return fault
 
     # ---- who we are
 

@@ -140,6 +140,7 @@ class Upload:
                 if place is not None and error.status in (404, 410) and error.code != PORTAL:
                     _log.info("%s: the upload has expired over there: starting over", self._key)
                     self.forget()
+                    self._best = 0  # else what is sent anew would not count as progress
                     place, restarts = None, restarts + 1
                     if restarts > _RESTARTS:
                         raise Retry(f"the upload of {self._key} expired {restarts} times") from error

@@ -46,6 +46,13 @@ class LostAnswer:
 
 
 @dataclass(frozen=True)
+class Hangup:
+    """After `after` bytes of answers the connection is closed politely: who reuses it meets nobody."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True)
 class Blackhole:
     """After `after` bytes towards the server nothing passes any more, in either direction."""
 
@@ -76,7 +83,7 @@ class Portal:
     """A page of HTML with status 200 for whatever is asked: a hotel's login."""
 
 
-Fault = Pass | Reset | Cut | LostAnswer | Blackhole | Slow | Link | Portal
+Fault = Pass | Reset | Cut | LostAnswer | Hangup | Blackhole | Slow | Link | Portal
 _PAGE = b"<html><body>Please sign in to the guest network</body></html>"
 _PORTAL = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
 
@@ -173,7 +180,7 @@ class ChaosProxy:
         finally:
             for end in (writer, upstream):
                 if end is not None:
-                    _end(end, abruptly=not isinstance(fault, Pass | Link | Portal))
+                    _end(end, abruptly=not isinstance(fault, Pass | Link | Hangup | Portal))
 
     async def _towards(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault
@@ -232,6 +239,8 @@ class ChaosProxy:
                 if not isinstance(fault, Blackhole):
                     writer.write(block)
                     await writer.drain()
+                if isinstance(fault, Hangup) and passed > fault.after:
+                    return
 
 
 def _end(writer: asyncio.StreamWriter, *, abruptly: bool) -> None:

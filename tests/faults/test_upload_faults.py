@@ -143,11 +143,16 @@ def test_an_upload_that_the_server_calls_gone_starts_over(project: Project, tmp_
 def test_a_page_of_a_guest_network_is_no_success(project: Project, tmp_path: Path) -> None:
     account = project.account()
     _, front = project.local()
+
+    def never(part: float) -> None:
+        raise AssertionError(f"told that {part} of it is there")
+
     with (
         ChaosProxy(front.port, [Portal()] * 100) as proxy,
-        backend(proxy.url, project.service_key, account) as cloud,
+        backend(proxy.url, project.service_key, account, wait_s=0.01) as cloud,
     ):
         for work in (
+            lambda: cloud.store("videos", "a.mp4", film(tmp_path, 10), never),
             cloud.bookings,
             cloud.branding,
             lambda: cloud.advance_status("b-1", "completed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ezrec import app, settings
 from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_connection import Access, Connection
 from ezrec.cli.outlook import outlook
@@ -27,7 +29,7 @@ from ezrec.task import Task
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, Cut, Portal
-from tests.stagework import a_drain, a_spool, put, read, where
+from tests.stagework import LIMIT_S, a_drain, a_spool, put, read, until, where
 
 ZONE = ZoneInfo("Europe/Madrid")
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=ZONE).astimezone(UTC)
@@ -119,6 +121,7 @@ def test_outside_the_hours_a_video_waits_with_the_reason_and_the_time(tmp_path: 
     seen = outlook(job, "deferred", court.clock.now())
     assert seen.at == job.due
     assert "22:00-07:00" in seen.why
+    assert seen.cure == "set by EZREC_UPLOAD_WINDOW", "a retry would only come back"
 
 
 def test_when_the_hours_begin_it_is_uploaded(tmp_path: Path) -> None:
@@ -242,6 +245,29 @@ def test_a_match_that_comes_meanwhile_goes_before_the_backlog(tmp_path: Path) ->
 
     a_drain("upload", court.spool, slow, clock=court.clock, order=upload_order(("newest",))).run()
     assert order == ["old-2", "new", "old-1", "old-0"]
+
+
+def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> None:
+    # A rescan every hour: what happens within seconds was not found by looking.
+    environ = {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_RESCAN": "3600"}
+    chosen = settings.load(environ)
+    spool, reach = app.spool(chosen), Reach(chosen.reach)
+    reach.lose()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    put(spool, State.DEFERRED, "match", due=later, return_to="processed", waits_for=Wait.NETWORK)
+    running = app.services(chosen, ["retry"])
+    is_ready = threading.Event()
+    thread = threading.Thread(target=running.run, args=(is_ready.set, lambda: None, 3600.0))
+    thread.start()
+    try:
+        assert is_ready.wait(LIMIT_S)
+        assert where(spool) == {"match": "deferred"}
+        reach.find()
+        until(lambda: where(spool) == {"match": "processed"})
+    finally:
+        running.stop()
+        thread.join(LIMIT_S)
+    assert not thread.is_alive()
 
 
 # ---- whether the cloud can be reached

@@ -12,6 +12,7 @@ from typing import Any
 
 from ezrec.cli.text import span, when
 from ezrec.domain.job import Job
+from ezrec.domain.uplink import Wait
 from ezrec.find import DONE, IN_SPOOL, TRASH
 
 
@@ -98,7 +99,15 @@ def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
     if job.held:
         return _held(job)
     at = job.due or now
-    return Outlook(f"again {when(at, now)}", at, job.reason, f"sooner: ezrec spool retry {job.id}")
+    cure = _NO_SOONER.get(job.waits_for, f"sooner: ezrec spool retry {job.id}")
+    return Outlook(f"again {when(at, now)}", at, job.reason, cure)
+
+
+# A retry would only come back: these waits are settings.
+_NO_SOONER: dict[str, str] = {
+    Wait.HOURS: "set by EZREC_UPLOAD_WINDOW",
+    Wait.RECORDING: "set by EZREC_UPLOAD_WHILE_RECORDING",
+}
 
 
 def _held(job: Job) -> Outlook:

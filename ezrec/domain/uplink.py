@@ -15,6 +15,7 @@ from typing import Any
 
 from ezrec.domain.job import Job, Kind
 
+_ALWAYS = "always"
 _MINUTE = timedelta(minutes=1)
 _HORIZON_MIN = 3 * 24 * 60  # an opening that a change of the clocks swallows comes back the day after
 
@@ -65,18 +66,20 @@ class Hours:
         return minute
 
     def __str__(self) -> str:
-        return ",".join(map(str, self.spans))
+        return ",".join(map(str, self.spans)) or _ALWAYS
 
 
 def read_hours(text: str) -> Hours:
-    """`22:00-07:00,12:30-14:00`. Raises `ValueError`."""
+    """`22:00-07:00,12:30-14:00`, or `always`. Raises `ValueError`."""
+    if text == _ALWAYS:
+        return Hours()
     return Hours(tuple(_span(part.strip()) for part in text.split(",") if part.strip()))
 
 
 def _span(text: str) -> Span:
     match = re.fullmatch(r"(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", text)
     if match is None:
-        raise ValueError("must be hours such as 22:00-07:00, several with commas between")
+        raise ValueError("must be `always`, or hours such as 22:00-07:00, several with commas between")
     opens_h, opens_m, closes_h, closes_m = map(int, match.groups())
     if (closes_h, closes_m) == (24, 0):
         closes_h = 0

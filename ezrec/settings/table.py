@@ -101,8 +101,8 @@ class Settings:
     upload_hours: Hours = _setting(
         "EZREC_UPLOAD_WINDOW",
         read_hours,
-        "",
-        "hours in which videos are uploaded, such as `22:00-07:00,13:00-15:00`; empty: always",
+        "always",
+        "hours in which videos are uploaded: `always`, or such as `22:00-07:00,13:00-15:00`",
     )
     upload_while_recording: bool = _setting(
         "EZREC_UPLOAD_WHILE_RECORDING",

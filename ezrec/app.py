@@ -169,6 +169,7 @@ def _gate(settings: Settings) -> Gate:
         settings.upload_hours,
         settings.upload_while_recording,
         Reach(settings.reach).is_lost,
+        upload_order(settings.upload_order),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -268,6 +269,29 @@ def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> No
         running.stop()
         thread.join(LIMIT_S)
     assert not thread.is_alive()
+
+
+def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path: Path) -> None:
+    court = Court(tmp_path)
+    court.gate = replace(court.gate, order=upload_order(("newest",)))
+    old = court.finished("old", NOON - timedelta(days=1))
+    stored: list[str] = []
+    sent: list[int] = []
+
+    def between() -> None:
+        sent.append(len(court.cloud.objects))
+        court.clock.pass_time(600)
+        if len(sent) == 2:
+            court.finished("new", NOON)
+        if len(sent) == 3:
+            court.finished("older", NOON - timedelta(days=2))  # waits its turn
+
+    court.cloud.between = between
+    court.upload()
+    stored = [path for _, path in (key[:2] for key in court.cloud.video_rows)]
+    assert stored == ["new.mp4", "old.mp4", "older.mp4"]
+    assert len(sent) == 12, "no piece was sent twice"
+    assert read(court.spool, str(old.id)).attempts["upload"] == 1
 
 
 # ---- whether the cloud can be reached

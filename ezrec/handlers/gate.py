@@ -6,22 +6,25 @@ stage asks, and knows no reason.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import Any
 
-from ezrec.domain.errors import Retry
+from ezrec.domain.errors import Retry, Stopped
+from ezrec.domain.job import Job
 from ezrec.domain.stages import State
 from ezrec.domain.uplink import Hours, Wait, hold
 from ezrec.ports import Clock
 from ezrec.spool import Spool
 
 
-def open_always() -> None:
+def open_always(job: Job) -> None:
     """The gate that never closes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gate:
     """`is_offline`: whether the last try to reach the cloud found no way."""
 
@@ -31,9 +34,25 @@ class Gate:
     hours: Hours
     while_recording: bool
     is_offline: Callable[[], bool]
+    order: Callable[[Job], Any] | None = None
+    _seen: int = 0
 
-    def check(self) -> None:
-        """Raise `Retry`, which is nobody's fault, while uploads have to wait."""
+    def check(self, job: Job) -> None:
+        """Raise `Retry`, which is nobody's fault, while uploads have to wait; and `Stopped` when a job has
+        come that goes before this one: the drain looks again, and what was sent is kept.
+        """
+        self._check_time()
+        directory = self.spool.directory(State.PROCESSED)
+        stamp = os.stat(directory).st_mtime_ns  # changes with every arrival, and with no piece of ours
+        if self.order is None or stamp == self._seen:
+            return
+        self._seen = stamp
+        mine = self.order(job)
+        for entry in self.spool.entries(State.PROCESSED):
+            if entry.id != job.id and not entry.job.held and self.order(entry.job) < mine:
+                raise Stopped(f"{entry.id} goes first")
+
+    def _check_time(self) -> None:
         now = self.clock.now()
         found = hold(
             now,

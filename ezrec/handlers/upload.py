@@ -42,7 +42,7 @@ def upload(
     user_id: str,
     camera_id: str,
     log: logging.Logger,
-    gate: Callable[[], None] = open_always,
+    gate: Callable[[Job], None] = open_always,
 ) -> Done:
     """The handler of bookings and clips that have a finished video. `gate` raises while it has to wait."""
     job, result = entry.job, entry.job.result
@@ -71,7 +71,7 @@ def _owner(job: Job, user_id: str) -> str:
 
 
 def _put(
-    entry: Entry, task: Task, backend: Backend, key: str, result: Result, gate: Callable[[], None]
+    entry: Entry, task: Task, backend: Backend, key: str, result: Result, gate: Callable[[Job], None]
 ) -> None:
     path = entry.path / result.file
     try:
@@ -83,14 +83,14 @@ def _put(
         ) from None
     if backend.size_of(BUCKET, key) != size:
         task.check()
-        gate()
+        gate(entry.job)
         meter = Meter(entry, "upload", "uploading")
 
         def progress(part: float) -> None:
             task.check()
             meter(part)
             if part < 1:  # what is there is told, whatever the hour
-                gate()
+                gate(entry.job)
 
         state = entry.path / STATE
         backend.store(BUCKET, key, path, progress, state=state, on_stop=task.on_stop)

@@ -180,6 +180,7 @@ SENDERS: dict[str, Callable[[Target, Path], Run]] = {
 
 def send(name: str, target: Target, source: Path) -> Run:
     """Let the sender work in a process of its own: its CPU and memory are nobody else's."""
+    os.sync()  # what the server still holds of the run before would be waited for by the next to sync a file
     argv = [sys.executable, "-m", "bench.upload_senders", name, target.url, target.key, str(source)]
     done = subprocess.run(argv, check=True, timeout=900, stdout=subprocess.PIPE, text=True)
     source.with_suffix(".json").unlink(missing_ok=True)

@@ -85,6 +85,7 @@ class Drain:
     come: Callable[[], Collection[str]] = frozenset
     _stopping: threading.Event = field(default_factory=threading.Event)
     _tasks: Tasks = field(default_factory=Tasks)
+    _is_stale: bool = False
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
 
     def stop(self) -> None:
@@ -150,11 +151,11 @@ class Drain:
             due, rest = self._look_again()
             if self._stopping.is_set():
                 return 0.0 if due else rest
-            looked = self.clock.monotonic()
+            looked, self._is_stale = self.clock.monotonic(), False
             for entry in due:
                 if not self._stopping.is_set() and not self._take(entry):
                     self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
-                if not self.wide and self.clock.monotonic() - looked > _STALE_S:
+                if not self.wide and (self._is_stale or self.clock.monotonic() - looked > _STALE_S):
                     break  # meanwhile something may have come that goes first
             if due:
                 continue  # list again until nothing is due
@@ -290,6 +291,7 @@ class Drain:
         try:
             return handler(entry, task)
         except Stopped:
+            self._is_stale = True  # perhaps it made way for another
             return LaidDown()
         except Retry as fault:
             return Later(fault.reason, fault.after_s, fault.blameless, fault.waits_for)

@@ -294,6 +294,23 @@ def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path
     assert read(court.spool, str(old.id)).attempts["upload"] == 1
 
 
+def test_one_that_comes_between_the_look_and_the_upload_goes_first_too(tmp_path: Path) -> None:
+    court, order = Court(tmp_path), upload_order(("newest",))
+    court.gate = replace(court.gate, order=order)
+    for day in range(1, 4):
+        court.finished(f"day-{day}", NOON - timedelta(days=day))
+
+    def handle(entry: Entry, task: Task) -> Done:
+        if not court.spool.names(State.RAW) and entry.id == "day-1":
+            put(court.spool, State.RAW, "mark")
+            court.finished("new", NOON)
+        return court._handle(entry, task)
+
+    a_drain("upload", court.spool, handle, clock=court.clock, order=order).run()
+    stored = [name for _, name in court.cloud.video_rows]
+    assert stored == ["new.mp4", "day-1.mp4", "day-2.mp4", "day-3.mp4"]
+
+
 # ---- whether the cloud can be reached
 
 

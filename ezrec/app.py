@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
@@ -26,6 +26,7 @@ from ezrec.domain import health
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
+from ezrec.domain.uplink import upload_order
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
     from ezrec.adapters.supabase import SupabaseBackend
     from ezrec.branding import Assets
+    from ezrec.handlers.gate import Gate
     from ezrec.pulses.ahead import Ahead
     from ezrec.vitals import Vitals
     from ezrec.watch import Pulse, Services
@@ -139,6 +141,11 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
     log = logs.logger(name)
     stage = STAGES[name]
     bookings = _known_bookings(settings)
+    extra: dict[str, Any] = {}
+    if name == "upload":
+        extra["order"] = upload_order(settings.upload_order)
+    elif name == "retry":
+        extra["come"] = _gate(settings).come
     adopter = Adopter(
         spool=spool(settings),
         state=stage.takes_from,
@@ -159,6 +166,22 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
+        **extra,
+    )
+
+
+def _gate(settings: Settings) -> Gate:
+    from ezrec.adapters.reach import Reach
+    from ezrec.handlers.gate import Gate
+
+    return Gate(
+        Spool(settings.spool),
+        clock(settings),
+        settings.zone,
+        settings.upload_hours,
+        settings.upload_while_recording,
+        Reach(settings.reach).is_lost,
+        upload_order(settings.upload_order),
     )
 
 
@@ -299,6 +322,7 @@ def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         user_id=settings.user_id,
         camera_id=settings.camera_id,
         log=log,
+        gate=_gate(settings).check,
     )
     keeper = functools.partial(
         archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log
@@ -394,6 +418,13 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     if "ahead" in beating:
         directory = settings.spool / State.RECORDING
         watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
+    retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
+    if retry is not None:  # the network came back; a recording ended
+        with contextlib.suppress(OSError):
+            settings.reach.mkdir(parents=True, exist_ok=True)
+            watched[settings.reach] = retry
+        directory = settings.spool / State.RAW
+        watched[directory] = _both(watched.get(directory), retry)
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change

@@ -23,8 +23,9 @@ import math
 import random
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
@@ -52,9 +53,14 @@ from ezrec.spool import Entry, Gone, Spool, Stranger
 from ezrec.task import Bell, Task, Tasks
 
 Handler = Callable[[Entry, Task], Done | Closed | Kept]
+_STALE_S = 1.0  # after work of so long a narrow stage lists again before it takes the next
 _STUCK_S = 5.0  # for so long a job is let alone that could not be moved
 _LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
 _LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
+
+
+def first_come(job: Job) -> Any:
+    return job.due or job.created, job.id
 
 
 @dataclass(slots=True)
@@ -65,6 +71,7 @@ class Drain:
     `sign`: is told, as often as the drain looks, within how many seconds it will look again (None: the
     stage's lock is another's, as far as we know).
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
+    `order` sorts what is due. `come` tells which of the things that jobs wait for are there now.
     """
 
     stage: Stage
@@ -79,8 +86,11 @@ class Drain:
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
     sign: Callable[[float | None], None] = lambda _: None
+    order: Callable[[Job], Any] = first_come
+    come: Callable[[], Collection[str]] = frozenset
     _stopping: threading.Event = field(default_factory=threading.Event)
     _tasks: Tasks = field(default_factory=Tasks)
+    _is_stale: bool = False
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
 
     def stop(self) -> None:
@@ -150,9 +160,12 @@ class Drain:
             due, rest = self._look_again()
             if self._stopping.is_set():
                 return 0.0 if due else rest
+            looked, self._is_stale = self.clock.monotonic(), False
             for entry in due:
                 if not self._stopping.is_set() and not self._take(entry):
                     self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+                if not self.wide and (self._is_stale or self.clock.monotonic() - looked > _STALE_S):
+                    break  # meanwhile something may have come that goes first
             if due:
                 continue  # list again until nothing is due
             if not self._tasks:
@@ -176,7 +189,7 @@ class Drain:
             return [], _STUCK_S
 
     def _look(self) -> tuple[list[Entry], float | None]:
-        """The entries that are due now, oldest first, and in how many seconds the next thing is."""
+        """The entries that are due now, in their order, and in how many seconds the next thing is."""
         entries, strangers = self.spool.look(self.stage.takes_from)
         soon: list[float] = []
         if strangers and self.adopter is not None:
@@ -196,10 +209,11 @@ class Drain:
         if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
             due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
         else:
-            due = [entry for entry in free if entry.job.is_due(now)]
+            come = self.come() if any(entry.job.waits_for for entry in free) else ()
+            due = [entry for entry in free if entry.job.is_due(now) or entry.job.waits_for in come]
             waits = [moment for entry in free if (moment := entry.job.waits_until(now)) and moment > now]
             soon += [(moment - now).total_seconds() for moment in waits]
-        due.sort(key=lambda entry: (entry.job.due or entry.job.created, entry.id))
+        due.sort(key=lambda entry: self.order(entry.job))
         return due, min((s for s in soon if s < math.inf), default=None)
 
     def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float:
@@ -248,7 +262,7 @@ class Drain:
         marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
         if self.stage.works_in is not self.stage.takes_from:
             marked = marked.arrived(self.stage.works_in, self.clock.now())
-        changed = ("attempts", "boot_id", "due", "reason", "remedy", "arrivals")
+        changed = ("attempts", "boot_id", "due", "waits_for", "reason", "remedy", "arrivals")
         return {name: getattr(marked, name) for name in changed}
 
     def _do(self, entry: Entry, task: Task) -> bool:
@@ -290,9 +304,10 @@ class Drain:
         try:
             return handler(entry, task)
         except Stopped:
+            self._is_stale = True  # perhaps it made way for another
             return LaidDown()
         except Retry as fault:
-            return Later(fault.reason, fault.after_s, fault.blameless)
+            return Later(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
         except Reject as fault:
             return No(fault.reason, fault.remedy)
         except OSError as fault:

@@ -18,12 +18,13 @@ from urllib.parse import quote
 
 from ezrec import durable
 from ezrec.adapters.ffmpeg_run import Switch
+from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
 from ezrec.adapters.supabase_errors import CloudError, redacted, unknown_column
 from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Notes
 from ezrec.adapters.supabase_realtime import Hint
-from ezrec.adapters.tus import Pace, Upload
+from ezrec.adapters.tus import PIECE, Pace, Upload
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.keys import InvalidKey, object_parts
 from ezrec.ports import Branding, Clock, OnStop, Row
@@ -45,8 +46,9 @@ class SupabaseBackend:
     `past_days`: bookings older than that are not asked for (None: all of them). `unassigned`: rows that
     name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a link that is silent
     for so long is given up; not below 15 in use, for a request that died holds an upload's lock for 3.
-    `wait_s`: the first of the growing waits within one upload. `state`: the folder where it says how the
-    cloud treats it, and remembers which columns the tables lack; None: only in memory.
+    `wait_s`: the first of the growing waits within one upload; `piece`: the bytes of one of its requests.
+    `state`: the folder where it says how the cloud treats it, and remembers which columns the tables lack;
+    None: only in memory.
     """
 
     def __init__(
@@ -62,17 +64,20 @@ class SupabaseBackend:
         silence_s: float = 30.0,
         wait_s: float = 0.25,
         state: Path | None = None,
+        piece: int = PIECE,
+        reach: Reach | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
         self._upload_bytes_s = upload_bytes_s
         self._notes = Notes(state, clock)
         self._lacking = Lacking(state, clock)
-        self._cloud = Connection(access, silence_s=silence_s, on_access=self._notes.access)
+        self._cloud = Connection(access, silence_s=silence_s, on_access=self._notes.access, reach=reach)
         self._bookings = Bookings(
             self._cloud,
             clock,
             Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
         )
+        self._piece = piece
         self._wait_s = wait_s
         self._camera_row = CameraRow(clock)
         self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))
@@ -165,6 +170,7 @@ class SupabaseBackend:
             state=state,
             pace=Pace(self._upload_bytes_s),
             wait_s=self._wait_s,
+            piece=self._piece,
             content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
         )
         size = self._cloud.call(f"uploading {path}", upload.run)
@@ -304,6 +310,7 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
         unassigned=settings.unassigned or settings.camera_id == "0",
         upload_bytes_s=settings.upload_kbps * 125.0,
         state=state,
+        reach=Reach(settings.reach),
     )
 
 

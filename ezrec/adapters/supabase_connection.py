@@ -34,13 +34,17 @@ from ezrec.adapters.supabase_errors import (
     verdict,
 )
 from ezrec.domain.cloud import Access as Treatment
-from ezrec.domain.errors import ConfigError, Retry
+from ezrec.domain.errors import ConfigError, Reject, Retry
+from ezrec.domain.uplink import Wait
 
 if TYPE_CHECKING:
     import httpx
     from supabase import Client
 
+    from ezrec.adapters.reach import Reach
+
 T = TypeVar("T")
+_Fault = TypeVar("_Fault", Retry | Reject, None)
 _log = logging.getLogger("ezrec.supabase")
 _MARGIN = 0.1  # a token is renewed when less than this part of its life is left …
 _IDLE_S = 55.0  # a connection is kept so long: past it gateways close, and each new one costs a handshake
@@ -123,8 +127,10 @@ class Connection:
         connect_s: float = 10.0,
         silence_s: float = 30.0,
         on_access: Callable[[Treatment, str], None] = lambda treatment, said: None,
+        reach: Reach | None = None,
     ) -> None:
         self.access = access
+        self._reach = reach
         self._on_access = on_access
         self._rests_until = float("-inf")
         self._refusal = ""
@@ -144,10 +150,12 @@ class Connection:
     def _make_http(self) -> httpx.Client:
         import httpx
 
+        from ezrec.adapters.lean_http import LeanTransport
+
         # At INFO httpx writes every URL, and those of signed objects hold a token.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         return httpx.Client(
-            http2=False,
+            transport=LeanTransport(),
             follow_redirects=False,
             timeout=httpx.Timeout(self.silence_s, connect=self.connect_s),
             limits=httpx.Limits(keepalive_expiry=_IDLE_S),
@@ -186,18 +194,19 @@ class Connection:
         self._check_rest(doing)
         for is_last in (False, True):
             try:
-                done = work()
+                answer = work()
                 self._on_access(Treatment.GOOD, "")
-                return done
+                self._noted(None)
+                return answer
             except CloudError as error:
                 _log.debug("%s: %s", doing, redacted(error.body))
                 if not is_last and is_about_the_token(error) and self.renew():
                     continue
                 _log.warning("%s: %s: %s", doing, error.status, redacted(error.body or error.message))
                 self._take_note(error)
-                raise as_fault(error, doing) from None
+                raise self._noted(as_fault(error, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
-                fault = as_transport_fault(error, doing)
+                fault = self._noted(as_transport_fault(error, doing))
                 self._on_access(Treatment.AWAY, fault.reason)
                 raise fault from error
         raise AssertionError("not reached")
@@ -225,6 +234,13 @@ class Connection:
             return False
         claims = _claims(self.access.key) or {}
         return self.access.key.startswith("sb_secret_") or claims.get("role") == "service_role"
+
+    def _noted(self, fault: _Fault) -> _Fault:
+        """Keep for the other processes whether the cloud was reached; a refusal too is an answer."""
+        if self._reach is not None:
+            is_lost = isinstance(fault, Retry) and fault.waits_for == Wait.NETWORK
+            self._reach.lose() if is_lost else self._reach.find()
+        return fault
 
     # ---- who we are
 

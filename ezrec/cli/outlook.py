@@ -12,6 +12,7 @@ from typing import Any
 
 from ezrec.cli.text import span, when
 from ezrec.domain.job import Job
+from ezrec.domain.uplink import Wait
 from ezrec.find import DONE, IN_SPOOL, TRASH
 
 
@@ -114,7 +115,15 @@ def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
     if job.booking is not None and job.booking.is_cancelled and job.return_to == "incoming":
         wanted = f"ezrec spool retry {job.id} --from process"
         return Outlook(f"removed {when(job.kept_until or at, now)}", at, job.reason, f"publish it: {wanted}")
-    return Outlook(f"again {when(at, now)}", at, job.reason, f"sooner: ezrec spool retry {job.id}")
+    cure = _NO_SOONER.get(job.waits_for, f"sooner: ezrec spool retry {job.id}")
+    return Outlook(f"again {when(at, now)}", at, job.reason, cure)
+
+
+# A retry would only come back: these waits are settings.
+_NO_SOONER: dict[str, str] = {
+    Wait.HOURS: "set by EZREC_UPLOAD_WINDOW",
+    Wait.RECORDING: "set by EZREC_UPLOAD_WHILE_RECORDING",
+}
 
 
 def _held(job: Job) -> Outlook:

@@ -128,6 +128,7 @@ class Job:
     power_cuts: int = 0
     boot_id: str = ""
     return_to: str | None = None
+    waits_for: str = ""
     held: str = ""
     kept_until: Instant | None = None
     errors: tuple[Fault, ...] = ()
@@ -169,7 +170,7 @@ class Job:
     def with_attempt(self, stage: str, boot_id: str) -> Job:
         """Counted before the work, so that work which kills its worker is counted too."""
         attempts = {**self.attempts, stage: self.attempts.get(stage, 0) + 1}
-        return replace(self, attempts=attempts, boot_id=boot_id, due=None, reason="", remedy="")
+        return replace(self, attempts=attempts, boot_id=boot_id, due=None, waits_for="", reason="", remedy="")
 
     def without_attempt(self, stage: str) -> Job:
         """Takes the count back: the work was laid down, or not begun."""
@@ -184,8 +185,8 @@ class Job:
             return self
         waits = self.booking.start - _SOON if state == "incoming" and self.booking else None
         return replace(
-            self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None, held="",
-            outcome=None, reason="", remedy="",
+            self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None,
+            waits_for="", held="", outcome=None, reason="", remedy="",
         )  # fmt: skip
 
     def arrived(self, state: str, now: datetime) -> Job:

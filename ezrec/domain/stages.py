@@ -158,6 +158,7 @@ class Later:
     reason: str
     after_s: float | None = None
     blameless: bool = False
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +219,11 @@ def _decide(  # noqa: C901 - one arm an outcome
             return stage.takes_from, job.without_attempt(stage.name)
         case No(reason, remedy):
             return _fail(stage, job, "reject", reason, remedy, now)
-        case Later(reason, after_s, blameless=True):
-            return _defer(stage, job.without_attempt(stage.name), "waits", reason, 1, after_s, now, chance)
-        case Later(reason, after_s):
+        case Later(reason, after_s, blameless=True, waits_for=what):
+            job = replace(job.without_attempt(stage.name), waits_for=what)
+            return _defer(stage, job, "waits", reason, 1, after_s, now, chance)
+        case Later(reason, after_s, waits_for=what):
+            job = replace(job, waits_for=what)
             tries = job.attempts.get(stage.name, 0)
             if stage.tries is not None and tries >= stage.tries:
                 remedy = f"see the log, cure the cause, then: ezrec spool retry {job.id}"
@@ -246,7 +249,7 @@ def _return(job: Job) -> tuple[State, Job]:
         remedy = f"say where: ezrec spool retry {job.id} --from process"
         return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None, return_to=None)
     # return_to stays: a crash between writing this record and the rename must find its way again
-    return state, replace(job, due=None, reason="", remedy="")
+    return state, replace(job, due=None, waits_for="", reason="", remedy="")
 
 
 def _recover(
@@ -287,7 +290,7 @@ def _power_cut(stage: Stage, job: Job, now: datetime) -> tuple[State, Job]:
 
 def _fail(stage: Stage, job: Job, kind: str, reason: str, remedy: str, now: datetime) -> tuple[State, Job]:
     job = job.with_fault(Fault(now, stage.name, kind, reason, remedy))
-    job = replace(job, reason=reason, remedy=remedy, due=None, return_to=stage.takes_from)
+    job = replace(job, reason=reason, remedy=remedy, due=None, waits_for="", return_to=stage.takes_from)
     return State.FAILED, job
 
 

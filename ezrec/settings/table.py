@@ -11,6 +11,7 @@ from typing import Any
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.encoders import WISHES
 from ezrec.domain.ending import OnCancel
+from ezrec.domain.uplink import ORDERS, Hours, read_hours
 from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
 
@@ -122,6 +123,24 @@ class Settings:
     upload_kbps: int = _setting(
         "EZREC_UPLOAD_KBPS", kinds.whole(0, 10_000_000), "0", "kilobits a second for uploads; 0 is unlimited"
     )
+    upload_hours: Hours = _setting(
+        "EZREC_UPLOAD_WINDOW",
+        read_hours,
+        "always",
+        "hours in which videos are uploaded: `always`, or such as `22:00-07:00,13:00-15:00`",
+    )
+    upload_while_recording: bool = _setting(
+        "EZREC_UPLOAD_WHILE_RECORDING",
+        kinds.flag,
+        "yes",
+        "`no`: uploads wait, after the piece they are at, until nothing is recorded",
+    )
+    upload_order: tuple[str, ...] = _setting(
+        "EZREC_UPLOAD_ORDER",
+        kinds.some_of(*ORDERS),
+        "newest,small",
+        f"which video goes first: of {', '.join(ORDERS)}, the next word where the first finds no difference",
+    )
     status_interval_s: float = _setting(
         "SYSTEM_STATUS_INTERVAL",
         kinds.number(1, 3600),
@@ -226,6 +245,11 @@ class Settings:
         "no",
         "`yes`: trust the clock although nothing says that it is synchronised",
     )
+
+    @property
+    def reach(self) -> Path:
+        """Where the processes tell each other whether the cloud can be reached."""
+        return self.state / "reach"
 
     @property
     def logo_layout(self) -> LogoLayout:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ezrec import logs
+from ezrec import __version__, logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
 from ezrec.domain.booking import Booking
@@ -245,8 +245,22 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     if name == "tidy":
         return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
-        return Status(backend(settings), gauges(settings), jobs, clock(settings), settings)
+        told, mine = hooks(settings, log), backend(settings)
+        return Status(mine, gauges(settings), jobs, clock(settings), settings, told, log, _versions)
     return CollectLogs(jobs, clock(settings), settings, log)
+
+
+def beat_once(name: str, settings: Settings) -> None:
+    """A pulse in a process of its own: what it began to tell is told before the process ends."""
+    beating = beat(name, settings)
+    beating()
+    finish: Callable[[float], None] = getattr(beating, "finish", lambda _: None)
+    finish(settings.hook_limit_s)
+
+
+def _versions() -> dict[str, str]:
+    found = {"ezrec": __version__, **media_versions()}
+    return {name: version or "missing" for name, version in found.items()}
 
 
 def _tidy(jobs: Spool, now: Clock, log: logging.Logger) -> None:

@@ -7,24 +7,20 @@ import logging
 import os
 import time
 import zipfile
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ezrec import logs, settings
-from ezrec.adapters.gauges import SystemGauges
 from ezrec.adopt import Adopter
 from ezrec.branding import MediaCache
 from ezrec.domain.errors import Reject, Retry
-from ezrec.domain.job import JobOutcome, Kind, Take
+from ezrec.domain.job import JobOutcome, Kind
 from ezrec.domain.stages import State
-from ezrec.handlers.record import OPEN
 from ezrec.ports import Branding
 from ezrec.pulses.logs import CollectLogs
-from ezrec.pulses.status import Status
 from ezrec.pulses.sync import Sync, known_booking, read_cache
 from ezrec.pulses.tell import Tell
 from ezrec.settings import Settings
@@ -367,61 +363,6 @@ def test_a_booking_that_is_not_recorded_yet_and_an_archive_tell_nothing(box: Box
     laid(box.spool, State.PROCESSED, "logs-1", kind=Kind.LOGS, booking=None)
     _tell(box)
     assert box.cloud.calls["advance_status"] == 0
-
-
-# ---- the heartbeat
-
-
-def test_the_heartbeat_has_the_columns_of_the_table_and_sane_numbers(box: Box) -> None:
-    Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)()
-    (found,) = box.cloud.status_rows.values()
-    assert found["pi_active"] is True
-    assert found["last_heartbeat"] == found["updated_at"] == "2026-06-01T12:00:00+00:00"
-    assert (found["user_id"], found["camera_id"]) == ("user-1", "0")
-    for name in ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent"):
-        assert 0 <= found[name] <= 100, name
-    assert 0 < found["memory_available_gb"] <= found["memory_total_gb"] < 100_000
-    assert 0 <= found["disk_free_gb"] <= found["disk_total_gb"]
-    assert 0 < found["uptime_seconds"] < 100 * 365 * 86400
-    assert -40 < found.get("temperature_celsius", 40) < 130
-    json.dumps(found)
-
-
-def test_the_first_heartbeat_already_measures_the_processor(tmp_path: Path) -> None:
-    gauges = SystemGauges(tmp_path)
-    ends = time.process_time() + 0.05
-    began = time.monotonic()
-    first = gauges.read()["cpu_usage_percent"]
-    assert time.monotonic() - began >= 0.15, "a span was measured"
-    assert 0 <= first <= 100
-    while time.process_time() < ends:
-        pass
-    assert gauges.read()["cpu_usage_percent"] > 0
-
-
-def test_the_heartbeat_says_whether_it_records_and_what_went_wrong_last(box: Box) -> None:
-    status = Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)
-    status()
-    (found,) = box.cloud.status_rows.values()
-    assert (found["is_recording"], found["last_error"]) == (False, None)
-    entry = laid(box.spool, State.RECORDING, "b1", takes=())
-    status()
-    assert found["is_recording"] is False, "armed is not recording"
-    entry.update(takes=(Take("raw_b1_20260601_180000.mp4", box.clock.now(), 0.0, 0, OPEN),))
-    for job_id, reason in (("z-old", "older"), ("a-new", "newer")):
-        failed = laid(box.spool, State.FAILED, job_id, reason=reason)
-        arrival = replace(failed.job.arrivals[-1], at=box.clock.now() + timedelta(hours=reason == "newer"))
-        failed.update(arrivals=(arrival,))
-    status()
-    assert found["is_recording"] is True
-    assert found["last_error"] == "newer"
-
-
-def test_there_is_one_row_a_camera(box: Box) -> None:
-    status = Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)
-    status()
-    status()
-    assert len(box.cloud.status_rows) == 1
 
 
 # ---- logs

@@ -133,4 +133,4 @@ def pulse(context: Any, name: str) -> None:
 
     settings: Settings = context.settings
     logs.begin(settings.logs, [name])
-    app.beat(name, settings)()
+    app.beat_once(name, settings)

@@ -21,6 +21,7 @@ from pathlib import Path
 from ezrec.domain.booking import Booking, Window
 from ezrec.domain.coverage import gaps_in, share_covered
 from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.job import OPEN as OPEN
 from ezrec.domain.job import JobOutcome, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.stages import Closed, Done
@@ -28,7 +29,6 @@ from ezrec.ports import Camera, Clock, Recording
 from ezrec.spool import Entry
 from ezrec.task import Task
 
-OPEN = "still open"
 _LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a camera, the last one repeated
 _FINISH_LIMIT_S = 10.0
 _LONGEST_WAIT_S = 30.0  # a wait for the clock is looked at anew at least so often

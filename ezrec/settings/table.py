@@ -103,10 +103,34 @@ class Settings:
         "15",
         "seconds between heartbeats; offline is 30 s without one",
     )
+    upload_stall_h: float = _setting(
+        "EZREC_UPLOAD_STALL",
+        kinds.number(0.1, 720),
+        "3",
+        "hours that an upload may wait while the cloud answers, before an alert is raised",
+    )
+    status_still: bool = _setting(
+        "EZREC_STATUS_STILL",
+        kinds.flag,
+        "no",
+        "`yes`: while recording, put a small picture into the bucket for logs every 5 minutes",
+    )
     logs_interval_s: float = _setting(
         "LOG_UPLOAD_INTERVAL", kinds.number(10, 86400), "900", "seconds between log archives"
     )
     log_bucket: str = _setting("LOG_BUCKET", kinds.identifier, "logs", "bucket for log archives")
+    logs_while_recording: bool = _setting(
+        "EZREC_LOGS_WHILE_RECORDING",
+        kinds.flag,
+        "no",
+        "`yes`: collect logs also while something is recorded, whatever the uplink",
+    )
+    log_format: str = _setting(
+        "EZREC_LOG_FORMAT",
+        kinds.one_of("text", "json"),
+        "text",
+        "lines of the logs: `text`, or `json` objects",
+    )
     resolution: kinds.Resolution = _setting(
         "RESOLUTION", kinds.resolution, "1920x1080", "picture size of the camera"
     )

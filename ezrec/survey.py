@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import msgspec
@@ -31,6 +31,7 @@ from ezrec.ports import Clock
 from ezrec.settings import Settings
 from ezrec.spool import Entry, Spool, Stranger
 
+_DAY = timedelta(days=1)
 _LARGEST = 1 << 16  # bytes of a booking or a health that is read; real ones have a few hundred
 _WAITING = (State.RAW, State.PROCESSED, State.DEFERRED)
 _UNPUBLISHED = (State.RECORDING, State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
@@ -69,6 +70,7 @@ def survey(
         clock_synchronised=is_synchronised,
         booking_cache_at=_written(settings.booking_cache),
         next_booking=_next(entries, loose, now),
+        booked_s=_booked_s(entries, loose, now),
         versions=dict(versions or {}),
         cloud_reached_at=before.cloud_reached_at if before else None,
         last_error=failed[-1].reason if failed else last_word,
@@ -141,22 +143,30 @@ def _loose_bookings(spool: Spool, strangers: list[Stranger], zone: tzinfo) -> It
 
 
 def _expected(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> set[str]:
-    """Bookings whose window is now and that nobody took back."""
+    """Bookings whose window is now."""
+    return {found.id for found in _bookings(entries, loose) if now in found.window}
+
+
+def _bookings(entries: Mapping[State, list[Entry]], loose: list[Booking]) -> list[Booking]:
+    """Those that wait or are in hand, and that nobody took back."""
     waiting = [*entries[State.INCOMING], *entries[State.RECORDING]]
     bookings = [entry.job.booking for entry in waiting if entry.job.booking and not entry.job.held]
-    return {found.id for found in (*bookings, *loose) if now in found.window and not _is_off(found)}
+    return [found for found in (*bookings, *loose) if not (found.is_cancelled or found.is_finished)]
+
+
+def _booked_s(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> float:
+    """Seconds that are still to be recorded within a day; overlapping bookings have a file each."""
+    spans = [
+        (min(found.end, now + _DAY) - max(found.start, now)).total_seconds()
+        for found in _bookings(entries, loose)
+    ]
+    return sum(max(0.0, span) for span in spans)
 
 
 def _next(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> Upcoming | None:
-    waiting = [*entries[State.INCOMING], *entries[State.RECORDING]]
-    bookings = [entry.job.booking for entry in waiting if entry.job.booking and not entry.job.held]
-    coming = [found for found in (*bookings, *loose) if found.start > now and not _is_off(found)]
+    coming = [found for found in _bookings(entries, loose) if found.start > now]
     first = min(coming, key=lambda found: found.start, default=None)
     return None if first is None else Upcoming(first.id, first.start, first.end)
-
-
-def _is_off(booking: Booking) -> bool:
-    return booking.is_cancelled or booking.is_finished
 
 
 # ---- what waits

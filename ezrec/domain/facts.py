@@ -15,6 +15,7 @@ from ezrec.domain.machine import Machine
 
 # A recorder that lives writes its health far more often than this.
 SILENT_S = 90.0
+FOOTAGE_AND_VIDEO = 2.2  # a job's bytes at their most, in those of its footage
 _NEWEST_SHARE = 0.3  # of the newest sample in the measured rate of uploads
 
 
@@ -114,10 +115,11 @@ def measured_rate(before: Uploads, now: Uploads, seconds: float) -> float | None
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of it. `jobs`: how many lie in each directory. `forecast_short`: why the disk will not do.
+    """All of it. `jobs`: how many lie in each directory. `booked_s`: seconds of bookings within the next day.
 
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
-    heartbeat last arrived. `last_error` is the newest that any job or the recorder has to tell.
+    heartbeat last arrived. `forecast_short`: why the disk will not do, if it will not. `last_error` is the
+    newest that any job or the recorder has to tell.
     """
 
     at: Instant
@@ -133,6 +135,7 @@ class Facts:
     clock_synchronised: bool = False
     booking_cache_at: Instant | None = None
     next_booking: Upcoming | None = None
+    booked_s: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     cloud_reached_at: Instant | None = None
     forecast_short: str = ""
@@ -148,6 +151,11 @@ class Facts:
         if self.machine.disk_free_bytes is None or self.recording_bytes_a_minute <= 0:
             return None
         return self.machine.disk_free_bytes / self.recording_bytes_a_minute / 60
+
+    @property
+    def booked_bytes(self) -> float:
+        """What the next day's bookings will take: footage and video at once, and a little more."""
+        return self.booked_s / 60 * self.recording_bytes_a_minute * FOOTAGE_AND_VIDEO
 
     @property
     def is_busy(self) -> bool:

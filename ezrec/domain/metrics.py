@@ -87,6 +87,8 @@ def _box(facts: Facts, camera_id: str) -> Iterator[Metric]:
     )
     start = facts.next_booking.start if facts.next_booking else None
     yield _gauge("next_booking_timestamp_seconds", "When the next booking starts.", start)
+    yield _gauge("booked_seconds", "Bookings within the next day.", facts.booked_s)
+    yield _gauge("booked_bytes", "What these will take on the disk at most.", facts.booked_bytes)
 
 
 def _recorder(facts: Facts) -> Iterator[Metric]:

@@ -38,6 +38,7 @@ FULL = Facts(
     True,
     NOW - timedelta(minutes=1),
     Upcoming("b2", NOW + timedelta(hours=2), NOW + timedelta(hours=3)),
+    3600.0,
     {"ezrec": "1.0", "ffmpeg": '5.1 "odd" \\ build\nline'},
     NOW,
 )  # fmt: skip

@@ -48,7 +48,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     from ezrec.supervise import Supervised
 
     settings: Settings = context.settings
-    logs.begin(settings.logs, [*only, "run"] if only != ["record"] else only)
+    _begin_logs(settings, [*only, "run"] if only != ["record"] else only)
     log = logs.logger("record" if only == ["record"] else "run")
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
@@ -68,6 +68,12 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     finally:
         if recorder:
             recorder.stop()
+
+
+def _begin_logs(settings: Settings, lanes: list[str]) -> None:
+    from ezrec import logs
+
+    logs.begin(settings.logs, lanes, form=settings.log_format, secrets=settings.secrets())
 
 
 def _stop_on_signals(services: Services) -> None:
@@ -113,10 +119,10 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 
     Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
     """
-    from ezrec import app, logs
+    from ezrec import app
 
     settings: Settings = context.settings
-    logs.begin(settings.logs, [stage])
+    _begin_logs(settings, [stage])
     drain = app.drain(stage, settings, wait_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=drain.stop).start())
@@ -129,8 +135,8 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
     """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, tidy up."""
-    from ezrec import app, logs
+    from ezrec import app
 
     settings: Settings = context.settings
-    logs.begin(settings.logs, [name])
+    _begin_logs(settings, [name])
     app.beat_once(name, settings)

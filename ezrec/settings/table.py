@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import tzinfo
@@ -197,6 +198,12 @@ class Settings:
     @property
     def logo_layout(self) -> LogoLayout:
         return LogoLayout(self.logo_corner, self.logo_size)
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be read in a log: every secret that is set, and a camera's password."""
+        login = re.match(r"\w+://[^:/@]*:(.+)@", self.camera)
+        found = [str(getattr(self, item.name)) for item in fields(self) if item.metadata["name"] in SECRETS]
+        return tuple(secret for secret in (*found, login[1] if login else "") if secret)
 
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""

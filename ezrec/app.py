@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -176,6 +177,7 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.adapters.salvage import salvage
     from ezrec.branding import MediaCache
     from ezrec.handlers.process import process
+    from ezrec.pulses.logs import collect
 
     handler = functools.partial(
         process,
@@ -191,7 +193,10 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
             artefacts=settings.artefacts,
         ),
     )
-    return {Kind.BOOKING: handler, Kind.CLIP: handler}
+    collector = functools.partial(
+        collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")
+    )
+    return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
 
 
 def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -298,6 +303,11 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    if "logs" in beating:
+        with contextlib.suppress(OSError):  # without the hint the next regular look finds it
+            settings.logs.mkdir(parents=True, exist_ok=True)
+            if os.access(settings.logs, os.R_OK | os.X_OK):  # what cannot be watched would end us
+                watched[settings.logs] = beating["logs"].bell.ring
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change

@@ -251,7 +251,9 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
         told, mine = hooks(settings, log), backend(settings)
-        return Status(mine, gauges(settings), jobs, clock(settings), settings, told, log, _versions)
+        beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
+        now = clock(settings)
+        return Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
     return CollectLogs(jobs, clock(settings), settings, log)
 
 
@@ -261,6 +263,17 @@ def beat_once(name: str, settings: Settings) -> None:
     beating()
     finish: Callable[[float], None] = getattr(beating, "finish", lambda _: None)
     finish(settings.hook_limit_s)
+
+
+def _still(mine: Backend, jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
+    from ezrec.adapters.stills import newest_picture
+    from ezrec.pulses.still import Still
+
+    return Still(mine, jobs, settings, newest_picture, log)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _versions() -> dict[str, str]:

@@ -27,7 +27,7 @@ from ezrec.domain.facts import Facts
 from ezrec.domain.heartbeat import row
 from ezrec.domain.report import Report
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Clock, Gauges
+from ezrec.ports import Backend, Clock, Gauges, Row
 from ezrec.pulses.newest import Newest
 from ezrec.settings import Settings
 from ezrec.spool import Spool
@@ -52,6 +52,7 @@ class Status:
     hooks: Hooks
     log: logging.Logger
     versions: Callable[[], Mapping[str, str]] = dict
+    still: Callable[[], None] = lambda: None  # whatever goes beside the heartbeat; keeps its faults to itself
     _before: Facts | None = None
     _alerts: tuple[Alert, ...] = ()
     _written: tuple[float, object] | None = None
@@ -60,7 +61,7 @@ class Status:
     _has_begun: bool = False
 
     def __post_init__(self) -> None:
-        self._newest = Newest(self.backend.heartbeat, self.clock, self.log)
+        self._newest = Newest(self._send, self.clock, self.log)
 
     def __call__(self) -> None:
         self._begin()
@@ -83,6 +84,10 @@ class Status:
             with suppress(OSError):
                 self._replace(reports.FILE, reports.encode(Report(self._before, self._alerts)))
         self.hooks.finish(limit_s)
+
+    def _send(self, newest: Row) -> None:
+        self.backend.heartbeat(newest)
+        self.still()
 
     def _begin(self) -> None:
         """What an earlier process knew: it may have been one that a timer starts for every beat."""

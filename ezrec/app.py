@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
 _TIDY_S = 6 * 3600.0
+# The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
+_BEATS_AT_REST = 40
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 
@@ -253,7 +255,8 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         told, mine = hooks(settings, log), backend(settings)
         beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
         now = clock(settings)
-        return Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
+        rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
+        return Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside, rest_s)
     return CollectLogs(jobs, clock(settings), settings, log)
 
 

@@ -103,12 +103,12 @@ def test_a_dead_network_delays_no_local_file_and_queues_nothing(box: CourtBox) -
     status()
     assert cloud.asked.wait(LIMIT_S)
     for _ in range(5):
-        box.pass_time(60)
+        box.pass_time(300)
         status()
         assert report(box).facts.at == box.now
     cloud.let_go.set()
     status.finish(LIMIT_S)
-    assert cloud.sent == ["2026-06-01T12:00:00+00:00", "2026-06-01T12:05:00+00:00"]
+    assert cloud.sent == ["2026-06-01T12:00:00+00:00", "2026-06-01T12:25:00+00:00"]
 
 
 def test_a_heartbeat_that_fails_is_told_once_and_once_more_when_it_arrives(
@@ -124,6 +124,18 @@ def test_a_heartbeat_that_fails_is_told_once_and_once_more_when_it_arrives(
     assert len(said) == 2
     assert "no network" in said[0]
     assert "again" in said[1]
+
+
+def test_a_backend_on_the_same_card_is_told_what_is_new_and_else_now_and_then(box: CourtBox) -> None:
+    status = replace(box.status(), heartbeat_rest_s=600)
+    counts = []
+    for n in range(60):
+        if n == 10:
+            box.healthy(recording=("b1",), at=box.now + timedelta(hours=1))
+        beat(box, status)
+        counts.append(box.cloud.calls["heartbeat"])
+        box.pass_time(15)
+    assert [n for n in range(1, 60) if counts[n] != counts[n - 1]] == [10, 50]
 
 
 def test_when_the_cloud_was_reached_is_known_to_the_next_process(box: CourtBox) -> None:
@@ -152,17 +164,17 @@ def test_the_report_and_the_metrics_say_the_same(box: CourtBox) -> None:
     assert [name for name in os.listdir(box.settings.state) if name.startswith(".")] == []
 
 
-def test_at_rest_the_files_are_written_once_a_minute_and_every_change_at_once(box: CourtBox) -> None:
+def test_at_rest_the_files_are_written_every_five_minutes_and_every_change_at_once(box: CourtBox) -> None:
     status = box.status()
     written = []
-    for n in range(16):
-        if n == 10:
+    for n in range(60):
+        if n == 30:
             laid(box.spool, State.RAW, "b1")
         status()
         written.append(report(box).facts.at)
         box.pass_time(15)
-    changes = [n for n in range(1, 16) if written[n] != written[n - 1]]
-    assert changes == [4, 8, 10, 14]
+    changes = [n for n in range(1, 60) if written[n] != written[n - 1]]
+    assert changes == [20, 30, 50]
 
 
 def test_while_something_is_in_hand_every_beat_is_written(box: CourtBox) -> None:

@@ -26,7 +26,8 @@ def growing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("takes") / TAKE
     command = [
         "ffmpeg", "-nostdin", "-loglevel", "error", "-y",
-        "-f", "lavfi", "-i", "color=red:s=640x360:r=30:d=4", "-f", "lavfi", "-i", "color=blue:s=640x360:r=30:d=2",
+        "-f", "lavfi", "-i", "color=red:s=640x360:r=30:d=4",
+        "-f", "lavfi", "-i", "color=blue:s=640x360:r=30:d=2",
         "-filter_complex", "concat", "-c:v", "libx264", "-preset", "ultrafast", "-g", "30", "-bf", "0",
         "-f", "mp4", "-movflags", "empty_moov+default_base_moof", "-frag_duration", "200000", str(path),
     ]  # fmt: skip

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ezrec.domain.machine import Machine
     from ezrec.domain.report import Report
 
-# A report older than so many beats (and a minute, in which none is written at rest) has no writer any more.
+# A report older than so many beats (and the time in which none is written at rest) has no writer any more.
 _BEATS = 3
-_AT_REST_S = 60.0
+_AT_REST_S = 300.0
 _REDRAW_S = 15.0  # ages grow although no file changes
 _BREATH_S = 0.5  # between two drawings: a burst of changes is one
 
@@ -80,7 +80,7 @@ def _remembered(obj: Context) -> tuple[Alert, ...]:
 
 
 def _machine(spool: Any, last: Report | None, now: Any) -> Machine:
-    """What a report of this minute says, with the disk, the load and the uptime as they are now."""
+    """What a report that is not too old says, with the disk, the load and the uptime as they are now."""
     from ezrec.domain.machine import Machine
     from ezrec.ground import nearest
 

@@ -35,8 +35,9 @@ from ezrec.survey import last_report, survey
 
 ALERTS = "alerts.json"  # in EZREC_STATE
 METRICS = "metrics"
-# While nothing happens the files are written no oftener: a memory card wears by writing.
-IDLE_S = 60.0
+# While nothing happens the files are written no oftener: a memory card wears by writing, and these few
+# kilobytes cost it 60 each time with what the file system adds (bench/results/status.md).
+IDLE_S = 300.0
 _SLACK_S = 2.0  # the pulse is jittered; the fourth of four 15 s beats may come a little early
 
 
@@ -53,9 +54,11 @@ class Status:
     log: logging.Logger
     versions: Callable[[], Mapping[str, str]] = dict
     still: Callable[[], None] = lambda: None  # whatever goes beside the heartbeat; keeps its faults to itself
+    heartbeat_rest_s: float = 0.0  # while nothing happens: for a backend that is a file on the same card
     _before: Facts | None = None
     _alerts: tuple[Alert, ...] = ()
     _written: tuple[float, object] | None = None
+    _told: tuple[float, object] | None = None
     _versions: Mapping[str, str] = field(default_factory=dict)
     _newest: Newest = field(init=False)
     _has_begun: bool = False
@@ -74,7 +77,9 @@ class Status:
         with suppress(OSError):  # a full disk must not silence the heartbeat
             self._write(Report(facts, judged.alerts))
         last_error = "; ".join(alert.message for alert in worst_first(judged.alerts))
-        self._newest.offer(row(facts, self.settings.user_id, self.settings.camera_id, last_error))
+        newest = row(facts, self.settings.user_id, self.settings.camera_id, last_error)
+        if self._is_worth_telling(newest):
+            self._newest.offer(newest)
 
     def finish(self, limit_s: float) -> None:
         """Let the heartbeat and the hooks come to their end: for a process that lives for one beat."""
@@ -85,8 +90,15 @@ class Status:
                 self._replace(reports.FILE, reports.encode(Report(self._before, self._alerts)))
         self.hooks.finish(limit_s)
 
+    def _is_worth_telling(self, newest: Row) -> bool:
+        if self._told is None or not self.heartbeat_rest_s:
+            return True
+        told_s, told = self._told
+        return _news(newest) != told or self.clock.monotonic() - told_s >= self.heartbeat_rest_s
+
     def _send(self, newest: Row) -> None:
         self.backend.heartbeat(newest)
+        self._told = (self.clock.monotonic(), _news(newest))
         self.still()
 
     def _begin(self) -> None:
@@ -117,7 +129,7 @@ class Status:
     # ---- files
 
     def _write(self, report: Report) -> None:
-        """When something has changed that matters, while something is in hand, and once a minute."""
+        """When something has changed that matters, while something is in hand, and now and then."""
         facts, now_s = report.facts, self.clock.monotonic()
         worth = (
             facts.jobs, facts.recorder.is_alive, facts.recorder.recording, facts.recorder.expected,
@@ -135,12 +147,16 @@ class Status:
         self._written = (now_s, worth)
 
     def _replace(self, name: str, data: bytes, mode: int = 0o640) -> None:
-        """Whole or not at all, but not synced: what a power cut takes is told anew a minute later."""
+        """Whole or not at all, but not synced: what a power cut takes is told anew after the start."""
         path: Path = self.settings.state / name
         temporary = path.with_name(f".{path.name}.new")
         temporary.write_bytes(data)
         temporary.chmod(mode)
         temporary.rename(path)
+
+
+def _news(newest: Row) -> object:
+    return newest["is_recording"], newest["last_error"]
 
 
 def read_alerts(state: Path) -> tuple[Alert, ...]:

@@ -85,13 +85,15 @@ def redacted(text: str) -> str:
 
 
 class _Line(logging.Formatter):
-    """One entry of a log as people read it, its traceback included."""
+    """One entry of a log as people read it, its traceback included. Only its first line begins at the edge:
+    what came from outside must not look like an entry of its own.
+    """
 
     def __init__(self) -> None:
         super().__init__(FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return redacted(super().format(record)).replace("\n", "\n  ")
 
 
 class _Object(logging.Formatter):

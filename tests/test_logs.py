@@ -150,6 +150,14 @@ def test_text_lines_have_the_form_that_installations_know(tmp_path: Path) -> Non
     assert (tmp_path / "recorder.log").read_text() == ""
 
 
+def test_a_message_of_several_lines_cannot_pass_for_several_entries(tmp_path: Path) -> None:
+    logs.begin(tmp_path, ["status"])
+    logging.getLogger(SERVICE).info("a name\n2026-06-01 18:00:00,000 - INFO - all is well")
+    first, second = (tmp_path / "system_status.log").read_text().splitlines()
+    assert first.endswith("a name")
+    assert second.startswith("  2026")
+
+
 def test_libraries_are_quiet_below_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     logs.begin(tmp_path, ["status"])
     for name in ("httpx", "httpcore", "picamera2", "watchdog.observers"):

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ezrec.domain.booking import Instant
-from ezrec.domain.health import Health
+from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine
 
-# A recorder that lives writes its health far more often than this.
-SILENT_S = 90.0
+# A recorder that has something to do writes its health far more often than this; one that rests need not.
+SILENT_S = 30.0
+SILENT_AT_REST_S = 900.0
 FOOTAGE_AND_VIDEO = 2.2  # a job's bytes at their most, in those of its footage
 _NEWEST_SHARE = 0.3  # of the newest sample in the measured rate of uploads
 
@@ -44,7 +45,8 @@ def is_alive(health: Health, now: datetime, boot_id: str, *, has_process: bool) 
     """True when the writer of a `health.json` still writes. A clock that was set back tells nothing."""
     if not has_process or (health.boot_id and health.boot_id != boot_id):
         return False
-    return (now - health.at).total_seconds() <= SILENT_S
+    rests = health.camera_state is CameraState.OFF and not health.recording
+    return (now - health.at).total_seconds() <= (SILENT_AT_REST_S if rests else SILENT_S)
 
 
 @dataclass(frozen=True, slots=True)

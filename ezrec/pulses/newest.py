@@ -34,7 +34,7 @@ class Newest:
         with self._news:
             self._row = row
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
+                self._thread = threading.Thread(target=self._work, name="status", daemon=True)
                 self._thread.start()
             self._news.notify_all()
 

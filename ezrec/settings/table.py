@@ -212,6 +212,8 @@ class Settings:
             name, value = item.metadata["name"], getattr(self, item.name)
             if name in SECRETS and value:
                 value = "***"
+            elif name == "EZREC_CAMERA":
+                value = re.sub(r"(?<=://)[^:/@]*:.*(?=@)", "***", value)
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
             elif isinstance(value, tuple):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ezrec.domain import report as reports
-from ezrec.domain.facts import SILENT_S, Facts, Recorder, Uploads, is_alive, measured_rate
+from ezrec.domain.facts import SILENT_AT_REST_S, SILENT_S, Facts, Recorder, Uploads, is_alive, measured_rate
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.heartbeat import row
 from ezrec.domain.machine import Machine, Throttling
@@ -33,6 +33,12 @@ def test_a_health_counts_while_its_writer_lives(
     age_s: float, boot_id: str, has_process: bool, alive: bool
 ) -> None:
     assert is_alive(HEALTH, NOW + timedelta(seconds=age_s), boot_id, has_process=has_process) is alive
+
+
+def test_a_recorder_at_rest_may_be_silent_for_longer() -> None:
+    rests = replace(HEALTH, camera_state=CameraState.OFF)
+    for seconds, alive in ((SILENT_AT_REST_S, True), (SILENT_AT_REST_S + 1, False)):
+        assert is_alive(rests, NOW + timedelta(seconds=seconds), "boot-1", has_process=True) is alive
 
 
 def test_the_age_of_a_frame_is_that_of_the_moment_in_which_it_was_told() -> None:

@@ -256,7 +256,9 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
         now = clock(settings)
         rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
-        return Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside, rest_s)
+        status = Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
+        status.heartbeat_rest_s = rest_s
+        return status
     return CollectLogs(jobs, clock(settings), settings, log)
 
 

@@ -26,6 +26,7 @@ from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
 from ezrec.domain.stages import State
 from tests.boxes import CourtBox, a_box
+from tests.daemon import Box
 from tests.jobs import ezrec, laid
 
 NOW = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
@@ -226,3 +227,15 @@ def _read_until(terminal: int, wanted: str, limit_s: float = 60) -> None:
         assert time.monotonic() < ends, said
         if select.select([terminal], [], [], 1)[0]:
             said += os.read(terminal, 65536).decode(errors="replace")
+
+
+def test_beside_a_running_service_all_is_well(tmp_path: Path) -> None:
+    box = Box(tmp_path / "home")
+    try:
+        box.run("--only", "status")
+        box.wait_for((box.settings.state / "metrics" / "ezrec.prom").exists, "no report is written")
+        done = ezrec(box.home, "status", EZREC_ASSUME_CLOCK="yes")
+    finally:
+        box.close()
+    assert (done.returncode, done.stderr) == (OK, ""), done.stdout
+    assert "all is well" in done.stdout

@@ -23,6 +23,7 @@ from ezrec.task import Task
 from tests.boxes import LOG, CourtBox, a_box
 from tests.fakes.journal import FakeJournal
 from tests.jobs import laid
+from tests.stagework import full_disk
 
 
 @pytest.fixture
@@ -234,6 +235,15 @@ def test_two_archives_of_one_second_do_not_replace_each_other(box: CourtBox) -> 
     assert stamp_after("20260601_120030", now) == "20260601_120031", "the clock was set back"
     assert stamp_after("20380101_000000", now) == "20260601_120000"
     assert stamp_after("nonsense", now) == "20260601_120000"
+
+
+def test_a_full_disk_is_told_in_one_line_and_nothing_counts_as_sent(box: CourtBox) -> None:
+    write(box, "recorder.log", "one\n")
+    collector = CollectLogs(box.spool, box.clock, box.settings, LOG)
+    with full_disk(), pytest.raises(Retry, match="cannot be packed"):
+        collector()
+    assert box.spool.names(State.PROCESSED) == []
+    assert archived(box) == {"recorder.log": "one\n"}
 
 
 # ---- when

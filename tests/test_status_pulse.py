@@ -240,6 +240,13 @@ def test_a_match_that_nobody_records_is_told_without_any_recorder(box: CourtBox)
     assert told.read_text().splitlines()[1:] == ["not_recording cleared alert"]
 
 
+def test_a_disk_that_will_not_do_is_an_alert_whoever_forecasts_it(box: CourtBox) -> None:
+    told = hook(box)
+    beat(box, replace(box.status(), forecast=lambda facts: f"{facts.booked_s:.0f} s will not fit"))
+    assert told.read_text() == "disk_short raised alert\n"
+    assert report(box).facts.forecast_short == "0 s will not fit"
+
+
 def test_what_is_remembered_of_alerts_is_written_when_it_changes_and_not_by_the_hour(box: CourtBox) -> None:
     waits = laid(box.spool, State.PROCESSED, "b1")
     waits.update(arrivals=(Arrival("processed", box.now - timedelta(hours=9)),))

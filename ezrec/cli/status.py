@@ -65,6 +65,8 @@ def look(obj: Context) -> tuple[Facts, list[Alert]]:
     machine = _machine(settings.spool, last, clock.now())
     before = last.facts if last else None
     facts = survey(spool, settings, clock, machine, before, before.versions if before else None)
+    if before is not None:
+        facts = replace(facts, forecast_short=before.forecast_short)
     judged = judge(facts, _remembered(obj), settings.upload_stall_h * 3600)
     alerts = [alert for alert in judged.alerts if alert.gone_s is None]
     silent = _silence(facts, last, settings.status_interval_s)

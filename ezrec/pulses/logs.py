@@ -82,6 +82,8 @@ class CollectLogs:
             self.log.info("logs packed as job %s", job.id)
             self.spool.create(State.PROCESSED, job, (building, name))
             archive.keep(self.settings.state)
+        except OSError as fault:  # a full disk, say: nothing counts as sent
+            raise Retry(f"the logs cannot be packed: {fault.strerror}") from None
         finally:
             building.unlink(missing_ok=True)
 
@@ -114,11 +116,14 @@ def _collect_into(
     name = f"{stamp}_logs.zip"
     building = place / f".{name}"
     building.unlink(missing_ok=True)
-    reached = archive.pack(building, settings.logs, sent)
-    if reached is None:
-        return Closed(JobOutcome.PUBLISHED, "nothing was written since the last archive")
-    archive.prepare(settings.state, Pending(job_id, name, replace(reached, stamp=stamp)))
-    durable.rename(building, place / name)
-    archive.keep(settings.state)
+    try:
+        reached = archive.pack(building, settings.logs, sent)
+        if reached is None:
+            return Closed(JobOutcome.PUBLISHED, "nothing was written since the last archive")
+        archive.prepare(settings.state, Pending(job_id, name, replace(reached, stamp=stamp)))
+        durable.rename(building, place / name)
+        archive.keep(settings.state)
+    except OSError as fault:
+        raise Retry(f"the logs cannot be packed: {fault.strerror}") from None
     log.info("job %s: logs packed as asked", job_id)
     return Done()

@@ -54,6 +54,7 @@ class Status:
     log: logging.Logger
     versions: Callable[[], Mapping[str, str]] = dict
     still: Callable[[], None] = lambda: None  # whatever goes beside the heartbeat; keeps its faults to itself
+    forecast: Callable[[Facts], str] = lambda _: ""  # why the disk will not do for what is booked, or ""
     heartbeat_rest_s: float = 0.0  # while nothing happens: for a backend that is a file on the same card
     _before: Facts | None = None
     _alerts: tuple[Alert, ...] = ()
@@ -71,6 +72,7 @@ class Status:
         machine = self.gauges.read()
         facts = survey(self.spool, self.settings, self.clock, machine, self._before, self._versions)
         facts = replace(facts, cloud_reached_at=self._newest.reached_at or facts.cloud_reached_at)
+        facts = replace(facts, forecast_short=self.forecast(facts))
         judged = judge(facts, self._alerts, self.settings.upload_stall_h * 3600)
         self._keep(judged)
         self._before, self._alerts = facts, judged.alerts

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ezrec.watch import Services
 
 _LOOK_S = 1.0
+# What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
+# a process that ends at once never sees, and a path unit would start it for ever.
+_SOON_S, _PATIENCE_S = 5.0, 30.0
 
 
 def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -109,7 +112,7 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
 )
 @click.pass_obj
 def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
-    """Do the work that is due in one stage, then end.
+    """Do the work that is due in one stage, then end; what is due in a few seconds is waited for.
 
     Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
     """
@@ -118,9 +121,19 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
     settings: Settings = context.settings
     logs.begin(settings.logs, [stage])
     drain = app.drain(stage, settings, wait_s)
+    stopping = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        threading.Thread(target=drain.stop).start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=drain.stop).start())
-    drain.run()
+        signal.signal(number, stop)
+    gives_up = time.monotonic() + _PATIENCE_S
+    while (rest_s := drain.run()) is not None and not stopping.is_set():
+        if rest_s > min(_SOON_S, gives_up - time.monotonic()):
+            break
+        drain.bell.wait(rest_s)
     drain.hooks.finish(settings.hook_limit_s)
 
 

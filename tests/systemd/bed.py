@@ -46,6 +46,7 @@ class Bed:
             f"ro:{appliance}:/opt/ezrec",
             f"ro:{Path(ezrec.__file__).parent}:{package}",
             f"ro:{UNITS}:/etc/ezrec-units",
+            f"ro:{Path(__file__).parent}:/etc/ezrec-probe",
             f"rw:{home}:{DEFAULT_HOME}",
         ]
         self._pid = 0

@@ -127,6 +127,16 @@ def test_a_path_unit_that_failed_is_revived_by_the_sweep(box: Appliance, tmp_pat
     box.box.published("late")
 
 
+def test_the_sweep_revives_nothing_once_the_target_is_stopped(box: Appliance) -> None:
+    box.start()
+    box.bed.run("systemctl", "stop", "ezrec.target")
+    box.bed.wait_for(lambda: box.bed.show(RECORDER, "ActiveState") == "inactive", "it does not stop")
+    box.bed.run("systemctl", "start", "ezrec-sweep.service")
+    time.sleep(1)
+    for path in ("ezrec-process.path", "ezrec-upload.path"):
+        assert box.bed.show(path, "ActiveState") == "inactive"
+
+
 def test_wrong_settings_end_the_recorder_for_good_with_one_readable_line(box: Appliance) -> None:
     (box.home / ".env").write_text("RECORDING_FPS=fast\n")
     box.bed.call("systemctl", "start", RECORDER)

@@ -94,6 +94,7 @@ def test_a_stop_while_it_records_closes_the_take_and_a_start_goes_on(box: Applia
     assert len(finished(box, booking).takes) == 2
 
 
+@pytest.mark.timeout(600)
 def test_poison_among_many_files_is_set_aside_and_the_good_are_published(
     box: Appliance, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ ALLOWED = {
 }
 OTHERS_OF_ITS_USER = {"read others' keys"}  # the cloud's units are one user, and hold the same keys
 # The most that `systemd-analyze security` may find to be exposed, 0 to 10.
-SCORES = {RECORDER: 1.0, PROCESS: 0.5, UPLOAD: 1.5}
+SCORES = {RECORDER: 1.0, PROCESS: 0.5, UPLOAD: 1.5, "ezrec-status": 1.5}
 ALIASES = {
     "booking_sync": "ezrec-sync", "recorder": RECORDER, "video_worker": PROCESS,
     "system_status": "ezrec-status", "log_collector": "ezrec-logs",

@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
@@ -13,10 +14,12 @@ FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 SERVICES = {
     "record": "recorder",
     "process": "video_worker",
+    "ahead": "video_worker",
     "upload": "video_worker",
     "retry": "video_worker",
     "tell": "booking_sync",
     "sync": "booking_sync",
+    "realtime": "booking_sync",
     "status": "system_status",
     "logs": "log_collector",
     "tidy": "ezrec",
@@ -31,6 +34,7 @@ _SECRETS = (
     re.compile(r"(?<=[Bb]earer )[^\s\"',]+"),
     re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"),
 )
+_ASIDE = ("ezrec.supabase", "ezrec.upload", "ezrec.local")
 _QUIET = ("httpx", "httpcore", "hpack", "watchdog", "asyncio")
 
 
@@ -56,6 +60,20 @@ class _Line(logging.Formatter):
         return redacted(super().format(record))
 
 
+class _Aside(logging.Handler):
+    """Backends speak in the lane that called them: what the cloud answered belongs into that lane's file."""
+
+    def __init__(self, files: Mapping[str, logging.Handler]) -> None:
+        super().__init__()
+        self._files = files
+
+    def emit(self, record: logging.LogRecord) -> None:
+        service = SERVICES.get(record.threadName or "")
+        file = self._files.get(service or "") or next(iter(self._files.values()), None)
+        if file is not None:
+            file.handle(record)
+
+
 def begin(directory: Path, lanes: list[str], level: int = logging.INFO) -> None:
     """Log these lanes to files in `directory` and to standard output. A full disk stops nobody."""
     root = logging.getLogger()
@@ -66,6 +84,7 @@ def begin(directory: Path, lanes: list[str], level: int = logging.INFO) -> None:
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("ezrec").setLevel(level)
+    files: dict[str, logging.Handler] = {}
     for service in sorted({SERVICES[lane] for lane in lanes}):
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -79,3 +98,6 @@ def begin(directory: Path, lanes: list[str], level: int = logging.INFO) -> None:
             continue
         file.setFormatter(_Line())
         logging.getLogger(f"ezrec.{service}").addHandler(file)
+        files[service] = file
+    for name in _ASIDE:
+        logging.getLogger(name).addHandler(_Aside(files))

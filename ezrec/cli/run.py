@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -33,7 +34,7 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "--only",
     callback=_lanes,
     metavar="LANE,…",
-    help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy.",
+    help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy, ahead.",
 )
 @click.option(
     "--kept", is_flag=True, hidden=True, help="End when standard input does and nothing is in hand."
@@ -53,29 +54,34 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
     _stop_on_signals(services)
-    _say_versions(log, recording=only == ["record"])
-    recorder = None
+    # Beside the start, not before it: a recorder that was started again has a match to go on with.
+    saying = threading.Thread(target=_say_versions, args=(log, only == ["record"]), name="versions")
+    saying.start()
+    keeper = None
     if apart:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
-        recorder = Supervised(argv, log, services.stop)
+        keeper = Supervised(argv, log, services.stop)
     if kept:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
         _end_with_keeper(services, settings)
     try:
-        if recorder:
-            recorder.start()
-        app.attend(services)
+        if keeper:
+            keeper.start()
+        app.attend(services, kept=kept)
     finally:
-        if recorder:
-            recorder.stop()
+        if keeper:
+            keeper.stop()
 
 
 def _stop_on_signals(services: Services) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: services.stop())
+    # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
+    # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
+    signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
 
 
-def _say_versions(log: Any, *, recording: bool) -> None:
+def _say_versions(log: Any, recording: bool) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
     from ezrec import __version__, app
 
@@ -92,8 +98,9 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
     spool = Spool(settings.spool)
 
     def listen() -> None:
-        while os.read(0, 4096):
-            pass
+        with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
+            while os.read(0, 4096):
+                pass
         while spool.names(State.RECORDING):
             time.sleep(_LOOK_S)
         services.stop()
@@ -117,18 +124,25 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 
     settings: Settings = context.settings
     logs.begin(settings.logs, [stage])
-    drain = app.drain(stage, settings, wait_s)
+    recorder = app.vitals(settings) if stage == "record" else None
+    drain = app.drain(stage, settings, wait_s, recorder)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=drain.stop).start())
-    drain.run()
+    if recorder:
+        recorder.start()
+    try:
+        drain.run()
+    finally:
+        if recorder:
+            recorder.stop()
     drain.hooks.finish(settings.hook_limit_s)
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy"]))
+@click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy", "ahead"]))
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
-    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, tidy up."""
+    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, and so on."""
     from ezrec import app, logs
 
     settings: Settings = context.settings

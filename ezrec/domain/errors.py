@@ -7,6 +7,11 @@ caught in exactly one place, the drain.
 
 from __future__ import annotations
 
+import errno
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ROOM_S = 60.0  # until the uploads may have made room
+
 
 class Retry(Exception):
     """The fault may pass by itself: the job comes back after a backoff.
@@ -24,6 +29,16 @@ class Retry(Exception):
         self.after_s = after_s
         self.blameless = blameless
         self.waits_for = waits_for
+
+
+def is_full(fault: OSError) -> bool:
+    """True when a disk, or what somebody may have of it, is full."""
+    return fault.errno in _FULL
+
+
+def disk_full(what: str) -> Retry:
+    """The word for a full disk: no job is to blame for one, so none may end in `failed/` for it."""
+    return Retry(f"disk full: {what}", _ROOM_S, blameless=True)
 
 
 class Reject(Exception):

@@ -17,7 +17,7 @@ import msgspec
 from ezrec.domain.booking import Booking, Instant, Window
 from ezrec.domain.names import BadName, JobId, safe_id, shown
 
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|zip)")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
 _SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
@@ -44,7 +44,7 @@ class JobOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that went wrong. `kind` is retry, waits, reject, crash or died."""
+    """One thing that went wrong. `kind` is retry, waits, reject, crash, died or warning."""
 
     at: Instant
     stage: str
@@ -61,15 +61,41 @@ class Arrival:
     at: Instant
 
 
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A file of sound that belongs to a take. `offset_s`: how much later than the picture it begins.
+
+    `duration_s` counts its samples, `lasted_s` the time that they took: no two clocks run equally fast.
+    """
+
+    file: str
+    offset_s: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+    duration_s: _Seconds = 0.0
+    lasted_s: _Seconds = 0.0
+    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    ended_by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One file of footage. `started` is the instant of its first frame, as the clock then stood."""
+    """One file of footage. `started` is the instant of its first frame, as the clock then stood.
+
+    `dropped` frames came faster than the disk could take them; `holes` are where they are missing.
+    `burned_in` names the logo that its pictures show already; empty: none.
+    """
 
     file: str
     started: Instant
-    duration_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+    duration_s: _Seconds
     size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
+    dropped: int = 0
+    holes: tuple[Window, ...] = ()
+    burned_in: str = ""
+    sound: tuple[Sound, ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -104,6 +130,7 @@ class Job:
     return_to: str | None = None
     waits_for: str = ""
     held: str = ""
+    kept_until: Instant | None = None
     errors: tuple[Fault, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()
@@ -111,6 +138,7 @@ class Job:
     coverage_pct: float | None = None
     recording: JobOutcome | None = None
     result: Result | None = None
+    steps: dict[str, Instant] = field(default_factory=dict)
     outcome: JobOutcome | None = None
     reason: str = ""
     remedy: str = ""
@@ -118,7 +146,19 @@ class Job:
 
     def is_due(self, now: datetime) -> bool:
         """True when nothing but a free hand is missing."""
-        return not self.held and (self.due is None or self.due <= now)
+        waits = self.waits_until(now)
+        return not self.held and (waits is None or waits <= now)
+
+    def waits_until(self, now: datetime) -> datetime | None:
+        """When it is due; None: at once. A wait that began in the future says nothing any more.
+
+        The clock was set back since, perhaps by years, and the job would lie there for as long. Then the
+        start of its booking alone counts.
+        """
+        began = self.arrivals[-1].at if self.arrivals else self.created
+        if self.due is None or began <= now + _SOON:
+            return self.due
+        return min(self.due, self.booking.start - _SOON) if self.booking else None
 
     def with_fault(self, fault: Fault) -> Job:
         """Add to what went wrong; a wait for the same thing is told once, with its newest time."""
@@ -172,7 +212,8 @@ def decode(data: bytes) -> Job:
         safe_id(job.id)
         if job.booking is not None:
             safe_id(job.booking.id)
-        for name in [take.file for take in job.takes] + ([job.result.file] if job.result else []):
+        sounds = [sound.file for take in job.takes for sound in take.sound]
+        for name in [take.file for take in job.takes] + sounds + ([job.result.file] if job.result else []):
             if not _FILE.fullmatch(name):
                 raise BadRecord(f"job.json names a file that no job holds: {shown(name)}")
     except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:

@@ -140,6 +140,18 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The job is over, but its footage is kept for a while, in case a person wants it after all.
+
+    At `until` it comes back to where the stage takes from, and ends there.
+    """
+
+    reason: str
+    remedy: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Later:
     """A transient fault (`Retry`); a blameless one counts against no limit."""
 
@@ -176,7 +188,7 @@ class LaidDown:
     """The process was asked to end; the job is as good as before."""
 
 
-Outcome = Done | Closed | Later | No | Crash | Died | LaidDown
+Outcome = Done | Closed | Kept | Later | No | Crash | Died | LaidDown
 
 
 def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:
@@ -198,6 +210,11 @@ def _decide(  # noqa: C901 - one arm an outcome
             return stage.success, clean
         case Closed(named, reason):
             return State.DONE, replace(job, outcome=named, reason=reason, due=None, return_to=None)
+        case Kept(reason, remedy, until):
+            kept = replace(job.without_attempt(stage.name), recoveries=0, power_cuts=0)
+            return State.DEFERRED, replace(
+                kept, reason=reason, remedy=remedy, due=until, return_to=stage.takes_from
+            )
         case LaidDown():
             return stage.takes_from, job.without_attempt(stage.name)
         case No(reason, remedy):
@@ -253,7 +270,9 @@ def _recover(
     if limit is not None and counted > limit:
         remedy = f"see the log; then: ezrec spool retry {job.id}"
         return _fail(stage, job, kind, f"{message} ({counted} times)", remedy, now)
-    if kind == "died" and n <= CRASHES:
+    # In play a worker that died goes on at once: whoever keeps the recorder sets the pace of its starts.
+    is_in_play = stage is RECORD and job.booking is not None and now < job.booking.end
+    if kind == "died" and (n <= CRASHES or is_in_play):
         return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
     return _defer(stage, job, kind, message, n, None, now, chance)
 

@@ -7,6 +7,7 @@ the service has confirmed it.
 2. ask the service for its size
 3. the row in `videos`
 4. the status
+5. what accompanies the video, as far as that goes
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
+from ezrec import outbox
 from ezrec.domain.booking import FINISHED
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
 from ezrec.domain.names import BadName, safe_id
 from ezrec.domain.stages import Done
+from ezrec.handlers import artefacts
 from ezrec.handlers.gate import open_always
 from ezrec.ports import Backend, Clock
 from ezrec.progress import Meter
@@ -53,10 +56,14 @@ def upload(
     owner = _owner(job, user_id)
     key = f"{owner}/{result.file}"
     _put(entry, task, backend, key, result, gate)
+    outbox.record(entry, "object", clock.now())
     backend.publish_row(_row(job, result, owner, key, camera_id, clock.now(), zone))
+    outbox.record(entry, "row", clock.now())
     backend.advance_status(booking_id(job), UPLOADED)
+    outbox.record(entry, UPLOADED, clock.now())
     entry.update(outcome=JobOutcome.PUBLISHED)
     log.info("job %s: published as %s/%s", job.id, BUCKET, key)
+    artefacts.publish(entry, task, backend, BUCKET, owner, result, log)
     return Done()
 
 

@@ -20,13 +20,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from bench import machine
 from ezrec import app, settings
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
 from ezrec.adapters.supabase_notes import _TOUCHED_S
+from ezrec.domain import heartbeat
 from ezrec.schema import reference
+from ezrec.spool import Spool
+from ezrec.survey import survey
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.counting import CountingProxy
 from tests.supabase_server.fixture import Account, Front, Project, started
@@ -74,11 +78,11 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
     with CountingProxy(front.port) as proxy:
         access = Access(proxy.url, project.anon_key, email, password)
         cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
-        gauges = app.gauges(wishes)
+        gauges, spool, clock = app.gauges(wishes), Spool(wishes.spool), app.clock(wishes)
 
-        def row() -> dict[str, object]:
-            at = datetime.now(UTC).isoformat()
-            return {"pi_active": True, "last_heartbeat": at, "updated_at": at, **gauges.read()}
+        def row() -> dict[str, Any]:
+            facts = survey(spool, wishes, clock, gauges.read())
+            return heartbeat.row(facts, account.user_id, account.camera_id)
 
         cloud._camera_row.told({}, there=False)  # counted apart
         for _ in range(2):

@@ -41,6 +41,7 @@ from ezrec.stillness import FORGOTTEN_S, QUIET_S, Stillness
 
 _LARGEST_BOOKING = 64 * 1024  # bytes
 _IMMOVABLE = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EBUSY, errno.EROFS)
+LOGS_REQUESTS = ("logs", "logs.request")  # names in raw/ by which a person asks for a log archive
 REJECTED = "rejected"  # the name under which a bad thing lies in its entry: its own may be hostile
 
 
@@ -117,6 +118,8 @@ class Adopter:
             return self._reject(stranger.name, stranger.why, "move the videos in it to spool/raw/")
         if fault:
             return self._reject(stranger.name, fault[0], fault[1])
+        if stranger.name in LOGS_REQUESTS:
+            return self._adopt_request(stranger.name)
         if not os.access(path, os.R_OK, follow_symlinks=False):
             why = f"{shown(stranger.name)} may not be read by us (permission denied)"
             return self._reject(stranger.name, why, "chmod a+r, then drop it again")
@@ -128,6 +131,8 @@ class Adopter:
         wanted = {State.INCOMING: ".json", State.RAW: ".mp4"}.get(self.state)
         if name.endswith(UNFINISHED_SUFFIXES):
             return f"{shown(name)} was never finished: nobody has written it for 10 minutes", "copy it again"
+        if self.state is State.RAW and name in LOGS_REQUESTS:
+            return None
         if wanted is None:
             return (
                 f"{self.state}/ takes no loose files, and {shown(name)} is one",
@@ -159,6 +164,17 @@ class Adopter:
         job = Job(id=job_id, kind=Kind.CLIP, created=self.clock.now(), booking=booking, takes=(take,))
         entry = self.spool.create(self.state, job, (self._path(name), take.file), number=True)
         self.log.info("adopted %s as job %s", shown(name), entry.id)
+        return entry
+
+    def _adopt_request(self, name: str) -> Entry:
+        """A wish for the logs: what stands in the file is not read."""
+        now = self.clock.now()
+        job = Job(safe_id(f"logs-{now:%Y%m%d-%H%M%S}"), Kind.LOGS, now)
+        entry = self.spool.create(self.state, job, number=True)
+        path = self._path(name)
+        path.unlink(missing_ok=True)
+        durable.sync_directory(path.parent)
+        self.log.info("the logs are asked for: job %s", entry.id)
         return entry
 
     def _written(self, info: os.stat_result) -> datetime:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ezrec import logs
+from ezrec import __version__, logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
 from ezrec.cameras import camera as camera
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
+# The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
+_BEATS_AT_REST = 40
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
 _AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
@@ -234,6 +236,7 @@ def _recording(
 def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.adapters.salvage import salvage
     from ezrec.handlers.process import process
+    from ezrec.pulses.logs import collect
 
     handler = functools.partial(
         process,
@@ -244,7 +247,10 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         dub=_dubber(settings).dub,
         plan=_looks(settings),
     )
-    return {Kind.BOOKING: handler, Kind.CLIP: handler}
+    collector = functools.partial(
+        collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")
+    )
+    return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
 
 
 def _assets(settings: Settings) -> Callable[[], Assets]:
@@ -365,8 +371,38 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     if name == "tidy":
         return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
-        return Status(backend(settings), gauges(settings), jobs, clock(settings), settings)
+        told, mine = hooks(settings, log), backend(settings)
+        beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
+        now = clock(settings)
+        rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
+        status = Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
+        status.heartbeat_rest_s = rest_s
+        return status
     return CollectLogs(jobs, clock(settings), settings, log)
+
+
+def beat_once(name: str, settings: Settings) -> None:
+    """A pulse in a process of its own: what it began to tell is told before the process ends."""
+    beating = beat(name, settings)
+    beating()
+    finish: Callable[[float], None] = getattr(beating, "finish", lambda _: None)
+    finish(settings.hook_limit_s)
+
+
+def _still(mine: Backend, jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
+    from ezrec.adapters.stills import newest_picture
+    from ezrec.pulses.still import Still
+
+    return Still(mine, jobs, settings, newest_picture, log)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _versions() -> dict[str, str]:
+    found = {"ezrec": __version__, **media_versions()}
+    return {name: version or "missing" for name, version in found.items()}
 
 
 def _tidy(jobs: Spool, now: Clock, log: logging.Logger) -> None:
@@ -415,6 +451,9 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    if "ahead" in beating:
+        directory = settings.spool / State.RECORDING
+        watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
     if retry is not None:  # the network came back; a recording ended
         with contextlib.suppress(OSError):
@@ -422,9 +461,11 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
             watched[settings.reach] = retry
         directory = settings.spool / State.RAW
         watched[directory] = _both(watched.get(directory), retry)
-    if "ahead" in beating:
-        directory = settings.spool / State.RECORDING
-        watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
+    if "logs" in beating:
+        with contextlib.suppress(OSError):  # without the hint the next regular look finds it
+            settings.logs.mkdir(parents=True, exist_ok=True)
+            if os.access(settings.logs, os.R_OK | os.X_OK):  # what cannot be watched would end us
+                watched[settings.logs] = beating["logs"].bell.ring
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change

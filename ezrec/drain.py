@@ -85,9 +85,9 @@ class Drain:
     wait_s: float = -1
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
+    sign: Callable[[float | None], None] = lambda _: None
     order: Callable[[Job], Any] = first_come
     come: Callable[[], Collection[str]] = frozenset
-    sign: Callable[[float | None], None] = lambda _: None
     _stopping: threading.Event = field(default_factory=threading.Event)
     _tasks: Tasks = field(default_factory=Tasks)
     _is_stale: bool = False

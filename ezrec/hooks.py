@@ -1,7 +1,7 @@
 """Hooks: executables of the owner that are told what happened. They observe; they never stop a job.
 
-`hooks/<directory>/` mirrors the spool (`hooks/done/` for what has left it). They run in a thread of their
-own, one after another, so that a slow hook delays other hooks and nothing else.
+`hooks/<directory>/` mirrors the spool (`hooks/done/` for what has left it); `hooks/alert/` hears of alerts.
+They run in a thread of their own, one after another, so that a slow hook delays other hooks and nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ezrec.domain import job as records
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
 
+ALERT = "alert"  # the directory of those that are told of alerts
 _MOST_WAITING = 1000
 _MOST_OUTPUT = 4000  # bytes of a hook's talk that reach the log
 _AT_ONCE = 1 << 16
@@ -33,12 +34,12 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")  # keys of the cloud stay 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An entry has arrived in `directory`; `path` is where it was then."""
+    """What the hooks of `directory` are told: `data` on standard input. `about` is for the log."""
 
     directory: str
-    stage: str
-    path: Path
-    job: Job
+    about: str
+    environ: Mapping[str, str]
+    data: bytes
 
 
 class Hooks:
@@ -53,17 +54,28 @@ class Hooks:
         self._starting = threading.Lock()
 
     def announce(self, directory: str, stage: str, path: Path, job: Job) -> None:
-        """Tell the hooks of a directory. Returns at once."""
+        """Tell the hooks of a directory that an entry has arrived there. Returns at once."""
         if not self.present(directory):
             return
+        told = {"EZREC_JOB": job.id, "EZREC_ENTRY": str(path), "EZREC_STAGE": stage, "EZREC_EVENT": directory}
+        self._tell(Event(directory, f"job {job.id}", told, records.encode(job)))
+
+    def alert(self, name: str, state: str, data: bytes) -> None:
+        """Tell `hooks/alert/` that an alert was `raised` or `cleared`. Returns at once."""
+        if self.present(ALERT):
+            told = {"EZREC_ALERT": name, "EZREC_STATE": state, "EZREC_EVENT": ALERT}
+            self._tell(Event(ALERT, f"alert {name} {state}", told, data))
+
+    def _tell(self, event: Event) -> None:
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="hooks", daemon=True)
                 self._thread.start()
         try:
-            self._events.put_nowait(Event(directory, stage, path, job))
+            self._events.put_nowait(event)
         except queue.Full:
-            self._log.warning("hooks/%s was not told of job %s: %d wait", directory, job.id, _MOST_WAITING)
+            where = event.directory
+            self._log.warning("hooks/%s was not told of %s: %d wait", where, event.about, _MOST_WAITING)
 
     def present(self, directory: str) -> list[Path]:
         """The hooks of a directory in the order in which they run."""
@@ -91,11 +103,11 @@ class Hooks:
                     self._run(path, event)
                 except (OSError, ValueError) as fault:
                     name = f"{event.directory}/{shown(path.name)}"
-                    self._log.warning("hook %s for job %s could not be run: %s", name, event.job.id, fault)
+                    self._log.warning("hook %s for %s could not be run: %s", name, event.about, fault)
 
     def _run(self, path: Path, event: Event) -> None:
-        name = f"hook {event.directory}/{shown(path.name)} for job {event.job.id}"
-        with _as_file(records.encode(event.job)) as record:
+        name = f"hook {event.directory}/{shown(path.name)} for {event.about}"
+        with _as_file(event.data) as record:
             try:
                 child = subprocess.Popen(
                     [*_guard(), str(path)],
@@ -173,12 +185,7 @@ def _is_hook(path: Path) -> bool:
 
 def _environment(event: Event) -> dict[str, str]:
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return passed | {
-        "EZREC_JOB": event.job.id,
-        "EZREC_ENTRY": str(event.path),
-        "EZREC_STAGE": event.stage,
-        "EZREC_EVENT": event.directory,
-    }
+    return {**passed, **event.environ}
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

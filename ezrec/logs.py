@@ -1,12 +1,22 @@
-"""Log files: one a service, by the names that installations know, and everything on standard output."""
+"""Log files: one a service, by the names that installations know, and everything on standard output.
+
+What nobody may read is taken out here, at the handler, the last place that every line passes: libraries log
+addresses with tokens in them, and a traceback quotes whatever it likes.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import json
 import logging
 import logging.handlers
+import os
 import re
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
@@ -27,15 +37,22 @@ SERVICES = {
 }
 _LARGEST = 5 << 20
 _KEPT = 3
+_HIDDEN = "***"
+_SHORTEST_SECRET = 4  # a shorter one would be found in every second word
 _SECRETS = (
-    re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
-    re.compile(r"\bsb_(?:secret|publishable)_[\w-]+"),
-    re.compile(r"(?<=token=)[^&\s\"']+"),
-    re.compile(r"(?<=[Bb]earer )[^\s\"',]+"),
-    re.compile(r"(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"),
+    re.compile(r"()eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),  # a JWT
+    re.compile(r"()\bsb_(?:secret|publishable)_[\w-]+"),
+    re.compile(r"((?:[Bb]earer|[Bb]asic) )[^\s\"',]+"),
+    re.compile(r"(://)[^/\s:@\"']*:[^/\s\"']*(?=@)"),  # up to the last @: a password may hold one
+    re.compile(
+        r"((?:password|passwd|pwd|secret|token|api_?key|(?:supabase|role|anon)_key)"
+        r"(?:[\"']\s*:\s*[\"']|[\"']?\s*[=:]\s*))[^&\s\"',;]+",
+        re.IGNORECASE,
+    ),
 )
 _ASIDE = ("ezrec.supabase", "ezrec.upload", "ezrec.local")
-_QUIET = ("httpx", "httpcore", "hpack", "watchdog", "asyncio")
+_QUIET = ("httpx", "httpcore", "hpack", "h2", "watchdog", "asyncio", "urllib3", "picamera2", "PIL")
+_hidden: list[re.Pattern[str]] = []
 
 
 def logger(lane: str) -> logging.Logger:
@@ -43,21 +60,43 @@ def logger(lane: str) -> logging.Logger:
     return logging.getLogger(f"ezrec.{SERVICES[lane]}")
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """Let these never be read in a log of this process: neither plain, nor as they stand in an address, in
+    JSON or in a literal of Python, or in one of these within another.
+    """
+    worth = [secret for secret in sorted(secrets, key=len, reverse=True) if len(secret) >= _SHORTEST_SECRET]
+    _hidden.extend(re.compile("".join(map(_any_form, secret))) for secret in worth)
+
+
+def _any_form(char: str) -> str:
+    """A pattern for one character, however it is quoted."""
+    if char.isascii() and char.isalnum():
+        return char
+    in_address = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    escaped = "|".join((re.escape(char), f"u{ord(char):04x}", f"x{ord(char):02x}"))
+    plus = r"|\+" if char == " " else ""
+    return rf"(?:{re.escape(char)}|(?i:{in_address})|\\+(?i:{escaped}){plus})"
+
+
 def redacted(text: str) -> str:
-    """`text` without keys, tokens and passwords in addresses."""
+    """`text` without keys, tokens, and passwords in addresses."""
+    for word in _hidden:
+        text = word.sub(_HIDDEN, text)
     for secret in _SECRETS:
-        text = secret.sub("***", text)
+        text = secret.sub(rf"\1{_HIDDEN}", text)
     return text
 
 
 class _Line(logging.Formatter):
-    """One entry of a log, its traceback included, without what nobody may read."""
+    """One entry of a log as people read it, its traceback included. Only its first line begins at the edge:
+    what came from outside must not look like an entry of its own.
+    """
 
     def __init__(self) -> None:
         super().__init__(FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return redacted(super().format(record)).replace("\n", "\n  ")
 
 
 class _Aside(logging.Handler):
@@ -74,12 +113,83 @@ class _Aside(logging.Handler):
             file.handle(record)
 
 
-def begin(directory: Path, lanes: list[str], level: int = logging.INFO) -> None:
+class _Object(logging.Formatter):
+    """One entry as a JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": record.name.rpartition(".")[2],
+            "message": redacted(record.getMessage()),
+        }
+        if record.exc_info:
+            told["traceback"] = redacted(self.formatException(record.exc_info))
+        return json.dumps(told, ensure_ascii=False)
+
+
+class _Careful:
+    """Says what went wrong with a line, and not the line: logging itself would print it as it is."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        fault = traceback.format_exception_only(*sys.exc_info()[:2])[-1].strip()
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"a line of {record.name} was not logged: {redacted(fault)}\n")
+
+
+class _Screen(_Careful, logging.StreamHandler):  # type: ignore[type-arg]
+    """Standard output."""
+
+
+class _File(_Careful, logging.handlers.RotatingFileHandler):
+    """A log file that several processes may write, and rotate, at once.
+
+    The library's own rotates under the others' feet: they would go on writing into the file that is old.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._reopen_if_moved()
+        except OSError:
+            self.handleError(record)
+        super().emit(record)
+
+    def _reopen_if_moved(self) -> None:
+        if self.stream is None:
+            return
+        try:
+            is_moved = not os.path.samestat(os.stat(self.baseFilename), os.fstat(self.stream.fileno()))
+        except FileNotFoundError:
+            is_moved = True
+        if is_moved:
+            self.stream.close()
+            self.stream = self._open()
+
+    def doRollover(self) -> None:  # noqa: N802 - logging's name
+        place = os.open(os.path.dirname(self.baseFilename), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX)
+            self._reopen_if_moved()  # another process was faster
+            if self.stream is None or os.fstat(self.stream.fileno()).st_size > self.maxBytes // 2:
+                super().doRollover()
+        finally:
+            os.close(place)
+
+
+def begin(
+    directory: Path,
+    lanes: list[str],
+    level: int = logging.INFO,
+    form: str = "text",
+    secrets: Iterable[str] = (),
+) -> None:
     """Log these lanes to files in `directory` and to standard output. A full disk stops nobody."""
+    hide(secrets)
+    shape: logging.Formatter = _Object() if form == "json" else _Line()
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
-    screen = logging.StreamHandler(sys.stdout)
-    screen.setFormatter(_Line())
+    screen = _Screen(sys.stdout)
+    screen.setFormatter(shape)
     root.addHandler(screen)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -88,15 +198,16 @@ def begin(directory: Path, lanes: list[str], level: int = logging.INFO) -> None:
     for service in sorted({SERVICES[lane] for lane in lanes}):
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            file = logging.handlers.RotatingFileHandler(
-                directory / f"{service}.log", maxBytes=_LARGEST, backupCount=_KEPT, encoding="utf-8"
-            )
+            file = _File(
+                directory / f"{service}.log", maxBytes=_LARGEST, backupCount=_KEPT, encoding="utf-8",
+                errors="backslashreplace",
+            )  # fmt: skip
         except OSError as fault:
             logging.getLogger("ezrec").warning(
                 "no log file %s/%s.log: %s", directory, service, fault.strerror
             )
             continue
-        file.setFormatter(_Line())
+        file.setFormatter(shape)
         logging.getLogger(f"ezrec.{service}").addHandler(file)
         files[service] = file
     for name in _ASIDE:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from ezrec.domain.branding import ALWAYS, LogoLayout, LogoShow
 from ezrec.domain.job import Take
+from ezrec.domain.machine import Machine
 
 
 class Clock(Protocol):
@@ -256,5 +257,5 @@ class Backend(Protocol):
 class Gauges(Protocol):
     """What the machine says of itself."""
 
-    def read(self) -> Mapping[str, Any]:
-        """Columns of `system_status`: percent, GB (10⁹ bytes), °C, seconds; without what cannot be had."""
+    def read(self) -> Machine:
+        """One look at the gauges; None for what cannot be had."""

@@ -183,8 +183,9 @@ language sql stable security definer set search_path = public as $$
   select exists (
     select from devices d
     where d.auth_id = auth.uid()
-      and split_part(object, '/', 1) = case bucket when 'logs' then d.camera_id else d.user_id end
       and bucket in ('videos', 'logs', 'usermedia')
+      and (split_part(object, '/', 1) = case bucket when 'logs' then d.camera_id else d.user_id end
+        or (bucket = 'logs' and object = 'status/' || d.camera_id || '.jpg'))
   )
 $$;
 drop policy if exists ezrec_owner_reads on storage.objects;

@@ -20,10 +20,9 @@ from pathlib import Path
 import msgspec
 
 from ezrec.domain.booking import Booking
-from ezrec.domain.job import BadRecord, Job, Kind, Take
+from ezrec.domain.job import OPEN, BadRecord, Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import State
-from ezrec.handlers.record import OPEN
 from ezrec.spool import Gone, Spool
 from tests.card import Card
 from tests.recording import frame_numbers

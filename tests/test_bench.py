@@ -11,6 +11,8 @@ import pytest
 
 from bench.__main__ import MEASURES, RESULTS, page
 from bench.result import Result
+from bench.status import Written, beats
+from bench.status import page as page_of_status
 from tests.recording import our_children
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,13 @@ def test_each_measure_runs_and_leaves_no_process_behind(name: str) -> None:
     result = MEASURES[name](0.01)
     assert math.isfinite(result.ratio)
     assert set(our_children()) <= before
+
+
+def test_the_cost_of_a_beat_can_be_measured() -> None:
+    costs = beats(jobs=2)
+    assert len(costs) == 3
+    assert all(0 <= cost.median_s <= cost.most_s for cost in costs)
+    assert "Goal" in page_of_status(costs, [Written("at rest", 1e6, None)], 1.0, 2)
 
 
 def test_a_goal_that_was_missed_is_said_plainly() -> None:

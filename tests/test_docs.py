@@ -127,7 +127,18 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
 
     table = README.partition("### Exit codes")[2].partition("## ")[0]
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
-    names = ("OK", "USAGE", "NO_SUCH_JOB", "REFUSED", "BUSY", "TEMPORARY", "CONFIGURATION", "INTERRUPTED")
+    names = (
+        "OK",
+        "USAGE",
+        "NO_SUCH_JOB",
+        "REFUSED",
+        "BUSY",
+        "WARNED",
+        "ALARMED",
+        "TEMPORARY",
+        "CONFIGURATION",
+        "INTERRUPTED",
+    )
     assert told == {getattr(main, name) for name in names}
 
 

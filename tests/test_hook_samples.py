@@ -121,3 +121,16 @@ def test_the_mail_goes_out_where_an_address_is_given(
         "-s", "EZREC: job b1 needs you", "club@example.org", "job b1: no room; what to do: make room",
     ]  # fmt: skip
     assert not told.exists()
+
+
+def test_an_alert_goes_to_the_system_log_where_no_mail_is_set(
+    tmp_path: Path, told: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(SAMPLES, tmp_path / "hooks")
+    caplog.set_level(logging.INFO)
+    hooks = Hooks(tmp_path / "hooks", 60, logging.getLogger("ezrec.test"))
+    said = '{\n "state": "raised",\n "message": "job \\"b1\\" waits",\n "remedy": "ezrec doctor"\n}\n'
+    hooks.alert("failed_jobs", "raised", said.encode())
+    hooks.finish(100)
+    assert not caplog.records, caplog.text
+    assert 'failed_jobs raised: job "b1" waits; what to do: ezrec doctor' in told.read_text()

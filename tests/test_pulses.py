@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
-import time
-import zipfile
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ezrec import logs, settings
-from ezrec.adapters.gauges import SystemGauges
+from ezrec import settings
 from ezrec.adopt import Adopter
 from ezrec.branding import Assets, MediaCache
 from ezrec.domain.errors import Reject, Retry
-from ezrec.domain.job import JobOutcome, Kind, Take
+from ezrec.domain.job import JobOutcome, Kind
 from ezrec.domain.stages import State
-from ezrec.handlers.record import OPEN
 from ezrec.ports import Branding
-from ezrec.pulses.logs import CollectLogs
-from ezrec.pulses.status import Status
 from ezrec.pulses.sync import Sync, known_booking, read_cache
 from ezrec.pulses.tell import Tell
 from ezrec.settings import Settings
@@ -456,174 +448,6 @@ def test_a_booking_that_is_not_recorded_yet_and_an_archive_tell_nothing(box: Box
     laid(box.spool, State.PROCESSED, "logs-1", kind=Kind.LOGS, booking=None)
     _tell(box)
     assert box.cloud.calls["advance_status"] == 0
-
-
-# ---- the heartbeat
-
-
-def test_the_heartbeat_has_the_columns_of_the_table_and_sane_numbers(box: Box) -> None:
-    Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)()
-    (found,) = box.cloud.status_rows.values()
-    assert found["pi_active"] is True
-    assert found["last_heartbeat"] == found["updated_at"] == "2026-06-01T12:00:00+00:00"
-    assert (found["user_id"], found["camera_id"]) == ("user-1", "0")
-    for name in ("cpu_usage_percent", "memory_usage_percent", "disk_usage_percent"):
-        assert 0 <= found[name] <= 100, name
-    assert 0 < found["memory_available_gb"] <= found["memory_total_gb"] < 100_000
-    assert 0 <= found["disk_free_gb"] <= found["disk_total_gb"]
-    assert 0 < found["uptime_seconds"] < 100 * 365 * 86400
-    assert -40 < found.get("temperature_celsius", 40) < 130
-    json.dumps(found)
-
-
-def test_the_first_heartbeat_already_measures_the_processor(tmp_path: Path) -> None:
-    gauges = SystemGauges(tmp_path)
-    ends = time.process_time() + 0.05
-    began = time.monotonic()
-    first = gauges.read()["cpu_usage_percent"]
-    assert time.monotonic() - began >= 0.15, "a span was measured"
-    assert 0 <= first <= 100
-    while time.process_time() < ends:
-        pass
-    assert gauges.read()["cpu_usage_percent"] > 0
-
-
-def test_the_heartbeat_says_whether_it_records_and_what_went_wrong_last(box: Box) -> None:
-    status = Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)
-    status()
-    (found,) = box.cloud.status_rows.values()
-    assert (found["is_recording"], found["last_error"]) == (False, None)
-    entry = laid(box.spool, State.RECORDING, "b1", takes=())
-    status()
-    assert found["is_recording"] is False, "armed is not recording"
-    entry.update(takes=(Take("raw_b1_20260601_180000.mp4", box.clock.now(), 0.0, 0, OPEN),))
-    for job_id, reason in (("z-old", "older"), ("a-new", "newer")):
-        failed = laid(box.spool, State.FAILED, job_id, reason=reason)
-        arrival = replace(failed.job.arrivals[-1], at=box.clock.now() + timedelta(hours=reason == "newer"))
-        failed.update(arrivals=(arrival,))
-    status()
-    assert found["is_recording"] is True
-    assert found["last_error"] == "newer"
-
-
-def test_there_is_one_row_a_camera(box: Box) -> None:
-    status = Status(box.cloud, SystemGauges(box.home), box.spool, box.clock, box.settings)
-    status()
-    status()
-    assert len(box.cloud.status_rows) == 1
-
-
-# ---- logs
-
-
-def _collect(box: Box) -> Entry | None:
-    CollectLogs(box.spool, box.clock, box.settings, box.log)()
-    found = [entry for entry in box.spool.entries(State.PROCESSED) if entry.job.kind is Kind.LOGS]
-    return found[0] if found else None
-
-
-def _contents(entry: Entry) -> dict[str, str]:
-    (path,) = entry.path.glob("*.zip")
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name).decode() for name in archive.namelist()}
-
-
-def test_all_log_files_and_nothing_else_go_into_one_archive_named_by_its_time(
-    box: Box, tmp_path: Path
-) -> None:
-    (box.settings.logs / "recorder.log").write_text("recorded\n")
-    (box.settings.logs / "video_worker.log").write_text("made\n")
-    (box.settings.logs / "notes.txt").write_text("private\n")
-    secret = tmp_path / "secret"
-    secret.write_text("root:x:0:0\n")
-    (box.settings.logs / "link.log").symlink_to(secret)
-    os.mkfifo(box.settings.logs / "pipe.log")
-    (box.settings.logs / "folder.log").mkdir()
-    entry = _collect(box)
-    assert entry is not None
-    assert [path.name for path in entry.path.glob("*.zip")] == ["20260601_120000_logs.zip"]
-    own = {name: text for name, text in _contents(entry).items() if not name.startswith("journal_")}
-    assert own == {"recorder.log": "recorded\n", "video_worker.log": "made\n"}
-    assert not list(box.settings.logs.glob("*.zip"))
-
-
-SECRETS = (
-    KEY,
-    "sb_secret_abcDEF123",
-    "GET /storage?token=abc.def&x=1",
-    "Authorization: Bearer s3cr3t-t0ken",
-    "rtsp://admin:hunter2@10.0.0.9/stream",
-)
-
-
-def test_no_secret_leaves_in_an_archive(box: Box) -> None:
-    (box.settings.logs / "recorder.log").write_text("\n".join(("before", *SECRETS, "after")))
-    entry = _collect(box)
-    assert entry is not None
-    text = _contents(entry)["recorder.log"]
-    for leak in (KEY, "abcDEF123", "abc.def", "s3cr3t", "hunter2"):
-        assert leak not in text
-    assert text.startswith("before\n")
-    assert text.endswith("after")
-
-
-@pytest.mark.parametrize("secret", SECRETS)
-def test_no_secret_reaches_a_log_file(tmp_path: Path, secret: str) -> None:
-    logs.begin(tmp_path, ["status"])
-    own, root = logging.getLogger("ezrec.system_status"), logging.getLogger()
-    try:
-        own.warning("asked %s", secret)
-        try:
-            raise ValueError(secret)
-        except ValueError:
-            own.exception("failed")
-    finally:
-        for handler in list(own.handlers):
-            own.removeHandler(handler)
-            handler.close()
-        for handler in [found for found in root.handlers if type(found) is logging.StreamHandler]:
-            root.removeHandler(handler)
-    text = (tmp_path / "system_status.log").read_text()
-    assert "***" in text
-    assert secret not in text
-
-
-def test_nothing_is_sent_twice_and_nothing_is_left_out(box: Box) -> None:
-    old = box.settings.logs / "recorder.log"
-    old.write_text("one\n")
-    os.utime(old, (time.time() - 5, time.time() - 5))
-    first = _collect(box)
-    assert first is not None
-    box.spool.leave(first, first.job)
-    assert _collect(box) is None or "recorder.log" not in _contents(_collect(box) or first)
-    old.write_text("one\ntwo\n")
-    stamp = time.time() + 2
-    os.utime(old, (stamp, stamp))
-    box.clock.pass_time(900)
-    second = _collect(box)
-    assert second is not None
-    assert _contents(second)["recorder.log"] == "one\ntwo\n"
-
-
-def test_while_an_archive_waits_no_other_is_packed(box: Box) -> None:
-    (box.settings.logs / "recorder.log").write_text("one\n")
-    _collect(box)
-    (box.settings.logs / "other.log").write_text("two\n")
-    box.clock.pass_time(900)
-    _collect(box)
-    (waiting,) = box.spool.entries(State.PROCESSED)
-    box.spool.leave(waiting, waiting.job)
-    entry = _collect(box)
-    assert entry is not None
-    assert "other.log" in _contents(entry)
-
-
-def test_an_archive_that_a_killed_collector_left_half_is_removed(box: Box) -> None:
-    half = box.settings.logs / ".20260601_110000_logs.zip.abcd"
-    half.write_bytes(b"PK half")
-    (box.settings.logs / "recorder.log").write_text("one\n")
-    _collect(box)
-    assert not half.exists()
 
 
 # ---- branding

@@ -19,10 +19,10 @@ from ezrec.adapters.salvage import salvage
 from ezrec.domain.booking import Booking
 from ezrec.domain.ending import OnCancel
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.job import Job, JobOutcome, Kind, Take
+from ezrec.domain.job import OPEN, Job, JobOutcome, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import Closed, Done, Kept, State
-from ezrec.handlers.record import OPEN, Padding, record
+from ezrec.handlers.record import Padding, record
 from ezrec.ports import Camera
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task

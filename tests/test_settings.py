@@ -256,3 +256,12 @@ def test_the_generator_prints_what_the_functions_return() -> None:
         cwd=ROOT, env=os.environ | {"PYTHONWARNINGS": "error"},
     ).stdout.decode()  # fmt: skip
     assert said == env_example()
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "p:w/x"])
+def test_a_cameras_password_is_a_secret_too(tmp_path: Path, password: str) -> None:
+    found = load(
+        {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_CAMERA": f"rtsp://admin:{password}@cam:554/1"}
+    )
+    assert found.shown()["EZREC_CAMERA"] == "rtsp://***@cam:554/1"
+    assert found.secrets() == (password,)

@@ -25,12 +25,12 @@ from ezrec.adapters.sound_sources import sound_source
 from ezrec.branding import Assets
 from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject
-from ezrec.domain.job import Job, JobOutcome, Kind, Sound, Take
+from ezrec.domain.job import OPEN, Job, JobOutcome, Kind, Sound, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import Done, State
 from ezrec.handlers.process import process
 from ezrec.handlers.record import Padding, record
-from ezrec.handlers.sound import DIED, OPEN, measured
+from ezrec.handlers.sound import DIED, measured
 from ezrec.ports import Camera
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task

@@ -63,21 +63,21 @@ class SupabaseBackend:
         upload_bytes_s: float = 0,
         silence_s: float = 30.0,
         wait_s: float = 0.25,
+        state: Path | None = None,
         piece: int = PIECE,
         reach: Reach | None = None,
-        state: Path | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
         self._upload_bytes_s = upload_bytes_s
         self._notes = Notes(state, clock)
         self._lacking = Lacking(state, clock)
         self._cloud = Connection(access, silence_s=silence_s, on_access=self._notes.access, reach=reach)
-        self._piece = piece
         self._bookings = Bookings(
             self._cloud,
             clock,
             Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
         )
+        self._piece = piece
         self._wait_s = wait_s
         self._camera_row = CameraRow(clock)
         self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))

@@ -130,8 +130,8 @@ class Connection:
         reach: Reach | None = None,
     ) -> None:
         self.access = access
-        self._on_access = on_access
         self._reach = reach
+        self._on_access = on_access
         self._rests_until = float("-inf")
         self._refusal = ""
         self.connect_s, self.silence_s = connect_s, silence_s
@@ -193,10 +193,10 @@ class Connection:
         self._check_rest(doing)
         for is_last in (False, True):
             try:
-                done = work()
+                answer = work()
                 self._on_access(Treatment.GOOD, "")
                 self._noted(None)
-                return done
+                return answer
             except CloudError as error:
                 _log.debug("%s: %s", doing, redacted(error.body))
                 if not is_last and is_about_the_token(error) and self.renew():
@@ -205,17 +205,10 @@ class Connection:
                 self._take_note(error)
                 raise self._noted(as_fault(error, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
-                fault = as_transport_fault(error, doing)
+                fault = self._noted(as_transport_fault(error, doing))
                 self._on_access(Treatment.AWAY, fault.reason)
-                raise self._noted(fault) from error
+                raise fault from error
         raise AssertionError("not reached")
-
-    def _noted(self, fault: _Fault) -> _Fault:
-        """Keep for the other processes whether the cloud was reached; a refusal too is an answer."""
-        if self._reach is not None:
-            is_lost = isinstance(fault, Retry) and fault.waits_for == Wait.NETWORK
-            self._reach.lose() if is_lost else self._reach.find()
-        return fault
 
     def _check_rest(self, doing: str) -> None:
         left_s = self._rests_until - time.monotonic()
@@ -240,6 +233,13 @@ class Connection:
             return False
         claims = _claims(self.access.key) or {}
         return self.access.key.startswith("sb_secret_") or claims.get("role") == "service_role"
+
+    def _noted(self, fault: _Fault) -> _Fault:
+        """Keep for the other processes whether the cloud was reached; a refusal too is an answer."""
+        if self._reach is not None:
+            is_lost = isinstance(fault, Retry) and fault.waits_for == Wait.NETWORK
+            self._reach.lose() if is_lost else self._reach.find()
+        return fault
 
     # ---- who we are
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": ("ezrec.cli.run:run", "record, process and upload, until stopped"),
+    "status": ("ezrec.cli.status:status", "say whether all is well, what is stuck, and what to type"),
+    "logs": ("ezrec.cli.logs:logs", "show what the services wrote, and follow it"),
     "spool": ("ezrec.cli.spool:spool", "look at the jobs; put in, retry, hold, remove"),
     "doctor": ("ezrec.cli.doctor:doctor", "say what is wrong with this machine, and the cure"),
     "camera": ("ezrec.cli.camera:camera", "list the cameras, try one, take a picture"),
@@ -39,6 +41,7 @@ COMMANDS = {
 }
 
 OK, USAGE, NO_SUCH_JOB, REFUSED, BUSY, TEMPORARY, CONFIGURATION = 0, 1, 2, 3, 4, 75, 78
+WARNED, ALARMED = 5, 6  # of `ezrec status`
 INTERRUPTED = 130
 _CODES: dict[type[Exception], int] = {
     errors.NoSuchJob: NO_SUCH_JOB,
@@ -52,7 +55,8 @@ _EPILOG = """\b
 Jobs are named by their id or its beginning. Nothing here needs EZREC to be running.
 \b
 Exit codes: 0 done · 1 wrong usage · 2 no such job · 3 refused, or the job failed
-4 somebody else was faster · 75 may work later · 78 the settings are wrong"""
+4 somebody else was faster · 5 a warning, 6 an alarm (status)
+75 may work later · 78 the settings are wrong"""
 
 
 class Context:

@@ -49,7 +49,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     from ezrec.supervise import Supervised
 
     settings: Settings = context.settings
-    logs.begin(settings.logs, [*only, "run"] if only != ["record"] else only)
+    _begin_logs(settings, [*only, "run"] if only != ["record"] else only)
     log = logs.logger("record" if only == ["record"] else "run")
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
@@ -71,6 +71,12 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     finally:
         if keeper:
             keeper.stop()
+
+
+def _begin_logs(settings: Settings, lanes: list[str]) -> None:
+    from ezrec import logs
+
+    logs.begin(settings.logs, lanes, form=settings.log_format, secrets=settings.secrets())
 
 
 def _stop_on_signals(services: Services) -> None:
@@ -120,10 +126,10 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 
     Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
     """
-    from ezrec import app, logs
+    from ezrec import app
 
     settings: Settings = context.settings
-    logs.begin(settings.logs, [stage])
+    _begin_logs(settings, [stage])
     recorder = app.vitals(settings) if stage == "record" else None
     drain = app.drain(stage, settings, wait_s, recorder)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -143,8 +149,8 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
     """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, and so on."""
-    from ezrec import app, logs
+    from ezrec import app
 
     settings: Settings = context.settings
-    logs.begin(settings.logs, [name])
-    app.beat(name, settings)()
+    _begin_logs(settings, [name])
+    app.beat_once(name, settings)

@@ -41,7 +41,8 @@ class Span(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic 
 def spool() -> None:
     """Look at the jobs and move them; running or not.
 
-    A job is named by its id or the beginning of it.
+    A job is named by its id or the beginning of it. To have the logs packed and uploaded now, make an empty
+    file named `logs` in the spool's raw/.
     """
 
 

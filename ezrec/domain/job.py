@@ -20,6 +20,7 @@ from ezrec.domain.names import BadName, JobId, safe_id, shown
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
 _SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
+OPEN = "still open"  # what a take is said to be ended by while it is written
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
 
 

@@ -27,11 +27,10 @@ from ezrec.domain.booking import Booking, Window
 from ezrec.domain.ending import OnCancel
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.health import Duty
-from ezrec.domain.job import Take
+from ezrec.domain.job import OPEN, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.stages import Closed, Done, Kept
 from ezrec.handlers.sound import DIED, Listening, measured
-from ezrec.handlers.sound import OPEN as OPEN
 from ezrec.handlers.steady import SteadyClock
 from ezrec.ports import Camera, Clock, Recording
 from ezrec.spool import Entry

@@ -15,12 +15,11 @@ from datetime import datetime
 from pathlib import Path
 
 from ezrec.domain.errors import Retry
-from ezrec.domain.job import Fault, Sound, Take
+from ezrec.domain.job import OPEN, Fault, Sound, Take
 from ezrec.handlers.steady import SteadyClock
 from ezrec.ports import Camera, Recording
 from ezrec.spool import Entry
 
-OPEN = "still open"
 DIED = "the recorder died"
 _LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a microphone, the last one repeated
 _LOOK_S = 30.0

@@ -1,113 +1,129 @@
-"""The pulse `logs`: collects the logs into a job that is uploaded like any other."""
+"""The pulse `logs`: collects the logs into a job that is uploaded like any other.
+
+Also the handler of a request for them, which a person drops into `raw/`: packed by the same rules, at once.
+"""
 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import stat
-import subprocess
-import time
-import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ezrec.domain.job import Job, Kind
+from ezrec import archive, durable
+from ezrec.archive import Pending
+from ezrec.domain.errors import Busy, Retry
+from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.names import JobId
-from ezrec.domain.stages import State
-from ezrec.logs import redacted
+from ezrec.domain.stages import Closed, Done, State
 from ezrec.ports import Clock
 from ezrec.settings import Settings
-from ezrec.spool import Spool
+from ezrec.spool import Entry, Spool
+from ezrec.survey import last_report
+from ezrec.task import Task
+
+_WAITING = (State.PROCESSED, State.DEFERRED)
+# An uplink that is measured to be faster than this takes logs without a recording noticing.
+FAST_BYTES_S = 1_250_000
+_LOCK = "logs"
+_LOCK_WAIT_S = 60.0
+_EARLY = 0.8  # of the interval: a beat that comes sooner was rung by an event
 
 
 @dataclass(slots=True)
 class CollectLogs:
-    """Packs the log files and the journal into a job of kind `logs`, which is uploaded like any other.
+    """Packs what is new in the log files and in the journal into a job of kind `logs`.
 
     Nothing is packed while an archive still waits: the next one will hold all of it, and days without a
-    network do not fill the disk with archives.
+    network do not fill the disk with archives. Rung early, by a file in LOGS_DIR, it acts only when a log was
+    rotated away: that is where the oldest part is lost first.
     """
 
     spool: Spool
     clock: Clock
     settings: Settings
     log: logging.Logger
+    _began: float | None = None
 
     def __call__(self) -> None:
+        now = self.clock.monotonic()
+        is_regular = self._began is None or now - self._began >= self.settings.logs_interval_s * _EARLY
+        if self._must_wait():
+            return
+        with self.spool.lock(_LOCK).held(_LOCK_WAIT_S, "collecting logs"):
+            sent = archive.read_sent(self.settings.state, self.spool)
+            if not is_regular and not archive.is_rotated_and_new(self.settings.logs, sent):
+                return
+            self._began = now
+            self._collect(sent)
+
+    def _must_wait(self) -> bool:
         if any(entry.job.kind is Kind.LOGS for state in _WAITING for entry in self.spool.entries(state)):
-            return
-        stamp = self.settings.logs / ".collected"
-        since = stamp.stat().st_mtime if stamp.exists() else 0.0
-        began = time.time()  # before the first look: what is written meanwhile is new the next time
-        files = [path for path in sorted(self.settings.logs.glob("*.log")) if _is_newer(path, since)]
-        journal = _journal(since)
-        if not files and not journal:
-            return
+            return True
+        if self.settings.logs_while_recording or not self.spool.names(State.RECORDING):
+            return False
+        last = last_report(self.settings.state)
+        rate = last.facts.uploads.bytes_a_second if last else None
+        return rate is None or rate < FAST_BYTES_S
+
+    def _collect(self, sent: archive.Sent) -> None:
         now = self.clock.now()
-        name = f"{now:%Y%m%d_%H%M%S}_logs.zip"
-        building = self.settings.logs / f".{name}.{secrets.token_hex(4)}"
-        for old in self.settings.logs.glob(".*_logs.zip.*"):
+        stamp = archive.stamp_after(sent.stamp, now)
+        name = f"{stamp}_logs.zip"
+        job = Job(JobId(f"logs-{stamp.replace('_', '-')}-{secrets.token_hex(2)}"), Kind.LOGS, now)
+        for old in self.spool.root.glob(".*_logs.zip"):
             old.unlink(missing_ok=True)  # of one that was killed
+        building = self.spool.root / f".{name}"
         try:
-            with zipfile.ZipFile(building, "w", zipfile.ZIP_DEFLATED) as archive:
-                for path in files:
-                    with suppress(OSError):
-                        archive.writestr(path.name, self._cleaned(_read_log(path)))
-                for unit, text in journal.items():
-                    archive.writestr(f"journal_{unit}.log", self._cleaned(text))
-            job = Job(JobId(f"logs-{now:%Y%m%d-%H%M%S}"), Kind.LOGS, now)
-            self.log.info("%d log files packed as job %s", len(files) + len(journal), job.id)
-            self.spool.create(State.PROCESSED, job, (building, name), number=True)
-            stamp.touch()
-            os.utime(stamp, (began, began))
+            reached = archive.pack(building, self.settings.logs, sent)
+            if reached is None:
+                return
+            archive.prepare(self.settings.state, Pending(job.id, name, replace(reached, stamp=stamp)))
+            self.log.info("logs packed as job %s", job.id)
+            self.spool.create(State.PROCESSED, job, (building, name))
+            archive.keep(self.settings.state)
+        except OSError as fault:  # a full disk, say: nothing counts as sent
+            raise Retry(f"the logs cannot be packed: {fault.strerror}") from None
         finally:
             building.unlink(missing_ok=True)
 
-    def _cleaned(self, text: str) -> str:
-        key = self.settings.supabase_key
-        return redacted(text.replace(key, "***") if key else text)
+
+def collect(
+    entry: Entry,
+    task: Task,
+    *,
+    spool: Spool,
+    clock: Clock,
+    settings: Settings,
+    log: logging.Logger,
+    wait_s: float = _LOCK_WAIT_S,
+) -> Done | Closed:
+    """The handler of a request for logs: packs them into the job."""
+    if list(entry.path.glob("*_logs.zip")):
+        return Done()
+    try:
+        with spool.lock(_LOCK).held(wait_s, "collecting logs", lambda: task.is_stopping):
+            return _collect_into(entry.path, entry.id, spool, clock, settings, log)
+    except Busy as fault:
+        raise Retry(str(fault), blameless=True) from None
 
 
-def _is_newer(path: Path, since: float) -> bool:
-    info = path.lstat()
-    return stat.S_ISREG(info.st_mode) and info.st_mtime > since
-
-
-def _read_log(path: Path) -> str:
-    """The text of a log file: its end, where somebody let it grow; never what a link points to."""
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_OF_A_LOG))
-        return file.read(_MOST_OF_A_LOG).decode(errors="replace")
-
-
-_WAITING = (State.PROCESSED, State.DEFERRED)
-_MOST_OF_A_LOG = 16 << 20
-_UNITS = (
-    "ezrec",
-    "ezrec-recorder",
-    "ezrec-process",
-    "ezrec-upload",
-    "ezrec-sync",
-    "ezrec-status",
-    "ezrec-logs",
-)
-_JOURNAL_LIMIT_S = 20
-_JOURNAL = ("--output", "short-iso", "--no-pager", "--quiet", "--lines", "5000")
-
-
-def _journal(since: float, units: Sequence[str] = _UNITS) -> dict[str, str]:
-    """The newest lines of the journal by unit; none where there is no journal."""
-    found: dict[str, str] = {}
-    for unit in units:
-        command = ["journalctl", *_JOURNAL, "--unit", unit, "--since", f"@{since:.0f}"]
-        try:
-            said = subprocess.run(command, capture_output=True, timeout=_JOURNAL_LIMIT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return found
-        text = said.stdout.decode(errors="replace")
-        if said.returncode == 0 and text.strip():
-            found[unit] = text
-    return found
+def _collect_into(
+    place: Path, job_id: str, spool: Spool, clock: Clock, settings: Settings, log: logging.Logger
+) -> Done | Closed:
+    sent = archive.read_sent(settings.state, spool)
+    stamp = archive.stamp_after(sent.stamp, clock.now())
+    name = f"{stamp}_logs.zip"
+    building = place / f".{name}"
+    building.unlink(missing_ok=True)
+    try:
+        reached = archive.pack(building, settings.logs, sent)
+        if reached is None:
+            return Closed(JobOutcome.PUBLISHED, "nothing was written since the last archive")
+        archive.prepare(settings.state, Pending(job_id, name, replace(reached, stamp=stamp)))
+        durable.rename(building, place / name)
+        archive.keep(settings.state)
+    except OSError as fault:
+        raise Retry(f"the logs cannot be packed: {fault.strerror}") from None
+    log.info("job %s: logs packed as asked", job_id)
+    return Done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import tzinfo
@@ -147,10 +148,34 @@ class Settings:
         "15",
         "seconds between heartbeats; offline is 30 s without one",
     )
+    upload_stall_h: float = _setting(
+        "EZREC_UPLOAD_STALL",
+        kinds.number(0.1, 720),
+        "3",
+        "hours that an upload may wait while the cloud answers, before an alert is raised",
+    )
+    status_still: bool = _setting(
+        "EZREC_STATUS_STILL",
+        kinds.flag,
+        "no",
+        "`yes`: while recording, put a small picture into the bucket for logs every 5 minutes",
+    )
     logs_interval_s: float = _setting(
         "LOG_UPLOAD_INTERVAL", kinds.number(10, 86400), "900", "seconds between log archives"
     )
     log_bucket: str = _setting("LOG_BUCKET", kinds.identifier, "logs", "bucket for log archives")
+    logs_while_recording: bool = _setting(
+        "EZREC_LOGS_WHILE_RECORDING",
+        kinds.flag,
+        "no",
+        "`yes`: collect logs also while something is recorded, whatever the uplink",
+    )
+    log_format: str = _setting(
+        "EZREC_LOG_FORMAT",
+        kinds.one_of("text", "json"),
+        "text",
+        "lines of the logs: `text`, or `json` objects",
+    )
     resolution: kinds.Resolution = _setting(
         "RESOLUTION", kinds.resolution, "1920x1080", "picture size of the camera"
     )
@@ -255,6 +280,12 @@ class Settings:
     def logo_layout(self) -> LogoLayout:
         return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner, self.sponsor_size)
 
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be read in a log: every secret that is set, and a camera's password."""
+        login = re.match(r"\w+://[^:/@]*:(.+)@", self.camera)
+        found = [str(getattr(self, item.name)) for item in fields(self) if item.metadata["name"] in SECRETS]
+        return tuple(secret for secret in (*found, login[1] if login else "") if secret)
+
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""
         shown = {}
@@ -264,6 +295,8 @@ class Settings:
                 value = "***"
             elif value is None:
                 value = ""
+            elif name == "EZREC_CAMERA":
+                value = re.sub(r"(?<=://)[^:/@]*:.*(?=@)", "***", value)
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
             elif isinstance(value, tuple):

@@ -1,0 +1,34 @@
+"""The report: the facts and what was made of them, as they stand in `status.json`. Values only.
+
+Read by `ezrec status` and by whoever cares to; replaced whole, and as old as its `facts.at`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ezrec.domain.alerts import Alert
+from ezrec.domain.facts import Facts
+
+FILE = "status.json"  # in EZREC_STATE
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One look at the box. `alerts` holds those too that are not raised yet."""
+
+    facts: Facts
+    alerts: tuple[Alert, ...] = ()
+    v: int = 1
+
+
+def encode(report: Report) -> bytes:
+    """The bytes of `status.json`, indented for the person who opens it."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Report:
+    """Read a `status.json`; raises `ValueError` (msgspec's) for anything else."""
+    return msgspec.json.decode(data, type=Report)

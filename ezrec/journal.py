@@ -1,0 +1,102 @@
+"""The system's journal, read by `journalctl` from where it was last read. A machine without one has none.
+
+Bounded in time and in bytes: a journal can be damaged, or full of somebody else's talk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+UNITS = (
+    "ezrec",
+    "ezrec-recorder",
+    "ezrec-process",
+    "ezrec-upload",
+    "ezrec-sync",
+    "ezrec-status",
+    "ezrec-logs",
+    "ezrec-sweep",
+)
+_MOST_LINES = 5000
+_MOST_BYTES = 8 << 20
+_LIMIT_S = 20.0
+_END_LIMIT_S = 5.0
+_CURSOR = re.compile(rb"^-- cursor: (\S+)\s*\Z", re.MULTILINE)
+
+
+def read(unit: str, after: str | None) -> tuple[str, str] | None:
+    """What the journal has of a unit since the cursor `after`, and the new cursor; None for nothing.
+
+    A cursor that the journal does not know any more (it was emptied) is as good as none.
+    """
+    said = _ask(unit, ("--after-cursor", after)) if after else _ask(unit, ())
+    if said is None and after:
+        said = _ask(unit, ())
+    if said is None:
+        return None
+    cursor = _CURSOR.search(said)
+    text = said[: cursor.start()] if cursor else b""
+    if not text.strip() or cursor is None:
+        return None
+    return text.decode(errors="replace"), cursor[1].decode(errors="replace")
+
+
+def _ask(unit: str, since: tuple[str, ...]) -> bytes | None:
+    """What journalctl says, or None when it fails, is not there or does not end."""
+    program = shutil.which("journalctl")
+    if program is None:
+        return None
+    command = [
+        program, "--unit", unit, "--output", "short-iso", "--quiet", "--no-pager", "--show-cursor",
+        "--lines", str(_MOST_LINES), *since,
+    ]  # fmt: skip
+    setpriv = shutil.which("setpriv")  # it ends with us, even if we are killed
+    try:
+        child = subprocess.Popen(
+            [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+        )
+    except OSError:
+        return None
+    try:
+        said = _listen(child)
+        return said if said is not None and child.wait(_END_LIMIT_S) == 0 else None
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        _end(child)
+
+
+def _listen(child: subprocess.Popen[bytes]) -> bytes | None:
+    """The newest bytes of what it says until it ends; None when that takes too long."""
+    assert child.stdout is not None
+    ends, said = time.monotonic() + _LIMIT_S, b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while (left_s := ends - time.monotonic()) > 0:
+            if selector.select(left_s):
+                talk = os.read(child.stdout.fileno(), 1 << 16)
+                if not talk:
+                    return said
+                said = (said + talk)[-_MOST_BYTES:]
+    return None
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    if child.stdout:
+        child.stdout.close()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(_END_LIMIT_S)

@@ -1,0 +1,93 @@
+"""The facts: what follows from them by arithmetic, and whether a health's writer still lives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ezrec.domain import report as reports
+from ezrec.domain.facts import SILENT_AT_REST_S, SILENT_S, Facts, Recorder, Uploads, is_alive, measured_rate
+from ezrec.domain.health import CameraState, Health
+from ezrec.domain.heartbeat import row
+from ezrec.domain.machine import Machine, Throttling
+from ezrec.domain.report import Report
+
+NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
+HEALTH = Health(NOW, 77, "boot-1", "software", CameraState.RUNNING, last_frame_at=NOW - timedelta(seconds=3))
+
+
+@pytest.mark.parametrize(
+    ("age_s", "boot_id", "has_process", "alive"),
+    [
+        (0, "boot-1", True, True),
+        (SILENT_S, "boot-1", True, True),
+        (SILENT_S + 1, "boot-1", True, False),
+        (-3600, "boot-1", True, True),  # the clock was set back
+        (0, "boot-2", True, False),
+        (0, "boot-1", False, False),
+    ],
+)
+def test_a_health_counts_while_its_writer_lives(
+    age_s: float, boot_id: str, has_process: bool, alive: bool
+) -> None:
+    assert is_alive(HEALTH, NOW + timedelta(seconds=age_s), boot_id, has_process=has_process) is alive
+
+
+def test_a_recorder_at_rest_may_be_silent_for_longer() -> None:
+    rests = replace(HEALTH, camera_state=CameraState.OFF)
+    for seconds, alive in ((SILENT_AT_REST_S, True), (SILENT_AT_REST_S + 1, False)):
+        assert is_alive(rests, NOW + timedelta(seconds=seconds), "boot-1", has_process=True) is alive
+
+
+def test_the_age_of_a_frame_is_that_of_the_moment_in_which_it_was_told() -> None:
+    assert Recorder(True, health=HEALTH).frame_age_s == 3
+    assert Recorder(False, health=HEALTH).frame_age_s is None
+
+
+def test_the_free_disk_is_told_in_hours_of_recording() -> None:
+    facts = Facts(NOW, machine=Machine(disk_free_bytes=9_000_000_000), recording_bytes_a_minute=75_000_000)
+    assert facts.recording_hours == pytest.approx(2)
+    assert replace(facts, machine=Machine()).recording_hours is None
+
+
+def test_the_rate_of_uploads_is_measured_between_two_looks_at_the_same_one() -> None:
+    begun = Uploads(1, 1000, job="b1", sent_bytes=100)
+    on = Uploads(1, 1000, job="b1", sent_bytes=400)
+    assert measured_rate(begun, on, 15) == 20
+    known = replace(begun, bytes_a_second=10.0)
+    assert measured_rate(known, on, 15) == pytest.approx(13)
+    for now in (Uploads(1, 1000, job="b2", sent_bytes=400), Uploads(), begun):
+        assert measured_rate(known, now, 15) == 10, "nothing new was measured"
+    assert measured_rate(known, on, 0) == 10
+
+
+def test_what_is_left_to_upload_takes_its_time() -> None:
+    assert Uploads(1, 1000, sent_bytes=400, bytes_a_second=20).left_s == 30
+    assert Uploads(1, 1000).left_s is None
+    assert Uploads().left_s == 0
+
+
+def test_the_row_has_the_tables_columns_and_leaves_out_what_nobody_knows() -> None:
+    machine = Machine(cpu_percent=1.5, disk_free_bytes=16_123_456_789, uptime_s=99.9)
+    found = row(Facts(NOW, machine=machine, last_error="older"), "user-1", "0", "newer")
+    assert found == {
+        "user_id": "user-1",
+        "camera_id": "0",
+        "pi_active": True,
+        "last_heartbeat": "2026-06-01T18:00:00+00:00",
+        "updated_at": "2026-06-01T18:00:00+00:00",
+        "is_recording": False,
+        "last_error": "newer",
+        "cpu_usage_percent": 1.5,
+        "disk_free_gb": 16.12,
+        "uptime_seconds": 99,
+    }
+    assert len(row(Facts(NOW), "u", "0", "x" * 9000)["last_error"]) == 500
+
+
+def test_a_report_comes_back_as_it_was_written() -> None:
+    machine = Machine(load=(1.0, 0.5, 0.25), throttling=Throttling(("throttled",)))
+    facts = Facts(NOW, "boot-1", machine, Recorder(True, ("b1",), ("b1",), HEALTH), {"raw": 2})
+    assert reports.decode(reports.encode(Report(facts))) == Report(facts)

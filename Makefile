@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 SYSTEM := $(shell $(PYTHON) -c 'import picamera2' 2>/dev/null && echo --system-site-packages)
 APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo -n apt-get)
 
-.PHONY: help venv demo test test-picamera2 check format bench clean tools test-tools
+.PHONY: help venv demo test test-picamera2 test-systemd check format bench clean tools test-tools
 
 help:
 	@echo "make demo    watch a booking become a published video (software camera, no account)"
 	@echo "make test    lint, types, import floors and all tests (EZREC_TEST_MATRIX=full: every pair of intro and recording)"
 	@echo "make check   the first three alone        make format  put the code in form"
 	@echo "make test-picamera2   the camera module with real picamera2, in a Debian 13 tree (root, 1 GB)"
+	@echo "make test-systemd     the units under a booted systemd: kills, hangs, power cuts, sandboxes (root)"
 	@echo "make bench   measure, as ratios           make venv    prepare $(VENV) alone"
 
 # $(call need,PROGRAM,PACKAGES): install Debian packages unless a program is there.
@@ -88,6 +89,10 @@ test-picamera2:
 		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends \
 			debootstrap >/dev/null; } || echo "make: could not install debootstrap"
 	@PYTHON="$(PYTHON)" PICAMERA2="$(PICAMERA2)" tests/picamera2/run.sh $(ARGS)
+
+# As above. Some five minutes.
+test-systemd: test-tools venv
+	@tests/systemd/run.sh $(ARGS)
 
 format: venv
 	@$(BIN)/ruff format --quiet .

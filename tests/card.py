@@ -18,12 +18,12 @@ _NO_LOG_FLUSH = 2  # what is not in the journal on disk by now is lost, as when 
 class Card:
     """Mounted at `at` from an image beside it. Raises `CalledProcessError` where nothing can be mounted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, megabytes: int = 24) -> None:
         self.image = folder / "card.img"
         self.at = folder / "card"
         self.at.mkdir()
         with self.image.open("wb") as file:
-            file.truncate(24 << 20)
+            file.truncate(megabytes << 20)
         _run("mkfs.ext4", "-q", "-F", str(self.image))
         self._mount()
 

@@ -25,6 +25,7 @@ from typing import Self
 
 from ezrec.adapters.pace import Pace
 from ezrec.domain.errors import Retry, Stopped
+from ezrec.guard import tied_to_us
 
 _TICK_S = 0.1
 _EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
@@ -85,7 +86,7 @@ class Log:
 
     def __init__(self, path: Path | None = None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        self._fd = -1 if path is None else os.open(path, flags, 0o640)
+        self._fd = -1 if path is None else os.open(path, flags, 0o660)
         self._room = _LOG_LIMIT
         self._tail = b""
 
@@ -290,12 +291,11 @@ def _found(program: str) -> str:
 def _guard(nice: int) -> tuple[str, ...]:
     """What stands in front of every command; each replaces itself by the next, so the process id stays.
 
-    setpriv: an FFmpeg whose worker was killed would go on writing into an entry that somebody else has
-    taken by then; so the kernel kills it when the *thread* that started it ends (hence `run` starts and
-    waits in one thread). nice, ionice: the recorder comes first.
+    It ends with the *thread* that started it, hence `run` starts and waits in one. nice, ionice: the
+    recorder comes first.
     """
-    setpriv, niced, ioniced = (shutil.which(name) for name in ("setpriv", "nice", "ionice"))
-    guard = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+    niced, ioniced = (shutil.which(name) for name in ("nice", "ionice"))
+    guard = tied_to_us()
     if not nice:
         return guard
     weight = ("-c", "3") if nice >= _IDLE_NICE else ("-c", "2", "-n", "7")

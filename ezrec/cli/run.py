@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ezrec.drain import Drain
     from ezrec.settings import Settings
     from ezrec.watch import Services
 
 _LOOK_S = 1.0
+# What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
+# a process that ends at once never sees, and a path unit would start it for ever.
+_SOON_S, _PATIENCE_S = 5.0, 30.0
 
 
 def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -122,7 +126,7 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
 )
 @click.pass_obj
 def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
-    """Do the work that is due in one stage, then end.
+    """Do the work that is due in one stage, then end; what is due in a few seconds is waited for.
 
     Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
     """
@@ -132,16 +136,30 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
     _begin_logs(settings, [stage])
     recorder = app.vitals(settings) if stage == "record" else None
     drain = app.drain(stage, settings, wait_s, recorder)
+    stopping = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        threading.Thread(target=drain.stop).start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=drain.stop).start())
+        signal.signal(number, stop)
     if recorder:
         recorder.start()
     try:
-        drain.run()
+        _run_to_the_end(drain, stopping)
     finally:
         if recorder:
             recorder.stop()
     drain.hooks.finish(settings.hook_limit_s)
+
+
+def _run_to_the_end(drain: Drain, stopping: threading.Event) -> None:
+    gives_up = time.monotonic() + _PATIENCE_S
+    while (rest_s := drain.run()) is not None and not stopping.is_set():
+        if rest_s > min(_SOON_S, gives_up - time.monotonic()):
+            break
+        drain.bell.wait(rest_s)
 
 
 @click.command()

@@ -69,6 +69,7 @@ class FakeTranscoder:
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
+        on_rest: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         self.calls["render"] += 1
         stopped: list[bool] = []

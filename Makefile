@@ -8,13 +8,14 @@ BIN := $(VENV)/bin
 SYSTEM := $(shell $(PYTHON) -c 'import picamera2' 2>/dev/null && echo --system-site-packages)
 APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo -n apt-get)
 
-.PHONY: help venv demo test test-picamera2 check format bench clean tools test-tools
+.PHONY: help venv demo test test-picamera2 test-systemd check format bench clean tools test-tools
 
 help:
 	@echo "make demo    watch a booking become a published video (software camera, no account)"
-	@echo "make test    lint, types, import floors and all tests"
+	@echo "make test    lint, types, import floors and all tests (EZREC_TEST_MATRIX=full: every pair of intro and recording)"
 	@echo "make check   the first three alone        make format  put the code in form"
 	@echo "make test-picamera2   the camera module with real picamera2, in a Debian 13 tree (root, 1 GB)"
+	@echo "make test-systemd     the units under a booted systemd: kills, hangs, power cuts, sandboxes (root)"
 	@echo "make bench   measure, as ratios           make venv    prepare $(VENV) alone"
 
 # $(call need,PROGRAM,PACKAGES): install Debian packages unless a program is there.
@@ -23,6 +24,14 @@ define need
 	echo "make: $(1) is missing: installing $(2)"; \
 	$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(2) >/dev/null; } || { \
 	echo "make: could not install $(2). Type: sudo apt-get install $(2)"; exit 1; }
+endef
+
+# $(call want,CHECK,PACKAGES): the same for what only some tests need; they are left out without it, and say so.
+define want
+@{ $(1); } >/dev/null 2>&1 || { \
+	echo "make: installing $(2), for the tests of the finished video"; \
+	$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(2) >/dev/null; } || \
+	echo "make: could not install $(2): the tests that need it are left out"
 endef
 
 tools:
@@ -34,9 +43,12 @@ tools:
 
 test-tools: tools
 	$(call need,strace,strace)
+	$(call need,cc,gcc libc6-dev)
 	$(call need,setpriv,util-linux)
 	$(call need,mkfs.ext4,e2fsprogs)
 	$(call need,node,nodejs npm)
+	$(call want,which chromium || which chromium-browser || which google-chrome,chromium)
+	$(call want,gst-inspect-1.0 openh264dec,gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad)
 	@ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || { \
 		echo "make: PostgreSQL is missing: installing postgresql"; \
 		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends postgresql >/dev/null; } || { \
@@ -70,12 +82,17 @@ test: test-tools check $(NODE)
 	@$(BIN)/pytest $(ARGS)
 
 # ARGS=--optional: a machine that cannot is no failure; it says so either way. ARGS may also name tests.
+# PICAMERA2=new or old: that version alone.
 test-picamera2:
 	@command -v debootstrap >/dev/null 2>&1 || { \
 		echo "make: debootstrap is missing: installing debootstrap"; \
 		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends \
 			debootstrap >/dev/null; } || echo "make: could not install debootstrap"
-	@PYTHON="$(PYTHON)" tests/picamera2/run.sh $(ARGS)
+	@PYTHON="$(PYTHON)" PICAMERA2="$(PICAMERA2)" tests/picamera2/run.sh $(ARGS)
+
+# As above. Some five minutes.
+test-systemd: test-tools venv
+	@tests/systemd/run.sh $(ARGS)
 
 format: venv
 	@$(BIN)/ruff format --quiet .

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench import idle, listing, machine, recording, start, throughput, wakeup
+from bench import capture, idle, listing, machine, recording, start, throughput, wakeup
 from bench.result import Result
 
 MEASURES: dict[str, Callable[[float], Result]] = {
@@ -17,6 +17,7 @@ MEASURES: dict[str, Callable[[float], Result]] = {
     "start": start.measure,
     "throughput": throughput.measure,
     "recording": recording.measure,
+    "capture": capture.measure,
 }
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -25,7 +26,8 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 @click.argument("names", nargs=-1, type=click.Choice(list(MEASURES)), metavar="[NAME]…")
 @click.option("--write", is_flag=True, help="Write bench/RESULTS.md; of all measures alone.")
 def bench(names: Sequence[str], write: bool) -> None:
-    """Measure what EZREC promises: wakeup, idle, listing, start, throughput, recording. About 6 minutes."""
+    """Measure what EZREC promises: wakeup, idle, listing, start, throughput, recording, capture. About 7
+    minutes."""
     if write and names:
         raise click.UsageError("--write wants all measures: they are read side by side")
     found = []

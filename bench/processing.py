@@ -1,6 +1,6 @@
 """What a finished video costs, rung by rung, beside `cp`, a bare remux and the ways it is made elsewhere.
 
-    python bench/processing.py [--seconds N] [--rounds N] [--grow M,M,…] [--folder DIR] [--out FILE]
+    python -m bench.processing [--seconds N] [--rounds N] [--grow M,M,…] [--folder DIR] [--out FILE]
 
 All ways take turns in one run on the same files, so that what else the machine does falls on each alike; the
 median of the rounds counts. Measures CPU (of all children), wall time, bytes written and the largest RSS.
@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ezrec.adapters.ffmpeg import FfmpegTranscoder, ffmpeg_version
+from bench.machine import facts
+from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.domain.branding import read_logo_show
 from ezrec.ports import RenderPlan
 
@@ -65,11 +66,13 @@ def prepared(folder: Path, seconds: int) -> None:
             "-c", "copy", *fragments, take)  # fmt: skip
 
 
-def rung(folder: Path, seconds: int, *, logo: bool, show: str = "always") -> None:
+def rung(folder: Path, seconds: int, *, logo: bool, show: str = "always", parts: bool = False) -> None:
+    """`parts`: encoded part by part, and nothing was encoded while it was recorded."""
+    shutil.rmtree(folder / "parts", ignore_errors=True)
     plan = RenderPlan(
         takes=[folder / f"take{seconds}.mp4"], output=folder / "out.mp4", log=folder / "out.log",
         intro=folder / "intro.mp4", logo=folder / "logo.png" if logo else None,
-        cache=folder / "cache", logo_show=read_logo_show(show),
+        cache=folder / "cache", logo_show=read_logo_show(show), parts=folder / "parts" if parts else None,
     )  # fmt: skip
     FfmpegTranscoder(bitrate=_BITRATE, nice=0).render(plan, lambda done: None, lambda stop: None)
 
@@ -118,6 +121,8 @@ WAYS: dict[str, Callable[[Path, int], None]] = {
     ),
     "copy rung": lambda folder, seconds: rung(folder, seconds, logo=False),
     "smart, 10 s of logo": lambda folder, seconds: rung(folder, seconds, logo=True, show="first:10s"),
+    "parts, nothing ahead": lambda folder, seconds: rung(folder, seconds, logo=True, parts=True),
+    "full encode": lambda folder, seconds: rung(folder, seconds, logo=True),
     "one pass, veryfast": naive,
     "two passes, veryfast": two_passes,
 }
@@ -126,7 +131,17 @@ CHEAP = ("cp", "bare remux", "remux, made durable", "copy rung")
 
 def measured(way: str, folder: Path, seconds: int) -> dict[str, float]:
     """In a process of its own, from after its start: a worker is started once and not for each video."""
-    argv = [sys.executable, __file__, "--one", way, "--seconds", str(seconds), "--folder", str(folder)]
+    argv = [
+        sys.executable,
+        "-m",
+        "bench.processing",
+        "--one",
+        way,
+        "--seconds",
+        str(seconds),
+        "--folder",
+        str(folder),
+    ]
     (folder / "out.mp4").unlink(missing_ok=True)
     os.sync()
     said = json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
@@ -179,7 +194,7 @@ def compared(folder: Path, seconds: int, rounds: int, ways: tuple[str, ...]) -> 
             f"| {way} | {found['cpu_s']:.2f} | {ratio:.2f} | {found['wall_s']:.2f} | {bytes_ratio:.3f}"
             f" | {found['rss_mb']:.0f} |"
         )
-    return [*lines, ""]
+    return lines
 
 
 def main() -> None:
@@ -187,9 +202,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--grow", default="", help="lengths in minutes of which the cheap ways are compared")
-    parser.add_argument(
-        "--full", action="store_true", help="5 minutes, 3 rounds, growth from 1 to 60 minutes"
-    )
+    parser.add_argument("--full", action="store_true", help="5 minutes, and growth from 1 to 60 minutes")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -198,17 +211,21 @@ def main() -> None:
         print(json.dumps(one(given.one, given.folder, given.seconds)))
         return
     if given.full:
-        given.seconds, given.rounds, given.grow = 300, 3, "1,5,20,60"
+        given.seconds, given.grow = 300, "1,5,20,60"
     with tempfile.TemporaryDirectory(prefix="ezrec-bench-") as made:
         folder = given.folder or Path(made)
-        machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
-        lines = [f"{machine}, FFmpeg {ffmpeg_version()}, Python {platform.python_version()}", ""]
-        lines += compared(folder, given.seconds, given.rounds, tuple(WAYS))
+        tell(facts(), given.out)
+        tell(compared(folder, given.seconds, given.rounds, tuple(WAYS)), given.out)
         for minutes in (int(text) for text in given.grow.split(",") if text):
-            lines += compared(folder, minutes * 60, given.rounds, CHEAP)
-    print("\n".join(lines))
-    if given.out:
-        given.out.write_text("\n".join(lines))
+            tell(compared(folder, minutes * 60, max(3, given.rounds), CHEAP), given.out)
+
+
+def tell(lines: list[str], out: Path | None) -> None:
+    """What was measured is kept when the rest is ended: the whole takes an hour on a small machine."""
+    print("\n".join([*lines, ""]), flush=True)
+    if out:
+        with out.open("a") as file:
+            file.write("\n".join([*lines, ""]) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,87 +1,125 @@
-"""What an upload costs: this uploader beside `curl -T`, on loopback, one file, taken in turns.
+"""What an upload costs: this uploader beside curl, storage3 and tuspy, in one run, taking turns.
 
-    python -m bench.upload [megabytes] [rounds]
+    python -m bench.upload [--megabytes N] [--rounds N] [--write]
 
-Needs what the tests of the cloud side need (tests/supabase_server/README.md), and curl. Prints one line a
-run: seconds, MB/s, CPU seconds of the sender alone, and how far its memory grew.
+Needs what the tests of the cloud side need (tests/supabase_server/README.md), curl, and for its row tuspy.
+All send the same file to the same server on loopback. The floor is curl sending it in the pieces that
+Supabase asks for; curl with one request of everything is told beside it, since no piece waits there.
+Then ezrec and that curl once more, over a line of 20 Mbit/s and 80 ms.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import resource
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 
-from tests.fakes.clock import StandingClock
+import click
+
+from bench import machine
+from bench.result import median
+from bench.upload_senders import SENDERS, Run, Target, cut, send
+from tests.faults.chaos import ChaosProxy, Link
 from tests.supabase_server.fixture import Project, started
 
-
-def ours(url: str, key: str, source: Path) -> None:
-    """In a process of its own: its CPU and memory are nobody else's."""
-    from ezrec.adapters.supabase import SupabaseBackend
-    from ezrec.adapters.supabase_connection import Access
-
-    backend = SupabaseBackend(Access(url, key), "bench", "0", StandingClock())
-    backend.size_of("videos", "bench/none.mp4")  # imports and connects
-    before, cpu, began = _peak_mb(), os.times(), monotonic()
-    backend.store("videos", "bench/ours.mp4", source, lambda _: None, state=source.with_suffix(".json"))
-    after = os.times()
-    spent = after.user + after.system - cpu.user - cpu.system
-    _say("ezrec", source, monotonic() - began, spent, _peak_mb() - before)
+FLOOR = "curl, in pieces"
+LINE = Link(20e6 / 8, 0.04)
+_LINE_MEGABYTES = 50
+_HOW = """\
+{megabytes} MB on loopback to the test project (the TUS server that Supabase's storage runs), {rounds} rounds
+taking turns, medians. CPU is the sender's own; the speed of the server bounds all of them. Of the senders in
+Python the start and the imports are left out. Ratios are to curl that sends the pieces of 6 MiB that Supabase
+asks for; `one PATCH` and `one object` send everything in one request, which hosted projects do not take for
+resumable uploads."""
+RESULTS = Path(__file__).with_name("results") / "upload.md"
 
 
-def curl(url: str, key: str, source: Path) -> None:
-    began = monotonic()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    headers = [f"Authorization: Bearer {key}", f"apikey: {key}", "x-upsert: true", "Content-Type: video/mp4"]
-    flags = [flag for header in headers for flag in ("-H", header)]
-    target = f"{url}/storage/v1/object/videos/bench/curl.mp4"
-    subprocess.run(
-        ["curl", "-sfS", "-o", os.devnull, "-X", "POST", "-T", str(source), *flags, target],
-        check=True,
-        timeout=600,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    _say("curl", source, monotonic() - began, spent, 0)
-
-
-def _say(who: str, source: Path, seconds: float, cpu_s: float, grown_mb: float) -> None:
-    megabytes = source.stat().st_size / 1e6
-    print(
-        f"{who:6} {megabytes:6.0f} MB  {seconds:6.2f} s  {megabytes / seconds:6.1f} MB/s"
-        f"  CPU {cpu_s:5.2f} s  memory +{grown_mb:.1f} MB",
-        flush=True,
-    )
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main(megabytes: int, rounds: int) -> None:
+@click.command()
+@click.option("--megabytes", default=1000, show_default=True)
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--write", is_flag=True, help="Write bench/results/upload.md.")
+def bench(megabytes: int, rounds: int, write: bool) -> None:
     with tempfile.TemporaryDirectory() as folder, started() as project:
-        source = Path(folder) / "film.mp4"
-        with source.open("wb") as file:
-            for _ in range(megabytes):
-                file.write(os.urandom(1_000_000))
-        for _ in range(rounds):
-            run(project, source)
+        loopback = list(_measured(project, _film(Path(folder) / "film.mp4", megabytes), rounds))
+        line = list(_over_a_line(project, _film(Path(folder) / "short.mp4", _LINE_MEGABYTES)))
+    page = "\n".join(_page(megabytes, rounds, loopback, line))
+    click.echo(page)
+    if write:
+        RESULTS.write_text(page)
 
 
-def run(project: Project, source: Path) -> None:
-    curl(project.url, project.service_key, source)
-    argv = [sys.executable, "-m", "bench.upload", "ours", project.url, project.service_key, str(source)]
-    subprocess.run(argv, check=True, timeout=600)
-    source.with_suffix(".json").unlink(missing_ok=True)
+def _film(path: Path, megabytes: int) -> Path:
+    with path.open("wb") as file:
+        for _ in range(megabytes):
+            file.write(os.urandom(1_000_000))
+    cut(path)
+    return path
+
+
+def _measured(project: Project, source: Path, rounds: int) -> Iterator[tuple[str, list[Run]]]:
+    target = Target(project.url, project.service_key)
+    names = [name for name in SENDERS if name != "tuspy" or importlib.util.find_spec("tusclient")]
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            runs[name].append(send(name, target, source))
+            click.echo(f"{name:18} {runs[name][-1]}", err=True)
+    yield from runs.items()
+
+
+def _over_a_line(project: Project, source: Path) -> Iterator[tuple[str, float]]:
+    """The part of the line's rate that each reaches."""
+    _, front = project.local()
+    for name in ("ezrec", FLOOR):
+        with ChaosProxy(front.port, [LINE] * 1000) as proxy:
+            run = send(name, Target(proxy.url, project.service_key), source)
+        yield name, source.stat().st_size / run.seconds / LINE.bytes_s
+
+
+def _page(
+    megabytes: int, rounds: int, loopback: list[tuple[str, list[Run]]], line: list[tuple[str, float]]
+) -> Iterator[str]:
+    by_name = dict(loopback)
+    floor_s, floor_cpu = (
+        median([getattr(run, part) for run in by_name[FLOOR]]) for part in ("seconds", "cpu_s")
+    )
+    yield from ("# What an upload costs", "", "Written by `python -m bench.upload --write`.", "")
+    yield from machine.facts()
+    yield ""
+    yield _HOW.format(megabytes=megabytes, rounds=rounds)
+    yield from (
+        "",
+        "| sender | seconds (range) | MB/s | speed to curl | CPU s | CPU to curl | memory |",
+        "|---|---|---|---|---|---|---|",
+    )
+    for name, runs in loopback:
+        seconds, cpu_s = median([run.seconds for run in runs]), median([run.cpu_s for run in runs])
+        spread = f"{min(run.seconds for run in runs):.1f}–{max(run.seconds for run in runs):.1f}"
+        grown = "–" if name.startswith("curl") else f"+{max(run.grown_mb for run in runs):.1f} MB"
+        yield (
+            f"| {name} | {seconds:.1f} ({spread}) | {megabytes / seconds:.0f} | {floor_s / seconds:.2f} "
+            f"| {cpu_s:.2f} | {cpu_s / floor_cpu:.2f} | {grown} |"
+        )
+    ours = by_name["ezrec"]
+    speed = floor_s / median([run.seconds for run in ours])
+    cpu = median([run.cpu_s for run in ours]) / floor_cpu
+    grown_mb, reached = max(run.grown_mb for run in ours), dict(line)
+    yield ""
+    yield f"{_LINE_MEGABYTES} MB over a line of 20 Mbit/s and 80 ms there and back (a metering proxy): "
+    yield ", ".join(f"{name} {part * 100:.0f} % of the line" for name, part in line) + "."
+    yield from ("", "| goal | found | met |", "|---|---|---|")
+    yield f"| CPU at most 1.5 × curl | {cpu:.2f} | {_met(cpu <= 1.5)} |"
+    yield f"| at least 0.8 of curl's speed | {speed:.2f} | {_met(speed >= 0.8)} |"
+    yield f"| memory grows by at most 10 MB | {grown_mb:.1f} MB | {_met(grown_mb <= 10)} |"
+    yield f"| at least 90 % of the line | {reached['ezrec'] * 100:.0f} % | {_met(reached['ezrec'] >= 0.9)} |"
+    yield ""
+
+
+def _met(is_met: bool) -> str:
+    return "yes" if is_met else "**no**"
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["ours"]:
-        ours(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
-    else:
-        main(int((sys.argv[1:2] or ["1000"])[0]), int((sys.argv[2:3] or ["3"])[0]))
+    bench()

@@ -10,35 +10,52 @@ import contextlib
 import functools
 import logging
 import os
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ezrec import __version__, logs
 from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
+from ezrec.cameras import camera as camera
+from ezrec.cameras import camera_modules as camera_modules
+from ezrec.cameras import microphone as microphone
+from ezrec.domain import health
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
+from ezrec.domain.uplink import upload_order
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan, Transcoder
+from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
 from ezrec.settings import Settings
 from ezrec.spool import Spool
 
 if TYPE_CHECKING:
+    from ezrec.adapters.ffmpeg import FfmpegTranscoder
+    from ezrec.adapters.ffmpeg_sound import Dubber
     from ezrec.adapters.local import LocalBackend
+    from ezrec.adapters.supabase import SupabaseBackend
+    from ezrec.branding import Assets
     from ezrec.domain.facts import Facts
+    from ezrec.handlers.gate import Gate
+    from ezrec.pulses.ahead import Ahead
+    from ezrec.vitals import Vitals
     from ezrec.watch import Pulse, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
-PULSE_LANES = ("sync", "tell", "status", "logs", "tidy")
+PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
 # The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
 _BEATS_AT_REST = 40
 LANES = (*STAGE_LANES, *PULSE_LANES)
+_BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
+_AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
 _ALIVE_S = 3600.0  # where no watchdog asks for more
+_KEPT_ALIVE_S = 2.0
 
 
 def clock(settings: Settings) -> Clock:
@@ -63,12 +80,23 @@ def local_backend(settings: Settings) -> LocalBackend:
     )
 
 
-def backend(settings: Settings) -> Backend:
+def backend(settings: Settings, *, keeps_notes: bool = True) -> Backend:
+    """`keeps_notes`: it may write into EZREC_STATE how the cloud treats it. Who only looks must not."""
     if settings.backend == "local":
         return local_backend(settings)
+    return _shared_supabase(settings) if keeps_notes else _supabase(settings, None)
+
+
+@functools.lru_cache(maxsize=1)
+def _shared_supabase(settings: Settings) -> SupabaseBackend:
+    """One for all lanes of a process: one sign-in, one kept connection, one pause when it is refused."""
+    return _supabase(settings, settings.state)
+
+
+def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
     from ezrec.adapters.supabase import from_settings
 
-    return from_settings(settings, clock(settings))
+    return from_settings(settings, clock(settings), state)
 
 
 def backend_state(settings: Settings) -> str:
@@ -78,35 +106,7 @@ def backend_state(settings: Settings) -> str:
     return f"supabase, {settings.supabase_url}"
 
 
-def camera(settings: Settings) -> Camera:
-    """`auto` is the camera module, or says what to plug in; it never falls back to a test picture."""
-    if settings.camera in ("auto", "picamera2"):
-        return _camera_module(settings)
-    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
-    from ezrec.adapters.ffmpeg_sources import source_for
-
-    size = settings.resolution
-    source = source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
-    return FfmpegCamera(source, clock(settings))
-
-
-def _camera_module(settings: Settings) -> Camera:
-    from ezrec.adapters.picamera import PicameraCamera
-    from ezrec.adapters.picamera_device import Picture
-
-    size = settings.resolution
-    picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
-    return PicameraCamera(picture, clock(settings))
-
-
-def camera_modules() -> list[str]:
-    """The models of the connected camera modules. Raises `Reject` when there is none to be had."""
-    from ezrec.adapters.picamera_found import connected
-
-    return connected()
-
-
-def transcoder(settings: Settings) -> Transcoder:
+def transcoder(settings: Settings) -> FfmpegTranscoder:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
 
     jobs = Spool(settings.spool)
@@ -115,6 +115,18 @@ def transcoder(settings: Settings) -> Transcoder:
         preset=settings.preset,
         while_recording=settings.while_recording,
         is_recording=lambda: bool(jobs.names(State.RECORDING)),
+        encoder=settings.encoder,
+        memory=settings.state / "encoders.json",
+        cache=_made(settings),
+    )
+
+
+def _dubber(settings: Settings) -> Dubber:
+    from ezrec.adapters.ffmpeg_sound import Dubber
+
+    jobs = Spool(settings.spool)
+    return Dubber(
+        while_recording=settings.while_recording, is_recording=lambda: bool(jobs.names(State.RECORDING))
     )
 
 
@@ -128,11 +140,16 @@ def hooks(settings: Settings, log: logging.Logger) -> Hooks:
     return Hooks(settings.hooks, settings.hook_limit_s, log)
 
 
-def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
-    """One stage, ready to be run."""
+def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | None = None) -> Drain:
+    """One stage, ready to be run. `recorder`: the vitals of the one that records, if somebody asks them."""
     log = logs.logger(name)
     stage = STAGES[name]
     bookings = _known_bookings(settings)
+    extra: dict[str, Any] = {}
+    if name == "upload":
+        extra["order"] = upload_order(settings.upload_order)
+    elif name == "retry":
+        extra["come"] = _gate(settings).come
     adopter = Adopter(
         spool=spool(settings),
         state=stage.takes_from,
@@ -148,11 +165,28 @@ def drain(name: str, settings: Settings, wait_s: float = -1) -> Drain:
         hooks=hooks(settings, log),
         clock=adopter.clock,
         log=log,
-        handlers=_HANDLERS[name](settings, log),
+        handlers=_recording(settings, log, recorder) if recorder else _HANDLERS[name](settings, log),
+        sign=recorder.hear_stage if recorder else lambda _: None,
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
         keeps=settings.keep_uploaded > timedelta(0),
+        **extra,
+    )
+
+
+def _gate(settings: Settings) -> Gate:
+    from ezrec.adapters.reach import Reach
+    from ezrec.handlers.gate import Gate
+
+    return Gate(
+        Spool(settings.spool),
+        clock(settings),
+        settings.zone,
+        settings.upload_hours,
+        settings.upload_while_recording,
+        Reach(settings.reach).is_lost,
+        upload_order(settings.upload_order),
     )
 
 
@@ -162,13 +196,37 @@ def _known_bookings(settings: Settings) -> Callable[[str], Booking | None]:
     return known_booking(settings.booking_cache, settings.zone)
 
 
-def _recording(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
+    """What the recorder shows for itself; `of` is another camera than the settings name."""
+    from ezrec.vitals import Vitals, leave_a_hung_camera
+
+    settings.state.mkdir(parents=True, exist_ok=True)
+    log = logs.logger("record")
+    made = Vitals(
+        of or camera(settings, log),
+        settings.camera,
+        clock(settings),
+        settings.state / health.FILE,
+        log,
+        functools.partial(leave_a_hung_camera, log),
+    )
+    made.signs.set_elsewhere(True)  # until the stage's lock is ours
+    return made
+
+
+def _recording(
+    settings: Settings, log: logging.Logger, recorder: Vitals | None = None
+) -> dict[Kind, Handler]:
     from ezrec.adapters.salvage import salvage
     from ezrec.handlers.record import Padding, record
 
+    recorder = recorder or vitals(settings)
     handler = functools.partial(
         record,
-        camera=camera(settings),
+        camera=recorder.camera,
+        microphone=microphone(settings),
+        signs=recorder.signs,
+        on_cancel=settings.on_cancel,
         clock=clock(settings),
         zone=settings.zone,
         padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
@@ -180,28 +238,85 @@ def _recording(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
 
 def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.adapters.salvage import salvage
-    from ezrec.branding import MediaCache
     from ezrec.handlers.process import process
     from ezrec.pulses.logs import collect
 
     handler = functools.partial(
         process,
         transcoder=transcoder(settings),
-        assets=MediaCache(settings.media_cache).assets,
+        assets=_assets(settings),
         salvage=salvage,
         log=log,
-        plan=functools.partial(
-            RenderPlan,
-            cache=settings.media_cache / "made",
-            logo_show=settings.logo_show,
-            logo_layout=settings.logo_layout,
-            artefacts=settings.artefacts,
-        ),
+        dub=_dubber(settings).dub,
+        plan=_looks(settings),
     )
     collector = functools.partial(
         collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
+
+
+def _assets(settings: Settings) -> Callable[[], Assets]:
+    from ezrec.branding import MediaCache
+
+    return MediaCache(settings.media_cache).assets
+
+
+def _looks(settings: Settings) -> Callable[..., RenderPlan]:
+    """Makes plans, with what the settings say of the looks of a video."""
+    return functools.partial(
+        RenderPlan,
+        cache=_made(settings),
+        logo_show=settings.logo_show,
+        logo_layout=settings.logo_layout,
+        artefacts=settings.artefacts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AtLowest:
+    """Work for a thread that does nothing else: to look into a recording of an hour takes CPU, too."""
+
+    work: Ahead
+
+    def __call__(self) -> float | None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
+        return self.work()
+
+    def stop(self) -> None:
+        self.work.stop()
+
+
+def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
+    from ezrec.domain import health
+    from ezrec.pulses.ahead import Ahead
+    from ezrec.pulses.ready import Ready
+
+    said = settings.state / health.FILE
+
+    def dropped() -> int | None:
+        try:
+            return health.decode(said.read_bytes()).dropped
+        except (OSError, ValueError):
+            return None
+
+    jobs, maker, assets = spool(settings), transcoder(settings), _assets(settings)
+    return Ahead(
+        jobs,
+        maker,
+        assets,
+        _looks(settings),
+        dropped,
+        clock(settings),
+        log,
+        ready=Ready(jobs, maker, assets, _made(settings), log),
+        follows=settings.while_recording != "no",
+    )
+
+
+def _made(settings: Settings) -> Path:
+    """Where the media cache keeps what was made of the assets."""
+    return settings.media_cache / "made"
 
 
 def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -216,6 +331,7 @@ def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         user_id=settings.user_id,
         camera_id=settings.camera_id,
         log=log,
+        gate=_gate(settings).check,
     )
     keeper = functools.partial(
         archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log
@@ -235,9 +351,11 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 }
 
 
-def beat(name: str, settings: Settings) -> Callable[[], None]:
+def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     """What a pulse does, once."""
-    from ezrec.branding import MediaCache
+    if name == "ahead":
+        return AtLowest(_ahead(settings, logs.logger(name)))
+    from ezrec.cameras import ReadyingCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
     from ezrec.pulses.sync import Sync
@@ -246,12 +364,13 @@ def beat(name: str, settings: Settings) -> Callable[[], None]:
     log = logs.logger(name)
     jobs = spool(settings)
     if name == "sync":
-        media = MediaCache(settings.media_cache)
+        media = ReadyingCache(settings, log)
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
-        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days)
+        branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
+        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
     if name == "tell":
-        return Tell(backend(settings), jobs, log)
+        return Tell(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
         return _tidy(jobs, settings, log)
     if name == "status":
@@ -298,10 +417,10 @@ def _tidy(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], 
 
 
 def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Facts], str]:
-    from ezrec.pulses.guard import Guard
+    from ezrec.pulses.disk import DiskGuard
 
     size = settings.reserve_mb * 1_000_000
-    return Guard(
+    return DiskGuard(
         jobs, clock(settings), log, settings.state, settings.logs, settings.bitrate, reserve_bytes=size
     )
 
@@ -315,16 +434,27 @@ def pulse(name: str, settings: Settings) -> Pulse:
         "status": settings.status_interval_s,
         "logs": settings.logs_interval_s,
         "tidy": _TIDY_S,
+        "ahead": settings.rescan_s,
     }[name]
-    return Pulse(name, interval_s, beat(name, settings))
+    does = beat(name, settings)
+    halt = getattr(does, "stop", None)
+    return Pulse(name, interval_s, does, log=logs.logger(name), **({"halt": halt} if halt else {}))
 
 
-def services(settings: Settings, lanes: Sequence[str]) -> Services:
-    """Everything that one process is to run, with the watch that wakes it."""
+def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None) -> Services:
+    """Everything that one process is to run, with the watch that wakes it.
+
+    `of` is another camera than the settings name.
+    """
     from ezrec.adapters.clock_steps import on_step
-    from ezrec.watch import Services
+    from ezrec.watch import Pulse, Services
 
-    drains = [drain(name, settings) for name in STAGE_LANES if name in lanes]
+    recorder = vitals(settings, of) if "record" in lanes else None
+    drains = [
+        drain(name, settings, recorder=recorder if name == "record" else None)
+        for name in STAGE_LANES
+        if name in lanes
+    ]
     beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
     watched: dict[Path, Callable[[], None]] = {
         made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
@@ -337,6 +467,16 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
     if "status" in beating:  # the disk is looked at anew when what is booked changes
         incoming = settings.spool / State.INCOMING
         watched[incoming] = _both(watched.get(incoming), beating["status"].bell.ring)
+    if "ahead" in beating:
+        directory = settings.spool / State.RECORDING
+        watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
+    retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
+    if retry is not None:  # the network came back; a recording ended
+        with contextlib.suppress(OSError):
+            settings.reach.mkdir(parents=True, exist_ok=True)
+            watched[settings.reach] = retry
+        directory = settings.spool / State.RAW
+        watched[directory] = _both(watched.get(directory), retry)
     if "logs" in beating:
         with contextlib.suppress(OSError):  # without the hint the next regular look finds it
             settings.logs.mkdir(parents=True, exist_ok=True)
@@ -347,7 +487,10 @@ def services(settings: Settings, lanes: Sequence[str]) -> Services:
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
             changes.mkdir(parents=True, exist_ok=True)
             watched[changes] = beating["sync"].bell.ring
-    made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"))
+    if "sync" in beating and settings.backend == "supabase" and settings.realtime:
+        hint = _shared_supabase(settings).hint(beating["sync"].bell.ring)
+        beating["realtime"] = Pulse("realtime", _AFTER_HINT_S, hint.listen, hint, log=logs.logger("realtime"))
+    made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"), recorder)
     on_step(made.nudge)
     return made
 
@@ -359,6 +502,12 @@ def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Calla
         second()
 
     return ring
+
+
+def encoder(settings: Settings) -> str | None:
+    """What encodes, and why it is no other; None before one in hardware was tried for the first time."""
+    found = transcoder(settings).encoder()
+    return str(found) if found else None
 
 
 def media_versions() -> dict[str, str | None]:
@@ -380,15 +529,13 @@ def software_missing() -> list[str]:
     return software_missing()
 
 
-def attend(running: Services) -> None:
-    """Run services to their end, and keep systemd told, where it listens."""
-    from ezrec.adapters.systemd import notify, watchdog_s
+def attend(running: Services, *, kept: bool = False) -> None:
+    """Run services to their end, and keep told whoever keeps this process: systemd, or another of ours."""
+    from ezrec.adapters.systemd import notify, tell_keeper, watchdog_s
 
+    say = tell_keeper if kept else notify
+    alive_s = _KEPT_ALIVE_S if kept else watchdog_s() or _ALIVE_S
     try:
-        running.run(
-            ready=lambda: notify("READY=1"),
-            alive=lambda: notify("WATCHDOG=1"),
-            alive_s=watchdog_s() or _ALIVE_S,
-        )
+        running.run(ready=lambda: say("READY=1"), alive=lambda: say("WATCHDOG=1"), alive_s=alive_s)
     finally:
-        notify("STOPPING=1")
+        say("STOPPING=1")

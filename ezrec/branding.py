@@ -31,17 +31,23 @@ class Assets:
     is_known: bool
     intro: Path | None = None
     logo: Path | None = None
+    sponsors: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return self.intro is None and self.logo is None
+        return self.intro is None and self.logo is None and not self.sponsors
 
 
 class _Record(msgspec.Struct):
     intro: str | None = None
     logo: str | None = None
+    sponsors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> set[str | None]:
+        return {self.intro, self.logo, *self.sponsors}
 
 
 class MediaCache:
@@ -56,9 +62,10 @@ class MediaCache:
         except (OSError, msgspec.DecodeError):
             return Assets(is_known=False)
         intro, logo = self._path(record.intro), self._path(record.logo)
-        if any(path is not None and not path.exists() for path in (intro, logo)):
+        sponsors = tuple(path for key in record.sponsors if (path := self._path(key)))
+        if any(path is not None and not path.exists() for path in (intro, logo, *sponsors)):
             return Assets(is_known=False)  # somebody has emptied the cache: it will be fetched again
-        return Assets(True, intro, logo, record.notes)
+        return Assets(True, intro, logo, sponsors, record.notes)
 
     def refresh(self, backend: Backend, tell: Callable[[str], None]) -> None:
         """Fetch what is new. An asset that is not there, or refused, does not stop the videos.
@@ -70,16 +77,19 @@ class MediaCache:
         notes: list[str] = []
         intro = self._fetched(backend, "intro", wanted.intro, notes)
         logo = self._fetched(backend, "logo", wanted.logo, notes)
-        data = msgspec.json.encode(_Record(intro, logo, tuple(notes)))
+        found = [self._fetched(backend, "sponsor's logo", key, notes) for key in wanted.sponsors]
+        record = _Record(intro, logo, tuple(key for key in found if key), tuple(notes))
+        data = msgspec.json.encode(record)
         path = self.root / RECORD
         before = path.read_bytes() if path.exists() else b"{}"
         if before == data:
             return
         durable.write(path, data)
-        tell(f"branding: intro {intro or 'none'}, logo {logo or 'none'}")
+        sponsors = f", sponsors {', '.join(record.sponsors)}" if record.sponsors else ""
+        tell(f"branding: intro {intro or 'none'}, logo {logo or 'none'}{sponsors}")
         for note in notes:
             tell(note)
-        self._sweep({intro, logo}, before)
+        self._sweep(record.keys, before)
 
     def _fetched(self, backend: Backend, kind: str, key: str | None, notes: list[str]) -> str | None:
         path = self._path(key)
@@ -108,8 +118,7 @@ class MediaCache:
     def _sweep(self, keys: set[str | None], before: bytes) -> None:
         """Remove what no key names, now or in the record before: a video may be in the making with those."""
         with suppress(msgspec.DecodeError):
-            earlier = msgspec.json.decode(before, type=_Record)
-            keys = keys | {earlier.intro, earlier.logo}
+            keys = keys | msgspec.json.decode(before, type=_Record).keys
         kept = {path.name for key in keys if (path := self._path(key))} | {RECORD}
         for path in self.root.iterdir():
             if path.is_file() and path.name not in kept and path.suffix in (*_SUFFIXES, ".bin", ".part"):

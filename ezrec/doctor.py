@@ -57,6 +57,11 @@ def _software(quick: bool) -> Findings:
     yield ok("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
+def _encoder(wishes: Settings) -> Findings:
+    if said := app.encoder(wishes):
+        yield ok("encoder", said)
+
+
 def key_kind(key: str) -> str:
     """What a Supabase key is good for: `service_role`, `anon`, another role, or `unknown`. Trusts nothing."""
     import base64
@@ -113,7 +118,8 @@ def clock_finding(*, is_synchronised: bool, is_assumed: bool) -> Finding:
         return ok("clock", "synchronised")
     return fault(
         "clock",
-        "nothing says that it is synchronised: no booking is recorded until it is",
+        "nothing says that it is synchronised: until then bookings are recorded by it as it stands, "
+        "none is called missed, and nothing is deleted for its age",
         "sudo timedatectl set-ntp true; where the clock is right without that: EZREC_ASSUME_CLOCK=yes",
     )
 
@@ -200,7 +206,9 @@ def _backend(wishes: Settings) -> Findings:
         yield ok("backend", f"local; no tables in {wishes.local_store} yet: they are made with the first use")
         return
     try:
-        rows = app.backend(wishes).bookings()
+        backend = app.backend(wishes, keeps_notes=False)
+        rows = backend.bookings()
+        is_shut_out = not rows and not backend.sees_bookings()
     except Reject as wrong:
         yield fault("backend", wrong.reason, wrong.remedy)
     except Retry as wrong:
@@ -209,6 +217,24 @@ def _backend(wishes: Settings) -> Findings:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
         yield ok("backend", f"{app.backend_state(wishes)}; {_ahead(rows, wishes)}")
+        if is_shut_out:
+            yield warning(
+                "backend",
+                "it shows no booking, and nothing shows that it would if there were any",
+                "apply the policies that `ezrec schema` prints and enter this device in `devices`",
+            )
+
+
+def _treatment(wishes: Settings) -> Findings:
+    """What the services noted of the cloud's answers, whatever it answers just now."""
+    from ezrec.domain import cloud
+
+    try:
+        alarm = cloud.decode((wishes.state / cloud.FILE).read_bytes()).alarm
+    except (OSError, ValueError):
+        return  # no service has asked the cloud yet
+    if alarm is not None:
+        yield fault("cloud", *alarm)
 
 
 def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:
@@ -257,7 +283,8 @@ def _age(seconds: float) -> str:
 
 _QUICK: tuple[Callable[[Settings], Findings], ...] = (doctor_spool.ground_of,)
 _CHECKS = (
+    _encoder,
     _key, _clock, _camera,
     doctor_spool.ground_of, doctor_spool.room, doctor_spool.jobs,
-    _backend, _cache,
+    _backend, _treatment, _cache,
 )  # fmt: skip

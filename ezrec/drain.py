@@ -23,11 +23,12 @@ import math
 import random
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ezrec.adopt import Adopter, take_in_strangers
-from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
 from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.stages import (
     RETRY,
@@ -36,6 +37,7 @@ from ezrec.domain.stages import (
     Crash,
     Died,
     Done,
+    Kept,
     LaidDown,
     Later,
     No,
@@ -50,9 +52,15 @@ from ezrec.ports import Clock
 from ezrec.spool import Entry, Gone, Spool, Stranger
 from ezrec.task import Bell, Task, Tasks
 
-Handler = Callable[[Entry, Task], Done | Closed]
+Handler = Callable[[Entry, Task], Done | Closed | Kept]
+_STALE_S = 1.0  # after work of so long a narrow stage lists again before it takes the next
 _STUCK_S = 5.0  # for so long a job is let alone that could not be moved
+_LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
 _LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
+
+
+def first_come(job: Job) -> Any:
+    return job.due or job.created, job.id
 
 
 @dataclass(slots=True)
@@ -60,8 +68,11 @@ class Drain:
     """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
 
     `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
+    `sign`: is told, as often as the drain looks, within how many seconds it will look again (None: the
+    stage's lock is another's, as far as we know).
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
     `keeps`: finished videos stay for a while when their job leaves the spool.
+    `order` sorts what is due. `come` tells which of the things that jobs wait for are there now.
     """
 
     stage: Stage
@@ -76,8 +87,12 @@ class Drain:
     keeps: bool = False
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
+    sign: Callable[[float | None], None] = lambda _: None
+    order: Callable[[Job], Any] = first_come
+    come: Callable[[], Collection[str]] = frozenset
     _stopping: threading.Event = field(default_factory=threading.Event)
     _tasks: Tasks = field(default_factory=Tasks)
+    _is_stale: bool = False
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
 
     def stop(self) -> None:
@@ -96,12 +111,15 @@ class Drain:
 
         Raises `Busy` when another process holds the stage for longer than `wait_s`, or until `stop`.
         """
+        self.sign(None)
         with self.spool.lock(self.stage.name).held(self.wait_s, self.stage.name, self._stopping.is_set):
+            self.sign(_LOOK_S)
             self._recover()
             try:
                 return self._work()
             finally:
                 self._join()
+                self.sign(math.inf)  # from here on the lane is awaited, not the drain
 
     # ---- step 2
 
@@ -140,17 +158,25 @@ class Drain:
 
     def _work(self) -> float | None:
         while True:
+            self.sign(_LOOK_S)
             due, rest = self._look_again()
             if self._stopping.is_set():
                 return 0.0 if due else rest
+            looked, self._is_stale = self.clock.monotonic(), False
             for entry in due:
                 if not self._stopping.is_set() and not self._take(entry):
                     self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+                if not self.wide and (self._is_stale or self.clock.monotonic() - looked > _STALE_S):
+                    break  # meanwhile something may have come that goes first
             if due:
                 continue  # list again until nothing is due
             if not self._tasks:
                 return rest
-            self.bell.wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+            self._wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+
+    def _wait(self, limit_s: float) -> None:
+        self.sign(limit_s + _LOOK_S)
+        self.bell.wait(limit_s)
 
     def _look_again(self) -> tuple[list[Entry], float | None]:
         """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the drain
@@ -165,7 +191,7 @@ class Drain:
             return [], _STUCK_S
 
     def _look(self) -> tuple[list[Entry], float | None]:
-        """The entries that are due now, oldest first, and in how many seconds the next thing is."""
+        """The entries that are due now, in their order, and in how many seconds the next thing is."""
         entries, strangers = self.spool.look(self.stage.takes_from)
         soon: list[float] = []
         if strangers and self.adopter is not None:
@@ -185,10 +211,11 @@ class Drain:
         if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
             due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
         else:
-            due = [entry for entry in free if entry.job.is_due(now)]
-            waits = [entry.job.due for entry in free if entry.job.due and entry.job.due > now]
+            come = self.come() if any(entry.job.waits_for for entry in free) else ()
+            due = [entry for entry in free if entry.job.is_due(now) or entry.job.waits_for in come]
+            waits = [moment for entry in free if (moment := entry.job.waits_until(now)) and moment > now]
             soon += [(moment - now).total_seconds() for moment in waits]
-        due.sort(key=lambda entry: (entry.job.due or entry.job.created, entry.id))
+        due.sort(key=lambda entry: self.order(entry.job))
         return due, min((s for s in soon if s < math.inf), default=None)
 
     def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float:
@@ -237,7 +264,7 @@ class Drain:
         marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
         if self.stage.works_in is not self.stage.takes_from:
             marked = marked.arrived(self.stage.works_in, self.clock.now())
-        changed = ("attempts", "boot_id", "due", "reason", "remedy", "arrivals")
+        changed = ("attempts", "boot_id", "due", "waits_for", "reason", "remedy", "arrivals")
         return {name: getattr(marked, name) for name in changed}
 
     def _do(self, entry: Entry, task: Task) -> bool:
@@ -279,14 +306,23 @@ class Drain:
         try:
             return handler(entry, task)
         except Stopped:
+            self._is_stale = True  # perhaps it made way for another
             return LaidDown()
         except Retry as fault:
-            return Later(fault.reason, fault.after_s, fault.blameless)
+            return Later(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
         except Reject as fault:
             return No(fault.reason, fault.remedy)
+        except OSError as fault:
+            if not is_full(fault):
+                return self._bug(entry, fault)
+            full = disk_full(f"{self.stage.name} met it{_at(fault)}")
+            return Later(full.reason, full.after_s, full.blameless)
         except Exception as fault:  # noqa: BLE001 - the one broad except: a bug must not end the stage
-            self.log.error("job %s: %s met a bug\n%s", entry.id, self.stage.name, traceback.format_exc())
-            return Crash(f"{type(fault).__name__}: {fault}"[:500])
+            return self._bug(entry, fault)
+
+    def _bug(self, entry: Entry, fault: Exception) -> Crash:
+        self.log.error("job %s: %s met a bug\n%s", entry.id, self.stage.name, traceback.format_exc())
+        return Crash(f"{type(fault).__name__}: {fault}"[:500])
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Decide by the table, then one rename, then the hooks."""
@@ -305,6 +341,8 @@ class Drain:
                 self.log.warning("job %s: %s; again at %s", job.id, reason, job.due)
             case No(reason, remedy):
                 self.log.error("job %s → failed/: %s; what to do: %s", job.id, reason, remedy)
+            case Kept(reason, remedy):
+                self.log.warning("job %s → deferred/: %s; what to do: %s", job.id, reason, remedy)
             case Closed(named, reason):
                 self.log.warning("job %s is over, %s: %s", job.id, named, reason)
             case _:
@@ -313,4 +351,8 @@ class Drain:
     def _join(self) -> None:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
-            self.bell.wait(_LOOK_AGAIN_S)
+            self._wait(_LOOK_AGAIN_S)
+
+
+def _at(fault: OSError) -> str:
+    return f" at {fault.filename}" if fault.filename else ""

@@ -11,7 +11,6 @@ import logging
 import os
 import queue
 import select
-import shutil
 import signal
 import subprocess
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 from ezrec.domain import job as records
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
+from ezrec.guard import tied_to_us
 
 ALERT = "alert"  # the directory of those that are told of alerts
 _MOST_WAITING = 1000
@@ -110,7 +110,7 @@ class Hooks:
         with _as_file(event.data) as record:
             try:
                 child = subprocess.Popen(
-                    [*_guard(), str(path)],
+                    [*tied_to_us(), str(path)],
                     stdin=record,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -145,12 +145,6 @@ def _as_file(data: bytes) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _guard() -> list[str]:
-    """A hook ends with the process that runs it, even if that is killed; where setpriv is to be had."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 def _listen(child: subprocess.Popen[bytes], limit_s: float) -> bytes | None:

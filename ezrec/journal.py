@@ -23,6 +23,8 @@ UNITS = (
     "ezrec-status",
     "ezrec-logs",
     "ezrec-sweep",
+    "ezrec-retry",
+    "ezrec-ahead",
 )
 _MOST_LINES = 5000
 _MOST_BYTES = 8 << 20

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +24,12 @@ FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 SERVICES = {
     "record": "recorder",
     "process": "video_worker",
+    "ahead": "video_worker",
     "upload": "video_worker",
     "retry": "video_worker",
     "tell": "booking_sync",
     "sync": "booking_sync",
+    "realtime": "booking_sync",
     "status": "system_status",
     "logs": "log_collector",
     "tidy": "ezrec",
@@ -48,6 +50,7 @@ _SECRETS = (
         re.IGNORECASE,
     ),
 )
+_ASIDE = ("ezrec.supabase", "ezrec.upload", "ezrec.local")
 _QUIET = ("httpx", "httpcore", "hpack", "h2", "watchdog", "asyncio", "urllib3", "picamera2", "PIL")
 _hidden: list[re.Pattern[str]] = []
 
@@ -94,6 +97,20 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record)).replace("\n", "\n  ")
+
+
+class _Aside(logging.Handler):
+    """Backends speak in the lane that called them: what the cloud answered belongs into that lane's file."""
+
+    def __init__(self, files: Mapping[str, logging.Handler]) -> None:
+        super().__init__()
+        self._files = files
+
+    def emit(self, record: logging.LogRecord) -> None:
+        service = SERVICES.get(record.threadName or "")
+        file = self._files.get(service or "") or next(iter(self._files.values()), None)
+        if file is not None:
+            file.handle(record)
 
 
 class _Object(logging.Formatter):
@@ -177,6 +194,7 @@ def begin(
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("ezrec").setLevel(level)
+    files: dict[str, logging.Handler] = {}
     for service in sorted({SERVICES[lane] for lane in lanes}):
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -191,3 +209,6 @@ def begin(
             continue
         file.setFormatter(shape)
         logging.getLogger(f"ezrec.{service}").addHandler(file)
+        files[service] = file
+    for name in _ASIDE:
+        logging.getLogger(name).addHandler(_Aside(files))

@@ -37,13 +37,24 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CameraHealth:
-    """What is known of a running camera. `frame_age_s` is None before the first frame."""
+    """What is known of a camera. `frame_age_s` is None before the first frame. Counts run since the start
+    of the process, over all lives of the camera.
+
+    `frames` came out of the sensor, `packets` out of the encoder, and `written` are bytes in takes' files.
+    `restarts`: lives that were begun because one broke off. `hung`: why only a fresh process can have the
+    camera again; empty while that is not so.
+    """
 
     running: bool
     frame_age_s: float | None
     frames: int
     dropped: int
     fault: str = ""
+    packets: int = 0
+    written: int = 0
+    fps: float | None = None
+    restarts: int = 0
+    hung: str = ""
 
 
 class Recording(Protocol):
@@ -53,6 +64,10 @@ class Recording(Protocol):
     def lost(self) -> threading.Event:
         """Set when the camera can write no more into this take."""
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Monotonic times of the first frame and of the end of the last one written, once there is one."""
+
     def finish(self, at: datetime, limit_s: float) -> Take:
         """End the take with the first frame at or after `at`, make it durable, tell what it holds.
 
@@ -61,7 +76,7 @@ class Recording(Protocol):
 
 
 class Camera(Protocol):
-    """One camera, shared by as many bookings as are in hand."""
+    """One camera, shared by as many bookings as are in hand. A microphone is one that takes sound."""
 
     def hold(self, on_lost: Callable[[], None]) -> AbstractContextManager[None]:
         """Keep the camera running while the context lasts; the last to leave stops it.
@@ -73,6 +88,16 @@ class Camera(Protocol):
     def attach(self, path: Path, at: datetime) -> Recording:
         """Begin a take in the new file `path`, at the last key frame at or before `at` that is still
         in memory, else at the next one. Never overwrites. Raises `Retry` if the camera is not running.
+        """
+
+    @property
+    def burned_in(self) -> str:
+        """Names the logo that the running camera draws into its pictures; empty: none."""
+
+    def snapshot(self, path: Path) -> None:
+        """Make a picture file of what the camera sees; the format follows the name's ending.
+
+        Raises `Retry` if the camera is not running.
         """
 
     def health(self) -> CameraHealth: ...
@@ -91,6 +116,7 @@ class MediaInfo:
     frames: int | None = None
 
 
+PARTS = "parts"  # the folder in an entry that keeps what was encoded part by part
 ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
 
 
@@ -99,8 +125,10 @@ class RenderPlan:
     """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
     `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
-    show the logos already, so that none is laid over them. `artefacts` (of ARTEFACTS) are made into a
-    folder of that name beside the output.
+    show the logos already, so that none is laid over them; `burned_in`: those that do, where not all
+    do. `artefacts` (of ARTEFACTS) are made into a folder of that name beside the output. `notes` say
+    what was left out, for the report beside it. `parts` is a folder for what is encoded piece by piece,
+    kept until the video is finished.
     """
 
     takes: Sequence[Path]
@@ -110,10 +138,13 @@ class RenderPlan:
     logo: Path | None = None
     cache: Path | None = None
     logo_burned_in: bool = False
+    burned_in: Sequence[Path] = ()
     logo_show: LogoShow = ALWAYS
     sponsors: Sequence[Path] = ()
     logo_layout: LogoLayout = LogoLayout()
     artefacts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    parts: Path | None = None
 
 
 class Transcoder(Protocol):
@@ -123,7 +154,7 @@ class Transcoder(Protocol):
         """Look into a recording. Raises `Reject` for whatever is not a whole, plain MP4 with a picture."""
 
     def check_asset(self, kind: str, path: Path) -> None:
-        """Raise `Reject` unless `path` is usable as `kind`: "intro" or "logo"."""
+        """Raise `Reject` unless `path` is usable as `kind`: "intro", "logo" or "sponsor"."""
 
     def render(
         self,
@@ -139,6 +170,19 @@ class Transcoder(Protocol):
         early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.
         """
 
+    def prepare(self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool]) -> bool:
+        """Have the intro ready in the cache for recordings like `take`, which may still grow; None: like the
+        last one seen. False where that cannot be done (yet), or need not be. Stopped and raising as
+        `work_ahead`.
+        """
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        """Make one part of a video whose last take still grows; False where none can be made (yet).
+
+        `may_go_on` is asked about once a second; after a no the work ends and leaves nothing of the part.
+        Raises `Retry` or `Reject` as `render` does.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Branding:
@@ -146,6 +190,7 @@ class Branding:
 
     intro: str | None = None
     logo: str | None = None
+    sponsors: tuple[str, ...] = ()
 
 
 Row = Mapping[str, Any]
@@ -162,6 +207,13 @@ class Backend(Protocol):
 
     def bookings(self) -> list[dict[str, Any]]:
         """All rows of `bookings` for this user and camera. Complete, or an exception: never a part."""
+
+    def sees_bookings(self) -> bool:
+        """True when something shows that `bookings` would tell a row if there were one.
+
+        Asked when an empty answer contradicts what was known: whoever row-level security shuts out gets
+        the same empty list as whoever has no bookings.
+        """
 
     def advance_status(self, booking_id: str, status: str) -> bool:
         """Move a booking's status forward along confirmed → completed → video_processed → video_uploaded.

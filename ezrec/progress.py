@@ -1,8 +1,9 @@
-"""Progress notes of a job at work: percent and the time that is left, at most twice a second."""
+"""Progress notes of a job at work: the part done, its pace, the time that is left; at most twice a second."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from ezrec.spool import Entry
 
@@ -11,18 +12,35 @@ _TOO_EARLY = 0.02  # of the work: before it, a forecast is a guess
 
 
 class Meter:
-    """Called with the finished part, 0 to 1."""
+    """Called with the finished part, 0 to 1. `film_s`: how long the film lasts that is worked on, so that
+    its pace can be told as a multiple of real time.
+    """
 
-    def __init__(self, entry: Entry, stage: str, doing: str) -> None:
-        self._entry, self._stage, self._doing = entry, stage, doing
-        self._began = time.monotonic()
+    def __init__(
+        self,
+        entry: Entry,
+        stage: str,
+        doing: str,
+        film_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._entry, self._stage, self._doing, self._film_s = entry, stage, doing, film_s
+        self._clock, self._began = clock, clock()
+        self._first: float | None = None  # work that an earlier try has done says nothing of this one's pace
         self._told: float | None = None
 
     def __call__(self, part: float) -> None:
-        now = time.monotonic()
+        now = self._clock()
+        if self._first is None:
+            self._first, self._began = part, now
         if self._told is not None and now - self._told < _EVERY_S and part < 1:
             return
         self._told = now
-        spent_s = now - self._began
-        left_s = round(spent_s * (1 - part) / part) if part > _TOO_EARLY else None
-        self._entry.report(stage=self._stage, doing=self._doing, part=round(part, 4), eta_s=left_s)
+        done, spent_s = part - self._first, now - self._began
+        left_s = speed = None
+        if done > _TOO_EARLY and spent_s > 0:
+            left_s = round(spent_s * (1 - part) / done)
+            speed = round(self._film_s * done / spent_s, 2) if self._film_s else None
+        self._entry.report(
+            stage=self._stage, doing=self._doing, part=round(part, 4), eta_s=left_s, speed=speed
+        )

@@ -75,7 +75,7 @@ create index if not exists bookings_of_camera on bookings (user_id, camera_id, d
 create unique index if not exists videos_one_per_file on videos (user_id, filename);
 create unique index if not exists status_one_per_camera on system_status (user_id, camera_id);
 
--- Who is asking, if it is a device. Security definer: devices itself is closed to everybody.
+-- Who is asking, if it is a device. Security definer: devices itself shows to each device its own row alone.
 create or replace function ezrec_device() returns devices
 language sql stable security definer set search_path = public as $$
   select * from devices where auth_id = auth.uid()
@@ -170,6 +170,10 @@ drop policy if exists ezrec_device_updates on cameras;
 create policy ezrec_device_updates on cameras for update to authenticated
   using (ezrec_is_mine(user_id::text, id::text));
 
+-- By this row a device knows that an empty list of bookings is true, and that it was not shut out.
+drop policy if exists ezrec_device_reads on devices;
+create policy ezrec_device_reads on devices for select to authenticated using (auth_id = auth.uid());
+
 -- Buckets and objects: videos and logs are written, usermedia is read. An upload that may replace needs all three.
 insert into storage.buckets (id, name, public)
   values ('videos', 'videos', false), ('usermedia', 'usermedia', false), ('logs', 'logs', false)
@@ -196,5 +200,17 @@ create policy ezrec_device_inserts on storage.objects for insert to authenticate
 drop policy if exists ezrec_device_updates on storage.objects;
 create policy ezrec_device_updates on storage.objects for update to authenticated
   using (bucket_id <> 'usermedia' and ezrec_is_my_object(bucket_id, name));
+
+-- For EZREC_REALTIME=yes: Realtime tells of the tables in this publication alone.
+do $$
+begin
+  if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables)
+     and not exists (
+       select from pg_publication_tables
+       where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'bookings') then
+    alter publication supabase_realtime add table bookings;
+  end if;
+end
+$$;
 
 notify pgrst, 'reload schema';

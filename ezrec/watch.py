@@ -7,7 +7,9 @@ a word: the rescan is the truth, the events are the speed.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import random
 import select
@@ -32,13 +34,16 @@ from ezrec.arrivals import ArrivalObserver
 from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.drain import Drain
 from ezrec.task import Bell
+from ezrec.vitals import Vitals
 
 # Reading a file makes events too, and so would our own look at it: only these bring news.
 _NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
 _WORST_PAUSE_S = 60.0
+_LONGEST_NAMED_S = 900.0
 _END_LIMIT_S = 5.0
 _HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
 _JITTER = 0.1
+_LATE_S = 10.0  # so much a lane may oversleep on a loaded machine
 
 
 class Unwatchable(Exception):
@@ -137,13 +142,21 @@ class Lane(threading.Thread):
         self._stopping = threading.Event()
         self._failures = 0
         self.began: float | None = None  # monotonic, while a turn is under way
+        self._wakes = math.inf  # monotonic, while it sleeps
 
     def run(self) -> None:
         while not self._stopping.is_set():
             pause_s = self._pause_s()
             if self._stopping.is_set():
                 return  # a drain hears the same bell: its turn may have used up the ring of `stop`
+            self._wakes = time.monotonic() + pause_s
             self._bell.wait(pause_s)
+            self._wakes = math.inf
+
+    @property
+    def is_turning(self) -> bool:
+        """False for a thread that is gone, or did not wake when it should have."""
+        return self.is_alive() and time.monotonic() < self._wakes + _LATE_S
 
     def _pause_s(self) -> float:
         """Take a turn; how long to sleep afterwards."""
@@ -154,7 +167,8 @@ class Lane(threading.Thread):
             self._log.info("%s waits: %s", self.name, fault)
             return self._longest_s
         except (Retry, Reject) as fault:
-            pause_s = self._growing_pause_s()
+            named_s = getattr(fault, "after_s", None) or 0.0  # the other side may know better than we do
+            pause_s = max(self._growing_pause_s(), min(named_s, _LONGEST_NAMED_S))
             self._log.warning("%s: %s; again in %.0f s", self.name, fault, pause_s)
             return pause_s
         except Exception:  # noqa: BLE001 - what a turn is made of may fail as it likes; the lane must not end
@@ -175,22 +189,35 @@ class Lane(threading.Thread):
         self._bell.ring()
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings."""
+    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings.
+
+    A beat may say by itself in how many seconds it is to be called again.
+    """
 
     name: str
     interval_s: float
-    beat: Callable[[], None]
+    beat: Callable[[], float | None]
     bell: Bell = field(default_factory=Bell)
+    halt: Callable[[], None] = _nothing  # asks a beat that takes long to end
+    log: logging.Logger | None = None  # where its failures are told; default: with those of the process
 
     def turn(self) -> float:
-        self.beat()
-        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER)
+        wanted_s = self.beat()
+        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER) if wanted_s is None else wanted_s
 
 
 class Services:
-    """All that one process runs: drains and pulses, each in a lane, and the watch that rings their bells."""
+    """All that one process runs: drains and pulses, each in a lane, and the watch that rings their bells.
+
+    A byte in `end_bell` ends it all, as `stop` does. `vitals` where the recorder is among them: then being
+    alive is a matter of evidence.
+    """
 
     def __init__(
         self,
@@ -199,36 +226,46 @@ class Services:
         watched: Mapping[Path, Callable[[], None]],
         rescan_s: float,
         log: logging.Logger,
+        vitals: Vitals | None = None,
     ) -> None:
-        self._drains = drains
+        self._drains, self._pulses = drains, pulses
+        self._vitals = vitals
         self._rescan_s = rescan_s
         self._log = log
         self._watcher = Watcher(watched, log)
         self._lanes = [Lane(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains]
         self._lanes += [
-            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), log)
+            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log)
             for pulse in pulses
         ]
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.
-        self._ended, self._end_bell = os.pipe()
+        self._ended, self.end_bell = os.pipe()
+        os.set_blocking(self.end_bell, False)
 
     def run(self, ready: Callable[[], None], alive: Callable[[], None], alive_s: float) -> None:
         """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
 
-        `ready` is called once, `alive` every `alive_s` seconds while all lanes live. Raises `Unwatchable`.
+        `ready` is called once, `alive` every `alive_s` seconds while all lanes turn and the recorder has
+        something to show for itself. Raises `Unwatchable`.
         """
         self._watcher.arm()
         try:
             for lane in self._lanes:
                 lane.start()
+            if self._vitals:
+                self._vitals.start()
             ready()
             round_s = min(self._rescan_s, alive_s)
             while not select.select([self._ended], [], [], round_s)[0]:
                 self._watcher.check()
-                if all(lane.is_alive() for lane in self._lanes):
+                if self._is_well():
                     alive()
         finally:
             self._end()
+
+    def _is_well(self) -> bool:
+        turning = all(lane.is_turning for lane in self._lanes)
+        return turning and (self._vitals is None or self._vitals.is_well())
 
     def nudge(self) -> None:
         """Let every stage look again; after the clock was stepped, say."""
@@ -237,17 +274,22 @@ class Services:
 
     def stop(self) -> None:
         """Ask everything to end. Safe in a signal handler."""
-        os.write(self._end_bell, b"!")
+        with contextlib.suppress(BlockingIOError):  # it has been rung often enough
+            os.write(self.end_bell, b"!")
 
     def _end(self) -> None:
         for lane in self._lanes:
             lane.stop()
         for drain in self._drains:
             drain.stop()
+        for pulse in self._pulses:
+            pulse.halt()
         for lane in self._lanes:
             if lane.ident is not None:
                 lane.join()
         ends = time.monotonic() + _HOOKS_LIMIT_S
         for drain in self._drains:
             drain.hooks.finish(max(0.0, ends - time.monotonic()))
+        if self._vitals:
+            self._vitals.stop()
         self._watcher.disarm()

@@ -128,6 +128,10 @@ class Box:
             return (entry.path / entry.job.takes[take - 1].file).stat().st_size > 60_000
         return False
 
+    def is_there(self, job_id: str, state: State) -> bool:
+        entry = self.find(job_id)
+        return entry is not None and entry.state is state
+
     def published(self, job_id: str) -> Job:
         """Wait until the job has left the spool; its last record."""
         self.wait_for(lambda: self.spool.finished(job_id) is not None, f"{job_id} is not published")

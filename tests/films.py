@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import shutil
 import subprocess
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,35 @@ def in_band_take(path: Path, *, audio: bool = False) -> Path:
     made.unlink()
     other.unlink()
     return path
+
+
+def pyav_take(path: Path, *, fragmented: bool = False) -> Path:
+    """As picamera2's `PyavOutput` writes what its encoder gives: times in microseconds, none like another.
+
+    PyAV opens an encoder of its own for the stream, and puts *that* one's parameter sets into the header.
+    """
+    import av
+
+    raw, tick = path.with_suffix(".h264"), Fraction(1, 1_000_000)
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=s=320x180:r=30:d=2,{NOISE}"]
+    command += ["-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high", "-bf", "0", "-g", "15"]
+    subprocess.run([*command, "-x264-params", "repeat-headers=1", str(raw)], check=True, timeout=60)
+    options = {"movflags": "empty_moov+default_base_moof", "frag_duration": "200000"} if fragmented else {}
+    with av.open(str(path), "w", format="mp4", options=options) as out, av.open(str(raw), format="h264") as h:
+        stream = out.add_stream("h264", rate=30)
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 320, 180, "yuv420p", tick
+        for number, unit in enumerate(unit for unit in h.demux(video=0) if unit.size):
+            packet = av.Packet(bytes(unit))
+            packet.pts = packet.dts = round(number * 1e6 / 30) + (number * 7919) % 401
+            packet.time_base, packet.stream, packet.is_keyframe = tick, stream, unit.is_keyframe
+            out.mux(packet)
+    raw.unlink()
+    return path
+
+
+needs_pyav = pytest.mark.skipif(
+    importlib.util.find_spec("av") is None, reason="PyAV has no wheel for this machine"
+)
 
 
 def has_openh264() -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.ports import ARTEFACTS, RenderPlan
 from ezrec.settings import load
 from tests import films, media
-from tests.rendering import deaf
+from tests.rendering import deaf, eventually, processes_naming, program
 
 
 def rendered(folder: Path, *, audio: bool, wanted: tuple[str, ...] = ARTEFACTS) -> dict[str, Any]:
@@ -48,8 +50,9 @@ def test_a_poster_a_preview_a_storyboard_and_the_loudness_accompany_a_video(tmp_
     assert (cues[0][0], *cues[0][2:]) == ("00:00:00.000", "0", "0")
     assert cues[-1][1].startswith("00:00:12.0")
     assert cues[-1][2:] == ("640", "360")
+    assert json.loads((folder / "loudness.json").read_bytes())["integrated_lufs"] < -10
     assert sorted(path.name for path in folder.iterdir()) == [
-        "poster.jpg", "preview.mp4", "storyboard.jpg", "storyboard.vtt",
+        "loudness.json", "poster.jpg", "preview.mp4", "storyboard.jpg", "storyboard.vtt",
     ]  # fmt: skip
 
 
@@ -69,7 +72,7 @@ def test_an_artefact_that_cannot_be_made_costs_no_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("", ()),
+        ("", ("poster", "preview", "loudness")),
         ("none", ()),
         ("poster,preview", ("poster", "preview")),
         ("storyboard, loudness", ("storyboard", "loudness")),
@@ -77,3 +80,29 @@ def test_an_artefact_that_cannot_be_made_costs_no_video(tmp_path: Path) -> None:
 )
 def test_the_setting_names_what_is_wanted(text: str, wanted: tuple[str, ...], tmp_path: Path) -> None:
     assert load({"EZREC_HOME": str(tmp_path), "EZREC_ARTEFACTS": text}).artefacts == wanted
+
+
+def test_a_stop_while_they_are_made_costs_no_video(tmp_path: Path) -> None:
+    """The stop comes when the film has its name already: then the work counts as done."""
+    output = tmp_path / "out.mp4"
+    stand_in = program(tmp_path, f'[ -e {output} ] && touch {tmp_path}/now && sleep 61.417; exec ffmpeg "$@"')
+    plan = RenderPlan(
+        takes=[media.make_take(tmp_path / "t.mp4")],
+        output=output,
+        log=tmp_path / "log",
+        artefacts=("poster",),
+    )
+    stops: list[Callable[[], None]] = []
+
+    def stop_then() -> None:
+        eventually((tmp_path / "now").exists, 60)
+        stops[0]()
+
+    waiting = threading.Thread(target=stop_then)
+    waiting.start()
+    FfmpegTranscoder(bitrate=1, ffmpeg=stand_in).render(plan, deaf, stops.append)
+    waiting.join(60)
+    assert output.exists()
+    assert json.loads((tmp_path / "processing.json").read_bytes())["rung"] == "copy"
+    assert not (tmp_path / "artefacts" / "poster.jpg").exists()
+    assert eventually(lambda: not processes_naming("61.417"))

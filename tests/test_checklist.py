@@ -91,7 +91,7 @@ def _lived(box: Box, folder: Path) -> Evening:
     tables.rename(away)
     tables.mkdir()  # a backend that answers nothing
     try:
-        box.wait_for(lambda: "again in" in box.log("ezrec"), "no fault is told")
+        box.wait_for(lambda: "again in" in box.log("booking_sync"), "no fault is told")
         time.sleep(1)
     finally:
         tables.rmdir()
@@ -464,7 +464,7 @@ def test_stale_mp4_files_of_an_earlier_crash_are_published(tmp_path: Path) -> No
 
 def test_the_versions_of_ffmpeg_and_picamera2_are_checked_on_start(evening: Evening) -> None:
     assert ffmpeg_version()
-    first = evening.said("recorder").splitlines()[0]
+    first = next(line for line in evening.said("recorder").splitlines() if " begins to record" in line)
     assert f"ffmpeg {ffmpeg_version()}" in first
     assert re.search(r"picamera2 (missing|\d)", first)
 

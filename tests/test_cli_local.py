@@ -204,6 +204,22 @@ def test_branding_is_set_kept_and_taken_away(desk: Desk, tmp_path: Path) -> None
     assert said.splitlines() == ["intro  –", f"logo   {found.logo}"]
 
 
+def test_sponsors_logos_are_taken_in_their_order_and_replaced_as_a_whole(desk: Desk, tmp_path: Path) -> None:
+    words = []
+    for name in ("a.png", "bb.png", "ccc.png"):
+        (tmp_path / name).write_bytes(name.encode())
+        words += ["--sponsor", str(tmp_path / name)]
+    desk.say("set-branding", *words)
+    found = desk.backend.branding().sponsors
+    assert [desk.backend.size_of("usermedia", key) for key in found] == [5, 6, 7]
+    said = desk.say("set-branding", *words[2:4])
+    assert len(desk.backend.branding().sponsors) == 1
+    assert said.splitlines()[2] == f"sponsor  {desk.backend.branding().sponsors[0]}"
+    assert desk.type("set-branding", *words, *words[:2]).exit_code == 2
+    desk.say("set-branding", "--no-sponsors")
+    assert desk.backend.branding().sponsors == ()
+
+
 @pytest.mark.parametrize(
     "words",
     [[], ["--logo", "/nowhere.png"], ["--logo", "/"], ["--logo", __file__, "--no-logo"]],

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ezrec.cli import card
 from ezrec.cli.listing import Row, rows
 from ezrec.cli.main import run
 from ezrec.cli.outlook import outlook
@@ -18,7 +19,7 @@ from ezrec.cli.table import draw, footer
 from ezrec.cli.text import length, parse_span, printable, size, span, window
 from ezrec.domain.job import Fault, JobOutcome
 from ezrec.domain.stages import State
-from ezrec.find import IN_SPOOL, all_ids
+from ezrec.find import IN_SPOOL, all_ids, find
 from ezrec.spool import Spool
 from tests.jobs import HOUR, NOW, booking, ezrec, laid, where
 
@@ -56,6 +57,26 @@ def test_ls_tells_id_state_window_size_age_tries_and_what_comes_next(spool: Spoo
     assert " ".join(lines[2].split()) == (
         "now processing Sat 21 Nov 16:00–17:00 5 B 60 min 2 50 %, 60 min left"
     )
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ({"part": 0.5, "eta_s": 90, "speed": 2.44}, "50 %, 2.4× real time, 90 s left"),
+        ({"part": 0.5, "eta_s": 4, "speed": 97.6}, "50 %, 98× real time, 4 s left"),
+        ({"part": 1.0, "eta_s": 0, "speed": 3.0}, "100 %, 3.0× real time"),
+        ({"part": 0.5, "eta_s": "soon", "speed": -1}, "50 %, 60 min left"),
+        ({"part": 0.01, "eta_s": None, "speed": None}, "1 %"),
+        ({"part": "half"}, "processing"),
+    ],
+)
+def test_a_job_at_work_tells_how_far_it_is_how_fast_and_how_long_yet(
+    note: dict[str, Any], told: str, spool: Spool
+) -> None:
+    laid(spool, State.PROCESSING, "now").report(**note)
+    assert listed(spool)[1].endswith(f" {told}")
+    page = card.draw(find(spool, "now"), NOW, UTC, None)
+    assert f"  Next       {told}" in page
 
 
 WAITING = [

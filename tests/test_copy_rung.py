@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -51,12 +52,21 @@ RECORDINGS: dict[str, Callable[[Path], list[Path]]] = {
     "in-band": lambda d: [films.in_band_take(d / "t.mp4")],
     "in-band with sound": lambda d: [films.in_band_take(d / "t.mp4", audio=True)],
     "three takes": three_takes,
+    "PyAV": lambda d: [films.pyav_take(d / "t.mp4")],
+    "PyAV in fragments": lambda d: [films.pyav_take(d / "t.mp4", fragmented=True)],
+    "OpenH264": lambda d: [films.openh264_take(d / "t.mp4")],
     "25 fps": lambda d: [films.software_take(d / "t.mp4", fps=25)],
     "plain": lambda d: [media.make_take(d / "t.mp4", fragmented=False, audio=True, filters=films.NOISE)],
 }
 
+NEEDS = {
+    "PyAV": films.needs_pyav,
+    "PyAV in fragments": films.needs_pyav,
+    "OpenH264": films.needs_openh264,
+}
+
 # Every intro and every recording stands in at least one pair, every kind of sound beside every other.
-PAIRS = [
+CHOSEN = [
     ("720p25", "software"),
     ("720p25", "in-band with sound"),
     ("29.97", "25 fps"),
@@ -70,7 +80,22 @@ PAIRS = [
     ("mono 44.1 kHz", "software"),
     ("half a second", "three takes"),
     ("half a second", "plain"),
+    ("720p25", "PyAV"),
+    ("portrait", "PyAV in fragments"),
+    ("mono 44.1 kHz", "OpenH264"),
 ]
+
+
+def pairs() -> list[Any]:
+    """With EZREC_TEST_MATRIX=full every intro before every recording, which takes some minutes."""
+    every = [(intro, recording) for intro in INTROS for recording in RECORDINGS]
+    wanted = every if os.environ.get("EZREC_TEST_MATRIX") == "full" else CHOSEN
+    return [pytest.param(intro, recording, marks=NEEDS.get(recording, ())) for intro, recording in wanted]
+
+
+def recordings(*chosen: str) -> list[Any]:
+    wanted = RECORDINGS if os.environ.get("EZREC_TEST_MATRIX") == "full" else chosen
+    return [pytest.param(recording, marks=NEEDS.get(recording, ())) for recording in wanted]
 
 
 @pytest.fixture
@@ -88,7 +113,7 @@ def rendered(
     return output, json.loads((folder / "processing.json").read_bytes())
 
 
-@pytest.mark.parametrize(("intro", "recording"), PAIRS)
+@pytest.mark.parametrize(("intro", "recording"), pairs())
 def test_a_joined_film_is_identical_complete_and_in_order(
     intro: str, recording: str, tmp_path: Path, transcoder: FfmpegTranscoder
 ) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,29 @@ def test_a_key_to_everything_is_warned_about_and_never_shown(home: Path) -> None
     assert findings["key"].verdict is Verdict.WARNING
     assert "sb_secret_very_long" not in str(findings)
     assert found(home, **cloud, SUPABASE_KEY=_jwt("anon"))["key"].verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("noted", "said"),
+    [
+        ({"access": "refused", "said": "Invalid login credentials"}, "Invalid login credentials"),
+        ({"access": "good", "hidden": True}, "the known are kept"),
+        ({"access": "away"}, None),
+        ({"access": "odd"}, None),
+    ],
+)
+def test_what_the_services_noted_of_the_cloud_is_told(
+    home: Path, noted: dict[str, Any], said: str | None
+) -> None:
+    state = home / "state"
+    state.mkdir(exist_ok=True)
+    (state / "cloud.json").write_text(json.dumps({"since": "2026-06-01T12:00:00Z", **noted}))
+    findings = found(home)
+    if said is None:
+        assert "cloud" not in findings
+    else:
+        assert findings["cloud"].verdict is Verdict.FAULT
+        assert said in findings["cloud"].evidence
 
 
 def test_a_file_of_secrets_that_all_may_read_is_warned_about(home: Path) -> None:

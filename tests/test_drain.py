@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -615,3 +616,28 @@ def test_of_two_claims_the_first_rename_wins(tmp_path: Path) -> None:
         claimer.join(LIMIT_S)
     assert sorted(won) == sorted(jobs)
     assert len(lost) == 3 * len(jobs)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_handler_that_meets_a_full_disk_is_not_to_blame(tmp_path: Path, number: int) -> None:
+    def full(entry: Entry, task: Task) -> Done:
+        raise OSError(number, os.strerror(number), str(entry.path / "out.mp4"))
+
+    spool = a_spool(tmp_path)
+    put(spool, State.RAW, "a")
+    a_drain("process", spool, full).run()
+    job = read(spool, "a")
+    assert where(spool) == {"a": "deferred"}
+    assert job.attempts["process"] == 0
+    assert job.recoveries == 0
+    assert "disk full: process met it at" in job.reason
+
+
+def test_another_fault_of_the_system_in_a_handler_is_a_bug_as_ever(tmp_path: Path) -> None:
+    def broken(entry: Entry, task: Task) -> Done:
+        raise OSError(errno.EBADF, "bad file descriptor")
+
+    spool = a_spool(tmp_path)
+    put(spool, State.RAW, "a")
+    a_drain("process", spool, broken).run()
+    assert read(spool, "a").recoveries == 1

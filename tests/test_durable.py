@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +14,7 @@ from ezrec import durable
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.stages import PROCESS, RETRY, Done, Later, No, State, settle
 from ezrec.spool import REASON, Entry, Spool
+from tests.card import Card, why_no_card
 from tests.spooling import FOOTAGE, NOW, booking, booking_job, new_spool, put_clip
 
 
@@ -67,42 +65,11 @@ def test_syncing_follows_no_link(tmp_path: Path) -> None:
 
 # ---- the power cut
 
-_SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
-_NO_LOG_FLUSH = 2  # what is not in the journal on disk by now is lost, as when the power goes
-
-
-class Card:
-    """A small ext4 of its own, whose power can be cut."""
-
-    def __init__(self, folder: Path) -> None:
-        self.image = folder / "card.img"
-        self.at = folder / "card"
-        self.at.mkdir()
-        with self.image.open("wb") as file:
-            file.truncate(24 << 20)
-        _run("mkfs.ext4", "-q", "-F", str(self.image))
-        _run("mount", "-o", "loop", str(self.image), str(self.at))
-
-    def cut_power(self) -> None:
-        fd = os.open(self.at, os.O_RDONLY)
-        try:
-            fcntl.ioctl(fd, _SHUTDOWN, _NO_LOG_FLUSH.to_bytes(4, "little"))
-        finally:
-            os.close(fd)
-        _run("umount", str(self.at))
-        _run("mount", "-o", "loop", str(self.image), str(self.at))
-
-
-def _run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True, timeout=60)
-
 
 @pytest.fixture
 def card(tmp_path: Path) -> Iterator[Card]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    if shutil.which("mkfs.ext4") is None:
-        pytest.skip("mkfs.ext4 is not installed")
+    if reason := why_no_card():
+        pytest.skip(reason)
     try:
         made = Card(tmp_path)
     except subprocess.CalledProcessError as fault:
@@ -110,8 +77,7 @@ def card(tmp_path: Path) -> Iterator[Card]:
     try:
         yield made
     finally:
-        with contextlib.suppress(subprocess.CalledProcessError):
-            _run("umount", str(made.at))
+        made.close()
 
 
 def test_the_card_loses_what_was_not_synced(card: Card) -> None:

@@ -17,8 +17,11 @@ from ezrec.adapters.fragments import BadStream
 from ezrec.adapters.limited import Broken, Hung, within
 from ezrec.adapters.picamera import PicameraCamera
 from ezrec.adapters.picamera_device import Picture, has_hardware_encoder, holder
+from ezrec.adapters.picamera_eye import Eye
 from ezrec.adapters.picamera_inbox import Inbox, silence
 from ezrec.adapters.picamera_mux import Muxer, has_parameters, parameter_sets
+from ezrec.adapters.stamp import BurnIn, plane_bytes
+from ezrec.domain.branding import Place
 from ezrec.domain.errors import ConfigError, Retry
 from ezrec.settings import load
 from tests.recording import SteppingClock
@@ -143,6 +146,99 @@ def test_what_pyav_cannot_read_is_a_bad_stream() -> None:
         Muxer(30).add(box.take(0)[0])
 
 
+# ---- what is done with each frame
+
+
+class Frame:
+    """A request of picamera2's, as far as the eye looks at it."""
+
+    def __init__(self, form: str = "YUV420") -> None:
+        shape = {"format": form, "size": (64, 48), "stride": 64}
+        self.config = {"main": shape, "lores": shape}
+
+
+class Stamper:
+    """In a stamp's place; raises when it is told to."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.drawn: list[tuple[int, int, int]] = []
+        self._fault = fault
+
+    def draw(self, frame: Any, width: int, height: int, stride: int) -> None:
+        if self._fault:
+            raise self._fault
+        self.drawn.append((width, height, stride))
+
+
+class Mapped:
+    array = None
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __enter__(self) -> Mapped:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def an_eye(stamp: Any) -> Eye:
+    box, _ = inbox()
+    eye = Eye(box, stamp)
+    eye.mapped = Mapped
+    return eye
+
+
+def test_each_frame_is_counted_and_gets_the_logo() -> None:
+    stamp = Stamper()
+    eye = an_eye(stamp)
+    for _ in range(3):
+        eye.see(Frame())
+    assert stamp.drawn == [(64, 48, 64)] * 3
+    assert eye.inbox.frame_at == 100.0
+    assert eye.fault == ""
+
+
+@pytest.mark.parametrize("fault", [ValueError("it does not fit"), MemoryError(), KeyError("main")])
+def test_a_logo_that_cannot_be_drawn_is_given_up_and_the_frames_go_on(fault: Exception) -> None:
+    eye = an_eye(Stamper(fault))
+    eye.see(Frame())
+    said = eye.fault
+    assert said.startswith("the logo cannot be drawn: ")
+    eye.see(Frame())
+    assert eye.fault == said
+    assert eye.inbox.frame_at == 100.0
+
+
+def test_frames_in_another_form_get_no_logo() -> None:
+    stamp = Stamper()
+    eye = an_eye(stamp)
+    eye.see(Frame("RGB888"))
+    assert "frames come as RGB888" in eye.fault
+    assert stamp.drawn == []
+
+
+def test_a_picture_that_cannot_be_copied_is_told_to_whoever_waits_and_not_to_the_camera() -> None:
+    eye = an_eye(None)
+    seen: list[object] = []
+    waiting = threading.Thread(target=lambda: seen.append(eye.look(30)))
+    waiting.start()
+    while waiting.is_alive():
+        eye.see(Frame())
+        waiting.join(0.01)
+    assert str(seen[0]).startswith("no picture could be copied: ")
+
+
+def test_nobody_waits_for_a_picture_beyond_the_limit() -> None:
+    assert an_eye(None).look(0.05) == "no frame came within 0.05 s"
+
+
+@pytest.mark.parametrize(("size", "count"), [((4, 2), 8 + 2 + 2 + 8), ((3, 3), 9 + 4 + 4 + 9), ((1, 1), 4)])
+def test_a_picture_with_transparency_has_four_planes(size: tuple[int, int], count: int) -> None:
+    assert plane_bytes(*size) == BurnIn(Path("x"), Place(0, 0, *size), "").size == count
+
+
 def test_a_call_within_its_limit_gives_its_answer() -> None:
     assert within(30, "adding", lambda: 1 + 1) == 2
 
@@ -162,7 +258,7 @@ def test_a_call_that_raises_is_told_with_its_cause() -> None:
 
 @pytest.mark.parametrize(
     ("size", "small"),
-    [((1920, 1080), (320, 180)), ((1280, 720), (320, 180)), ((640, 480), (320, 240)), ((64, 64), (64, 64))],
+    [((1920, 1080), (640, 360)), ((1280, 720), (640, 360)), ((1600, 1200), (640, 480)), ((64, 64), (64, 64))],
 )
 def test_the_small_picture_has_the_shape_of_the_large_one(
     size: tuple[int, int], small: tuple[int, int]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
+from ezrec.domain.branding import read_logo_show
 from ezrec.ports import RenderPlan
 from tests import browser, films, media
 from tests.films import needs_openh264
@@ -16,20 +17,27 @@ from tests.rendering import deaf
 needs_chromium = pytest.mark.skipif(not browser.CHROMIUM, reason="Chromium is not installed")
 
 
-def rendered(folder: Path, takes: list[Path], **more: Any) -> Path:
+def rendered(folder: Path, takes: list[Path], rung: str = "copy", **more: Any) -> Path:
     output = folder / "out.mp4"
     intro = media.make_intro(folder / "i.mp4", filters=films.NOISE)
     FfmpegTranscoder(bitrate=800_000, preset="veryfast").render(
         RenderPlan(takes=takes, output=output, log=folder / "l.log", intro=intro, **more), deaf, deaf
     )
-    assert '"rung": "copy"' in (folder / "processing.json").read_text()
+    assert f'"rung": "{rung}"' in (folder / "processing.json").read_text()
     return output
 
 
 @needs_openh264
-@pytest.mark.parametrize("make", ["software", "in-band", "openh264"])
+@pytest.mark.parametrize(
+    "make", ["software", "in-band", "openh264", pytest.param("PyAV", marks=films.needs_pyav)]
+)
 def test_openh264_shows_every_frame_as_ffmpeg_does(make: str, tmp_path: Path) -> None:
-    build = {"software": films.software_take, "in-band": films.in_band_take, "openh264": films.openh264_take}
+    build = {
+        "software": films.software_take,
+        "in-band": films.in_band_take,
+        "openh264": films.openh264_take,
+        "PyAV": films.pyav_take,
+    }
     take = build[make](tmp_path / "t.mp4")
     output = rendered(tmp_path, [take])
     shown = films.pictures(output)
@@ -55,6 +63,20 @@ def test_chromium_plays_across_each_join_and_seeks_before_at_and_after_it(
     shown = {float(at): nearest(colour) for at, colour in report["shown"].items()}
     assert shown == wanted
     assert report["duration"] == pytest.approx(5.0, abs=0.1)
+
+
+@needs_chromium
+def test_chromium_plays_into_and_out_of_what_the_smart_render_encoded(tmp_path: Path) -> None:
+    take = media.make_take(tmp_path / "t.mp4", seconds=6, filters=films.NOISE, audio=True)
+    logo, show = media.make_logo(tmp_path / "l.png"), read_logo_show("every:3s/1s")
+    film = rendered(tmp_path, [take], "smart", logo=logo, logo_show=show)
+    joins = [1.0, 2.0, 4.0, 5.0]  # the intro's end, and where the logo goes, comes and goes
+    report = browser.watched(film, tmp_path, joins, [0.5, 1.001, 2.001, 4.001, 5.001])
+    assert report["errors"] == []
+    assert report["corrupted"] == 0
+    assert all(at > join + 0.3 for at, join in zip(report["played"], joins, strict=True))
+    shown = [nearest(colour) for _, colour in sorted(report["shown"].items(), key=lambda one: float(one[0]))]
+    assert shown == ["red", "blue", "blue", "blue", "blue"]
 
 
 def nearest(colour: list[int]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,12 +15,12 @@ import pytest
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.adapters.salvage import salvage
 from ezrec.branding import Assets
-from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.errors import Reject, Retry, Stopped, disk_full
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import Done, State
 from ezrec.handlers.process import process
-from ezrec.ports import Transcoder
+from ezrec.ports import PARTS, RenderPlan, Transcoder
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task
 from tests import media
@@ -185,6 +186,41 @@ def test_branding_that_passes_its_check_and_spoils_the_render_is_left_out(bench:
     assert entry.job.result.intro_s == 0
 
 
+def test_what_spoils_the_render_is_left_out_and_the_rest_stays(bench: Bench) -> None:
+    bench.fake.fails_with_logo = Reject("the filter is missing", "upload another one")
+    entry = bench.job(2.0)
+    assert bench.process(entry, bench.branding()) == Done()
+    made = made_of(_result(entry))
+    assert (made["intro"], made["logo"]) == ("club.mp4", None)
+    assert entry.job.result is not None
+    assert entry.job.result.notes == ("published without the logo: the filter is missing",)
+    assert made["notes"] == list(entry.job.result.notes), "the report beside the video says it as well"
+    assert entry.job.result.intro_s == pytest.approx(3)
+
+
+def test_a_full_disk_costs_neither_a_try_nor_the_branding(bench: Bench) -> None:
+    bench.fake.fails_with_branding = disk_full("no room for it")
+    entry = bench.job(2.0)
+    entry.update(attempts={"process": 3})
+    with pytest.raises(Retry) as caught:
+        bench.process(entry, bench.branding())
+    assert caught.value.blameless
+    assert bench.fake.calls["render"] == 1
+
+
+def test_sponsors_go_into_it_and_a_bad_one_stops_neither_the_others_nor_the_video(bench: Bench) -> None:
+    sponsors = tuple(footage(bench.folder / f"sponsor{n}.png", 0.0) for n in (1, 2, 3))
+    sponsors[1].write_bytes(b"no picture\n")
+    entry = bench.job(2.0)
+    assert bench.process(entry, replace(bench.branding(), sponsors=sponsors)) == Done()
+    assert made_of(_result(entry))["sponsors"] == ["sponsor1.png", "sponsor3.png"]
+    assert entry.job.result is not None
+    (note,) = entry.job.result.notes
+    assert note.startswith("published without the sponsor: sponsor2.png")
+    bench.process(entry, bench.branding())
+    assert made_of(_result(entry))["sponsors"] == [], "other sponsors make another video"
+
+
 def test_a_passing_fault_with_branding_is_tried_again_and_the_third_time_without(bench: Bench) -> None:
     bench.fake.fails_with_branding = Retry("out of memory")
     entry = bench.job(2.0)
@@ -339,6 +375,23 @@ def test_without_room_for_the_video_the_job_waits_without_blame(bench: Bench) ->
     assert caught.value.blameless
     assert "disk full" in caught.value.reason
     assert bench.fake.calls["render"] == 0
+
+
+def test_parts_made_while_it_was_recorded_are_used_and_go_when_the_video_is_there(real: Bench) -> None:
+    entry, branding = real.job(31.0), real.branding()
+    plan = RenderPlan(
+        [entry.path / entry.job.takes[0].file], entry.path / "none", entry.path / "ahead.log",
+        logo=branding.logo, parts=entry.path / PARTS,
+    )  # fmt: skip
+    assert real.transcoder.work_ahead(plan, lambda: True)
+    real.process(entry, branding)
+    report = json.loads((entry.path / "processing.json").read_bytes())
+    assert report["rung"] == "parts", report["why"]
+    assert report["checks"]["parts_found"] == 1
+    assert not (entry.path / PARTS).exists()
+    (entry.path / PARTS).mkdir()  # as a kill may leave it
+    real.process(entry, branding)
+    assert not (entry.path / PARTS).exists()
 
 
 def test_progress_is_told_beside_the_record(bench: Bench) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from ezrec import settings
 from ezrec.adopt import Adopter
-from ezrec.branding import MediaCache
+from ezrec.branding import Assets, MediaCache
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import JobOutcome, Kind
 from ezrec.domain.stages import State
@@ -190,6 +192,70 @@ def test_absent_twice_in_a_row_is_cancelled_though_a_timer_starts_us_anew(box: B
     assert box.dropped() == {}
 
 
+def test_a_device_that_is_shut_out_keeps_its_bookings_and_says_so_once(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.cloud.add_booking(row("b1"))
+    sync = box.sync()
+    sync()
+    box.adopt()
+    box.cloud.is_shut_out = True
+    for _ in range(5):
+        sync()
+    assert box.dropped() == {}
+    assert [found["id"] for found in box.cache()] == ["b1"]
+    said = [record for record in caplog.records if "ezrec schema" in record.getMessage()]
+    assert len(said) == 1
+    box.cloud.is_shut_out = False
+    box.cloud.booking_rows.clear()
+    sync()
+    assert box.dropped() == {}, "what a shut-out device did not see was never counted"
+    sync()
+    assert list(box.dropped()) == ["b1.json"]
+
+
+def test_a_cancellation_reaches_a_device_that_was_shut_out_meanwhile(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    sync = box.sync()
+    sync()
+    box.adopt()
+    box.cloud.is_shut_out = True
+    sync()
+    box.cloud.is_shut_out = False
+    box.cloud.booking_rows["b1"]["status"] = "cancelled"
+    sync()
+    assert box.dropped()["b1.json"]["status"] == "cancelled"
+
+
+def test_while_shut_out_a_recording_goes_on(box: Box) -> None:
+    box.cloud.add_booking(row("b1", "11:00", "13:00"))
+    sync = box.sync()
+    sync()
+    (entry,) = box.adopt()
+    box.spool.claim(entry, State.RECORDING)
+    box.cloud.is_shut_out = True
+    for _ in range(4):
+        sync()
+        box.adopt()
+    (entry,) = box.spool.entries(State.RECORDING)
+    assert entry.take_amendment() is None
+
+
+def test_an_idle_box_asks_for_the_branding_now_and_then_and_a_box_with_footage_always(box: Box) -> None:
+    sync = box.sync()
+    sync.branding_s = 300
+    for _ in range(4):
+        sync()
+    assert box.cloud.calls["branding"] == 1
+    box.clock.pass_time(301)
+    sync()
+    assert box.cloud.calls["branding"] == 2
+    laid(box.spool, State.RAW, "b1")
+    sync()
+    sync()
+    assert box.cloud.calls["branding"] == 4
+
+
 # ---- sync: hostile rows
 
 
@@ -298,7 +364,7 @@ def _raw(box: Box, **changes: Any) -> Entry:
 
 
 def _tell(box: Box) -> None:
-    Tell(box.cloud, box.spool, box.log)()
+    Tell(box.cloud, box.spool, box.clock, box.log)()
 
 
 def test_a_recorded_booking_is_told_completed_once(box: Box) -> None:
@@ -347,6 +413,29 @@ def test_a_refused_status_is_logged_and_stops_no_other(box: Box, caplog: pytest.
     assert box.cloud.calls["advance_status"] == 2
 
 
+def test_a_refused_status_is_told_after_all_once_the_rights_are_in_order(box: Box) -> None:
+    box.cloud.add_booking(row("b1"))
+    _raw(box)
+    box.cloud.fail_next(1, Reject("not allowed", "grant it"), "advance_status")
+    _tell(box)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "confirmed"
+    box.clock.pass_time(3601)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"status": "completed"}', b'{"completed": 5}', b"[]", b"\xff"])
+def test_a_spoilt_outbox_is_told_again_and_mended(box: Box, content: bytes) -> None:
+    box.cloud.add_booking(row("b1"))
+    entry = _raw(box)
+    (entry.path / "told.json").write_bytes(content)
+    _tell(box)
+    _tell(box)
+    assert box.cloud.booking_rows["b1"]["status"] == "completed"
+    assert box.cloud.calls["advance_status"] == 1
+
+
 def test_the_record_of_a_job_in_hand_is_left_alone(box: Box) -> None:
     entry = _raw(box)
     before = (entry.path / "job.json").read_bytes()
@@ -364,9 +453,9 @@ def test_a_booking_that_is_not_recorded_yet_and_an_archive_tell_nothing(box: Box
 # ---- branding
 
 
-def _brand(box: Box, **keys: str) -> None:
-    box.cloud.assets = Branding(**keys)
-    for key in keys.values():
+def _brand(box: Box, intro: str | None = None, logo: str | None = None, *sponsors: str) -> None:
+    box.cloud.assets = Branding(intro, logo, sponsors)
+    for key in filter(None, (intro, logo, *sponsors)):
         box.cloud.objects[("usermedia", *key.split("/"))] = f"bytes of {key}".encode()
 
 
@@ -411,6 +500,29 @@ def test_a_missing_asset_does_not_stop_the_video_and_is_told(box: Box) -> None:
     assert assets.intro is None
     assert "gone.mp4" in assets.notes[0]
     assert any("gone.mp4" in line for line in told)
+
+
+def test_sponsors_are_fetched_too_and_one_that_is_missing_does_not_stop_the_others(box: Box) -> None:
+    keys = [f"user-1/sponsor_logo{n}/sponsor_logo{n}_7.png" for n in (1, 2, 3)]
+    _brand(box, None, None, *keys)
+    del box.cloud.objects[("usermedia", *keys[1].split("/"))]
+    media = _refresh(box)
+    assets = media.assets()
+    assert [path.read_bytes().decode() for path in assets.sponsors] == [
+        f"bytes of {keys[0]}", f"bytes of {keys[2]}",
+    ]  # fmt: skip
+    assert "sponsor_logo2_7.png" in assets.notes[0]
+    assert not assets.is_empty
+    assets.sponsors[0].unlink()
+    assert not media.assets().is_known
+    _refresh(box)
+    assert media.assets() == assets
+
+
+def test_a_record_from_before_there_were_sponsors_is_still_read(box: Box) -> None:
+    media = _refresh(box)
+    (media.root / "branding.json").write_bytes(b'{"intro":null,"logo":null,"notes":[]}')
+    assert media.assets() == Assets(is_known=True)
 
 
 def test_a_network_that_goes_away_keeps_what_was_known(box: Box) -> None:
@@ -479,3 +591,27 @@ def test_a_cache_that_somebody_emptied_is_fetched_again(box: Box) -> None:
     assert not media.assets().is_known
     _refresh(box)
     assert media.assets().logo == logo
+
+
+def test_what_the_cloud_answered_stands_in_the_log_of_the_lane_that_asked(tmp_path: Path) -> None:
+    code = """
+import logging, sys, threading
+from pathlib import Path
+from ezrec import logs
+logs.begin(Path(sys.argv[1]), ["sync", "status", "upload"])
+def ask():
+    name = threading.current_thread().name
+    logging.getLogger("ezrec.supabase").warning("%s: 500: oops sb_secret_0123456789", name)
+for name in ("sync", "status", "upload", "some helper"):
+    thread = threading.Thread(target=ask, name=name)
+    thread.start()
+    thread.join()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    lines = {path.stem: path.read_text() for path in tmp_path.glob("*.log")}
+    assert "sync: 500: oops ***" in lines["booking_sync"]
+    assert "status: 500: oops ***" in lines["system_status"]
+    assert "upload: 500: oops ***" in lines["video_worker"]
+    assert "sync" not in lines["system_status"]
+    assert sum("some helper" in text for text in lines.values()) == 1

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ezrec.domain.reconcile import ANSWERS, reconcile
+from ezrec.domain.reconcile import ANSWERS, needs_witness, reconcile
 
 SINCE = date(2026, 6, 1)
 
@@ -51,6 +51,14 @@ def test_a_booking_that_comes_back_between_is_counted_anew() -> None:
     assert back.absences == {}
     again = reconcile(back.rows, [], back.absences)
     assert ids(again.rows) == ["a"]
+
+
+def test_an_empty_answer_needs_a_witness_only_against_what_it_should_have_held() -> None:
+    assert needs_witness([row("a")], [])
+    assert needs_witness([row("old", date="2026-05-20"), row("a")], [], since=SINCE)
+    assert not needs_witness([row("old", date="2026-05-20")], [], since=SINCE)
+    assert not needs_witness([row("a")], [row("b")])
+    assert not needs_witness([], [])
 
 
 def test_a_clock_in_the_future_cancels_nothing() -> None:

@@ -17,14 +17,16 @@ from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 from ezrec.adapters.ffmpeg_sources import SoftwareSource
 from ezrec.adapters.salvage import salvage
 from ezrec.domain.booking import Booking
+from ezrec.domain.ending import OnCancel
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.job import Job, JobOutcome, Kind, Take
+from ezrec.domain.job import OPEN, Job, JobOutcome, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import Closed, Done, State
-from ezrec.handlers.record import OPEN, Padding, record
+from ezrec.domain.stages import Closed, Done, Kept, State
+from ezrec.handlers.record import Padding, record
 from ezrec.ports import Camera
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task
+from ezrec.vitals import Signs
 from tests import media
 from tests.fakes.camera import FOOTAGE, FakeCamera
 from tests.recording import SteppingClock, are_in_a_row, frame_numbers
@@ -50,6 +52,8 @@ class Court:
     camera: Camera
     padding: Padding = field(default_factory=lambda: Padding(0, 0, 0.5))
     runs: list[Run] = field(default_factory=list)
+    on_cancel: OnCancel = OnCancel.KEEP
+    signs: Signs | None = None
 
     def book(self, booking_id: str, in_s: float, for_s: float, **changes: object) -> Entry:
         start = self.clock.now() + timedelta(seconds=in_s)
@@ -63,7 +67,7 @@ class Court:
         run.thread.start()
         return run
 
-    def record(self, entry: Entry) -> Done | Closed:
+    def record(self, entry: Entry) -> Done | Closed | Kept:
         return self.start(entry).ended()
 
     @property
@@ -77,7 +81,7 @@ class Run:
 
     def __init__(self, court: Court, entry: Entry) -> None:
         self.court, self.entry, self.task = court, entry, Task()
-        self.result: Done | Closed | None = None
+        self.result: Done | Closed | Kept | None = None
         self.fault: Exception | None = None
         self.thread = threading.Thread(target=self._live, daemon=True)
 
@@ -93,11 +97,13 @@ class Run:
                 padding=court.padding,
                 salvage=salvage,
                 log=logging.getLogger("ezrec.recorder"),
+                on_cancel=court.on_cancel,
+                signs=court.signs,
             )
         except Exception as fault:  # noqa: BLE001 - handed on to the test
             self.fault = fault
 
-    def ended(self) -> Done | Closed:
+    def ended(self) -> Done | Closed | Kept:
         self.thread.join(LIMIT_S)
         assert not self.thread.is_alive(), "the recording does not end"
         if self.fault:
@@ -198,6 +204,18 @@ def test_the_take_stands_in_the_record_before_its_first_byte(court: Court) -> No
 
 
 # ---- a camera that is not there, or goes
+
+
+def test_every_take_says_which_logo_it_shows_from_before_its_first_byte(court: Court) -> None:
+    court.fake.logo = "a-key"
+    entry = court.book("b1", 0, 2.5)
+    run = court.start(entry)
+    assert eventually(run.is_writing, LIMIT_S)
+    assert [(take.ended_by, take.burned_in) for take in entry.job.takes] == [(OPEN, "a-key")]
+    court.fake.logo = ""
+    court.fake.die()
+    run.ended()
+    assert [take.burned_in for take in entry.job.takes] == ["a-key", ""]
 
 
 def test_a_camera_that_refuses_and_then_comes_records_the_rest(court: Court) -> None:
@@ -304,11 +322,16 @@ def test_a_booking_cancelled_while_it_is_recorded_keeps_its_footage_for_a_person
     run = court.start(court.book("stopped", 0, 60))
     assert eventually(run.is_writing, LIMIT_S)
     run.amend(status="cancelled")
-    with pytest.raises(Reject) as caught:
-        run.ended()
-    assert "ezrec spool retry stopped --from process" in caught.value.remedy
+    told = court.clock.monotonic()
+    kept = run.ended()
+    assert court.clock.monotonic() - told < 4, "at once; two seconds and what a loaded machine adds"
+    assert isinstance(kept, Kept)
+    assert "ezrec spool retry stopped --from process" in kept.remedy
+    assert kept.until == run.entry.job.kept_until
     (take,) = run.entry.job.takes
     assert take.duration_s > 0
+    assert run.entry.job.recording is JobOutcome.CANCELLED
+    assert run.entry.job.coverage_pct is not None
     assert not court.fake.health().running
 
 
@@ -339,6 +362,84 @@ def test_a_booking_moved_forward_begins_at_once(court: Court) -> None:
     run.amend(start=now, end=now + timedelta(seconds=3))
     assert run.ended() == Done()
     assert run.entry.job.takes[0].duration_s > 1
+
+
+# ---- a cancellation, by EZREC_ON_CANCEL
+
+
+def cancelled(court: Court, booking_id: str) -> Run:
+    run = court.start(court.book(booking_id, 0, 60))
+    assert eventually(run.is_writing, LIMIT_S)
+    run.amend(status="cancelled")
+    return run
+
+
+def test_trim_hands_on_what_was_recorded_until_the_cancellation(court: Court) -> None:
+    court.on_cancel = OnCancel.TRIM
+    run = cancelled(court, "trimmed")
+    assert run.ended() == Done()
+    job = run.entry.job
+    assert job.recording is JobOutcome.CANCELLED
+    assert job.takes[0].duration_s > 0
+    assert job.gaps[-1].end == job.booking.end  # type: ignore[union-attr]
+    assert job.coverage_pct is not None
+    assert 0 < job.coverage_pct < 100
+
+
+def test_discard_ends_the_job_at_once(court: Court) -> None:
+    court.on_cancel = OnCancel.DISCARD
+    outcome = cancelled(court, "discarded").ended()
+    assert isinstance(outcome, Closed)
+    assert outcome.outcome is JobOutcome.CANCELLED
+    assert "discard" in outcome.reason
+
+
+def test_what_is_kept_is_let_go_after_a_day_and_not_before(court: Court) -> None:
+    run = cancelled(court, "kept")
+    kept = run.ended()
+    assert isinstance(kept, Kept)
+    court.clock.step = timedelta(hours=23)
+    assert court.record(run.entry) == kept, "brought back too early, it is kept until the same moment"
+    court.clock.step = timedelta(hours=24, minutes=1)
+    outcome = court.record(run.entry)
+    assert isinstance(outcome, Closed)
+    assert outcome.outcome is JobOutcome.CANCELLED
+    assert _footage(run.entry), "the handler removes nothing: the spool does, by rename"
+
+
+def test_the_day_of_what_is_kept_begins_when_the_clock_can_be_trusted(court: Court) -> None:
+    court.clock = clock = DoubtfulClock()
+    run = cancelled(court, "unsure")
+    kept = run.ended()
+    assert isinstance(kept, Kept)
+    assert run.entry.job.kept_until is None
+    assert "a day after the clock is synchronised" in kept.reason
+    court.clock = SteppingClock()
+    court.clock.step = clock.step + timedelta(days=400)
+    again = court.record(run.entry)
+    assert isinstance(again, Kept)
+    assert again.until > court.clock.now() + timedelta(hours=23)
+
+
+def test_a_clock_that_went_back_shortens_no_day(court: Court) -> None:
+    run = cancelled(court, "earlier")
+    kept = run.ended()
+    court.clock.step = timedelta(days=-100)
+    assert court.record(run.entry) == kept
+
+
+def test_a_booking_confirmed_again_is_recorded_on_with_what_it_has(court: Court) -> None:
+    run = cancelled(court, "again")
+    run.ended()
+    booking = run.entry.job.booking
+    assert booking is not None
+    soon = court.clock.now() + timedelta(seconds=3)
+    run.entry.update(booking=Booking(booking.id, booking.start, soon))
+    assert court.record(run.entry) == Done()
+    job = run.entry.job
+    assert len(job.takes) == 2
+    assert job.recording in (JobOutcome.PARTIAL, JobOutcome.RECORDED)
+    assert job.kept_until is None
 
 
 # ---- stopped, killed

@@ -79,9 +79,55 @@ def test_the_key_is_known_by_every_name_it_had(tmp_path: Path, name: str) -> Non
     assert loaded(tmp_path, **{name: "s3cret"}).supabase_key == "s3cret"
 
 
+@pytest.mark.parametrize(
+    "audio", ["alsa:hw:1,0", "alsa:default:CARD=Device", "pulse:default", "software", "off"]
+)
+def test_sound_is_off_unless_a_device_is_named(tmp_path: Path, audio: str) -> None:
+    assert loaded(tmp_path).audio == "off"
+    assert loaded(tmp_path, EZREC_AUDIO=audio).audio == audio
+
+
 @pytest.mark.parametrize("name", ["LOCAL_TIMEZONE", "SYSTEM_TIMEZONE", "TIMEZONE", "TIMEZONE_NAME"])
 def test_the_zone_is_known_by_every_name_it_had(tmp_path: Path, name: str) -> None:
     assert str(loaded(tmp_path, **{name: "Europe/Madrid"}).zone) == "Europe/Madrid"
+
+
+def credential_file(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+CLOUD = {"SUPABASE_URL": "https://abc.supabase.co", "USER_ID": "user-1"}
+
+
+@pytest.mark.parametrize("how", ["named", "named in .env", "by systemd"])
+def test_key_and_account_may_lie_in_a_file_of_their_own(tmp_path: Path, how: str) -> None:
+    text = "SUPABASE_ANON_KEY=key-of-file\nEZREC_DEVICE_EMAIL=court@club.test\nEZREC_DEVICE_PASSWORD=opens\n"
+    path = credential_file(tmp_path / "secrets" / "ezrec-device", text)
+    env_file(tmp_path, "SUPABASE_KEY=key-of-env\n")
+    environ = {"EZREC_DEVICE_CREDENTIALS": str(path)} if how == "named" else {}
+    if how == "named in .env":
+        env_file(tmp_path, f"EZREC_DEVICE_CREDENTIALS={path}\n")
+    if how == "by systemd":
+        environ = {"CREDENTIALS_DIRECTORY": str(path.parent)}
+    found = loaded(tmp_path, **CLOUD, **environ)
+    account = (found.supabase_key, found.device_email, found.device_password)
+    assert account == ("key-of-file", "court@club.test", "opens")
+    assert loaded(tmp_path, **CLOUD, **environ, SUPABASE_KEY="key-of-shell").supabase_key == "key-of-shell"
+
+
+def test_a_credential_file_sets_credentials_and_nothing_else(tmp_path: Path) -> None:
+    path = credential_file(tmp_path / "device", "SUPABASE_KEY=k\nEZREC_HOOKS=/tmp/elsewhere\n")
+    assert problems(tmp_path, **CLOUD, EZREC_DEVICE_CREDENTIALS=str(path)) == [
+        f"{path} sets EZREC_HOOKS: it may set SUPABASE_KEY, EZREC_DEVICE_EMAIL, EZREC_DEVICE_PASSWORD"
+    ]
+
+
+def test_a_credential_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    said = problems(tmp_path, **CLOUD, SUPABASE_KEY="k", EZREC_DEVICE_CREDENTIALS=str(tmp_path / "no"))
+    assert said == [f"EZREC_DEVICE_CREDENTIALS is '{tmp_path}/no': there is no such file"]
+    assert loaded(tmp_path, CREDENTIALS_DIRECTORY=str(tmp_path)).supabase_key == ""
 
 
 def test_the_newest_name_counts_and_the_environment_counts_more(tmp_path: Path) -> None:
@@ -132,6 +178,10 @@ def test_the_cloud_needs_an_account_and_a_key(tmp_path: Path) -> None:
         ("CAMERA_ID", ["a/b", "..", "-x", "x" * 65, "é"]),
         ("LOCAL_TIMEZONE", ["../etc/passwd", "/etc/localtime", "Madrid", "\x01"]),
         ("EZREC_SPOOL", ["spool", "./spool", "../spool"]),
+        (
+            "EZREC_AUDIO",
+            ["on", "alsa", "alsa:", "alsa:-y", "alsa:hw:1,0 -y", "pulse:a/b", "software:1", "hw:1,0", "é"],
+        ),
         ("EZREC_X264_PRESET", ["veryslow", "fast; rm"]),
     ],
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from ezrec.domain.branding import ALWAYS, LogoShow, read_logo_show
 from ezrec.ports import RenderPlan
 from tests import films, media
 from tests.films import needs_openh264
-from tests.rendering import deaf
+from tests.rendering import deaf, eventually
+from tests.test_copy_rung import RECORDINGS, recordings
 
 
 @pytest.mark.parametrize(
@@ -81,6 +85,24 @@ def test_only_the_groups_of_pictures_with_the_logo_are_encoded(audio: bool, tmp_
     assert {media.picture_at(output, at).colour(9, 9) for at in times} == {"blue"}
 
 
+@pytest.mark.parametrize("recording", recordings("PyAV", "OpenH264", "three takes", "in-band with sound"))
+def test_what_shows_no_logo_is_the_recordings_own_frame_by_frame(recording: str, tmp_path: Path) -> None:
+    takes = RECORDINGS[recording](tmp_path)
+    lead = media.make_intro(tmp_path / "i.mp4", seconds=0.5)
+    output, report = rendered(tmp_path, takes, "first:1s", intro=lead)
+    assert report["rung"] == "smart", report["why"]
+    copied = [picture for take in takes for picture in films.pictures(take)]
+    shown = films.pictures(output)
+    first = len(shown) - len(copied)
+    differ = [number for number, picture in enumerate(copied) if shown[first + number] != picture]
+    assert differ == list(range(len(differ)))
+    assert 25 <= len(differ) <= 45  # up to the next group of pictures
+    assert films.pictures(films.without_sets_in_band(output)) == shown
+    steps = [after.at - before.at for before, after in pairwise(films.packets(output))]
+    assert min(steps) > 0
+    assert logo_at(output, first / 30 + 0.1)
+
+
 def test_the_logo_is_counted_over_all_takes_together(tmp_path: Path) -> None:
     takes = [long_take(tmp_path / f"{c}.mp4", c) for c in ("blue", "yellow", "magenta")]
     output, report = rendered(tmp_path, takes, "every:8s/2s")
@@ -141,3 +163,46 @@ def test_a_group_of_pictures_is_never_cut(tmp_path: Path) -> None:
 def test_always_has_no_end() -> None:
     assert LogoShow() == ALWAYS
     assert math.isinf(ALWAYS.shown_s)
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from ezrec.adapters.ffmpeg import FfmpegTranscoder
+from ezrec.domain.branding import read_logo_show
+from ezrec.ports import RenderPlan
+folder = Path(sys.argv[1])
+FfmpegTranscoder(bitrate=2_000_000, preset="ultrafast").render(
+    RenderPlan(
+        takes=[folder / "t.mp4"], output=folder / "out.mp4", log=folder / "l.log", logo=folder / "l.png",
+        logo_show=read_logo_show("every:3s/1s"), parts=folder / "parts",
+    ),
+    lambda done: None,
+    lambda stop: None,
+)
+"""
+
+
+def test_a_kill_in_the_middle_costs_the_stretch_that_was_being_encoded_and_no_more(tmp_path: Path) -> None:
+    media.make_take(tmp_path / "t.mp4", seconds=15, filters=films.NOISE)
+    media.make_logo(tmp_path / "l.png")
+    kept = tmp_path / "parts"
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)])
+    try:
+        assert eventually(lambda: len(list(kept.glob("[!.]*.mp4"))) >= 2 or worker.poll() is not None, 60)
+    finally:
+        worker.kill()
+        worker.wait(20)
+    there = len(list(kept.glob("[!.]*.mp4")))
+    assert 2 <= there <= 5
+    spoilt = sorted(kept.glob("[!.]*.mp4"))[0]
+    spoilt.write_bytes(spoilt.read_bytes()[:-500])  # what is there is believed only after a look
+
+    output, report = rendered(tmp_path, [tmp_path / "t.mp4"], "every:3s/1s", parts=kept)
+    assert report["rung"] == "smart"
+    assert (report["checks"]["parts_found"], report["checks"]["parts_made"]) == (there - 1, 5 - there + 1)
+    assert len(films.pictures(output)) == 450
+    assert [logo_at(output, at) for at in (0.5, 1.5, 6.5, 8.0, 12.5)] == [True, False, True, False, True]
+
+    _, other = rendered(tmp_path, [tmp_path / "t.mp4"], "every:3s/1.5s", parts=kept)
+    assert other["checks"]["parts_found"] == 0  # what was wished for has changed

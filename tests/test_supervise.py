@@ -27,10 +27,10 @@ print(time.monotonic(), os.getpid(), file=open({log!r}, "a"), flush=True)
 
 
 @contextmanager
-def kept(log: Path, then: str, end_limit_s: float = LIMIT_S) -> Iterator[tuple[Supervised, threading.Event]]:
+def kept(log: Path, then: str, **limits: float) -> Iterator[tuple[Supervised, threading.Event]]:
     hopeless = threading.Event()
     argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + then]
-    keeper = Supervised(argv, LOG, hopeless.set, end_limit_s)
+    keeper = Supervised(argv, LOG, hopeless.set, **{"end_limit_s": LIMIT_S, **limits})
     keeper.start()
     try:
         yield keeper, hopeless
@@ -67,11 +67,47 @@ def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
 def test_the_pause_grows_while_the_child_dies_young(tmp_path: Path) -> None:
     log = tmp_path / "births"
     with kept(log, "sys.exit(1)"):
-        until(lambda: len(births(log)) >= 4)
+        until(lambda: len(births(log)) >= 5)
     moments = [moment for moment, _ in births(log)]
     pauses = [later - sooner for sooner, later in itertools.pairwise(moments)]
-    for pause_s, least_s in zip(pauses, (0.5, 1.0, 2.0), strict=False):
+    for pause_s, least_s in zip(pauses, (0.0, 0.5, 1.0, 2.0), strict=False):
         assert pause_s >= least_s
+
+
+def test_a_child_that_gives_no_sign_of_life_is_killed_and_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "births"
+    falls_silent = "os.write(0, b'alive'); time.sleep(600)"
+    with kept(log, falls_silent, silence_limit_s=1.0):
+        until(lambda: len(births(log)) == 2)
+        (born, first), (again, _) = births(log)
+        assert again - born >= 1.0
+        assert not is_there(first)
+    assert "gave no sign of life for 1 s" in caplog.text
+
+
+def test_a_child_that_never_says_a_word_is_given_up_too(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "time.sleep(600)", start_limit_s=1.0):
+        until(lambda: len(births(log)) == 2)
+
+
+def test_a_child_that_stops_being_run_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "while True: os.write(0, b'alive'); time.sleep(0.1)", silence_limit_s=2.0):
+        until(lambda: births(log))
+        os.kill(births(log)[0][1], signal.SIGSTOP)
+        until(lambda: len(births(log)) == 2)
+        assert not is_there(births(log)[0][1])
+
+
+def test_a_child_that_speaks_is_left_alone(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "while True: os.write(0, b'alive'); time.sleep(0.2)", silence_limit_s=5.0):
+        until(lambda: births(log))
+        time.sleep(7)
+        assert len(births(log)) == 1
 
 
 def test_a_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:

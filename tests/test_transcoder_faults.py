@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.adapters.ffmpeg_run import Limits, run
+from ezrec.domain.branding import read_logo_show
 from ezrec.domain.errors import Retry, Stopped
 from ezrec.ports import RenderPlan
 from tests import media
@@ -129,8 +131,9 @@ def test_what_goes_wrong_on_the_way_is_tried_again_later(
     short = media.make_take(tmp_path / "short.mp4", seconds=1)
     stand_in = program(tmp_path, script.replace("$SHORT", str(short)))
     written(tmp_path / "out.mp4.part", b"left by an earlier try")
-    with pytest.raises(Retry, match=reason):
+    with pytest.raises(Retry, match=reason) as caught:
         FfmpegTranscoder(bitrate=800_000, ffmpeg=stand_in).render(plan, deaf, deaf)
+    assert caught.value.blameless == (reason == "disk full")
     assert not plan.output.exists()
     assert not (tmp_path / "out.mp4.part").exists()
 
@@ -168,8 +171,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, transcoder: Ffmp
     try:
         take = media.make_take(tmp_path / "t.mp4", seconds=4, filters="noise=alls=60:allf=t")
         plan = RenderPlan(takes=[take], output=small / "out.mp4", log=tmp_path / "ffmpeg.log")
-        with pytest.raises(Retry, match="disk full"):
+        with pytest.raises(Retry, match="disk full") as caught:
             transcoder.render(plan, deaf, deaf)
+        assert caught.value.blameless
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
@@ -183,3 +187,29 @@ def test_the_cloud_keys_in_the_environment_do_not_reach_ffmpeg(
     with pytest.raises(Retry):
         FfmpegTranscoder(bitrate=800_000, ffmpeg=stand_in).render(plan, deaf, deaf)
     assert "hush" not in (tmp_path / "env.txt").read_text()
+
+
+def test_a_rung_that_fails_gives_way_to_the_next_and_is_named(tmp_path: Path) -> None:
+    """Only what makes the smart rung's stretches fails here; a whole encoding goes on."""
+    stand_in = program(tmp_path, 'case "$*" in *sps-id*) exit 1;; esac; exec ffmpeg "$@"')
+    plan = RenderPlan(
+        takes=[media.make_take(tmp_path / "t.mp4", seconds=4)], output=tmp_path / "out.mp4",
+        log=tmp_path / "log", logo=media.make_logo(tmp_path / "l.png"), logo_show=read_logo_show("first:1s"),
+        notes=["published without the intro: it is spoilt"],
+    )  # fmt: skip
+    FfmpegTranscoder(bitrate=800_000, preset="ultrafast", ffmpeg=stand_in).render(plan, deaf, deaf)
+    report = json.loads((tmp_path / "processing.json").read_bytes())
+    assert report["rung"] == "encode"
+    assert any(why.startswith("smart: ") for why in report["why"])
+    assert report["left_out"] == ["published without the intro: it is spoilt"]
+    assert media.picture_at(plan.output, 0.5).colour(-20, -20) == "lime"
+
+
+def test_a_media_cache_that_cannot_be_used_costs_no_video(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"not a folder")
+    plan = RenderPlan(
+        takes=[media.make_take(tmp_path / "t.mp4")], output=tmp_path / "out.mp4", log=tmp_path / "log",
+        intro=media.make_intro(tmp_path / "i.mp4"), cache=tmp_path / "cache",
+    )  # fmt: skip
+    FfmpegTranscoder(bitrate=800_000, preset="ultrafast").render(plan, deaf, deaf)
+    assert json.loads((tmp_path / "processing.json").read_bytes())["rung"] == "copy"

@@ -202,7 +202,7 @@ def test_a_text_that_points_at_another_file_is_refused_unopened(
             transcoder.check_asset(kind, written(tmp_path / name, text))
     plan = plan_for(
         tmp_path,
-        media.make_take(tmp_path / "good.mp4"),
+        media.make_take(tmp_path / "good.mp4", fragmented=False),  # which ffprobe looks at
         intro=tmp_path / "trap.mov",
         logo=tmp_path / "trap.png",
     )

@@ -339,3 +339,75 @@ def test_a_log_job_without_an_archive_goes_to_a_person(shelf: Shelf) -> None:
     next(entry.path.glob("*.zip")).unlink()
     with pytest.raises(Reject):
         _archive(entry, Diary())
+
+
+# ---- what accompanies a video
+
+ARTEFACTS = ("user-1", "artefacts", NAME.removesuffix(".mp4"))
+
+
+def with_artefacts(shelf: Shelf, *names: str) -> Entry:
+    entry = shelf.job()
+    (entry.path / "artefacts").mkdir()
+    for name in names:
+        (entry.path / "artefacts" / name).write_bytes(f"bytes of {name}".encode())
+    return entry
+
+
+def test_artefacts_follow_the_video_into_a_folder_that_no_list_of_videos_shows(
+    shelf: Shelf, cloud: Diary
+) -> None:
+    entry = with_artefacts(
+        shelf, "poster.jpg", "preview.mp4", "loudness.json", "notes.txt", ".poster.jpg.new"
+    )
+    (entry.path / "artefacts" / "storyboard.jpg").write_bytes(b"")
+    (entry.path / "artefacts" / "storyboard.vtt").symlink_to("/etc/passwd")
+    assert send(entry, cloud) == Done()
+    assert cloud.steps[: len(STEPS)] == list(STEPS)
+    assert cloud.objects.pop(KEY) == VIDEO
+    assert cloud.objects == {
+        ("videos", *ARTEFACTS, name): f"bytes of {name}".encode()
+        for name in ("poster.jpg", "preview.mp4", "loudness.json")
+    }
+    assert len(cloud.video_rows) == 1
+    assert all(len(key) > len(KEY) for key in cloud.objects), (
+        "directly in the account's folder lie videos alone"
+    )
+
+
+@pytest.mark.parametrize("fault", [Retry("the network is away"), Reject("mime type not allowed", "allow it")])
+def test_an_artefact_that_is_not_taken_costs_nothing(shelf: Shelf, cloud: Diary, fault: Exception) -> None:
+    class Choosy(Diary):
+        def store(self, bucket: str, key: str, *args: Any, **more: Any) -> None:
+            if not key.endswith(NAME):
+                raise fault
+            super().store(bucket, key, *args, **more)
+
+    choosy = Choosy()
+    choosy.booking_rows = cloud.booking_rows
+    entry = with_artefacts(shelf, "poster.jpg", "preview.mp4")
+    assert send(entry, choosy) == Done()
+    assert set(choosy.objects) == {KEY}
+    assert entry.job.outcome is JobOutcome.PUBLISHED
+
+
+def test_artefacts_that_are_there_are_not_sent_again(shelf: Shelf, cloud: Diary) -> None:
+    entry = with_artefacts(shelf, "poster.jpg")
+    send(entry, cloud)
+    send(entry, cloud)
+    assert cloud.calls["store"] == 2
+
+
+def test_a_stop_after_the_video_is_published_leaves_the_artefacts(shelf: Shelf, cloud: Diary) -> None:
+    task = Task()
+    entry = with_artefacts(shelf, "poster.jpg")
+
+    class Late(Diary):
+        def advance_status(self, booking_id: str, status: str) -> bool:
+            task.stop()
+            return super().advance_status(booking_id, status)
+
+    late = Late()
+    late.booking_rows = cloud.booking_rows
+    assert send(entry, late, task) == Done()
+    assert set(late.objects) == {KEY}

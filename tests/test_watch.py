@@ -366,6 +366,15 @@ def test_a_turn_that_fails_does_not_end_its_lane(tmp_path: Path, caplog: pytest.
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_a_lane_waits_as_long_as_the_other_side_named(caplog: pytest.LogCaptureFixture) -> None:
+    def refused() -> None:
+        raise Retry("the cloud refuses this device's key", 300)
+
+    with lane_of(refused, Bell()):
+        until(lambda: "again in" in caplog.text)
+    assert "again in 300 s" in caplog.text
+
+
 def test_a_bug_in_a_handler_does_not_end_the_service(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
 

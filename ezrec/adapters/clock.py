@@ -14,7 +14,8 @@ from pathlib import Path
 
 # systemd-timesyncd touches this file at every synchronisation; it lives in /run, so not across a boot.
 _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
-# chrony and ntpd set this kernel flag; adjtimex(2), STA_UNSYNC.
+# Every time service takes this flag away from the kernel's clock once it is right (adjtimex(2)). chrony does
+# so only with `rtcsync` in its configuration, which Debian's has.
 _STA_UNSYNC = 0x0040
 _RTC = Path("/sys/class/rtc/rtc0")
 _AGREES_S = 60.0

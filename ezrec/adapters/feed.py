@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Holder:
 class _Counts:
     frames: int = 0
     dropped: int = 0  # by takes that are finished
+    written: int = 0  # the same
     arrived: float | None = None
 
 
@@ -68,6 +69,7 @@ class Feed:
         self._ring = ring or Ring(_RING_S, _RING_BYTES)
         self._timeline = Timeline()
         self._state = _State()
+        self.burned_in = ""  # the key of the logo that stands in the pictures
         self.changed = threading.Condition()
 
     # ---- from the camera's thread
@@ -152,6 +154,7 @@ class Feed:
             if recording in self._state.recordings:
                 self._state.recordings.remove(recording)
                 self._state.counts.dropped += recording.writer.dropped
+                self._state.counts.written += recording.writer.size
 
     def moment(self, at: datetime) -> float:
         """The monotonic time of `at`, as the clock now stands: a step later on moves nothing."""
@@ -170,6 +173,9 @@ class Feed:
                 frames=counts.frames,
                 dropped=counts.dropped + sum(recording.writer.dropped for recording in state.recordings),
                 fault=fault,
+                packets=counts.frames,
+                written=counts.written + sum(recording.writer.size for recording in state.recordings),
+                fps=rate,
             )
 
     def newest_key(self) -> bytes | None:
@@ -195,6 +201,10 @@ class FeedRecording:
     def lost(self) -> threading.Event:
         return self.writer.lost
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        return self.writer.span
+
     def hear(self, piece: Piece) -> None:
         """One more fragment, under the feed's lock; what lies behind the end is not taken."""
         if self._last_frame < self._until:
@@ -210,5 +220,6 @@ class FeedRecording:
             self._feed.changed.wait_for(
                 lambda: self._last_frame >= self._until or self.lost.is_set(), limit_s - reserved_s
             )
-        self._feed.detach(self)
-        return self.writer.finish(ends - time.monotonic())
+        take = self.writer.finish(ends - time.monotonic())
+        self._feed.detach(self)  # last, so that it is counted whole
+        return replace(take, burned_in=self._feed.burned_in)

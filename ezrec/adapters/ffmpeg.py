@@ -8,20 +8,25 @@ file under a final name.
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
+from ezrec.adapters import camera_sample
 from ezrec.adapters import ffmpeg_graph as graph
+from ezrec.adapters.ffmpeg_ahead import LOWEST, Ahead, Doubtful, Patience
+from ezrec.adapters.ffmpeg_encoder import Choice, Encoders
 from ezrec.adapters.ffmpeg_input import INTRO, LOGO, TAKE
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_ladder import Ladder
-from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
+from ezrec.adapters.ffmpeg_run import DISK_FULL, Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.pace import Pace, never
-from ezrec.domain.errors import Reject, Retry
+from ezrec.adapters.seen import Seen
+from ezrec.domain.encoders import SOFTWARE
+from ezrec.domain.errors import Busy, Reject, Retry, Stopped, disk_full, is_full
 from ezrec.ports import MediaInfo, RenderPlan
 
 _LONGEST_INTRO_S = 120.0
@@ -32,6 +37,8 @@ class FfmpegTranscoder:
     """The port `Transcoder`. `bitrate` in bit/s; `idle_s` is how long a render may stand still.
 
     `is_recording` is asked once a second where `while_recording` is `no`: the work rests meanwhile.
+    `encoder` is a wish of `domain/encoders.py`; `memory`, a file, keeps what was found of encoders.
+    In `cache` is kept what was seen in intros and logos; plans name it too.
     """
 
     def __init__(
@@ -45,9 +52,14 @@ class FfmpegTranscoder:
         idle_s: float = 120.0,
         while_recording: str = "nice",
         is_recording: Callable[[], bool] = never,
+        encoder: str = SOFTWARE,
+        memory: Path | None = None,
+        cache: Path | None = None,
     ) -> None:
         pace = Pace(while_recording, is_recording)
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace)
+        self._patience = Patience()
+        encoders = Encoders(ffmpeg, encoder, memory, is_recording)
+        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, encoders, Seen(cache))
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info
@@ -56,9 +68,10 @@ class FfmpegTranscoder:
         check, remedy = {
             "intro": (self._check_intro, INTRO.remedy),
             "logo": (self._check_logo, LOGO.remedy),
+            "sponsor": (self._check_logo, LOGO.remedy),
         }[kind]
         try:
-            check(path)
+            self._tools.seen.once(kind, path, lambda: check(path))
         except TookTooLong as fault:
             raise Reject(
                 f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
@@ -80,36 +93,71 @@ class FfmpegTranscoder:
         2. render beside the final name
         3. verify what came out
         4. fsync it, rename it, fsync the directory
+        5. make what accompanies it
         """
         switch = Switch()
         on_stop(switch.pull)
         part = plan.output.with_name(f"{plan.output.name}.part")
+        self._tools.pace.step_back(self._tools.nice)
+        tools = replace(self._tools, seen=self._tools.seen.within(plan.cache))
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:
-                info = Ladder(self._tools, plan, part, progress, switch, log).climb()
-            switch.check()
-            durable.sync_file(part)
-            durable.rename(part, plan.output)
+                ladder = Ladder(tools, plan, part, progress, switch, log)
+                info = ladder.climb()
+                switch.check()
+                durable.sync_file(part)
+                durable.rename(part, plan.output)
+                ladder.accompany()
         except Failed as fault:
+            if fault.last_word == DISK_FULL:
+                raise disk_full(f"no room for {plan.output.name}") from None
             raise Retry(f"ffmpeg: {fault.last_word}") from None
         except OSError as fault:
-            if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Retry(f"{plan.output.name} cannot be written: disk full") from fault
+            if is_full(fault):
+                raise disk_full(f"no room for {plan.output.name}") from fault
             raise Retry(f"{plan.output.name} cannot be written: {fault.strerror}") from fault
         finally:
+            tools.seen.forget()
             with contextlib.suppress(OSError):  # the fault that brought us here is the one to tell
                 part.unlink(missing_ok=True)
         progress(1.0)
         return info
 
-    def prepare(self, take: Path, intro: Path, cache: Path) -> bool:
-        """Have the intro ready in the cache for recordings like `take`; False where it will not be needed."""
+    def encoder(self) -> Choice | None:
+        """The encoder that will be used, as far as that is known without trying one."""
+        return self._tools.encoders.known()
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         try:
-            Joiner(self._tools, cache / "prepare.mp4", cache, Switch(), Log()).prepare(
-                self._tools.inspect(TAKE, take), self._tools.inspect(INTRO, intro)
+            with Log(plan.log) as log:
+                return Ahead(
+                    replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log, self._patience
+                ).work()
+        except (Busy, Stopped, FileNotFoundError):
+            return False  # not our turn: in the end it is made in any case
+        except Failed as fault:
+            if fault.last_word == DISK_FULL:
+                raise disk_full("no room for a part") from None
+            raise Retry(f"ffmpeg: {fault.last_word}") from None
+        except OSError as fault:
+            if is_full(fault):
+                raise disk_full("no room for a part") from fault
+            raise Retry(f"a part cannot be made: {fault.strerror}") from fault
+
+    def prepare(
+        self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool] = lambda: True
+    ) -> bool:
+        tools = replace(self._tools, nice=LOWEST, seen=Seen(cache))
+        switch = Doubtful(may_go_on)
+        try:
+            sample = camera_sample.taken(take, cache) if take else camera_sample.kept(cache)
+            if sample is None:
+                return False
+            Joiner(tools, cache / "prepare.mp4", cache, switch, Log()).prepare(
+                tools.inspect(TAKE, sample, switch), tools.inspect(INTRO, intro, switch)
             )
-        except Unfit:
+        except (Unfit, Stopped, FileNotFoundError):
             return False
         except Failed as fault:
             raise Retry(f"{intro.name}: {fault.last_word}") from None

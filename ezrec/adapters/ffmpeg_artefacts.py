@@ -5,6 +5,7 @@ None of them is worth a video: one that fails is told and left out. Changes noth
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
+import msgspec
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
@@ -25,7 +27,7 @@ _PREVIEW_S = 10.0
 _COLUMNS, _ROWS = 5, 5
 _TILE = 160
 _LOUD = re.compile(r"^\s*I:\s+(-?\d+\.\d) LUFS", re.MULTILINE)
-_WALL_BASE_S = 120.0
+_WALL_BASE_S, _WALL_FACTOR = 60.0, 0.05  # a finished video does not wait longer for any of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,10 @@ class Artefacts:
             "loudness": self._loudness,
         }
         if wanted:
-            self.folder.mkdir(exist_ok=True)
+            try:
+                self.folder.mkdir(exist_ok=True)
+            except OSError as fault:
+                return dict.fromkeys(wanted, f"none: {fault.strerror}")
         made: dict[str, object] = {}
         for name in wanted:
             try:
@@ -98,7 +103,12 @@ class Artefacts:
         log = Log()
         self._run(graph.compiled(self.tools.ffmpeg, ffmpeg.output(sound, "-", f="null")), log)
         found = _LOUD.findall(log.tail())
-        return float(found[-1]) if found else "none: not measured"
+        if not found:
+            return "none: not measured"
+        durable.write(
+            self.folder / "loudness.json", msgspec.json.encode({"integrated_lufs": float(found[-1])})
+        )
+        return float(found[-1])
 
     @property
     def _length_s(self) -> float:
@@ -122,7 +132,7 @@ class Artefacts:
         return name
 
     def _run(self, argv: list[str], log: Log) -> None:
-        limits = Limits(_WALL_BASE_S + self._length_s, self.tools.idle_s + self._length_s)
+        limits = Limits(_WALL_BASE_S + _WALL_FACTOR * self._length_s, math.inf)
         run(
             argv, limits, nice=self.tools.nice, hear=lambda data: None, log=log, switch=self.switch,
             pace=self.tools.pace,

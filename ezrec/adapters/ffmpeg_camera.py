@@ -15,14 +15,15 @@ import socket
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from ezrec.adapters import ffmpeg_run
 from ezrec.adapters.feed import Feed
-from ezrec.adapters.ffmpeg_sources import Source
+from ezrec.adapters.ffmpeg_sources import SoftwareSource, Source
 from ezrec.adapters.fragments import BadStream, FragmentReader
 from ezrec.adapters.shared_camera import Life, SharedCamera
+from ezrec.adapters.stamp import BurnIn
 from ezrec.adapters.takes import Disk
 from ezrec.domain.errors import Retry
 from ezrec.ports import Clock
@@ -41,7 +42,11 @@ class CameraLimits:
 
 
 class FfmpegCamera(SharedCamera):
-    """`disk` and `queue_bytes` are handed to the takes."""
+    """`disk` and `queue_bytes` are handed to the takes.
+
+    `burn_in` is asked at each start for what is to be drawn into the frames, where the source can draw;
+    `tell` hears why it is not.
+    """
 
     def __init__(
         self,
@@ -49,33 +54,44 @@ class FfmpegCamera(SharedCamera):
         clock: Clock,
         limits: CameraLimits | None = None,
         *,
+        burn_in: Callable[[], BurnIn | None] = lambda: None,
+        tell: Callable[[str], None] = lambda said: None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
         limits = limits or CameraLimits()
 
+        self._refused = ""  # the logo with which the camera did not start
+        self._begun: Feed | None = None
+
         def begin() -> tuple[Feed, Life]:
             feed = Feed(clock, fps=source.fps, disk=disk, queue_bytes=queue_bytes)
-            return feed, _Child(source, clock, feed, limits)
+            self._begun, before = feed, self._begun
+            drawing = self._with_logo(source, before, burn_in, tell)
+            feed.burned_in = drawing.logo.key if drawing and drawing.logo else ""
+            return feed, _Child(drawing or source, clock, feed, limits)
 
         # A little longer than the child is given: its own last word says more than "no picture".
         super().__init__(source.name, begin, limits.start_s + limits.term_s)
 
-    def snapshot(self, path: Path) -> None:
-        """Write the newest key frame as a picture; the format follows the name's ending. Raises `Retry`."""
-        data = self.picture()
-        if data is None:
-            raise Retry(f"{self.name} is not running")
-        clip = path.with_name(f".{path.name}.{os.getpid()}.mp4")
-        argv = ["ffmpeg", "-v", "level+error", "-nostdin", "-y", "-protocol_whitelist", "file", "-f", "mov"]
-        argv += ["-i", f"file:{clip.absolute()}", "-frames:v", "1", "-update", "1", f"file:{path.absolute()}"]
-        try:
-            clip.write_bytes(data)
-            ffmpeg_run.run(argv, ffmpeg_run.Limits(wall_s=20), nice=10, hear=lambda _: None)
-        except (OSError, ffmpeg_run.Failed) as fault:
-            raise Retry(f"no picture could be made: {fault}") from fault
-        finally:
-            clip.unlink(missing_ok=True)
+    def _with_logo(
+        self,
+        source: Source,
+        before: Feed | None,
+        burn_in: Callable[[], BurnIn | None],
+        tell: Callable[[str], None],
+    ) -> SoftwareSource | None:
+        """The source with the logo in its pictures; None where none is drawn.
+
+        A start with a logo that ended before its first picture is followed by one without: whatever it
+        was, a logo is not worth a match.
+        """
+        if not isinstance(source, SoftwareSource) or (logo := burn_in()) is None:
+            return None
+        if before is not None and before.burned_in and before.health().frames == 0:
+            self._refused = before.burned_in
+            tell(f"the logo is not drawn at capture but laid over in processing: {before.fault}")
+        return None if logo.key == self._refused else replace(source, logo=logo)
 
 
 class _Child:

@@ -17,7 +17,8 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
-from ezrec.domain.branding import ALWAYS, LogoShow, Place
+from ezrec.domain.branding import ALWAYS, LogoShow, LogoSpans, Place
+from ezrec.domain.encoders import SOFTWARE
 
 SOUND_RATE = 48_000
 _SOUND_BITRATE = 128_000
@@ -27,7 +28,7 @@ _LONGEST_PAD_S = 1.0  # what a part may be lengthened by standing still; more is
 _STRICT = ("-xerror",)
 _HEAD = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "level+info", "-progress", "pipe:1")
 
-_Stream = Any  # ffmpeg-python draws with untyped nodes
+Stream = Any  # ffmpeg-python draws with untyped nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Encoding:
     bitrate: int
     preset: str
     tolerant: bool = False
+    encoder: str = SOFTWARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Film:
     takes: Sequence[Media]
     intro: Media | None = None
     logo: Placed | None = None
-    show: LogoShow = ALWAYS
+    show: LogoShow | LogoSpans = ALWAYS
 
     @property
     def parts(self) -> tuple[Media, ...]:
@@ -135,14 +137,14 @@ def decode_end(program: str, media: Media) -> list[str]:
     return compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
 
 
-def decode_windows(program: str, path: Path, windows: Sequence[tuple[float, float]]) -> list[str]:
-    """Decode short stretches of a finished video, from when to when, every frame of them once."""
+def decode_windows(program: str, windows: Sequence[tuple[Path, tuple[float, float]]]) -> list[str]:
+    """Decode short stretches of finished videos, from when to when, every frame of them once."""
     sources = [
         ffmpeg.input(
             file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
             ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number, threads=1,
         )["v:0"]
-        for number, (begin, end) in enumerate(windows)
+        for number, (path, (begin, end)) in enumerate(windows)
     ]  # fmt: skip
     shown = sources[0] if len(sources) == 1 else ffmpeg.concat(*sources, v=1, a=0)
     return compiled(program, ffmpeg.output(shown, "-", f="null", fps_mode="passthrough"))
@@ -161,10 +163,10 @@ class Measured:
         self._source = opened(media, number)
 
     @property
-    def streams(self) -> list[_Stream]:
+    def streams(self) -> list[Stream]:
         return [self._picture(), *([self._sound()] if self._target.sound else [])]
 
-    def _picture(self) -> _Stream:
+    def _picture(self) -> Stream:
         target, rate = self._target, self._target.rate
         width, height = _fitted(self._media, target)
         stream = self._shifted(self._source[str(self._media.video)], "setpts")
@@ -181,7 +183,7 @@ class Measured:
         stream = stream.filter("tpad", stop=math.ceil(_LONGEST_PAD_S * rate), stop_mode="clone")
         return stream.filter("trim", end_frame=self._frames)
 
-    def _sound(self) -> _Stream:
+    def _sound(self) -> Stream:
         samples = round(self._frames * SOUND_RATE / self._target.rate)
         stream = self._recorded_sound() if self._media.audio is not None else self._silence(samples)
         stream = stream.filter(
@@ -189,30 +191,30 @@ class Measured:
         )
         return stream.filter("apad", whole_len=samples).filter("atrim", end_sample=samples)
 
-    def _recorded_sound(self) -> _Stream:
+    def _recorded_sound(self) -> Stream:
         """Begins with the picture: padded where it came later, cut where it came first, holes filled."""
         stream = self._shifted(self._source[str(self._media.audio)], "asetpts")
         return stream.filter("aresample", SOUND_RATE, **{"async": 1, "first_pts": 0})
 
-    def _silence(self, samples: int) -> _Stream:
+    def _silence(self, samples: int) -> Stream:
         length = seconds_text(samples / SOUND_RATE)
         source = f"anullsrc=r={SOUND_RATE}:cl=stereo:d={length}"
         options = {"format_whitelist": "lavfi", "protocol_whitelist": "file", "t": length}
         return ffmpeg.input(source, f="lavfi", thread_queue_size=8 + self._number, **options)["0"]
 
-    def _shifted(self, stream: _Stream, name: str) -> _Stream:
+    def _shifted(self, stream: Stream, name: str) -> Stream:
         offset = self._media.offset_s
         return stream.filter(name, f"PTS-{seconds_text(offset)}/TB") if offset else stream
 
 
-def _concat(parts: Sequence[list[_Stream]], target: Target) -> list[_Stream]:
+def _concat(parts: Sequence[list[Stream]], target: Target) -> list[Stream]:
     if len(parts) == 1:
         return parts[0]
     node = ffmpeg.concat(*(stream for part in parts for stream in part), v=1, a=int(target.sound)).node
     return [node[number] for number in range(1 + target.sound)]
 
 
-def with_logo(main: _Stream, logo: Placed, target: Target, **when: str) -> _Stream:
+def with_logo(main: Stream, logo: Placed, target: Target, **when: str) -> Stream:
     """One picture over the main part, repeated by `overlay` for as long as that lasts."""
     place = logo.place
     ranges = {"out_range": "pc"} if target.full_range else {}
@@ -221,9 +223,11 @@ def with_logo(main: _Stream, logo: Placed, target: Target, **when: str) -> _Stre
     return main.overlay(picture, x=place.x, y=place.y, **when)
 
 
-def _when(show: LogoShow) -> dict[str, str]:
+def _when(show: LogoShow | LogoSpans) -> dict[str, str]:
     if show.is_always:
         return {}
+    if isinstance(show, LogoSpans):
+        return {"enable": "+".join(f"gte(t,{on:.6f})*lt(t,{off:.6f})" for on, off in show.parts) or "0"}
     time = "t" if math.isinf(show.every_s) else f"mod(t,{show.every_s:g})"
     return {"enable": f"lt({time},{show.shown_s:g})"}
 
@@ -243,9 +247,7 @@ def _encoder(encoding: Encoding, target: Target, seconds: Fraction) -> dict[str,
     """Encoder and container. Output is held to three times what the bitrate makes likely."""
     total = encoding.bitrate + (_SOUND_BITRATE if target.sound else 0)
     options: dict[str, object] = {
-        "c:v": "libx264",
-        "preset": encoding.preset,
-        "profile:v": "high",
+        **own_options(encoding.encoder, encoding.preset, "high"),
         "pix_fmt": "yuv420p",
         "r": ratio(target.rate),
         "g": max(1, round(2 * target.rate)),
@@ -258,12 +260,19 @@ def _encoder(encoding: Encoding, target: Target, seconds: Fraction) -> dict[str,
     return options | _container(seconds, int(seconds * total / 8 * 3) + (16 << 20))
 
 
+def own_options(encoder: str, preset: str, profile: str | None) -> dict[str, object]:
+    """What only one encoder understands. One in hardware chooses its profile itself."""
+    if encoder == SOFTWARE:
+        return {"c:v": encoder, "preset": preset, "profile:v": profile}
+    return {"c:v": encoder}
+
+
 def _container(seconds: Fraction, size_limit: int) -> dict[str, object]:
     guard = {"t": seconds_text(float(seconds) + 1), "fs": size_limit}
     return {"f": "mp4", "movflags": "+faststart", "map_metadata": -1, "map_chapters": -1, **guard}
 
 
-def opened(media: Media, number: int = 0, **extra: str) -> _Stream:
+def opened(media: Media, number: int = 0, **extra: str) -> Stream:
     """Every file enters here, and nowhere else.
 
     Pixels are bounded: a stream may change size on its way. The queue size makes each input unlike the
@@ -277,7 +286,7 @@ def opened(media: Media, number: int = 0, **extra: str) -> _Stream:
     return ffmpeg.input(file_url(media.path), **input_options(media.demuxer), **options)
 
 
-def compiled(program: str, output: _Stream, *, tolerant: bool = False) -> list[str]:
+def compiled(program: str, output: Stream, *, tolerant: bool = False) -> list[str]:
     head = _HEAD if tolerant else _HEAD + _STRICT
     argv: list[str] = ffmpeg.compile(output, cmd=[program, *head], overwrite_output=True)
     return argv

@@ -7,7 +7,9 @@ beside the video says so. Decides and verifies; how each rung works stands in it
 from __future__ import annotations
 
 import contextlib
+import struct
 import time
+import traceback
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,21 +18,27 @@ import msgspec
 
 from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
+from ezrec.adapters import ffmpeg_overlay as overlays
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
-from ezrec.adapters.ffmpeg_input import INTRO, LOGO, RESULT, TAKE, Kind
+from ezrec.adapters.ffmpeg_input import INTRO, RESULT, TAKE, Kind
 from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_logo import Overlay
+from ezrec.adapters.ffmpeg_parts import Parts
 from ezrec.adapters.ffmpeg_probe import Media
-from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, run
+from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
-from ezrec.domain.branding import arrange
-from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.branding import lacking
+from ezrec.domain.encoders import SOFTWARE
+from ezrec.domain.errors import Busy, Reject, Retry, Stopped
 from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
 _CHECK_S = 60.0
+_LONGEST_PART_S = 900.0  # another process makes one, and will not begin a further
+_AGAIN_S = 30.0
+_ODD = (ArithmeticError, LookupError, ValueError, struct.error)
 # A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running
 # recording: what has not ended after twelve times its length never will.
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
@@ -41,12 +49,14 @@ class Report:
     """What a person, or the command line, wants to know of how a video came to be."""
 
     rung: str = ""
+    encoder: str = "none"
     why: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     checks: dict[str, object] = field(default_factory=dict)
     gaps: list[dict[str, object]] = field(default_factory=list)
     cut_bytes: dict[str, int] = field(default_factory=dict)
     intro: str = "none"
+    left_out: list[str] = field(default_factory=list)
     artefacts: dict[str, object] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -76,7 +86,7 @@ class Ladder:
         self._tools, self._plan, self._part = tools, plan, part
         self._progress, self._switch, self._log = progress, switch, log
         self._told = 0.0
-        self._report = Report()
+        self._report = Report(left_out=list(plan.notes))
         self._kept = contextlib.ExitStack()
 
     def climb(self) -> MediaInfo:
@@ -84,19 +94,26 @@ class Ladder:
             with self._report.timed("look"):
                 film = self._film()
             info = self._made(film)
-        with self._report.timed("artefacts"):
-            self._accompany()
         self._report.checks |= {"frames": info.frames, "duration_s": info.duration_s, "sound": info.has_audio}
-        self._report.write(self._plan.output.with_name(REPORT))
+        self._write_report()
         return info
 
-    def _accompany(self) -> None:
+    def accompany(self) -> None:
+        """Make the artefacts of the finished video. It is there: nothing that goes wrong now may cost it."""
         if not self._plan.artefacts:
             return
         folder = self._plan.output.with_name(FOLDER)
-        video = self._inspect(RESULT, self._part)
-        made = Artefacts(self._tools, video, folder, self._switch, self._log).make(self._plan.artefacts)
-        self._report.artefacts = made
+        try:
+            with self._report.timed("artefacts"):
+                video = self._inspect(RESULT, self._plan.output)
+                shop = Artefacts(self._tools, video, folder, self._switch, self._log)
+                self._report.artefacts = shop.make(self._plan.artefacts)
+            self._write_report()
+        except (Retry, Reject, Stopped, OSError) as fault:
+            self._log.note(f"no artefacts: {fault}")
+
+    def _write_report(self) -> None:
+        self._report.write(self._plan.output.with_name(REPORT))
 
     def _film(self) -> graph.Film:
         plan = self._plan
@@ -107,22 +124,27 @@ class Ladder:
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
             show=plan.logo_show,
         )
-        return film if plan.logo_burned_in else replace(film, logo=self._logo(film.target))
+        burned = [plan.logo_burned_in or take in plan.burned_in for take in plan.takes]
+        if all(burned):
+            return film
+        film = replace(film, logo=self._logo(film.target))
+        if not any(burned):
+            return film
+        rate = film.target.rate
+        lengths = [float(film.target.frames(take) / rate) for take in film.takes]
+        takes = list(zip(lengths, burned, strict=True))
+        return replace(film, show=lacking(plan.logo_show, takes, float(1 / rate)))
 
     def _logo(self, target: graph.Target) -> graph.Placed | None:
         """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
         plan = self._plan
-        paths = (*((plan.logo,) if plan.logo else ()), *plan.sponsors)
-        pictures = [self._inspect(LOGO, path) for path in paths]
-        sizes = [(picture.info.width, picture.info.height) for picture in pictures]
-        first, rest = (sizes[0], sizes[1:]) if plan.logo else (None, sizes)
-        places = arrange((target.width, target.height), first, rest, plan.logo_layout)
-        logos = [graph.Placed(*both) for both in zip(pictures, places, strict=True)]
-        if len(logos) < 2:
-            return logos[0] if logos else None
+        frame = (target.width, target.height)
+        logos = overlays.placed(self._tools, frame, plan.logo, plan.sponsors, plan.logo_layout, self._switch)
+        if not logos:
+            return None
         shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
         try:
-            return self._kept.enter_context(shop.overlay(logos))
+            return self._kept.enter_context(shop.overlaid(logos))
         except Unfit as fault:
             raise Retry(f"the logos cannot be put together: {fault}") from None
 
@@ -136,6 +158,7 @@ class Ladder:
         rungs: tuple[tuple[str, Callable[[graph.Film], MediaInfo]], ...] = (
             ("copy", self._copy),
             ("smart", self._smart),
+            ("parts", self._parted),
             ("remux", self._remux),
         )
         for name, make in rungs:
@@ -143,8 +166,11 @@ class Ladder:
                 self._report.rung = name
                 with self._report.timed(name):
                     return make(film)
-            except (Unfit, Unfaithful) as fault:
+            except (Unfit, Unfaithful, TookTooLong) as fault:
                 self._pass_over(name, str(fault))
+            except _ODD as fault:  # tables that make no sense in a way that nobody thought of
+                self._log.note(traceback.format_exc())
+                self._pass_over(name, f"{type(fault).__name__}: {fault}")
             except Failed as fault:
                 if fault.passing:
                     raise
@@ -173,17 +199,40 @@ class Ladder:
             raise Unfit("no logo is wanted for a part of the time only")
         self._check_copyable(replace(film, logo=None))
         seconds = sum(take.info.duration_s for take in film.takes)
-        info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds))))
+        info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds)), self._plan.parts))
         self._report.why.append(f"the logo is wanted {show}")
         return info
 
-    def _joined(self, film: graph.Film, overlay: Overlay | None) -> MediaInfo:
+    def _parted(self, film: graph.Film) -> MediaInfo:
+        """Encoded part by part, as far as that was not done while it was recorded."""
+        if not film.logo or not film.show.is_always:
+            raise Unfit("no logo is wanted all the time")
+        if self._plan.parts is None:
+            raise Unfit("there is no place to keep parts")
+        self._check_copyable(replace(film, logo=None))
+        shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
+        parts = Parts(shop, film.logo, self._plan.parts, self._encoder())
+        try:
+            with parts.held(_LONGEST_PART_S):
+                info = self._joined(film, None, parts)
+        except Busy as fault:
+            raise Retry(f"a part is being made: {fault}", _AGAIN_S, blameless=True) from None
+        said = f"{parts.found} of {parts.found + parts.made} parts were there already"
+        self._report.why.append(f"{said}; {parts.made_s:.0f} s were left to encode")
+        self._report.encoder = parts.encoder
+        self._report.checks |= {"parts_found": parts.found, "parts_made": parts.made}
+        self._log.note(said)
+        return info
+
+    def _joined(self, film: graph.Film, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
         joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
-        joined = joiner.join(film.takes, film.intro, overlay)
+        joined = joiner.join(film.takes, film.intro, overlay, parts)
         info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, exact=True)
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro
         self._report.checks["joins_decoded"] = joined.joins
+        if overlay:
+            self._report.checks |= {"parts_found": joined.runs_found, "parts_made": joined.runs_made}
         return info
 
     def _remux(self, film: graph.Film) -> MediaInfo:
@@ -206,16 +255,37 @@ class Ladder:
 
     def _encode(self, film: graph.Film) -> MediaInfo:
         """A second run forgives what stopped the first: a spoilt frame must not cost an hour of footage."""
-        encoding = graph.Encoding(self._part, self._tools.bitrate, self._tools.preset)
+        encoding = graph.Encoding(
+            self._part, self._tools.bitrate, self._tools.preset, encoder=self._encoder()
+        )
+        if encoding.encoder != SOFTWARE:
+            try:
+                return self._encoded(film, encoding)
+            except (Failed, Unfaithful) as fault:
+                if isinstance(fault, Failed) and fault.passing:
+                    raise
+                self._tools.encoders.distrust(encoding.encoder, str(fault))
+                self._pass_over(encoding.encoder, str(fault))
+                encoding = replace(encoding, encoder=SOFTWARE)
+        return self._encoded(film, encoding)
+
+    def _encoded(self, film: graph.Film, encoding: graph.Encoding) -> MediaInfo:
         seconds, frame_s = float(film.seconds), float(1 / film.target.rate)
+        self._report.encoder = encoding.encoder
         try:
             self._run(graph.encode(self._tools.ffmpeg, film, encoding), seconds)
         except Failed as fault:
-            if fault.passing:
+            if fault.passing or encoding.encoder != SOFTWARE:
                 raise
             self._pass_over("encode", f"once more, passing over what cannot be decoded: {fault.last_word}")
             self._run(graph.encode(self._tools.ffmpeg, film, replace(encoding, tolerant=True)), seconds)
         return self._verified(seconds, film.frames, frame_s, film.target.sound)
+
+    def _encoder(self) -> str:
+        choice = self._tools.encoders.choose(self._log)
+        if choice.why:
+            self._pass_over("hardware", choice.why)
+        return choice.name
 
     def _inspect(self, kind: Kind, path: Path) -> Media:
         return self._tools.inspect(kind, path, self._switch)

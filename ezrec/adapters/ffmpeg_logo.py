@@ -9,16 +9,21 @@ For each of them
 from __future__ import annotations
 
 import bisect
+import contextlib
+import hashlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from ezrec import durable
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import h264, mp4lanes, mp4write
 from ezrec.adapters.ffmpeg_graph import Placed
+from ezrec.adapters.ffmpeg_run import Switch
 from ezrec.adapters.ffmpeg_tools import Unfit
-from ezrec.adapters.ffmpeg_workshop import Workshop
+from ezrec.adapters.ffmpeg_workshop import PLACEHOLDER, Workshop
 from ezrec.adapters.footage import Material
 from ezrec.adapters.mp4lanes import Part, Stretch
 from ezrec.adapters.mp4samples import Track
@@ -29,10 +34,15 @@ _MOST_OF_IT = 0.7  # beyond that one pass over the whole is as cheap, and simple
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A picture to be laid over the recording, and from when to when (in seconds of all takes together)."""
+    """A picture to be laid over the recording, and from when to when (in seconds of all takes together).
+
+    `kept` is a folder for what was encoded, so that a try that is ended in the middle is gone on with; its
+    owner empties it. None: what was encoded goes with this try.
+    """
 
     logo: Placed
     spans: Sequence[tuple[float, float]]
+    kept: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,8 @@ class LogoRuns:
     tell: Callable[[float], None]
     sources: dict[int, Path]
     sets: h264.Sets | None = None
+    found: int = 0
+    made: int = 0
 
     def parts(self, takes: Sequence[tuple[int, Material]], with_sound: bool) -> list[Part]:
         planned, begin, total, shown = list[tuple[int, Material, list[Run]]](), 0.0, 0, 0
@@ -104,26 +116,83 @@ class LogoRuns:
 
     def _encoded(self, material: Material, run: Run) -> Stretch:
         track, number = material.footage.picture, self.number
-        cut = self.workshop.aside(f"cut{number}")
-        count = run.last - run.first
-        try:
-            part = Part(track, (Stretch(0, track, run.first, count, track, run.first),))
-            lane = mp4lanes.cut(part, run.first, run.last)
-            shown = mp4write.Picture(
-                lane, material.sps.width, material.sps.height, h264.write_avcc(material.sets)
-            )
-            mp4write.write(cut, shown, None, {0: material.path}, b"", lambda _: self.workshop.switch.check())
-            path = self.workshop.aside(f"logo{number}")
-            self.sources[number] = path
-            self.workshop.encode_with_logo(cut, path, self.overlay.logo, self.measure, (run.on, run.off))
-        finally:
-            cut.unlink(missing_ok=True)
-        found = self.workshop.checked(path, self.measure)
-        if len(found.footage.picture) != count:
-            raise Unfit(f"{len(found.footage.picture)} frames with the logo came of {count}")
+        path, is_kept = self._place(material, run), self.overlay.kept is not None
+        found = self._found(path, run) if is_kept else None
+        if found:
+            self.found += 1
+        else:
+            found = self._made(material, run, path)
+            self.made += 1
+        self.sources[number] = path
         self.sets = found.sets if self.sets is None else self.sets | found.sets
         self.number += 1
-        return Stretch(number, found.footage.picture, 0, count, track, run.first)
+        return Stretch(number, found.footage.picture, 0, run.last - run.first, track, run.first)
+
+    def _place(self, material: Material, run: Run) -> Path:
+        if self.overlay.kept is None:
+            return self.workshop.aside(f"logo{self.number}")
+        shown = (run.on, run.off)
+        name = called(self.workshop, self.overlay.logo, self.measure, material, (run.first, run.last), shown)
+        return self.overlay.kept / f"{name}.mp4"
+
+    def _found(self, path: Path, run: Run) -> Material | None:
+        """What an earlier try, ended in the middle, has made already."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return self._checked(path, run)
+        return None
+
+    def _made(self, material: Material, run: Run, path: Path) -> Material:
+        path.parent.mkdir(exist_ok=True)
+        cut, new = self.workshop.aside("cut"), path.with_name(f".{path.name}.new")
+        try:
+            write_cut(cut, material, run.first, run.last, self.workshop.switch)
+            self.workshop.encode_with_logo(cut, new, self.overlay.logo, self.measure, (run.on, run.off))
+            self._checked(new, run)
+            durable.sync_file(new)
+            durable.rename(new, path)
+        finally:
+            cut.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
+        return self._checked(path, run)
+
+    def _checked(self, path: Path, run: Run) -> Material:
+        found, count = self.workshop.checked(path, self.measure), run.last - run.first
+        if len(found.footage.picture) != count:
+            raise Unfit(f"{len(found.footage.picture)} frames with the logo came of {count}")
+        return found
+
+
+def called(
+    shop: Workshop,
+    logo: Placed,
+    measure: pieces.Measure,
+    take: Material,
+    frames: tuple[int, int],
+    shown: tuple[int, int],
+) -> str:
+    """A name for some frames of a take with the logo over them that says all that goes into it."""
+    recipe = pieces.with_logo("", PLACEHOLDER, PLACEHOLDER, logo, measure, shown)
+    picture = logo.picture.path
+    made_by = "\0".join(recipe).replace(str(picture.absolute()), shop.tools.seen.digest(picture))
+    digest = hashlib.blake2b(made_by.encode(), digest_size=12)
+    first, last = frames
+    digest.update(f"{take.path.name}\0{first}\0{last}".encode())
+    # What tells these frames from all others, without reading them: their sizes, and the first one.
+    track = take.footage.picture
+    digest.update(array("I", track.sizes[first:last]).tobytes())
+    with take.path.open("rb") as file:
+        file.seek(track.offsets[first])
+        digest.update(file.read(min(track.sizes[first], 1 << 16)))
+    return digest.hexdigest()
+
+
+def write_cut(path: Path, material: Material, first: int, last: int, switch: Switch) -> None:
+    """These frames alone, in a file of their own, so that no seeking can hit beside them."""
+    track = material.footage.picture
+    part = Part(track, (Stretch(0, track, first, last - first, track, first),))
+    lane = mp4lanes.cut(part, first, last)
+    shown = mp4write.Picture(lane, material.sps.width, material.sps.height, h264.write_avcc(material.sets))
+    mp4write.write(path, shown, None, {0: material.path}, b"", lambda _: switch.check())
 
 
 def _woven(source: int, track: Track, runs: Sequence[Run], made: Sequence[Stretch]) -> tuple[Stretch, ...]:

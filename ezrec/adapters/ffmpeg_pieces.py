@@ -17,8 +17,11 @@ from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_probe import MOST_PIXELS_A_SIDE, Media
 from ezrec.domain.branding import Place
+from ezrec.domain.encoders import SOFTWARE
 
-_PROFILES = {66: "baseline", 77: "main", 100: "high"}
+HIGH = 100
+PARTS_ID = 2  # of the parameter sets of parts: an encoder in hardware takes 0, the intro the next one free
+_PROFILES = {66: "baseline", 77: "main", HIGH: "high"}
 _SOUND_BITRATE = 128_000
 _SILENT_S = 0.5
 
@@ -35,6 +38,7 @@ class Measure:
     channels: int
     bitrate: int
     preset: str
+    encoder: str = SOFTWARE
 
     @property
     def profile_name(self) -> str | None:
@@ -45,7 +49,11 @@ def intro(program: str, media: Media, measure: Measure, output: Path) -> list[st
     part = graph.Measured(media, measure.target, 0)
     sound = _sound(measure) if measure.target.sound else {}
     seconds = measure.target.frames(media) / measure.target.rate
-    options = {**picture(measure), **sound, **_container(seconds)}
+    # A key frame shortly before the join: whoever looks at it, or seeks there, has little to decode.
+    join = f"expr:eq(n,{max(0, measure.target.frames(media) - 4)})"
+    options = {
+        **picture(measure), **sound, **_container(seconds), "force_key_frames": join, "forced-idr": 1,
+    }  # fmt: skip
     return graph.compiled(program, ffmpeg.output(*part.streams, file_url(output), **options))
 
 
@@ -101,9 +109,7 @@ def picture(measure: Measure) -> dict[str, object]:
     target = measure.target
     colours = zip(("color_primaries", "color_trc", "colorspace"), measure.colours, strict=True)
     return {
-        "c:v": "libx264",
-        "preset": measure.preset,
-        "profile:v": measure.profile_name,
+        **graph.own_options(measure.encoder, measure.preset, measure.profile_name),
         "pix_fmt": "yuv420p",
         "bf": 0,
         "g": max(1, round(target.rate)),
@@ -111,9 +117,9 @@ def picture(measure: Measure) -> dict[str, object]:
         "b:v": measure.bitrate,
         "maxrate": measure.bitrate * 3 // 2,
         "bufsize": measure.bitrate * 2,
-        "x264-params": f"sps-id={measure.sets_id}",
         "color_range": "pc" if target.full_range else "tv",
         **dict(colours),
+        **({"x264-params": f"sps-id={measure.sets_id}"} if measure.encoder == SOFTWARE else {}),
     }
 
 

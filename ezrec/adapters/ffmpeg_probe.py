@@ -1,4 +1,4 @@
-"""Looks into media files with ffprobe, and says in one line why a file cannot be used.
+"""Seen into media files with ffprobe, and says in one line why a file cannot be used.
 
 Trusts neither names nor contents nor the numbers in them. Changes no file.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import msgspec
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_input import Kind, Unusable, file_url, input_options, sniffed
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Switch, run
+from ezrec.adapters.footage import Material
 from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo
 
@@ -88,6 +89,7 @@ class Media:
     pix_fmt: str = ""
     full_range: bool = False
     offset_s: float = 0.0  # the picture begins so long after the file does
+    material: Material | None = field(default=None, repr=False, compare=False)  # read already, where it was
 
 
 def inspect(kind: Kind, path: Path, *, ffprobe: str, nice: int, switch: Switch | None = None) -> Media:
@@ -241,20 +243,30 @@ def _duration(report: _Report, stream: _Stream, ask: _Asker) -> float:
 
 
 def _rate(stream: _Stream, frames: int | None, duration: float) -> Fraction:
+    average = _fraction(stream.avg_frame_rate) or Fraction((frames or 25) / duration)
+    return rate_of(_fraction(stream.r_frame_rate), average)
+
+
+def rate_of(base: Fraction | None, average: Fraction) -> Fraction:
     """Frames a second, to the nearest usual rate within 1 %, else to a whole number from 1 to 120.
 
     Dropped frames lower the average, so the base rate is believed where it is a usual one and more than
     half of its frames are there.
     """
-    average = _fraction(stream.avg_frame_rate) or Fraction((frames or 25) / duration)
-    base = _fraction(stream.r_frame_rate) or average
-    usual = _usual(base)
+    base = base or average
+    usual = usual_rate(base)
     if usual and average > base / 2:
         return usual
-    return _usual(average) or Fraction(min(120, max(1, round(average))))
+    return usual_rate(average) or Fraction(min(120, max(1, round(average))))
 
 
-def _usual(rate: Fraction) -> Fraction | None:
+def fits(width: int, height: int, seconds: float) -> bool:
+    """Within what is taken at all."""
+    return 0 < min(width, height) <= max(width, height) <= MOST_PIXELS_A_SIDE and 0 < seconds <= _LONGEST_S
+
+
+def usual_rate(rate: Fraction) -> Fraction | None:
+    """The usual rate within 1 %, if there is one."""
     nearest = min(_USUAL_RATES, key=lambda usual: abs(usual - rate))
     return nearest if abs(nearest - rate) <= nearest / 100 else None
 

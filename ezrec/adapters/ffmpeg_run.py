@@ -7,6 +7,7 @@ which is *no*.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -24,14 +25,18 @@ from typing import Self
 
 from ezrec.adapters.pace import Pace
 from ezrec.domain.errors import Retry, Stopped
+from ezrec.guard import tied_to_us
 
 _TICK_S = 0.1
+_EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
 _LOG_LIMIT = 1 << 20
+_IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
 _TAIL = 16 << 10
 # The worker's environment holds the keys of the cloud, and FFREPORT would write files: none is passed on.
 _ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
 _NOISE = re.compile(r"Conversion failed!|Error while filtering|Terminating|Exiting|x264 \[", re.IGNORECASE)
 _LEVEL = re.compile(r"^.*?\[(?:error|fatal|panic)\] ?")
+DISK_FULL = "disk full"
 _FULL = ("No space left on device", "Disk quota exceeded")
 _PASSING = (*_FULL, "Input/output error", "Cannot allocate memory", "Resource temporarily unavailable")
 
@@ -81,7 +86,7 @@ class Log:
 
     def __init__(self, path: Path | None = None) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        self._fd = -1 if path is None else os.open(path, flags, 0o640)
+        self._fd = -1 if path is None else os.open(path, flags, 0o660)
         self._room = _LOG_LIMIT
         self._tail = b""
 
@@ -148,8 +153,10 @@ def run(
     log, switch = log or Log(), switch or Switch()
     switch.check()
     pace = pace or Pace()
+    pace.rest(switch.check)
     child = start(argv, nice if pace.is_gentle else 0, log)
     try:
+        _offer(child.pid)
         _attend(child, hear, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace))
     finally:
         _end(child)
@@ -241,6 +248,15 @@ def start(argv: Sequence[str], nice: int, log: Log) -> subprocess.Popen[bytes]:
         raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
 
 
+def _offer(pid: int) -> None:
+    """Where memory runs out, the kernel is to take this child: an encode can be done again, a match cannot.
+
+    Without a word it would inherit the protection of whoever started it, perhaps the recorder's.
+    """
+    with contextlib.suppress(OSError):  # it has ended already
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(_EXPENDABLE))
+
+
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Kill the child's whole group if it still runs, and collect it."""
     if child.poll() is None:
@@ -260,7 +276,7 @@ def _failure(code: int, log: Log) -> Failed:
     if code < 0:
         return Failed(code, f"crashed ({signal.Signals(-code).name})", passing=False)
     if log.names(_FULL):
-        return Failed(code, "disk full", passing=True)
+        return Failed(code, DISK_FULL, passing=True)
     return Failed(code, log.last_word(), passing=log.names(_PASSING))
 
 
@@ -275,13 +291,13 @@ def _found(program: str) -> str:
 def _guard(nice: int) -> tuple[str, ...]:
     """What stands in front of every command; each replaces itself by the next, so the process id stays.
 
-    setpriv: an FFmpeg whose worker was killed would go on writing into an entry that somebody else has
-    taken by then; so the kernel kills it when the *thread* that started it ends (hence `run` starts and
-    waits in one thread). nice, ionice: the recorder comes first.
+    It ends with the *thread* that started it, hence `run` starts and waits in one. nice, ionice: the
+    recorder comes first.
     """
-    setpriv, niced, ioniced = (shutil.which(name) for name in ("setpriv", "nice", "ionice"))
-    guard = (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
+    niced, ioniced = (shutil.which(name) for name in ("nice", "ionice"))
+    guard = tied_to_us()
     if not nice:
         return guard
-    guard = (*guard, ioniced, "-t", "-c", "2", "-n", "7") if ioniced else guard
+    weight = ("-c", "3") if nice >= _IDLE_NICE else ("-c", "2", "-n", "7")
+    guard = (*guard, ioniced, "-t", *weight) if ioniced else guard
     return (*guard, niced, "-n", str(nice)) if niced else guard

@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from ezrec.adapters.ffmpeg_run import Failed, Limits, run
+from ezrec.adapters.stamp import BurnIn
 from ezrec.domain.errors import Retry
 
 _BUSY = "Device or resource busy"
@@ -73,13 +74,26 @@ class SoftwareSource:
     bitrate: int
     faults: Faults = Faults()
     name: str = "software camera"
+    logo: BurnIn | None = None
 
     def argv(self) -> Sequence[str]:
         picture = f"testsrc2=s={self.width}x{self.height}:r={self.fps:g},format=yuv420p"
         drawn = ",".join((picture, *self._text(), *self._strip()))
         limit = () if self.faults.die_after_s is None else ("-t", f"{self.faults.die_after_s:g}")
-        inputs = ("-re", *limit, "-f", "lavfi", "-i", drawn)
-        return (*_QUIET, *inputs, *self._dropping(), *_x264(self.bitrate, self.fps), *_FRAGMENTS)
+        inputs = ("-re", *limit, "-f", "lavfi", "-i", drawn, *_logo_input(self.logo))
+        return (*_QUIET, *inputs, *self._filters(), *_x264(self.bitrate, self.fps), *self._fragments())
+
+    def _filters(self) -> tuple[str, ...]:
+        """What is dropped first, then the logo: what falls silent costs no drawing."""
+        dropping = self._dropping()
+        if self.logo is None:
+            return ("-vf", dropping) if dropping else ()
+        place = self.logo.place
+        overlay = f"[1:v:0]overlay=x={place.x}:y={place.y}:format=yuv420[out]"
+        return ("-filter_complex", f"[0:v:0]{dropping or 'null'}[main];[main]{overlay}")
+
+    def _fragments(self) -> tuple[str, ...]:
+        return _FRAGMENTS if self.logo is None else ("-map", "[out]", *_FRAGMENTS[2:])
 
     def told(self, fault: str) -> str:
         return fault
@@ -104,7 +118,7 @@ class SoftwareSource:
             f":fontcolor=white:box=1:boxcolor=black:boxborderw={size // 4}:x={size}:y={size}"
         ]
 
-    def _dropping(self) -> tuple[str, ...]:
+    def _dropping(self) -> str:
         """Behind the paced input, so that a camera which falls silent still lives and costs no more."""
         kept = []
         if self.faults.stall_after_s is not None:
@@ -112,7 +126,7 @@ class SoftwareSource:
         if self.faults.slow_after_s is not None:
             step = max(1, round(self.fps / 5))
             kept.append(f"max(lt(t,{self.faults.slow_after_s:g}),not(mod(n,{step})))")
-        return ("-vf", f"select='{'*'.join(kept)}'") if kept else ()
+        return f"select='{'*'.join(kept)}'" if kept else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +197,15 @@ def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -
     if kind not in makers or (kind == "software" and rest):
         raise ValueError("must be software, v4l2:/dev/… or rtsp://…")
     return makers[kind]()
+
+
+def _logo_input(logo: BurnIn | None) -> tuple[str, ...]:
+    """Raw planes of our own making: nothing of what came from outside is opened here."""
+    if logo is None:
+        return ()
+    size = ("-video_size", f"{logo.place.width}x{logo.place.height}")
+    return ("-protocol_whitelist", "file", "-f", "rawvideo", "-pixel_format", "yuva420p", *size,
+            "-i", f"file:{logo.path.absolute()}")  # fmt: skip
 
 
 def block_side(width: int) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ezrec.adapters.ffmpeg_input import Kind
+from ezrec.adapters import mp4boxes, mp4media
+from ezrec.adapters.ffmpeg_encoder import Encoders
+from ezrec.adapters.ffmpeg_input import RESULT, TAKE, Kind, Unusable, sniffed
 from ezrec.adapters.ffmpeg_probe import Media, inspect
 from ezrec.adapters.ffmpeg_run import Limits, Log, Switch, run
 from ezrec.adapters.pace import Pace
+from ezrec.adapters.seen import Seen
 from ezrec.domain.errors import Retry
 
 
@@ -33,8 +37,21 @@ class Tools:
     preset: str
     idle_s: float
     pace: Pace = field(default_factory=Pace)
+    encoders: Encoders = field(default_factory=Encoders)
+    seen: Seen = field(default_factory=Seen)
 
     def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:
+        return self.seen.have(kind, path, lambda: self._look(kind, path, switch))
+
+    def _look(self, kind: Kind, path: Path, switch: Switch | None) -> Media:
+        """By the file's own tables where they are a camera's, or of our own writing; else by ffprobe."""
+        if kind in (TAKE, RESULT):
+            with contextlib.suppress(Unusable, OSError):  # ffprobe's look says it better
+                sniffed(kind, path)
+                if kind is RESULT or mp4boxes.is_fragmented(path):
+                    found = mp4media.described(path)
+                    if found:
+                        return found
         return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)
 
     def decoded(

@@ -21,11 +21,12 @@ from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.footage import Material, SoundForm
 from ezrec.adapters.media_cache import MediaCache, key_of
 from ezrec.domain.branding import around
-from ezrec.domain.errors import Busy, Reject
+from ezrec.domain.encoders import SOFTWARE
+from ezrec.domain.errors import Busy, Reject, is_full
 
 USUAL_SOUND = SoundForm(graph.SOUND_RATE, 2)
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
-_PLACEHOLDER = Path("/made")
+PLACEHOLDER = Path("/made")
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ class Workshop:
             if len(found.footage.picture) != measure.target.frames(intro):
                 raise Unfit(f"the intro has {len(found.footage.picture)} frames after its making")
 
-        recipe = pieces.intro("", intro, measure, _PLACEHOLDER)
+        recipe = pieces.intro("", intro, measure, PLACEHOLDER)
         made_by = "\0".join(recipe).replace(str(intro.path.absolute()), "")
         with self._kept(intro.path, made_by, make, check) as kept:
             yield kept
@@ -89,7 +90,8 @@ class Workshop:
         target = measure.target
         if (found.sps.width, found.sps.height) != (target.width, target.height):
             raise Unfit("the intro was made in another size")
-        if set(found.sets.sps) != {measure.sets_id} or set(found.sets.pps) != {measure.sets_id}:
+        ids = {measure.sets_id}
+        if measure.encoder == SOFTWARE and (set(found.sets.sps) != ids or set(found.sets.pps) != ids):
             raise Unfit("the encoder does not number its parameter sets as asked")
         if found.sps.full_range != target.full_range:
             raise Unfit("the intro was made in another range of brightness")
@@ -116,9 +118,18 @@ class Workshop:
         def check(path: Path) -> None:
             _silent_packet(path)
 
-        made_by = "\0".join(pieces.silence("", sound.rate, sound.channels, _PLACEHOLDER))
+        made_by = "\0".join(pieces.silence("", sound.rate, sound.channels, PLACEHOLDER))
         with self._kept(None, made_by, make, check) as (path, _):
             yield _silent_packet(path)
+
+    @contextlib.contextmanager
+    def overlaid(self, logos: Sequence[graph.Placed]) -> Iterator[graph.Placed]:
+        """One logo as it is, several as one picture."""
+        if len(logos) == 1:
+            yield logos[0]
+            return
+        with self.overlay(logos) as one:
+            yield one
 
     @contextlib.contextmanager
     def overlay(self, logos: Sequence[graph.Placed]) -> Iterator[graph.Placed]:
@@ -134,9 +145,11 @@ class Workshop:
             if (found.info.width, found.info.height) != (place.width, place.height):
                 raise Unfit("the overlay was made in another size")
 
-        made_by = "\0".join(pieces.composed("", logos, place, _PLACEHOLDER))
+        made_by = "\0".join(pieces.composed("", logos, place, PLACEHOLDER))
         for logo in logos:
-            made_by = made_by.replace(str(logo.picture.path.absolute()), key_of(logo.picture.path, ""))
+            made_by = made_by.replace(
+                str(logo.picture.path.absolute()), self.tools.seen.digest(logo.picture.path)
+            )
         with self._kept(None, made_by, make, check) as (path, _):
             yield graph.Placed(self._picture(path), place)
 
@@ -150,13 +163,21 @@ class Workshop:
     def _kept(
         self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
     ) -> Iterator[tuple[Path, bool]]:
-        key = key_of(content, made_by)
+        """What is made, from the cache, or beside the film where there is none that can be written to."""
+        key = key_of(self.tools.seen.digest(content) if content else "", made_by)
         if self.cache:
+            kept = None
             try:
-                yield MediaCache(self.cache).have(key, make, check)
+                kept = MediaCache(self.cache).have(key, make, check)
             except Busy as fault:
                 raise Unfit(str(fault)) from None
-            return
+            except OSError as fault:
+                if is_full(fault):
+                    raise
+                self.log.note(f"the media cache cannot be used: {fault}")
+            if kept:
+                yield kept
+                return
         path = self.aside(key[:8])
         try:
             make(path)

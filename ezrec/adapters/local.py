@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -33,7 +33,10 @@ from ezrec.ports import Branding, Clock, OnStop, Row
 
 # As `statuses.normal` does it, for use in a statement.
 _STATUS = "lower(trim(coalesce(status, ''), char(9, 10, 13, 32)))"
-_ASSETS = {"intro": "intro_video_path", "logo": "logo_path"}
+_SPONSORS = tuple(f"sponsor_logo{number}" for number in (1, 2, 3))
+_ASSETS = {
+    "intro": "intro_video_path", "logo": "logo_path", **{name: f"{name}_path" for name in _SPONSORS},
+}  # fmt: skip
 _log = logging.getLogger("ezrec.local")
 
 
@@ -64,6 +67,9 @@ class LocalBackend:
             (self.user_id, self.camera_id),
         )
 
+    def sees_bookings(self) -> bool:
+        return True  # our own file: nobody is shut out of it
+
     def advance_status(self, booking_id: str, status: str) -> bool:
         try:
             before = statuses_before(status)
@@ -75,7 +81,9 @@ class LocalBackend:
         found = self.tables.rows_again("SELECT * FROM user_settings WHERE user_id = ?", (self.user_id,))
         if not found:
             return Branding()
-        return Branding(intro=found[0]["intro_video_path"] or None, logo=found[0]["logo_path"] or None)
+        row = found[0]
+        sponsors = tuple(key for name in _SPONSORS if (key := row[_ASSETS[name]]))
+        return Branding(row["intro_video_path"] or None, row["logo_path"] or None, sponsors)
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         self.buckets.fetch(bucket, key, target)
@@ -173,14 +181,21 @@ class LocalBackend:
         return None if self.size_of("videos", key) is None else self.buckets.path("videos", key)
 
     def set_branding(
-        self, intro: Path | None = None, logo: Path | None = None, *, remove: Collection[str] = ()
+        self,
+        intro: Path | None = None,
+        logo: Path | None = None,
+        *,
+        sponsors: Sequence[Path] = (),
+        remove: Collection[str] = (),
     ) -> Branding:
         """Take a copy of an intro or a logo into use; `remove` names those to do without. The rest stays.
 
+        Sponsors' logos, three at most, take the place of all that there were.
         A new file always gets a new key: whoever has the old one cached, or is reading it, is not disturbed.
         """
-        row: dict[str, Any] = {_ASSETS[kind]: None for kind in remove}
-        for kind, path in (("intro", intro), ("logo", logo)):
+        gone = [name for kind in remove for name in (_SPONSORS if kind == "sponsors" else (kind,))]
+        row: dict[str, Any] = {_ASSETS[kind]: None for kind in (*gone, *(_SPONSORS if sponsors else ()))}
+        for kind, path in (("intro", intro), ("logo", logo), *zip(_SPONSORS, sponsors, strict=False)):
             if path is not None:
                 row[_ASSETS[kind]] = self._store_asset(kind, path)
         if row:

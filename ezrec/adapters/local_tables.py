@@ -126,6 +126,8 @@ class Tables:
     def _connect(self) -> sqlite3.Connection:
         if not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            # SQLite would make it 0644: the services share it as users of one group.
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o660))
         db = sqlite3.connect(self.path, timeout=self.busy_s, isolation_level=None)
         try:
             db.row_factory = sqlite3.Row

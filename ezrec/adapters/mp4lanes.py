@@ -171,9 +171,14 @@ class _Sound:
         lane = self._lane
         if not len(lane):
             lane.end = until - -(-max(0, until) // PACKET) * PACKET
-        while until - lane.end >= PACKET:
-            self._put(SILENCE, 0, self._silent, lane.end)
-            lane.end += PACKET
+        count = max(0, until - lane.end) // PACKET
+        end = lane.end + count * PACKET
+        lane.sources.extend(array("H", (SILENCE,)) * count)
+        lane.offsets.extend(array("Q", (0,)) * count)
+        lane.sizes.extend(array("I", (self._silent,)) * count)
+        lane.starts.extend(range(lane.end, end, PACKET))
+        lane.keys.extend(b"\1" * count)
+        lane.end = end
 
     def _put(self, source: int, offset: int, size: int, time: int) -> None:
         lane = self._lane

@@ -11,10 +11,11 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
-from ezrec.adapters.mp4boxes import Box, Boxes, TornFile
+from ezrec.adapters.mp4boxes import Box, Boxes, TornFile, whole
 
 _MOST_SAMPLES = 16_000_000  # a day at 120 frames a second, with sound
 _NO_SYNC = 0x10000
@@ -35,6 +36,7 @@ class Track:
 
     kind: bytes = b""
     number: int = 0
+    index: int = 0  # among all tracks of the file
     scale: int = 1
     entry: bytes = b""
     header: bytes = b""
@@ -107,14 +109,14 @@ class _Reader:
     """Fills tracks from a file, with one allowance of samples for all."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._boxes = file, Boxes(file)
+        self._boxes = Boxes(file)
         self._left = _MOST_SAMPLES
         self._tracks: dict[int, Track] = {}
         self._defaults: dict[int, tuple[int, int, int]] = {}
         self._delays: dict[int, int] = {}
 
     def tracks(self) -> list[Track]:
-        for box in self._boxes.top():
+        for box in whole(self._boxes):
             if box.type == b"moov":
                 self._index(box)
             elif box.type == b"moof":
@@ -133,6 +135,7 @@ class _Reader:
                 scale = struct.unpack_from(">I", body, 20 if body[0] else 12)[0] or 1
             elif box.type == b"trak":
                 track = self._track(box, scale)
+                track.index = len(self._tracks)
                 self._tracks[track.number] = track
             elif box.type == b"mvex":
                 for trex in self._boxes.inside(box):
@@ -238,10 +241,10 @@ class _Reader:
         for number, offset in enumerate(chunks, 1):
             if after and number >= after[0]:
                 run, after = after, next(runs, None)
-            for _ in range(min(run[1], count - done)):
-                track.offsets.append(offset)
-                offset += track.sizes[done]
-                done += 1
+            many = min(run[1], count - done)
+            if many:
+                track.offsets.extend(accumulate(track.sizes[done : done + many - 1], initial=offset))
+                done += many
         if done != count:
             raise TornFile("its tables do not agree")
 
@@ -331,8 +334,7 @@ class _Reader:
             raise TornFile(f"more than {_MOST_SAMPLES} samples, or than it has bytes")
 
     def _body(self, box: Box, most: int = 1 << 28) -> bytes:
-        self._file.seek(box.body)
-        return self._file.read(max(0, min(most, box.end - box.body)))
+        return self._boxes.read(box.body, max(0, min(most, box.end - box.body)))
 
 
 def _pairs(body: bytes) -> Iterator[tuple[int, int]]:

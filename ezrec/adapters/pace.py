@@ -5,6 +5,11 @@ The recorder comes first. Whether it records is asked of whoever knows; the answ
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +34,20 @@ class Pace:
     @property
     def is_gentle(self) -> bool:
         return self.mode != "yes"
+
+    def step_back(self, nice: int) -> None:
+        """Give the calling thread the weight of the work that it does itself: copying gigabytes is work too.
+
+        Only of a thread that was made for one job: a weight once given up cannot be taken back.
+        """
+        thread = threading.current_thread()
+        if not self.is_gentle or not nice or thread is threading.main_thread() or thread.native_id is None:
+            return
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            os.setpriority(os.PRIO_PROCESS, thread.native_id, nice)  # on Linux, of this thread alone
+            if ionice := shutil.which("ionice"):
+                argv = [ionice, "-c", "2", "-n", "7", "-p", str(thread.native_id)]
+                subprocess.run(argv, check=False, capture_output=True, timeout=5)
 
     def should_rest(self) -> bool:
         if self.mode != "no":

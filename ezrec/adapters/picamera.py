@@ -10,14 +10,19 @@ feed, and every further `hold` says that a fresh process is needed; `hung` says 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+from ezrec.adapters import snapshots
 from ezrec.adapters.feed import Feed
 from ezrec.adapters.fragments import BadStream, FragmentReader
 from ezrec.adapters.picamera_device import Device, PicameraLimits, Picture
+from ezrec.adapters.picamera_eye import Eye
 from ezrec.adapters.picamera_inbox import Inbox, silence
 from ezrec.adapters.picamera_mux import Muxer
 from ezrec.adapters.shared_camera import Life, SharedCamera
+from ezrec.adapters.stamp import BurnIn, Stamp
 from ezrec.adapters.takes import Disk
 from ezrec.domain.errors import Retry
 from ezrec.ports import CameraHealth, Clock
@@ -27,7 +32,10 @@ _STOPPED = "the camera was stopped"
 
 
 class PicameraCamera(SharedCamera):
-    """`disk` and `queue_bytes` are handed to the takes."""
+    """`disk` and `queue_bytes` are handed to the takes.
+
+    `burn_in` is asked at each start for what is to be drawn into the frames; `tell` hears why it is not.
+    """
 
     def __init__(
         self,
@@ -35,17 +43,20 @@ class PicameraCamera(SharedCamera):
         clock: Clock,
         limits: PicameraLimits | None = None,
         *,
+        burn_in: Callable[[], BurnIn | None] = lambda: None,
+        tell: Callable[[str], None] = lambda said: None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
         limits = limits or PicameraLimits()
         self._device = device = Device(picture, limits)
-        self._inbox = Inbox(clock.monotonic)
+        self._limits, self._eye = limits, Eye(Inbox(clock.monotonic))
 
         def begin() -> tuple[Feed, Life]:
             feed = Feed(clock, fps=picture.fps, disk=disk, queue_bytes=queue_bytes)
-            self._inbox = Inbox(clock.monotonic)
-            return feed, _Life(device, picture, clock, feed, self._inbox, limits)
+            stamp, feed.burned_in = _stamp(burn_in(), tell)
+            self._eye = Eye(Inbox(clock.monotonic), stamp)
+            return feed, _Life(device, picture, clock, feed, self._eye, limits, tell)
 
         # A little longer than the life gives itself: its own last word says more than "no picture".
         whole_s = limits.load_s + 3 * limits.call_s + limits.start_s + 2
@@ -54,11 +65,20 @@ class PicameraCamera(SharedCamera):
     @property
     def hung(self) -> str:
         """Why only a fresh process can have the camera again; empty while that is not so."""
-        return self._device.hung
+        return self._device.hung or super().hung
 
     def health(self) -> CameraHealth:
         health = super().health()
-        return replace(health, dropped=health.dropped + self._inbox.dropped)
+        return replace(health, dropped=health.dropped + self._eye.inbox.dropped)
+
+    def snapshot(self, path: Path) -> None:
+        """The port's `snapshot`, of the second, small stream: it needs no encoder and no decoder."""
+        if not self.health().running:
+            raise Retry(f"{self.name} is not running")
+        seen = self._eye.look(self._limits.silence_s)
+        if isinstance(seen, str):
+            raise Retry(f"{self.name}: {seen}")
+        snapshots.draw_raw(*seen, path)
 
     def close(self) -> None:
         """Give the device back when nobody holds it. Raises `Retry`."""
@@ -72,11 +92,12 @@ class _Life:
         picture: Picture,
         clock: Clock,
         feed: Feed,
-        inbox: Inbox,
+        eye: Eye,
         limits: PicameraLimits,
+        tell: Callable[[str], None],
     ) -> None:
         self._device, self._clock, self._feed, self._limits = device, clock, feed, limits
-        self._inbox = inbox
+        self._eye, self._inbox, self._tell = eye, eye.inbox, tell
         self._muxer, self._reader = Muxer(picture.fps), FragmentReader()
         self._stop_asked = threading.Event()
         self._thread = threading.Thread(target=self._live, name="camera module", daemon=True)
@@ -109,7 +130,7 @@ class _Life:
 
     def _run(self) -> str:
         """From the start to the end; returns why it is over."""
-        self._device.begin(self._inbox)
+        self._device.begin(self._eye)
         if fault := self._attend():
             self._device.abandon(fault)
         else:
@@ -124,6 +145,7 @@ class _Life:
         began, limits = self._clock.monotonic(), self._limits
         while not self._stop_asked.is_set():
             self._mux(_LOOK_S)
+            self._hear_of_the_logo()
             now, is_open = self._clock.monotonic(), self._reader.header is not None
             limit_s = limits.silence_s if is_open else limits.start_s
             if fault := silence(self._inbox, now, began, limit_s):
@@ -131,6 +153,12 @@ class _Life:
             if not is_open and now - began > limit_s:
                 raise BadStream(f"no key frame with its parameters within {limit_s:g} s")
         return ""
+
+    def _hear_of_the_logo(self) -> None:
+        """What could not be drawn is laid over in processing; said once, because the eye gives up at once."""
+        if self._eye.fault and self._feed.burned_in:
+            self._feed.burned_in = ""
+            self._tell(f"{self._eye.fault}; it is laid over in processing")
 
     def _mux(self, wait_s: float) -> None:
         for packet in self._inbox.take(wait_s):
@@ -157,3 +185,14 @@ class _Life:
             self._device.close()
         except Retry:
             return  # the next `hold` meets the same device and says so
+
+
+def _stamp(logo: BurnIn | None, tell: Callable[[str], None]) -> tuple[Stamp | None, str]:
+    """Ready to draw, and the key of what is drawn. A logo never keeps a camera from its start."""
+    if logo is None:
+        return None, ""
+    try:
+        return Stamp(logo.path.read_bytes(), logo.place), logo.key
+    except (OSError, ValueError, ImportError) as fault:
+        tell(f"the logo cannot be drawn: {fault}; it is laid over in processing")
+        return None, ""

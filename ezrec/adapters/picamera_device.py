@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ezrec.adapters.limited import Broken, Hung, within
+from ezrec.adapters.picamera_eye import Eye
 from ezrec.adapters.picamera_inbox import Inbox
 from ezrec.domain.errors import Retry
 
@@ -33,7 +34,7 @@ NO_CAMERA = (
 _BUSY = ("busy", "in use", "acquire")
 _HARDWARE = "bcm2835-codec-encode"
 _DEVICES = ("/dev/media", "/dev/video")
-_LORES_WIDTH = 320
+_LORES_WIDTH = 640  # enough to see whether the court is in the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +74,15 @@ class Device:
         self._encoder: Any = None
         self.hung = ""
 
-    def begin(self, inbox: Inbox) -> None:
-        """Frames and packets come into `inbox` from now on. Raises `Retry`."""
+    def begin(self, eye: Eye) -> None:
+        """Frames come before `eye` and packets into its inbox from now on. Raises `Retry`."""
         if self.hung:
             raise Retry(self.hung)
         if self._camera is None:
             module = self._ask("loading picamera2", _load, self._limits.load_s)
             self._camera = self._ask("opening the camera", lambda: _open(module))
             self._ask("configuring the camera", self._configure)
-        self._ask("starting the camera", lambda: self._start(inbox))
+        self._ask("starting the camera", lambda: self._start(eye))
 
     def end(self) -> None:
         """Stop, in the order in which nothing waits for a frame that no longer comes. Raises `Retry`."""
@@ -136,11 +137,12 @@ class Device:
             )
         )
 
-    def _start(self, inbox: Inbox) -> None:
+    def _start(self, eye: Eye) -> None:
         camera = self._camera
         self._encoder = encoder = make_encoder(self._picture)
-        camera.pre_callback = inbox.see
-        camera.start_encoder(encoder, _make_output(inbox), name="main")
+        eye.mapped = importlib.import_module("picamera2").MappedArray
+        camera.pre_callback = eye.see
+        camera.start_encoder(encoder, _make_output(eye.inbox), name="main")
         camera.start()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.fragments import BadStream, FragmentReader
+from ezrec.adapters.mp4samples import NotSimple, read_tracks
 
 _PIECE = 1 << 20
 
@@ -32,6 +33,16 @@ def salvage(path: Path) -> float:
 
 
 def _length_s(path: Path) -> float:
+    """By the tables alone: an hour's media is gigabytes, and they are about to be read again."""
+    try:
+        return float(
+            next(track.length_s for track in read_tracks(path) if track.kind == b"vide" and len(track))
+        )
+    except (NotSimple, StopIteration):
+        return _read_through(path)
+
+
+def _read_through(path: Path) -> float:
     reader, seconds = FragmentReader(), 0.0
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)

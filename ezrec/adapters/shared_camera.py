@@ -4,6 +4,9 @@ Starts it for the first, stops it after the last.
 
 Keeps the port `Camera` for every kind of camera; what differs between them is a `Life`: one run of the
 device, from its start to its end. A life that broke off is never revived: the next `hold` begins another.
+
+A life that would not stop within its limit makes the camera `hung`: nothing here touches it again, because
+whoever asks a hung camera for anything waits for ever. Only a fresh process may have it.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ezrec.adapters import snapshots
 from ezrec.adapters.feed import Feed, FeedRecording, Holder
 from ezrec.domain.errors import Retry
 from ezrec.ports import CameraHealth
@@ -40,8 +45,17 @@ class SharedCamera:
         self._begin, self._start_limit_s = begin, start_limit_s
         # Starts and stops one after the other: two lives at once would fight for the device.
         self._gate = threading.Lock()
+        self._counting = threading.RLock()
         self._feed: Feed | None = None
         self._life: Life | None = None
+        self._hung = ""
+        self._restarts = 0
+        self._before = _ASLEEP  # what earlier lives counted
+
+    @property
+    def hung(self) -> str:
+        """Why only a fresh process can have the camera again; empty while that is not so."""
+        return self._hung
 
     @contextlib.contextmanager
     def hold(self, on_lost: Callable[[], None]) -> Iterator[None]:
@@ -62,8 +76,30 @@ class SharedCamera:
         return feed.attach(path, at)
 
     def health(self) -> CameraHealth:
+        with self._counting:
+            before = self._before
+            now = _ASLEEP if self._feed is None else self._feed.health()
+            return replace(
+                now,
+                frames=before.frames + now.frames,
+                dropped=before.dropped + now.dropped,
+                packets=before.packets + now.packets,
+                written=before.written + now.written,
+                restarts=self._restarts,
+                hung=self.hung,
+            )
+
+    @property
+    def burned_in(self) -> str:
         feed = self._feed
-        return _ASLEEP if feed is None else feed.health()
+        return "" if feed is None else feed.burned_in
+
+    def snapshot(self, path: Path) -> None:
+        """The port's `snapshot`, of the newest key frame."""
+        data = self.picture()
+        if data is None:
+            raise Retry(f"{self.name} is not running")
+        snapshots.draw(data, path)
 
     def picture(self) -> bytes | None:
         """A tiny MP4 with the newest key frame in front; None when the camera is not running."""
@@ -73,7 +109,11 @@ class SharedCamera:
     def _running(self) -> Feed:
         if self._feed is not None and not self._feed.is_lost:
             return self._feed
+        if self.hung:
+            raise Retry(f"{self.name}: {self.hung}")
         self._stop()
+        self._restarts += self._feed is not None
+        self._forget()
         self._feed, self._life = self._begin()
         self._life.start()
         if not self._feed.wait_for_picture(self._start_limit_s):
@@ -91,10 +131,21 @@ class SharedCamera:
             with contextlib.suppress(Retry):  # the next `hold` meets the same device and says so
                 self._stop()
             if not broke_off:
-                self._feed = None  # else it stays, for its fault to be read
+                self._forget()  # else it stays, for its fault to be read
 
     def _stop(self) -> None:
         """End the life that was; the device must be free before it is asked for again."""
-        if self._life is not None:
-            self._life.stop()
-            self._life = None
+        life, self._life = self._life, None
+        if life is None:
+            return
+        try:
+            life.stop()
+        except Retry as fault:
+            self._hung = self.hung or fault.reason
+            raise
+
+    def _forget(self) -> None:
+        """Keep the counts of the life that was."""
+        with self._counting:
+            self._before = self.health()
+            self._feed = None

@@ -12,26 +12,29 @@ import os
 import threading
 import uuid
 from collections.abc import Callable
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ezrec import durable
 from ezrec.adapters.ffmpeg_run import Switch
+from ezrec.adapters.reach import Reach
+from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
 from ezrec.adapters.supabase_errors import CloudError, redacted, unknown_column
-from ezrec.adapters.tus import Pace, Upload
+from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Notes
+from ezrec.adapters.supabase_realtime import Hint
+from ezrec.adapters.tus import PIECE, Pace, Upload
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.keys import InvalidKey, object_parts
-from ezrec.domain.names import BadName, safe_id
-from ezrec.domain.statuses import normal, statuses_before
 from ezrec.ports import Branding, Clock, OnStop, Row
 from ezrec.settings import Settings
 
 T = TypeVar("T")
-_PAGE = 1000  # rows; a select stops there and says nothing of the rest
-_TYPES = {".mp4": "video/mp4", ".zip": "application/zip", ".png": "image/png", ".jpg": "image/jpeg"}
+_TYPES = {
+    ".mp4": "video/mp4", ".zip": "application/zip", ".png": "image/png", ".jpg": "image/jpeg",
+    ".vtt": "text/vtt", ".json": "application/json",
+}  # fmt: skip
 _VIDEO_IDS = uuid.UUID("6f2cfb52-54a5-5d0f-8f0e-3c6c4c1f7f0a")  # names the ids that are made of file names
 _BAD_ID = ("22P02", "428C9")  # the table numbers its rows by itself
 _log = logging.getLogger("ezrec.supabase")
@@ -43,7 +46,9 @@ class SupabaseBackend:
     `past_days`: bookings older than that are not asked for (None: all of them). `unassigned`: rows that
     name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a link that is silent
     for so long is given up; not below 15 in use, for a request that died holds an upload's lock for 3.
-    `wait_s`: the first of the growing waits within one upload.
+    `wait_s`: the first of the growing waits within one upload; `piece`: the bytes of one of its requests.
+    `state`: the folder where it says how the cloud treats it, and remembers which columns the tables lack;
+    None: only in memory.
     """
 
     def __init__(
@@ -58,90 +63,47 @@ class SupabaseBackend:
         upload_bytes_s: float = 0,
         silence_s: float = 30.0,
         wait_s: float = 0.25,
+        state: Path | None = None,
+        piece: int = PIECE,
+        reach: Reach | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
-        self._clock = clock
-        self._past_days = past_days
-        self._unassigned = camera_id == "0" if unassigned is None else unassigned
         self._upload_bytes_s = upload_bytes_s
-        self._cloud = Connection(access, silence_s=silence_s)
+        self._notes = Notes(state, clock)
+        self._lacking = Lacking(state, clock)
+        self._cloud = Connection(access, silence_s=silence_s, on_access=self._notes.access, reach=reach)
+        self._bookings = Bookings(
+            self._cloud,
+            clock,
+            Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
+        )
+        self._piece = piece
         self._wait_s = wait_s
-        self._lacking: dict[str, set[str]] = {}
-        self._lock = threading.Lock()
+        self._camera_row = CameraRow(clock)
+        self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))
 
     def close(self) -> None:
         self._cloud.close()
 
+    def hint(self, ring: Callable[[], None]) -> Hint:
+        """Rings when Realtime tells of a changed booking; see there what it is worth."""
+        return Hint(self._cloud, self.user_id, self.camera_id, ring)
+
     # ---- bookings
 
     def bookings(self) -> list[dict[str, Any]]:
-        rows = self._cloud.call("fetching the bookings", self._fetch_bookings)
-        return sorted(
-            rows, key=lambda row: tuple(str(row.get(name)) for name in ("date", "start_time", "id"))
-        )
+        rows = self._bookings.fetch()
+        if rows:
+            self._notes.hidden(False)
+        return rows
 
-    def _fetch_bookings(self) -> list[dict[str, Any]]:
-        """Page by page along the ids: a row that comes or goes meanwhile shifts no other."""
-        found: list[dict[str, Any]] = []
-        while True:
-            query = self._table("bookings").select("*", count="exact").eq("user_id", self.user_id)
-            query = query.or_(self._mine()) if self._unassigned else query.eq("camera_id", self.camera_id)
-            if self._past_days is not None:
-                query = query.or_(f"date.gte.{self._oldest(self._past_days)},date.is.null")
-            if found:
-                query = query.gt("id", found[-1]["id"])
-            answer = query.order("id").limit(_PAGE).execute()
-            page = self._rows(answer.data, "fetching the bookings")
-            found += page
-            if answer.count is None or answer.count < len(page) or (answer.count and not page):
-                raise Retry(f"the bookings came incomplete: {len(page)} of {answer.count}")
-            if len(page) == answer.count:
-                return found
-
-    def _mine(self) -> str:
-        # The front end does not send a camera: the column's default is '0', older rows have NULL.
-        names = dict.fromkeys((self.camera_id, "0"))
-        return ",".join([*(f"camera_id.eq.{name}" for name in names), "camera_id.is.null"])
-
-    def _oldest(self, days: int) -> date:
-        return (self._clock.now() - timedelta(days=days)).date()
+    def sees_bookings(self) -> bool:
+        seen = self._bookings.are_seen()
+        self._notes.hidden(not seen)
+        return seen
 
     def advance_status(self, booking_id: str, status: str) -> bool:
-        try:
-            before = statuses_before(status)
-        except ValueError as fault:
-            raise Reject(str(fault), "tell one of the steps in their order") from fault
-        try:
-            safe_id(booking_id)
-        except BadName:
-            return False
-        doing = f"telling {status} for booking {booking_id}"
-        return self._cloud.call(doing, lambda: self._advance(booking_id, status, before, doing))
-
-    def _advance(self, booking_id: str, status: str, before: tuple[str, ...], doing: str) -> bool:
-        """Compare and set: rows have been seen with capitals and blanks, so we compare here, and the database
-        sets only what still stands as we saw it.
-        """
-        for _ in range(3):
-            answer = self._own_booking(self._table("bookings").select("status"), booking_id).execute()
-            rows = self._rows(answer.data, doing)
-            if not rows:
-                _log.info("%s: no such booking any more", doing)
-                return False
-            seen = rows[0]["status"]
-            if normal(seen) not in before:
-                return False
-            change = self._own_booking(self._table("bookings").update({"status": status}), booking_id)
-            change = change.is_("status", "null") if seen is None else change.eq("status", seen)
-            done = change.execute()
-            if self._rows(done.data, doing):
-                return True
-            # Changed meanwhile, or row-level security forbids it: that too is answered with 200 and [].
-            _log.warning("%s: expected the changed row and got %s", doing, redacted(str(done.data)))
-        return False
-
-    def _own_booking(self, query: Any, booking_id: str) -> Any:
-        return query.eq("id", booking_id).eq("user_id", self.user_id)
+        return self._bookings.advance(booking_id, status)
 
     # ---- branding and objects
 
@@ -150,12 +112,16 @@ class SupabaseBackend:
 
         def work() -> list[dict[str, Any]]:
             query = self._table("user_settings").select("*").eq("user_id", self.user_id).limit(1)
-            return self._rows(query.execute().data, doing)
+            return rows_of(query.execute().data, doing)
 
         rows = self._cloud.call(doing, work)
         if not rows:
             return Branding()
-        return Branding(rows[0].get("intro_video_path") or None, rows[0].get("logo_path") or None)
+        row = rows[0]
+        sponsors = [row.get(f"sponsor_logo{number}_path") for number in (1, 2, 3)]
+        return Branding(
+            row.get("intro_video_path") or None, row.get("logo_path") or None, tuple(filter(None, sponsors))
+        )
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         path = "/".join(_parts(bucket, key))
@@ -204,6 +170,7 @@ class SupabaseBackend:
             state=state,
             pace=Pace(self._upload_bytes_s),
             wait_s=self._wait_s,
+            piece=self._piece,
             content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
         )
         size = self._cloud.call(f"uploading {path}", upload.run)
@@ -260,10 +227,30 @@ class SupabaseBackend:
         doing = "telling the status"
 
         def work() -> None:
-            if not self._update("system_status", whose, {**row, **whose}, doing):
+            if not self._update("system_status", whose, self._heartbeats.news(row), doing):
                 self._insert("system_status", {**row, **whose}, (*whose,), doing)
 
         self._cloud.call(doing, work)
+        self._heartbeats.told(row)
+        self._touch_camera(row)
+
+    def _touch_camera(self, heartbeat: Row) -> None:
+        """Bring the camera's row in `cameras` up to date, where there is one. It never makes one: a person
+        registers cameras. What goes wrong here is no reason to call the heartbeat a failure.
+        """
+        row = self._camera_row.due(heartbeat)
+        if row is None:
+            return
+        whose = {"id": self.camera_id, "user_id": self.user_id}
+        doing = "telling that the camera is there"
+        try:
+            there = self._cloud.call(doing, lambda: self._update("cameras", whose, row, doing))
+        except Reject as fault:
+            _log.info("%s; not asked again for a while", fault)
+            there = False
+        except Retry:
+            return
+        self._camera_row.told(row, there=there)
 
     def _update(self, table: str, whose: Row, row: Row, doing: str) -> bool:
         """Change the rows that are there; False when there is none."""
@@ -289,9 +276,8 @@ class SupabaseBackend:
     ) -> T:
         """Send the row without the columns that this table lacks; each is met once and remembered."""
         while True:
-            with self._lock:
-                lacking = self._lacking.setdefault(table, set())
-                known = {name: value for name, value in row.items() if name not in lacking}
+            lacking = self._lacking.of(table)
+            known = {name: value for name, value in row.items() if name not in lacking}
             try:
                 return send(known)
             except CloudError as error:
@@ -299,8 +285,7 @@ class SupabaseBackend:
                 column = "id" if is_bad_id else unknown_column(error)
                 if column is None or column not in known or column in required:
                     raise
-                with self._lock:
-                    lacking.add(column)
+                self._lacking.add(table, column)
                 _log.warning("the table %s has no column %s: left out from now on", table, column)
 
     # ---- both
@@ -308,14 +293,8 @@ class SupabaseBackend:
     def _table(self, name: str) -> Any:
         return self._cloud.supabase.table(name)
 
-    def _rows(self, data: object, doing: str) -> list[dict[str, Any]]:
-        if isinstance(data, list) and all(isinstance(row, dict) for row in data):
-            return data
-        _log.warning("%s: expected rows and got %s", doing, redacted(str(data)))
-        raise Retry(f"{doing}: the answer holds no rows")
 
-
-def from_settings(settings: Settings, clock: Clock) -> SupabaseBackend:
+def from_settings(settings: Settings, clock: Clock, state: Path | None) -> SupabaseBackend:
     """The backend that the settings describe. Warns of a weak or all too strong key; raises `ConfigError`."""
     access = Access(
         settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
@@ -330,6 +309,8 @@ def from_settings(settings: Settings, clock: Clock) -> SupabaseBackend:
         past_days=settings.sync_past_days,
         unassigned=settings.unassigned or settings.camera_id == "0",
         upload_bytes_s=settings.upload_kbps * 125.0,
+        state=state,
+        reach=Reach(settings.reach),
     )
 
 

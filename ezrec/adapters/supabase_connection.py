@@ -2,7 +2,8 @@
 
 The libraries' own policies are off: HTTP/2 costs four times the CPU and on a slow link two thirds of the
 speed, PostgREST's retries sleep out of sight, Auth's refreshing gives up for good after ten tries. Ours:
-every request carries a token that is fresh now; a refused one is renewed once, then the error speaks.
+every request carries a token that is fresh now; a refused one is renewed once, then the error speaks, and
+all requests of this process rest for a while, so that a wrong password does not lock the account for good.
 
 Nothing here is imported or connected before the first request.
 """
@@ -22,22 +23,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from ezrec.adapters.supabase_errors import (
+    LOCKED_AFTER_S,
     CloudError,
+    Verdict,
     as_fault,
     as_transport_fault,
     is_about_the_token,
     read_error,
     redacted,
+    verdict,
 )
-from ezrec.domain.errors import ConfigError
+from ezrec.domain.cloud import Access as Treatment
+from ezrec.domain.errors import ConfigError, Reject, Retry
+from ezrec.domain.uplink import Wait
 
 if TYPE_CHECKING:
     import httpx
     from supabase import Client
 
+    from ezrec.adapters.reach import Reach
+
 T = TypeVar("T")
+_Fault = TypeVar("_Fault", Retry | Reject, None)
 _log = logging.getLogger("ezrec.supabase")
 _MARGIN = 0.1  # a token is renewed when less than this part of its life is left …
+_IDLE_S = 55.0  # a connection is kept so long: past it gateways close, and each new one costs a handshake
+# They say nothing that counts here, and a box at rest sends them 500 times an hour.
+_IDLE_HEADERS = ("x-client-info", "connection")
 _MARGIN_S = 60.0  # … or this many seconds, whichever is shorter
 
 
@@ -108,8 +120,20 @@ class _Token:
 class Connection:
     """Shared by the threads of one process."""
 
-    def __init__(self, access: Access, *, connect_s: float = 10.0, silence_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        connect_s: float = 10.0,
+        silence_s: float = 30.0,
+        on_access: Callable[[Treatment, str], None] = lambda treatment, said: None,
+        reach: Reach | None = None,
+    ) -> None:
         self.access = access
+        self._reach = reach
+        self._on_access = on_access
+        self._rests_until = float("-inf")
+        self._refusal = ""
         self.connect_s, self.silence_s = connect_s, silence_s
         self._lock = threading.RLock()
         self._http: httpx.Client | None = None
@@ -126,12 +150,15 @@ class Connection:
     def _make_http(self) -> httpx.Client:
         import httpx
 
+        from ezrec.adapters.lean_http import LeanTransport
+
         # At INFO httpx writes every URL, and those of signed objects hold a token.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         return httpx.Client(
-            http2=False,
+            transport=LeanTransport(),
             follow_redirects=False,
             timeout=httpx.Timeout(self.silence_s, connect=self.connect_s),
+            limits=httpx.Limits(keepalive_expiry=_IDLE_S),
             event_hooks={"request": [self._sign], "response": [_refuse]},
         )
 
@@ -164,18 +191,56 @@ class Connection:
         """
         import httpx
 
+        self._check_rest(doing)
         for is_last in (False, True):
             try:
-                return work()
+                answer = work()
+                self._on_access(Treatment.GOOD, "")
+                self._noted(None)
+                return answer
             except CloudError as error:
                 _log.debug("%s: %s", doing, redacted(error.body))
                 if not is_last and is_about_the_token(error) and self.renew():
                     continue
                 _log.warning("%s: %s: %s", doing, error.status, redacted(error.body or error.message))
-                raise as_fault(error, doing) from None
+                self._take_note(error)
+                raise self._noted(as_fault(error, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
-                raise as_transport_fault(error, doing) from error
+                fault = self._noted(as_transport_fault(error, doing))
+                self._on_access(Treatment.AWAY, fault.reason)
+                raise fault from error
         raise AssertionError("not reached")
+
+    def _check_rest(self, doing: str) -> None:
+        left_s = self._rests_until - time.monotonic()
+        if left_s > 0:
+            raise Retry(f"{doing}: the cloud refuses this device's key or sign-in: {self._refusal}", left_s)
+
+    def _take_note(self, error: CloudError) -> None:
+        match verdict(error).verdict:
+            case Verdict.LOCKED:
+                self._refusal = redacted(str(error))
+                self._rests_until = time.monotonic() + (error.after_s or LOCKED_AFTER_S)
+                self._on_access(Treatment.REFUSED, self._refusal)
+            case Verdict.PASSING:
+                self._on_access(Treatment.AWAY, redacted(str(error)))
+            case Verdict.FINAL:  # about one request, and an answer of the cloud
+                self._on_access(Treatment.GOOD, "")
+
+    @property
+    def is_above_policies(self) -> bool:
+        """True when row-level security does not bind us: what we do not see is not there."""
+        if self.access.email:
+            return False
+        claims = _claims(self.access.key) or {}
+        return self.access.key.startswith("sb_secret_") or claims.get("role") == "service_role"
+
+    def _noted(self, fault: _Fault) -> _Fault:
+        """Keep for the other processes whether the cloud was reached; a refusal too is an answer."""
+        if self._reach is not None:
+            is_lost = isinstance(fault, Retry) and fault.waits_for == Wait.NETWORK
+            self._reach.lose() if is_lost else self._reach.find()
+        return fault
 
     # ---- who we are
 
@@ -218,6 +283,10 @@ class Connection:
     def _sign(self, request: httpx.Request) -> None:
         """Every request carries the key and a token that is fresh now; signing in has only the key."""
         is_sign_in = request.url.path.endswith("/auth/v1/token")
+        idle = "content-profile" if request.method in ("GET", "HEAD") else "accept-profile"
+        for name in (*_IDLE_HEADERS, idle):
+            request.headers.pop(name, None)
+        request.headers["User-Agent"] = "ezrec"
         request.headers["apikey"] = self.access.key
         request.headers["Authorization"] = f"Bearer {self.access.key if is_sign_in else self.token()}"
 

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.uplink import Wait
 
 if TYPE_CHECKING:
     import httpx
@@ -170,7 +171,8 @@ def as_fault(error: CloudError, doing: str) -> Retry | Reject:
     said = redacted(str(error))
     match rule.verdict:
         case Verdict.PASSING:
-            return Retry(f"{doing}: {said}", error.after_s)
+            waits_for = Wait.NETWORK if error.code == PORTAL else ""
+            return Retry(f"{doing}: {said}", error.after_s, waits_for=waits_for)
         case Verdict.LOCKED:
             return Retry(
                 f"{doing}: the cloud refuses this device's key or sign-in: {said}",
@@ -181,13 +183,20 @@ def as_fault(error: CloudError, doing: str) -> Retry | Reject:
 
 
 def as_transport_fault(error: Exception, doing: str) -> Retry:
-    """A connection that failed. A certificate "from the future" means that our clock is in the past."""
+    """A connection that failed. A certificate "from the future" means that our clock is in the past.
+
+    One that could not be made at all waits for the network; one that broke off comes back by its backoff,
+    for the others may well get through.
+    """
+    import httpx
+
     said = redacted(str(error)) or type(error).__name__
     if "not yet valid" in said:
         return Retry(f"{doing}: this device's clock is wrong: the cloud's certificate is not yet valid by it")
     if "certificate has expired" in said:
         return Retry(f"{doing}: the cloud's certificate has expired, or this device's clock is wrong")
-    return Retry(f"{doing}: no connection to the cloud: {said}")
+    waits_for = Wait.NETWORK if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ""
+    return Retry(f"{doing}: no connection to the cloud: {said}", waits_for=waits_for)
 
 
 _UNKNOWN_COLUMN = (

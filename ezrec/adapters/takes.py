@@ -20,13 +20,14 @@ import os
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from ezrec import durable
 from ezrec.adapters.fragments import Header, retimed
 from ezrec.adapters.ring import Piece
+from ezrec.domain.booking import Window
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Take
 
@@ -34,6 +35,7 @@ _SYNC_EVERY_S = 1.0
 QUEUE_BYTES = (
     64 << 20
 )  # 50 s at 10 Mbit/s: more than the ring hands over at once, less than a Pi has to spare
+_SETTLING_S = 10.0  # so long the instant of the first frame may be found to be earlier than it seemed
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -64,6 +66,8 @@ class _Written:
     end: int = 0
     timescale: int = 1
     began: float | None = None
+    ended: float = 0.0
+    holes: list[tuple[float, float]] = field(default_factory=list)  # monotonic: frames were dropped here
 
     @property
     def duration_s(self) -> float:
@@ -144,11 +148,28 @@ class TakeWriter:
             began = self._created if written.began is None else written.began
             return Take(
                 file=self.path.name,
-                started=self._wall_zero + timedelta(seconds=began),
+                started=self._at(began),
                 duration_s=round(written.duration_s, 6),
                 size=written.size,
                 ended_by=self._fault,
+                dropped=self.dropped,
+                holes=tuple(Window(self._at(start), self._at(end)) for start, end in written.holes),
             )
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """The port `Recording` says what it is."""
+        with self._wake:
+            written = self._written
+            return None if written.began is None else (written.began, written.ended)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file so far."""
+        return self._written.size
+
+    def _at(self, moment: float) -> datetime:
+        return self._wall_zero + timedelta(seconds=moment)
 
     def _written_or_queued(self) -> bool:
         return bool(self._queue or self._written.fragments)
@@ -186,6 +207,11 @@ class TakeWriter:
         data = retimed(fragment, written.fragments + 1, written.origin)
         self._write(data)
         with self._wake:
+            if written.duration_s < _SETTLING_S:  # the first ones came late: the camera was just starting
+                written.began = min(written.began, piece.began - written.duration_s)
+            written.ended = piece.ended
+            if written.fragments and fragment.base_time > written.end:
+                written.holes.append((written.began + written.duration_s, piece.began))
             written.size += len(data)
             written.fragments += 1
             written.end = fragment.end_time

@@ -85,6 +85,7 @@ class Upload:
         state: Path | None = None,
         pace: Pace | None = None,
         wait_s: float = 0.25,
+        piece: int = PIECE,
         content_type: str = "application/octet-stream",
     ) -> None:
         self._connection = connection
@@ -93,6 +94,7 @@ class Upload:
         self._progress, self._is_stopped = progress, is_stopped
         self._pace = pace or Pace(0)
         self._wait_s = wait_s
+        self._piece = piece
         self._content_type = content_type
         self._best = 0
         self._size = self._mtime_ns = 0
@@ -138,6 +140,7 @@ class Upload:
                 if place is not None and error.status in (404, 410) and error.code != PORTAL:
                     _log.info("%s: the upload has expired over there: starting over", self._key)
                     self.forget()
+                    self._best = 0  # else what is sent anew would not count as progress
                     place, restarts = None, restarts + 1
                     if restarts > _RESTARTS:
                         raise Retry(f"the upload of {self._key} expired {restarts} times") from error
@@ -193,7 +196,7 @@ class Upload:
 
     def _send_piece(self, file: BinaryIO, place: Place, offset: int) -> int:
         self._check()
-        length = min(PIECE, self._size - offset)
+        length = min(self._piece, self._size - offset)
         file.seek(offset)
         headers = {
             "Upload-Offset": str(offset),

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ezrec.cli.outlook import Outlook, outlook, part_done
+from ezrec.cli.outlook import Outlook, number_in, outlook, part_done
 from ezrec.cli.table import folded
 from ezrec.cli.text import length, moment, printable, size, span, utc, window
 from ezrec.domain.job import Job, encode
@@ -32,6 +32,8 @@ def as_json(found: Found, now: datetime) -> dict[str, Any]:
         "why": look.why,
         "cure": look.cure,
         "progress": part_done(progress),
+        "eta_s": number_in(progress, "eta_s"),
+        "speed": number_in(progress, "speed"),
         "files": [{"name": name, "size": count} for name, count in _files(found)],
     }
 

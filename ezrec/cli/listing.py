@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ezrec.adopt import ADOPTING
-from ezrec.cli.outlook import Outlook, outlook, part_done, stage_of
+from ezrec.cli.outlook import Outlook, number_in, outlook, part_done, stage_of
 from ezrec.cli.text import utc
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
@@ -73,6 +73,8 @@ class Row:
             "next": self.outlook.next,
             "next_at": utc(self.outlook.at),
             "progress": part_done(self.progress),
+            "eta_s": number_in(self.progress, "eta_s"),
+            "speed": number_in(self.progress, "speed"),
             "held": job.held if job else "",
             "why": self.outlook.why,
             "cure": self.outlook.cure,

@@ -35,7 +35,12 @@ class LocalStore(Protocol):
     def videos(self) -> list[dict[str, Any]]: ...
     def video_path(self, filename: str) -> Path | None: ...
     def set_branding(
-        self, intro: Path | None = None, logo: Path | None = None, *, remove: Collection[str] = ()
+        self,
+        intro: Path | None = None,
+        logo: Path | None = None,
+        *,
+        sponsors: Sequence[Path] = (),
+        remove: Collection[str] = (),
     ) -> Branding: ...
 
 
@@ -55,6 +60,7 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timed
 
 
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
+_MOST_SPONSORS = 3
 _json = click.option("--json", "as_json", is_flag=True, help="Rows as JSON, for machines.")
 
 
@@ -177,18 +183,33 @@ def change(obj: Local, booking_id: str, start: str | None, end: str | None) -> N
 @local.command("set-branding")
 @click.option("--intro", type=_FILE, help="Video that goes in front of every recording.")
 @click.option("--logo", type=_FILE, help="Picture for the bottom right corner.")
+@click.option("--sponsor", type=_FILE, multiple=True, help="A sponsor's logo; up to three, in their order.")
 @click.option("--no-intro", is_flag=True, help="Do without an intro.")
 @click.option("--no-logo", is_flag=True, help="Do without a logo.")
+@click.option("--no-sponsors", is_flag=True, help="Do without sponsors' logos.")
 @click.pass_obj
-def set_branding(obj: Local, intro: Path | None, logo: Path | None, no_intro: bool, no_logo: bool) -> None:
-    """Take a copy of an intro, a logo, or both into use; what is not named stays."""
-    if (intro and no_intro) or (logo and no_logo):
+def set_branding(
+    obj: Local,
+    intro: Path | None,
+    logo: Path | None,
+    sponsor: tuple[Path, ...],
+    no_intro: bool,
+    no_logo: bool,
+    no_sponsors: bool,
+) -> None:
+    """Take a copy of an intro, a logo, sponsors' logos into use; what is not named stays."""
+    wishes = (("intro", intro, no_intro), ("logo", logo, no_logo), ("sponsors", sponsor, no_sponsors))
+    if any(given and gone for _, given, gone in wishes):
         raise click.UsageError("either give a file or do without it")
-    remove = [kind for kind, gone in (("intro", no_intro), ("logo", no_logo)) if gone]
-    if not (intro or logo or remove):
-        raise click.UsageError("give --intro, --logo, or both")
-    now = _store(obj).set_branding(intro, logo, remove=remove)
+    if len(sponsor) > _MOST_SPONSORS:
+        raise click.UsageError(f"at most {_MOST_SPONSORS} sponsors' logos")
+    remove = [kind for kind, _, gone in wishes if gone]
+    if not (intro or logo or sponsor or remove):
+        raise click.UsageError("give --intro, --logo or --sponsor")
+    now = _store(obj).set_branding(intro, logo, sponsors=sponsor, remove=remove)
     click.echo(f"intro  {now.intro or '–'}\nlogo   {now.logo or '–'}")
+    for key in now.sponsors:
+        click.echo(f"sponsor  {key}")
 
 
 def _store(obj: Local) -> LocalStore:

@@ -31,6 +31,7 @@ COMMANDS = {
     "logs": ("ezrec.cli.logs:logs", "show what the services wrote, and follow it"),
     "spool": ("ezrec.cli.spool:spool", "look at the jobs; put in, retry, hold, remove"),
     "doctor": ("ezrec.cli.doctor:doctor", "say what is wrong with this machine, and the cure"),
+    "camera": ("ezrec.cli.camera:camera", "list the cameras, try one, take a picture"),
     "demo": ("ezrec.cli.demo:demo", "watch one booking go from camera to video, in 40 s"),
     "local": ("ezrec.cli.local:local", "book, and list videos, on the local backend"),
     "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),

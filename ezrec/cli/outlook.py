@@ -12,6 +12,7 @@ from typing import Any
 
 from ezrec.cli.text import span, when
 from ezrec.domain.job import Job
+from ezrec.domain.uplink import Wait
 from ezrec.find import DONE, IN_SPOOL, KEPT, TRASH
 
 
@@ -35,6 +36,12 @@ def part_done(progress: Mapping[str, Any]) -> float | None:
     """The finished part that a progress note tells, 0 to 1."""
     part = progress.get("part")
     return min(1.0, max(0.0, float(part))) if isinstance(part, int | float) else None
+
+
+def number_in(progress: Mapping[str, Any], name: str) -> float | None:
+    """A number that a progress note tells; None for what is none, or cannot be."""
+    value = progress.get(name)
+    return value if isinstance(value, int | float) and 0 <= value < 1e9 else None
 
 
 def stage_of(job: Job, place: str) -> str:
@@ -88,17 +95,35 @@ def _how_far(progress: Mapping[str, Any], job: Job, now: datetime) -> str:
     part = part_done(progress)
     if part is None:
         return ""
-    since = job.arrivals[-1].at if job.arrivals else now
-    spent_s = (now - since).total_seconds()
-    left = f", {span(spent_s * (1 - part) / part)} left" if 0.05 <= part < 1 and spent_s > 0 else ""
-    return f"{part * 100:.0f} %{left}"
+    left_s, speed = number_in(progress, "eta_s"), number_in(progress, "speed")
+    if left_s is None:
+        since = job.arrivals[-1].at if job.arrivals else now
+        spent_s = (now - since).total_seconds()
+        left_s = spent_s * (1 - part) / part if part >= 0.05 and spent_s > 0 else None
+    told = [f"{part * 100:.0f} %"]
+    if speed:
+        told.append(f"{speed:.{0 if speed >= 10 else 1}f}× real time")
+    if left_s is not None and part < 1:
+        told.append(f"{span(left_s)} left")
+    return ", ".join(told)
 
 
 def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
     if job.held:
         return _held(job)
     at = job.due or now
-    return Outlook(f"again {when(at, now)}", at, job.reason, f"sooner: ezrec spool retry {job.id}")
+    if job.booking is not None and job.booking.is_cancelled and job.return_to == "incoming":
+        wanted = f"ezrec spool retry {job.id} --from process"
+        return Outlook(f"removed {when(job.kept_until or at, now)}", at, job.reason, f"publish it: {wanted}")
+    cure = _NO_SOONER.get(job.waits_for, f"sooner: ezrec spool retry {job.id}")
+    return Outlook(f"again {when(at, now)}", at, job.reason, cure)
+
+
+# A retry would only come back: these waits are settings.
+_NO_SOONER: dict[str, str] = {
+    Wait.HOURS: "set by EZREC_UPLOAD_WINDOW",
+    Wait.RECORDING: "set by EZREC_UPLOAD_WHILE_RECORDING",
+}
 
 
 def _held(job: Job) -> Outlook:

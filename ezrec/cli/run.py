@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ezrec.drain import Drain
     from ezrec.settings import Settings
     from ezrec.watch import Services
 
 _LOOK_S = 1.0
+# What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
+# a process that ends at once never sees, and a path unit would start it for ever.
+_SOON_S, _PATIENCE_S = 5.0, 30.0
 
 
 def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -33,7 +38,7 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     "--only",
     callback=_lanes,
     metavar="LANE,…",
-    help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy.",
+    help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy, ahead.",
 )
 @click.option(
     "--kept", is_flag=True, hidden=True, help="End when standard input does and nothing is in hand."
@@ -53,21 +58,23 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
     _stop_on_signals(services)
-    _say_versions(log, recording=only == ["record"])
-    recorder = None
+    # Beside the start, not before it: a recorder that was started again has a match to go on with.
+    saying = threading.Thread(target=_say_versions, args=(log, only == ["record"]), name="versions")
+    saying.start()
+    keeper = None
     if apart:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
-        recorder = Supervised(argv, log, services.stop)
+        keeper = Supervised(argv, log, services.stop)
     if kept:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
         _end_with_keeper(services, settings)
     try:
-        if recorder:
-            recorder.start()
-        app.attend(services)
+        if keeper:
+            keeper.start()
+        app.attend(services, kept=kept)
     finally:
-        if recorder:
-            recorder.stop()
+        if keeper:
+            keeper.stop()
 
 
 def _begin_logs(settings: Settings, lanes: list[str]) -> None:
@@ -79,9 +86,12 @@ def _begin_logs(settings: Settings, lanes: list[str]) -> None:
 def _stop_on_signals(services: Services) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: services.stop())
+    # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
+    # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
+    signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
 
 
-def _say_versions(log: Any, *, recording: bool) -> None:
+def _say_versions(log: Any, recording: bool) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
     from ezrec import __version__, app
 
@@ -98,8 +108,9 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
     spool = Spool(settings.spool)
 
     def listen() -> None:
-        while os.read(0, 4096):
-            pass
+        with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
+            while os.read(0, 4096):
+                pass
         while spool.names(State.RECORDING):
             time.sleep(_LOOK_S)
         services.stop()
@@ -115,7 +126,7 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
 )
 @click.pass_obj
 def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
-    """Do the work that is due in one stage, then end.
+    """Do the work that is due in one stage, then end; what is due in a few seconds is waited for.
 
     Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
     """
@@ -123,18 +134,39 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
 
     settings: Settings = context.settings
     _begin_logs(settings, [stage])
-    drain = app.drain(stage, settings, wait_s)
+    recorder = app.vitals(settings) if stage == "record" else None
+    drain = app.drain(stage, settings, wait_s, recorder)
+    stopping = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        threading.Thread(target=drain.stop).start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: threading.Thread(target=drain.stop).start())
-    drain.run()
+        signal.signal(number, stop)
+    if recorder:
+        recorder.start()
+    try:
+        _run_to_the_end(drain, stopping)
+    finally:
+        if recorder:
+            recorder.stop()
     drain.hooks.finish(settings.hook_limit_s)
 
 
+def _run_to_the_end(drain: Drain, stopping: threading.Event) -> None:
+    gives_up = time.monotonic() + _PATIENCE_S
+    while (rest_s := drain.run()) is not None and not stopping.is_set():
+        if rest_s > min(_SOON_S, gives_up - time.monotonic()):
+            break
+        drain.bell.wait(rest_s)
+
+
 @click.command()
-@click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy"]))
+@click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy", "ahead"]))
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
-    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, tidy up."""
+    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, and so on."""
     from ezrec import app
 
     settings: Settings = context.settings

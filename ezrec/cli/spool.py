@@ -259,7 +259,7 @@ def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
     if obj.clock.is_synchronised():
         yield "clock: synchronised", True
     else:
-        yield "clock: NOT synchronised, bookings wait for it (ezrec doctor)", False
+        yield "clock: NOT synchronised, no booking is called missed (ezrec doctor)", False
     yield f"backend {obj.backend_state}", True
 
 

@@ -43,6 +43,36 @@ class LogoShow:
 ALWAYS = LogoShow()
 
 
+@dataclass(frozen=True, slots=True)
+class LogoSpans:
+    """As `LogoShow`, for a film of which some parts show the logo already: only in these spans."""
+
+    parts: tuple[tuple[float, float], ...]
+
+    is_always = False
+
+    def __str__(self) -> str:
+        return "in the takes that lack it"
+
+    def spans(self, length_s: float) -> Iterator[tuple[float, float]]:
+        return ((begin, min(end, length_s)) for begin, end in self.parts if begin < length_s)
+
+
+def lacking(show: LogoShow, takes: Sequence[tuple[float, bool]], frame_s: float) -> LogoSpans:
+    """When to lay the logo over takes one behind the other, given by length and whether they show it already.
+
+    Each edge lies half a frame early: between two frames, so that rounding never takes one too many.
+    """
+    parts, begin, total = list[tuple[float, float]](), 0.0, sum(length for length, _ in takes)
+    wanted = list(show.spans(total))
+    for length, shows_it in takes:
+        if not shows_it:
+            both = ((max(on, begin), min(off, begin + length)) for on, off in wanted)
+            parts += [(max(0.0, on - frame_s / 2), off - frame_s / 2) for on, off in both if on < off]
+        begin += length
+    return LogoSpans(tuple(parts))
+
+
 def read_logo_show(text: str) -> LogoShow:
     """Reads `always`, `first:10s` or `every:5m/10s`. Raises `ValueError` with what it should look like."""
     match = _FORM.fullmatch(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ezrec.domain.booking import Window
@@ -12,14 +12,23 @@ from ezrec.domain.job import Take
 def gaps_in(window: Window, takes: Iterable[Take], least_s: float = 0.0) -> tuple[Window, ...]:
     """The parts of `window` that no take holds and that last longer than `least_s` seconds."""
     gaps, reached = [], window.start
-    for take in sorted(takes, key=lambda take: take.started):
-        begins = min(take.started, window.end)
+    for piece in sorted((piece for take in takes for piece in _pieces(take)), key=lambda piece: piece.start):
+        begins = min(piece.start, window.end)
         if begins > reached:
             gaps.append(Window(reached, begins))
-        reached = max(reached, take.ended)
+        reached = max(reached, piece.end)
     if reached < window.end:
         gaps.append(Window(reached, window.end))
     return tuple(gap for gap in gaps if gap.length_s > least_s)
+
+
+def _pieces(take: Take) -> Iterator[Window]:
+    """What a take holds between its holes."""
+    begins = take.started
+    for hole in take.holes:
+        yield Window(begins, hole.start)
+        begins = hole.end
+    yield Window(begins, take.ended)
 
 
 def share_covered(window: Window, takes: Iterable[Take]) -> float:

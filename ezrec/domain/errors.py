@@ -7,19 +7,38 @@ caught in exactly one place, the drain.
 
 from __future__ import annotations
 
+import errno
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_ROOM_S = 60.0  # until the uploads may have made room
+
 
 class Retry(Exception):
     """The fault may pass by itself: the job comes back after a backoff.
 
     `after_s` replaces the backoff where the other side named a time (Retry-After). `blameless`: nothing
     was tried, because something outside the job is missing; such a return counts against no limit.
+    `waits_for` (a word of `uplink.Wait`): when that has come the job goes on, however early.
     """
 
-    def __init__(self, reason: str, after_s: float | None = None, *, blameless: bool = False) -> None:
+    def __init__(
+        self, reason: str, after_s: float | None = None, *, blameless: bool = False, waits_for: str = ""
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after_s = after_s
         self.blameless = blameless
+        self.waits_for = waits_for
+
+
+def is_full(fault: OSError) -> bool:
+    """True when a disk, or what somebody may have of it, is full."""
+    return fault.errno in _FULL
+
+
+def disk_full(what: str) -> Retry:
+    """The word for a full disk: no job is to blame for one, so none may end in `failed/` for it."""
+    return Retry(f"disk full: {what}", _ROOM_S, blameless=True)
 
 
 class Reject(Exception):

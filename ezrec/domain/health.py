@@ -3,13 +3,19 @@
 Evidence, not opinion: when the last frame came, how many packets left the encoder, how far the files
 grew. Whoever reads it (the heartbeat, the CLI, the alerts) judges by the ages, because the writer may be
 dead and its last word then stays. All counts run since the recorder's start.
+
+`alarm` is the one judgement that is made here: whether the recorder may still call itself alive. It is
+made of promises (whoever does something that could hang says by when it will show up again) and of what
+moved: frames, packets, bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -48,6 +54,7 @@ class Health:
     fps: float | None = None
     bytes_a_minute: int | None = None
     last_error: str = ""
+    alarm: str = ""  # why it does not call itself alive any more; whoever keeps it will end it
     v: int = 1
 
     @property
@@ -67,3 +74,86 @@ def encode(health: Health) -> bytes:
 def decode(data: bytes) -> Health:
     """Read a `health.json`; raises `ValueError` (msgspec's) for anything else."""
     return msgspec.json.decode(data, type=Health)
+
+
+def shown_camera(camera: str) -> str:
+    """EZREC_CAMERA as anybody may read it: an address without its name, password and query."""
+    parts = urlsplit(camera)
+    if not parts.netloc:
+        return camera
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+# ---- the judgement
+
+
+class Duty(StrEnum):
+    """What a booking in hand has to do with the camera."""
+
+    WAITS = "waits"  # it need not run yet
+    ARMS = "arms"  # it has to run; nothing need be written yet
+    LACKS = "lacks"  # a file should grow and does not: the ladder's next try, a take that begins
+    WRITES = "writes"
+    CLOSES = "closes"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """`doing` ends, or says that it goes on, `by` this monotonic moment. `since`: the duty's beginning."""
+
+    doing: str
+    by: float
+    since: float
+    duty: Duty | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The monotonic moments at which the evidence last moved."""
+
+    frames: float
+    packets: float
+    written: float
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long what may last, in seconds. The silence of a camera is noticed, and the camera started anew,
+    after 3 s: what is allowed here is for the case that noticing itself hangs.
+    """
+
+    late_s: float = 10.0  # behind a promise; a loaded machine is no hung one
+    flow_s: float = 10.0  # without frames or packets
+    # Bytes may wait for a disk that takes its time: as long as the queue in memory lasts at least.
+    growth_s: float = 30.0
+
+
+def alarm(promises: Mapping[str, Promise], moved: Moved, now: float, patience: Patience) -> str:
+    """Why the recorder must not call itself alive at the monotonic `now`; empty while it may."""
+    for who, promise in promises.items():
+        if now > promise.by + patience.late_s:
+            return f"{who}: {promise.doing} should have ended {now - promise.by:.0f} s ago"
+    writing = [promise.since for promise in promises.values() if promise.duty is Duty.WRITES]
+    if not writing:
+        return ""
+    since = min(writing)
+    for what, moment, limit_s in (
+        ("frames come", moved.frames, patience.flow_s),
+        ("packets leave the encoder", moved.packets, patience.flow_s),
+        ("bytes are written", moved.written, patience.growth_s),
+    ):
+        age_s = now - max(moment, since)
+        if age_s > limit_s:
+            return f"recording, but no {what} for {age_s:.0f} s"
+    return ""
+
+
+def camera_state(duties: tuple[Duty, ...], *, running: bool, hung: bool, broke_off: bool) -> CameraState:
+    """What to call it that the camera does."""
+    if hung:
+        return CameraState.HUNG
+    if running:
+        return CameraState.RUNNING
+    if not any(duty in (Duty.ARMS, Duty.LACKS, Duty.WRITES) for duty in duties):
+        return CameraState.OFF
+    return CameraState.RESTARTING if broke_off else CameraState.ARMING

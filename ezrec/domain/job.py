@@ -17,7 +17,7 @@ import msgspec
 from ezrec.domain.booking import Booking, Instant, Window
 from ezrec.domain.names import BadName, JobId, safe_id, shown
 
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|zip)")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
 _SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 OPEN = "still open"  # what a take is said to be ended by while it is written
@@ -45,7 +45,7 @@ class JobOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that went wrong. `kind` is retry, waits, reject, crash or died."""
+    """One thing that went wrong. `kind` is retry, waits, reject, crash, died or warning."""
 
     at: Instant
     stage: str
@@ -62,15 +62,41 @@ class Arrival:
     at: Instant
 
 
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A file of sound that belongs to a take. `offset_s`: how much later than the picture it begins.
+
+    `duration_s` counts its samples, `lasted_s` the time that they took: no two clocks run equally fast.
+    """
+
+    file: str
+    offset_s: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+    duration_s: _Seconds = 0.0
+    lasted_s: _Seconds = 0.0
+    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    ended_by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One file of footage. `started` is the instant of its first frame, as the clock then stood."""
+    """One file of footage. `started` is the instant of its first frame, as the clock then stood.
+
+    `dropped` frames came faster than the disk could take them; `holes` are where they are missing.
+    `burned_in` names the logo that its pictures show already; empty: none.
+    """
 
     file: str
     started: Instant
-    duration_s: Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+    duration_s: _Seconds
     size: Annotated[int, msgspec.Meta(ge=0)]
     ended_by: str = ""
+    dropped: int = 0
+    holes: tuple[Window, ...] = ()
+    burned_in: str = ""
+    sound: tuple[Sound, ...] = ()
 
     @property
     def ended(self) -> datetime:
@@ -103,7 +129,9 @@ class Job:
     power_cuts: int = 0
     boot_id: str = ""
     return_to: str | None = None
+    waits_for: str = ""
     held: str = ""
+    kept_until: Instant | None = None
     errors: tuple[Fault, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()
@@ -111,6 +139,7 @@ class Job:
     coverage_pct: float | None = None
     recording: JobOutcome | None = None
     result: Result | None = None
+    steps: dict[str, Instant] = field(default_factory=dict)
     outcome: JobOutcome | None = None
     reason: str = ""
     remedy: str = ""
@@ -118,7 +147,19 @@ class Job:
 
     def is_due(self, now: datetime) -> bool:
         """True when nothing but a free hand is missing."""
-        return not self.held and (self.due is None or self.due <= now)
+        waits = self.waits_until(now)
+        return not self.held and (waits is None or waits <= now)
+
+    def waits_until(self, now: datetime) -> datetime | None:
+        """When it is due; None: at once. A wait that began in the future says nothing any more.
+
+        The clock was set back since, perhaps by years, and the job would lie there for as long. Then the
+        start of its booking alone counts.
+        """
+        began = self.arrivals[-1].at if self.arrivals else self.created
+        if self.due is None or began <= now + _SOON:
+            return self.due
+        return min(self.due, self.booking.start - _SOON) if self.booking else None
 
     def with_fault(self, fault: Fault) -> Job:
         """Add to what went wrong; a wait for the same thing is told once, with its newest time."""
@@ -130,7 +171,7 @@ class Job:
     def with_attempt(self, stage: str, boot_id: str) -> Job:
         """Counted before the work, so that work which kills its worker is counted too."""
         attempts = {**self.attempts, stage: self.attempts.get(stage, 0) + 1}
-        return replace(self, attempts=attempts, boot_id=boot_id, due=None, reason="", remedy="")
+        return replace(self, attempts=attempts, boot_id=boot_id, due=None, waits_for="", reason="", remedy="")
 
     def without_attempt(self, stage: str) -> Job:
         """Takes the count back: the work was laid down, or not begun."""
@@ -145,8 +186,8 @@ class Job:
             return self
         waits = self.booking.start - _SOON if state == "incoming" and self.booking else None
         return replace(
-            self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None, held="",
-            outcome=None, reason="", remedy="",
+            self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None,
+            waits_for="", held="", outcome=None, reason="", remedy="",
         )  # fmt: skip
 
     def arrived(self, state: str, now: datetime) -> Job:
@@ -172,7 +213,8 @@ def decode(data: bytes) -> Job:
         safe_id(job.id)
         if job.booking is not None:
             safe_id(job.booking.id)
-        for name in [take.file for take in job.takes] + ([job.result.file] if job.result else []):
+        sounds = [sound.file for take in job.takes for sound in take.sound]
+        for name in [take.file for take in job.takes] + sounds + ([job.result.file] if job.result else []):
             if not _FILE.fullmatch(name):
                 raise BadRecord(f"job.json names a file that no job holds: {shown(name)}")
     except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:

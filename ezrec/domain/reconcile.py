@@ -5,7 +5,9 @@ The cloud is believed slowly where belief would lose a recording, and at once wh
 - a row that is new or changed counts at once;
 - a row that is absent is kept, and taken for deleted only when a second complete answer in a row lacks it;
 - a row older than what was asked for is not judged at all. A clock that runs in the future asks for
-  nothing that we know, and "nothing came" must not cancel the season.
+  nothing that we know, and "nothing came" must not cancel the season;
+- an answer without any row at all counts only with a witness that the rows would be seen if they were
+  there: row-level security tells whoever it shuts out the same empty list, complete and with status 200.
 
 A failed or partial answer never comes here: the backend raises instead.
 """
@@ -33,6 +35,11 @@ class Reconciled:
     cancelled: tuple[Row, ...] = ()
     forgotten: tuple[str, ...] = ()
     absences: Mapping[str, int] = field(default_factory=dict)
+
+
+def needs_witness(known: Sequence[Row], fetched: Sequence[Row], *, since: date | None = None) -> bool:
+    """True when the answer is empty and contradicts what is known."""
+    return not fetched and any(since is None or not _is_before(row, since) for row in known)
 
 
 def reconcile(

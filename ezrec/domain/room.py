@@ -184,7 +184,7 @@ def _bitrate(demand: Demand, space: Space, bitrate: int, measure: Measure, befor
     if measure is Measure.ALARM or demand.footage_bytes <= 0:
         return least
     share = (space.free - demand.spare(measure)) / (demand.footage_bytes * FOOTAGE_ALONE)
-    wanted = max(least, min(bitrate, int(bitrate * share) // _STEP * _STEP))
+    wanted = max(least, int(bitrate * min(1.0, share)) // _STEP * _STEP)
     if before and before.measure is measure and wanted <= before.bitrate * _CALM and wanted >= before.bitrate:
         return before.bitrate  # a little more room is no reason to change it
     return wanted

@@ -140,12 +140,25 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The job is over, but its footage is kept for a while, in case a person wants it after all.
+
+    At `until` it comes back to where the stage takes from, and ends there.
+    """
+
+    reason: str
+    remedy: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Later:
     """A transient fault (`Retry`); a blameless one counts against no limit."""
 
     reason: str
     after_s: float | None = None
     blameless: bool = False
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +188,7 @@ class LaidDown:
     """The process was asked to end; the job is as good as before."""
 
 
-Outcome = Done | Closed | Later | No | Crash | Died | LaidDown
+Outcome = Done | Closed | Kept | Later | No | Crash | Died | LaidDown
 
 
 def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:
@@ -197,13 +210,20 @@ def _decide(  # noqa: C901 - one arm an outcome
             return stage.success, clean
         case Closed(named, reason):
             return State.DONE, replace(job, outcome=named, reason=reason, due=None, return_to=None)
+        case Kept(reason, remedy, until):
+            kept = replace(job.without_attempt(stage.name), recoveries=0, power_cuts=0)
+            return State.DEFERRED, replace(
+                kept, reason=reason, remedy=remedy, due=until, return_to=stage.takes_from
+            )
         case LaidDown():
             return stage.takes_from, job.without_attempt(stage.name)
         case No(reason, remedy):
             return _fail(stage, job, "reject", reason, remedy, now)
-        case Later(reason, after_s, blameless=True):
-            return _defer(stage, job.without_attempt(stage.name), "waits", reason, 1, after_s, now, chance)
-        case Later(reason, after_s):
+        case Later(reason, after_s, blameless=True, waits_for=what):
+            job = replace(job.without_attempt(stage.name), waits_for=what)
+            return _defer(stage, job, "waits", reason, 1, after_s, now, chance)
+        case Later(reason, after_s, waits_for=what):
+            job = replace(job, waits_for=what)
             tries = job.attempts.get(stage.name, 0)
             if stage.tries is not None and tries >= stage.tries:
                 remedy = f"see the log, cure the cause, then: ezrec spool retry {job.id}"
@@ -229,7 +249,7 @@ def _return(job: Job) -> tuple[State, Job]:
         remedy = f"say where: ezrec spool retry {job.id} --from process"
         return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None, return_to=None)
     # return_to stays: a crash between writing this record and the rename must find its way again
-    return state, replace(job, due=None, reason="", remedy="")
+    return state, replace(job, due=None, waits_for="", reason="", remedy="")
 
 
 def _recover(
@@ -250,7 +270,9 @@ def _recover(
     if limit is not None and counted > limit:
         remedy = f"see the log; then: ezrec spool retry {job.id}"
         return _fail(stage, job, kind, f"{message} ({counted} times)", remedy, now)
-    if kind == "died" and n <= CRASHES:
+    # In play a worker that died goes on at once: whoever keeps the recorder sets the pace of its starts.
+    is_in_play = stage is RECORD and job.booking is not None and now < job.booking.end
+    if kind == "died" and (n <= CRASHES or is_in_play):
         return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
     return _defer(stage, job, kind, message, n, None, now, chance)
 
@@ -268,7 +290,7 @@ def _power_cut(stage: Stage, job: Job, now: datetime) -> tuple[State, Job]:
 
 def _fail(stage: Stage, job: Job, kind: str, reason: str, remedy: str, now: datetime) -> tuple[State, Job]:
     job = job.with_fault(Fault(now, stage.name, kind, reason, remedy))
-    job = replace(job, reason=reason, remedy=remedy, due=None, return_to=stage.takes_from)
+    job = replace(job, reason=reason, remedy=remedy, due=None, waits_for="", return_to=stage.takes_from)
     return State.FAILED, job
 
 

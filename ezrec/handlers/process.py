@@ -10,17 +10,20 @@ import functools
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ezrec.branding import Assets
-from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.errors import Reject, Retry, disk_full
 from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.stages import Done
-from ezrec.ports import MediaInfo, RenderPlan, Transcoder
+from ezrec.handlers import looks
+from ezrec.handlers.dub import Dub, dubbed
+from ezrec.ports import PARTS, MediaInfo, RenderPlan, Transcoder
 from ezrec.progress import Meter
 from ezrec.spool import Entry
 from ezrec.task import Task
@@ -42,9 +45,10 @@ def process(
     salvage: Callable[[Path], float],
     log: logging.Logger,
     plan: Callable[..., RenderPlan] = RenderPlan,
+    dub: Dub | None = None,
 ) -> Done:
     """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
-    with what the settings say of the looks already in it.
+    with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it.
     """
     takes = _measured(entry, transcoder, salvage, log)
     branding = assets()
@@ -52,71 +56,50 @@ def process(
         raise Retry("the branding was not fetched yet", 30, blameless=True)
     made_from = (
         *(f"{take.file}:{take.size}" for take in takes),
+        *(f"{sound.file}:{sound.size}" for take in takes for sound in take.sound),
         f"intro:{branding.intro}",
         f"logo:{branding.logo}",
+        *(f"sponsor:{path}" for path in branding.sponsors),
     )
     if _is_made(entry, made_from):
+        shutil.rmtree(entry.path / PARTS, ignore_errors=True)
         return Done()
     _check_room(entry, takes)
     job = entry.job
     first = next((take for take in takes if take.ended_by != FOUND), takes[0])
     output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
-    footage = tuple(entry.path / take.file for take in takes)
-    wish = functools.partial(plan, footage, output, entry.path / LOG)
-    info, used, notes = _rendered(entry, task, transcoder, wish, branding, log)
+    with dubbed(entry, takes, dub, task, log) as (footage, silent):
+        burned_in = tuple(path for path, take in zip(footage, takes, strict=True) if take.burned_in)
+        wish = functools.partial(plan, footage, output, entry.path / LOG, burned_in=burned_in)
+        made: list[MediaInfo] = []
+
+        def render(assets: Assets, notes: tuple[str, ...]) -> None:
+            task.check()
+            wanted = wish(
+                intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
+                parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
+            )  # fmt: skip
+            film_s = sum(take.duration_s for take in takes)
+            meter = Meter(entry, "process", "making the video", film_s)
+            made.append(transcoder.render(wanted, meter, task.on_stop))
+
+        used, notes = looks.rendered(
+            render, *looks.usable(transcoder, branding), job.attempts.get("process", 0), log
+        )
+    info = made[-1]
     result = Result(
         file=output.name,
         duration_s=info.duration_s,
         size=output.stat().st_size,
         made_from=made_from,
         intro_s=max(0.0, info.duration_s - sum(take.duration_s for take in takes)) if used.intro else 0.0,
-        notes=notes,
+        notes=(*notes, *silent),
     )
     entry.update(result=result)
-    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(notes))
+    shutil.rmtree(entry.path / PARTS, ignore_errors=True)
+    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(result.notes))
     return Done()
-
-
-def _rendered(
-    entry: Entry,
-    task: Task,
-    transcoder: Transcoder,
-    wish: Callable[..., RenderPlan],
-    branding: Assets,
-    log: logging.Logger,
-) -> tuple[MediaInfo, Assets, tuple[str, ...]]:
-    """Render with what of the branding is usable; without any, where it spoils the render."""
-    used, notes = _usable(transcoder, branding)
-
-    def render(assets: Assets) -> MediaInfo:
-        task.check()
-        plan = wish(intro=assets.intro, logo=assets.logo)
-        return transcoder.render(plan, Meter(entry, "process", "making the video"), task.on_stop)
-
-    try:
-        return render(used), used, notes
-    except (Reject, Retry) as fault:
-        is_last = isinstance(fault, Reject) or entry.job.attempts.get("process", 0) >= 3
-        if used.is_empty or not is_last:
-            raise
-        log.warning("job %s: without intro and logo, because with them: %s", entry.id, fault)
-        bare = replace(used, intro=None, logo=None)
-        return render(bare), bare, (*notes, f"published without intro and logo: {fault.reason}")
-
-
-def _usable(transcoder: Transcoder, branding: Assets) -> tuple[Assets, tuple[str, ...]]:
-    """The assets that pass their check, and a note for each that does not."""
-    notes = list(branding.notes)
-    for kind, path in (("intro", branding.intro), ("logo", branding.logo)):
-        if path is None:
-            continue
-        try:
-            transcoder.check_asset(kind, path)
-        except Reject as fault:
-            notes.append(f"published without the {kind}: {fault.reason}; {fault.remedy}")
-            branding = replace(branding, intro=None) if kind == "intro" else replace(branding, logo=None)
-    return branding, tuple(notes)
 
 
 def _measured(
@@ -180,15 +163,20 @@ def _is_made(entry: Entry, made_from: tuple[str, ...]) -> bool:
 
 
 def _check_room(entry: Entry, takes: Sequence[Take]) -> None:
-    needed = int(sum(take.size for take in takes) * _ROOM) + _SPARE_BYTES
+    needed = int(sum(take.size * (_ROOM + bool(take.sound)) for take in takes)) + _SPARE_BYTES
     space = os.statvfs(entry.path)
     free = space.f_bavail * space.f_frsize
     if free < needed:
-        raise Retry(
-            f"disk full: {needed >> 20} MiB are needed for the finished video, {free >> 20} MiB are free",
-            60,
-            blameless=True,
-        )
+        raise disk_full(f"{needed >> 20} MiB are needed for the finished video, {free >> 20} MiB are free")
+
+
+def _has_room_for_parts(entry: Entry, takes: Sequence[Take]) -> bool:
+    """True where the video and all its parts have room; else it is better made in one piece."""
+    kept = sum(path.stat().st_size for path in (entry.path / PARTS).glob("*.mp4"))
+    space = os.statvfs(entry.path)
+    return (
+        space.f_bavail * space.f_frsize + kept >= sum(take.size for take in takes) * 2 * _ROOM + _SPARE_BYTES
+    )
 
 
 def _told(notes: Sequence[str]) -> str:

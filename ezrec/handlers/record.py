@@ -7,7 +7,10 @@ before its first byte does, so that whoever finds the entry after a crash knows 
 2. arm the camera shortly before the window
 3. write takes until the window is over; a camera that breaks off is asked again, after 1, 2, 5, 10, 15 s
 4. obey amendments on the way: another end, a cancellation
-5. name the outcome: recorded, partial (with its gaps), missed
+5. name the outcome: recorded, partial (with its gaps), missed, cancelled
+
+Whatever could hang is promised an end before it begins (`Signs`): a promise that is broken is what tells
+the recorder's keeper that only a fresh process helps.
 """
 
 from __future__ import annotations
@@ -17,23 +20,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
+from ezrec.domain import ending
 from ezrec.domain.booking import Booking, Window
-from ezrec.domain.coverage import gaps_in, share_covered
+from ezrec.domain.ending import OnCancel
 from ezrec.domain.errors import Reject, Retry
-from ezrec.domain.job import OPEN as OPEN
-from ezrec.domain.job import JobOutcome, Take
+from ezrec.domain.health import Duty
+from ezrec.domain.job import OPEN, Take
 from ezrec.domain.names import raw_name
-from ezrec.domain.stages import Closed, Done
+from ezrec.domain.stages import Closed, Done, Kept
+from ezrec.handlers.sound import DIED, Listening, measured
+from ezrec.handlers.steady import SteadyClock
 from ezrec.ports import Camera, Clock, Recording
 from ezrec.spool import Entry
 from ezrec.task import Task
+from ezrec.vitals import Signs
 
 _LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a camera, the last one repeated
 _FINISH_LIMIT_S = 10.0
 _LONGEST_WAIT_S = 30.0  # a wait for the clock is looked at anew at least so often
 _REPORT_S = 1.0
-_UNNAMED_GAP_S = 1.0  # less is the distance of two frames and a key frame, not a hole
+_SOUND_S = 5.0  # a take that lasted so long ends the ladder; the next failure begins it anew
+# Promises. A memory card can take many seconds for a small write; a camera module's first start longer still.
+_DISK_S = 30.0
+_CAMERA_S = 75.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +66,25 @@ def record(
     padding: Padding,
     salvage: Callable[[Path], float],
     log: logging.Logger,
-) -> Done | Closed:
+    on_cancel: OnCancel = OnCancel.KEEP,
+    signs: Signs | None = None,
+    microphone: Camera | None = None,
+) -> Done | Closed | Kept:
     """The handler of bookings. `salvage` cuts a file's torn tail and tells its seconds (0: nothing in it)."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    session = _Session(entry, task, camera, clock, zone, padding, salvage, log)
-    _take_stock(entry, salvage, log)
-    session.run()
-    return session.outcome()
+    signs, steady = signs or Signs(clock.monotonic), SteadyClock(clock)
+    session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, signs)
+    if microphone:
+        session.sound = Listening(entry, microphone, steady, session.remember, log)
+    try:
+        _take_stock(entry, salvage, log)
+        session.run()
+        return session.outcome()
+    finally:
+        signs.keep(entry.id)
+        if session.sound:
+            session.sound.stop()
 
 
 @dataclass(slots=True)
@@ -70,11 +92,14 @@ class _Session:
     entry: Entry
     task: Task
     camera: Camera
-    clock: Clock
+    clock: SteadyClock
     zone: tzinfo
     padding: Padding
     salvage: Callable[[Path], float]
     log: logging.Logger
+    on_cancel: OnCancel
+    signs: Signs
+    sound: Listening | None = None
     failures: int = 0
     fault: str = ""
 
@@ -99,76 +124,134 @@ class _Session:
         while not self._is_over():
             self.task.check()
             if self.clock.now() < self.armed:
-                self._wait_until(self.armed)
+                self._wait_until(self.armed, Duty.WAITS)
                 continue
+            if self.sound:
+                self.sound.start()
             try:
+                self._promise("the start of the camera", _CAMERA_S)
                 with self.camera.hold(self.task.bell.ring):
-                    self._record_while_it_runs()
+                    try:
+                        self._record_while_it_runs()
+                    finally:
+                        self._promise("the end of the camera", _CAMERA_S, Duty.CLOSES)
             except Retry as fault:
                 self._pause(fault.reason)
 
     def _record_while_it_runs(self) -> None:
-        """From an armed camera to the end of the window, or until it breaks off."""
-        while not self._is_over() and self.clock.now() < self.window.start:
+        """From an armed camera to the end of the window, or until it breaks off (`Retry`).
+
+        A take that ends while the camera goes on was ended by its disk: then the camera is not let go,
+        for the others' sake and for what it has in memory.
+        """
+        while not self._is_over() and self.clock.now() >= self.armed:
             self.task.check()
-            if not self.camera.health().running:
-                raise Retry("the camera broke off before the start")
-            if self.clock.now() < self.armed:
-                return  # the booking was moved: the camera need not run till then
-            self._wait_until(self.window.start)
-        if self._is_over():
-            return
+            is_running = self.camera.health().running
+            if self.clock.now() < self.window.start:
+                if not is_running:
+                    raise Retry("the camera broke off before the start")
+                self._wait_until(self.window.start, Duty.ARMS)
+                continue
+            try:
+                self._record_a_take()
+            except Retry as fault:
+                if not self.camera.health().running:
+                    raise
+                self._pause(fault.reason)
+
+    def _record_a_take(self) -> None:
+        """To the end of the window; raises `Retry` when it ended before."""
         recording, take = self._attach()
         try:
             self._write(recording, take)
         finally:
+            self._promise(f"the end of {take.file}", _FINISH_LIMIT_S + _DISK_S, Duty.CLOSES)
             closed = self._close(recording, take)
         if recording.lost.is_set() and not self._is_over():
             raise Retry(closed.ended_by or self.camera.health().fault or "the camera broke off")
 
     def _write(self, recording: Recording, take: Take) -> None:
-        self.failures = 0
+        began = self.clock.monotonic()
         while not self._is_over() and not recording.lost.is_set() and self.clock.now() >= self.armed:
             self.task.check()
+            if self.clock.monotonic() - began > _SOUND_S:
+                self.failures = 0
+            self._note_start(recording, take)
+            if self.sound:
+                self.sound.tend(take.file, recording, take.started)
+            self._promise(f"writing {take.file}", _DISK_S, Duty.WRITES)
             self._report(take)
-            self._wait_until(self.window.end, longest_s=_REPORT_S)
+            self._wait_until(self.window.end, Duty.WRITES, longest_s=_REPORT_S)
+
+    def _note_start(self, recording: Recording, take: Take) -> None:
+        """The instant of the first frame, once it is known, for whoever comes after a crash."""
+        span, takes = recording.span, self.entry.job.takes
+        if span is None or not any(known is take for known in takes):
+            return
+        exact = replace(take, started=self.clock.instant(span[0]))
+        self.remember(takes=tuple(exact if known is take else known for known in takes))
 
     def _is_over(self) -> bool:
         """True behind the window, or when there is none any more. Takes in what was amended."""
-        if self.entry.take_amendment() is not None:
+        before = self.booking
+        try:
+            self.entry.take_amendment()
+        except FileNotFoundError:
+            raise  # somebody took the entry away
+        except OSError as fault:  # known, but not written: it stays beside the record until it can be
+            self.signs.fault(f"job.json cannot be written: {fault.strerror}")
+        if self.booking != before:
             self.log.info("booking %s: now %s to %s, %s", self.entry.id, *_words(self.booking, self.zone))
         return self.booking.is_cancelled or self.clock.now() >= self.window.end
 
-    def _wait_until(self, moment: datetime, longest_s: float = _LONGEST_WAIT_S) -> None:
-        self.task.wait(min((moment - self.clock.now()).total_seconds(), longest_s))
+    def _promise(self, doing: str, within_s: float, duty: Duty | None = None) -> None:
+        if duty is None:
+            duty = Duty.LACKS if self.clock.now() >= self.window.start else Duty.ARMS
+        self.signs.promise(self.entry.id, doing, within_s, duty)
+
+    def _wait_until(self, moment: datetime, duty: Duty, longest_s: float = _LONGEST_WAIT_S) -> None:
+        wait_s = max(0.0, min((moment - self.clock.now()).total_seconds(), longest_s))
+        self._promise("a wait", wait_s + _DISK_S, duty)
+        self.task.wait(wait_s)
 
     def _pause(self, reason: str) -> None:
         """After a failure: wait by the ladder, but not beyond the window."""
         pause_s = _LADDER_S[min(self.failures, len(_LADDER_S) - 1)]
         self.failures += 1
         self.fault = reason
+        self.signs.fault(reason)
         self.log.error("booking %s: %s; again in %g s", self.entry.id, reason, pause_s)
         ends = self.clock.monotonic() + pause_s
         self.entry.report(stage="record", doing="waiting for the camera", fault=reason)
         while not self._is_over() and (left_s := ends - self.clock.monotonic()) > 0:
             self.task.check()
-            self.task.wait(left_s)
+            window_s = (self.window.end - self.clock.now()).total_seconds()
+            wait_s = max(0.0, min(left_s, window_s))
+            self._promise("a pause", wait_s + _DISK_S)
+            self.task.wait(wait_s)
 
     # ---- takes
 
     def _attach(self) -> tuple[Recording, Take]:
         begins = max(self.window.start, self.clock.now())
+        self._promise("the beginning of a take", _DISK_S)
         path = self._free_path(begins)
-        take = Take(path.name, begins, 0.0, 0, OPEN)
+        take = Take(path.name, begins, 0.0, 0, OPEN, burned_in=self.camera.burned_in)
         # What the running camera still has in memory of the time before counts as well.
         wanted = max([self.window.start, *(known.ended for known in self.entry.job.takes)])
         known_before = self.entry.job.takes
-        self.entry.update(takes=(*known_before, take))
         try:
-            recording = self.camera.attach(path, wanted)
+            self.entry.update(takes=(*known_before, take))
+            recording = self.camera.attach(path, self.clock.on_the_wall(wanted))
         except Retry:
-            self.entry.update(takes=known_before)  # broken off this very moment: there is no such take
+            self.remember(takes=known_before)  # broken off this very moment: there is no such take
             raise
+        except FileNotFoundError:
+            raise
+        except OSError as fault:  # a take that stands in no record would be lost in the next crash
+            self.entry.job = replace(self.entry.job, takes=known_before)
+            raise Retry(f"job.json cannot be written: {fault.strerror}") from fault
+        self.clock.hold_fast()
         self.log.info("booking %s: recording %s", self.entry.id, path.name)
         return recording, take
 
@@ -184,12 +267,18 @@ class _Session:
         until = min(
             self.window.end, self.clock.now()
         )  # earlier than the end: stopped, cancelled, moved, lost
-        closed = replace(recording.finish(until, _FINISH_LIMIT_S), file=take.file)
+        closed = recording.finish(self.clock.on_the_wall(until), _FINISH_LIMIT_S)
+        holes = tuple(
+            Window(self.clock.as_held(hole.start), self.clock.as_held(hole.end)) for hole in closed.holes
+        )
+        closed = replace(closed, file=take.file, started=self.clock.as_held(closed.started), holes=holes)
         path = self.entry.path / take.file
         if not closed.duration_s:
             closed = replace(closed, duration_s=self.salvage(path) if path.exists() else 0.0)
+        if self.sound:
+            closed = replace(closed, sound=self.sound.finish(take.file, until))
         others = (known for known in self.entry.job.takes if known.file != take.file)
-        self.entry.update(takes=(*others, closed) if closed.duration_s else tuple(others))
+        self.remember(takes=(*others, closed) if closed.duration_s else tuple(others))
         if not closed.duration_s:
             path.unlink(missing_ok=True)  # a header without a picture: it would only be in the way
         self.log.info("booking %s: %s holds %.1f s", self.entry.id, closed.file, closed.duration_s)
@@ -207,35 +296,30 @@ class _Session:
 
     # ---- the end
 
-    def outcome(self) -> Done | Closed:
-        entry, booking = self.entry, self.booking
-        takes = entry.job.takes
-        if booking.is_cancelled and takes:
-            raise Reject(
-                "the booking was cancelled while it was recorded",
-                f"publish what there is: ezrec spool retry {entry.id} --from process; "
-                f"or remove it: ezrec spool rm {entry.id} --with-footage",
-            )
-        if booking.is_cancelled:
-            return Closed(JobOutcome.CANCELLED, "the booking was cancelled")
-        if not takes:
-            return self._missed()
-        gaps = gaps_in(booking.window, takes, _UNNAMED_GAP_S)
-        coverage = share_covered(booking.window, takes)
-        entry.update(
-            gaps=gaps,
-            coverage_pct=round(100 * coverage, 2),
-            recording=JobOutcome.PARTIAL if gaps else JobOutcome.RECORDED,
-        )
-        return Done()
-
-    def _missed(self) -> Closed:
-        """Nothing was recorded. That is judged only by a clock that can be trusted."""
-        if not self.clock.is_synchronised():
+    def outcome(self) -> Done | Closed | Kept:
+        job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
+        if self.booking.is_cancelled:
+            outcome, noted = ending.of_a_cancelled(job, self.on_cancel, now, is_synchronised=is_synchronised)
+            self.remember(**noted)
+            return outcome
+        if job.takes:
+            self.remember(**ending.of_a_recorded(job), kept_until=None)
+            return Done()
+        if not is_synchronised:  # what is past is judged only by a clock that can be trusted
             raise Retry("the clock is not synchronised yet: no booking is judged", 30, blameless=True)
-        if self.fault:
-            return Closed(JobOutcome.MISSED, f"no camera during the whole booking: {self.fault}")
-        return Closed(JobOutcome.MISSED, "the booking was over before this machine could record it")
+        return ending.of_a_missed(self.fault)
+
+    def remember(self, **noted: Any) -> None:
+        """Change the record. What a full disk will not take is kept in memory, and written with the next
+        change, or when the job moves on; till then a crash finds the take open, and measures it.
+        """
+        try:
+            self.entry.update(**noted)
+        except FileNotFoundError:
+            raise  # somebody took the entry away: then it is theirs
+        except OSError as fault:
+            self.log.error("booking %s: its record cannot be written: %s", self.entry.id, fault.strerror)
+            self.signs.fault(f"job.json cannot be written: {fault.strerror}")
 
 
 def _take_stock(entry: Entry, salvage: Callable[[Path], float], log: logging.Logger) -> None:
@@ -251,7 +335,8 @@ def _take_stock(entry: Entry, salvage: Callable[[Path], float], log: logging.Log
             if not seconds:
                 path.unlink(missing_ok=True)  # no whole picture in it: there is nothing to lose
                 continue
-            take = replace(take, duration_s=seconds, size=path.stat().st_size, ended_by="the recorder died")
+            take = measured(take, entry.path, salvage)
+            take = replace(take, duration_s=seconds, size=path.stat().st_size, ended_by=DIED)
         takes.append(take)
     entry.update(takes=tuple(takes))
 

@@ -7,19 +7,24 @@ the service has confirmed it.
 2. ask the service for its size
 3. the row in `videos`
 4. the status
+5. what accompanies the video, as far as that goes
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
+from ezrec import outbox
 from ezrec.domain.booking import FINISHED
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
 from ezrec.domain.names import BadName, safe_id
 from ezrec.domain.stages import Done
+from ezrec.handlers import artefacts
+from ezrec.handlers.gate import open_always
 from ezrec.ports import Backend, Clock
 from ezrec.progress import Meter
 from ezrec.spool import Entry
@@ -40,8 +45,9 @@ def upload(
     user_id: str,
     camera_id: str,
     log: logging.Logger,
+    gate: Callable[[Job], None] = open_always,
 ) -> Done:
-    """The handler of bookings and clips that have a finished video."""
+    """The handler of bookings and clips that have a finished video. `gate` raises while it has to wait."""
     job, result = entry.job, entry.job.result
     if result is None:
         raise Reject(
@@ -49,11 +55,15 @@ def upload(
         )
     owner = _owner(job, user_id)
     key = f"{owner}/{result.file}"
-    _put(entry, task, backend, key, result)
+    _put(entry, task, backend, key, result, gate)
+    outbox.record(entry, "object", clock.now())
     backend.publish_row(_row(job, result, owner, key, camera_id, clock.now(), zone))
+    outbox.record(entry, "row", clock.now())
     backend.advance_status(booking_id(job), UPLOADED)
+    outbox.record(entry, UPLOADED, clock.now())
     entry.update(outcome=JobOutcome.PUBLISHED)
     log.info("job %s: published as %s/%s", job.id, BUCKET, key)
+    artefacts.publish(entry, task, backend, BUCKET, owner, result, log)
     return Done()
 
 
@@ -67,7 +77,9 @@ def _owner(job: Job, user_id: str) -> str:
         raise Reject(f"the booking's user_id: {fault}", remedy) from None
 
 
-def _put(entry: Entry, task: Task, backend: Backend, key: str, result: Result) -> None:
+def _put(
+    entry: Entry, task: Task, backend: Backend, key: str, result: Result, gate: Callable[[Job], None]
+) -> None:
     path = entry.path / result.file
     try:
         size = path.stat().st_size
@@ -78,11 +90,14 @@ def _put(entry: Entry, task: Task, backend: Backend, key: str, result: Result) -
         ) from None
     if backend.size_of(BUCKET, key) != size:
         task.check()
+        gate(entry.job)
         meter = Meter(entry, "upload", "uploading")
 
         def progress(part: float) -> None:
             task.check()
             meter(part)
+            if part < 1:  # what is there is told, whatever the hour
+                gate(entry.job)
 
         state = entry.path / STATE
         backend.store(BUCKET, key, path, progress, state=state, on_stop=task.on_stop)

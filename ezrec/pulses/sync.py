@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
@@ -17,12 +17,13 @@ from ezrec import durable
 from ezrec.branding import MediaCache
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
 from ezrec.domain.names import BadName, safe_id, shown, stand_in
-from ezrec.domain.reconcile import reconcile
+from ezrec.domain.reconcile import needs_witness, reconcile
 from ezrec.domain.stages import State
 from ezrec.ports import Backend, Clock
 from ezrec.spool import Spool
 
 _PAST = timedelta(days=1)  # a row that ended longer ago is history, and no booking that was missed
+_BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 
 
 @dataclass(slots=True)
@@ -31,7 +32,10 @@ class Sync:
 
     One empty or failed answer erases nothing: a booking is taken for deleted only after it was absent
     from two complete answers in a row (counted beside the cache, because a timer starts us anew each
-    time). The cache is written after the drops: a crash in between drops again, which changes nothing.
+    time). An answer without any booking counts only when the backend can tell that it would see them: a
+    key that was shut out gets the same empty list, for ever. What is being recorded is no exception: with a
+    witness its row was deleted, without one it is recorded on. The cache is written after the drops: a crash
+    in between drops again, which changes nothing.
     """
 
     backend: Backend
@@ -42,18 +46,55 @@ class Sync:
     zone: tzinfo
     log: logging.Logger
     past_days: int | None = None  # how far back the backend's answers reach
+    branding_s: float = 0.0  # an idle box asks for the branding this often
     _has_begun: bool = False
+    _shut_out: bool = False
+    _branded_at: float | None = None
 
     def __call__(self) -> None:
         if not self._has_begun:
             self.from_cache()
             self._has_begun = True
-        known = read_cache(self.cache)
+        known, since = read_cache(self.cache), self._since()
+        fetched = self.backend.bookings()
+        if not self._is_shut_out(known, fetched, since):
+            self._take_in(known, fetched, since)
+        if self._branding_is_due():
+            self.media.refresh(self.backend, self.log.info)
+            self._branded_at = self.clock.monotonic()
+
+    def _is_shut_out(
+        self, known: Sequence[Mapping[str, Any]], fetched: Sequence[Mapping[str, Any]], since: date | None
+    ) -> bool:
+        """True when the answer is empty and nobody can witness that it would not be, if there were any."""
+        was, self._shut_out = self._shut_out, False
+        if needs_witness(known, fetched, since=since) and not self.backend.sees_bookings():
+            self._shut_out = True
+            if not was:
+                self.log.error(
+                    "the cloud shows no booking any more, and nothing shows that it would: %d known ones are "
+                    "kept. Is row-level security shutting this device out? Apply the policies that `ezrec "
+                    "schema` prints; a booking that was really deleted: ezrec spool rm",
+                    len(known),
+                )
+        elif was:
+            self.log.info("the cloud's answers are believed again")
+        return self._shut_out
+
+    def _branding_is_due(self) -> bool:
+        """At the start, every few minutes, and always while a video will want it."""
+        if self._branded_at is None or self.clock.monotonic() - self._branded_at >= self.branding_s:
+            return True
+        return any(self.spool.names(state) for state in _BEFORE_BRANDING)
+
+    def _take_in(
+        self, known: Sequence[dict[str, Any]], fetched: Sequence[dict[str, Any]], since: date | None
+    ) -> None:
         found = reconcile(
             known,
-            self.backend.bookings(),
+            fetched,
             _read_counts(self._absences),
-            since=self._since(),
+            since=since,
             may_forget=self.clock.is_synchronised(),
         )
         before = {_key(row): row for row in known}
@@ -68,7 +109,6 @@ class Sync:
         if list(found.rows) != known:
             durable.write(self.cache, _as_json(found.rows))
             self.log.info("%d bookings, %d new or changed", len(found.rows), len(found.changed))
-        self.media.refresh(self.backend, self.log.info)
 
     def from_cache(self) -> None:
         """Hand over what is known already, before the network is asked: after a reboot it may be away."""

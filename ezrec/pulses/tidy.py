@@ -1,7 +1,7 @@
 """The pulse `tidy`: lets go by age what nobody needs any more, while the clock can be trusted.
 
 A clock that is not synchronised makes everything look old: then nothing goes. What goes because the disk is
-short is the guard's (`guard.py`), and needs no clock.
+short is the guard's (`disk.py`), and needs no clock.
 """
 
 from __future__ import annotations

@@ -75,6 +75,14 @@ def camera(value: str) -> str:
     raise ValueError("must be auto, picamera2, software, v4l2:/dev/… or rtsp://…")
 
 
+def audio(value: str) -> str:
+    if value in ("off", "software") or re.fullmatch(
+        r"(alsa|pulse):[A-Za-z0-9_@][A-Za-z0-9_:,=.@-]{0,199}", value
+    ):
+        return value
+    raise ValueError("must be off, alsa:hw:1,0 or the like, pulse:default or the like, or software")
+
+
 def some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
     def parse(value: str) -> tuple[str, ...]:
         given = tuple(word.strip() for word in value.split(",")) if value != "none" else ()

@@ -12,17 +12,23 @@ from zoneinfo import ZoneInfo
 
 from ezrec.domain.errors import ConfigError
 from ezrec.settings import kinds
-from ezrec.settings.table import DEFAULT_HOME, SECRETS, Settings
+from ezrec.settings.table import CREDENTIALS, DEFAULT_HOME, SECRETS, Settings
+
+CREDENTIAL = "ezrec-device"  # as a unit's LoadCredential= names it
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the environment, and under it `EZREC_HOME/.env`. Raises `ConfigError` with every fault."""
+    """Read the environment, under it the device's credentials, and under both `EZREC_HOME/.env`.
+
+    Raises `ConfigError` with every fault.
+    """
     given = dict(os.environ if environ is None else environ)
     problems: list[str] = []
     home = _value("EZREC_HOME", given.get("EZREC_HOME") or str(DEFAULT_HOME), kinds.path, problems)
     from_file = {} if home is None else _read_env_file(home / ".env", problems)
     home = home or DEFAULT_HOME  # go on, to find the other faults as well
-    merged = _merged(given, from_file) | {"EZREC_HOME": str(home)}
+    secret = _read_credentials(given, from_file, problems)
+    merged = _merged(given, secret, from_file) | {"EZREC_HOME": str(home)}
     values: dict[str, Any] = {}
     for item in fields(Settings):
         meta = item.metadata
@@ -73,6 +79,30 @@ def _check_together(values: dict[str, Any], merged: Mapping[str, str], problems:
     if not values["supabase_key"]:
         missing.append("SUPABASE_KEY")
     problems.extend(f"{name} is not set, and the Supabase backend needs it" for name in missing)
+
+
+def _read_credentials(
+    given: Mapping[str, str], from_file: Mapping[str, str], problems: list[str]
+) -> dict[str, str]:
+    """The device's key and account from a file of their own, which fewer may read than `.env`."""
+    named = given.get("EZREC_DEVICE_CREDENTIALS") or from_file.get("EZREC_DEVICE_CREDENTIALS")
+    folder = given.get("CREDENTIALS_DIRECTORY")  # systemd sets it where a unit has credentials
+    path = Path(named) if named else Path(folder) / CREDENTIAL if folder else None
+    if path is None or (not named and not path.exists()):
+        return {}
+    if not path.is_file():
+        problems.append(f"EZREC_DEVICE_CREDENTIALS is {str(path)[:80]!r}: there is no such file")
+        return {}
+    found = _read_env_file(path, problems)
+    allowed = {
+        name
+        for item in fields(Settings)
+        if item.metadata["name"] in CREDENTIALS
+        for name in (item.metadata["name"], *item.metadata["older"])
+    }
+    strange = sorted(set(found) - allowed)
+    problems.extend(f"{path} sets {name[:40]}: it may set {', '.join(CREDENTIALS)}" for name in strange)
+    return {name: value for name, value in found.items() if name in allowed}
 
 
 def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:

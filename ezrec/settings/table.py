@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
+from ezrec.domain.encoders import WISHES
+from ezrec.domain.ending import OnCancel
 from ezrec.domain.spans import show_span
+from ezrec.domain.uplink import ORDERS, Hours, read_hours
 from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
 
 DEFAULT_HOME = Path("/opt/ezrec-backend")
+CREDENTIALS = (
+    "SUPABASE_KEY",
+    "EZREC_DEVICE_EMAIL",
+    "EZREC_DEVICE_PASSWORD",
+)  # what a credential file may set
 SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
 
 
@@ -43,6 +51,12 @@ class Settings:
         "software",
         "`auto` (the camera module), `picamera2`, `software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`",
     )
+    audio: str = _setting(
+        "EZREC_AUDIO",
+        kinds.audio,
+        "off",
+        "sound: `off`, `alsa:hw:1,0` (arecord -l), `pulse:default`, or `software` (a tone)",
+    )
     supabase_url: str = _setting("SUPABASE_URL", kinds.url, "", "the project's URL (Supabase only)")
     supabase_key: str = _setting(
         "SUPABASE_KEY",
@@ -56,6 +70,12 @@ class Settings:
         "EZREC_DEVICE_EMAIL", kinds.text, "", "account of this device in Supabase Auth; empty: the key alone"
     )
     device_password: str = _setting("EZREC_DEVICE_PASSWORD", kinds.text, "", "its password")
+    credentials: Path | None = _setting(
+        "EZREC_DEVICE_CREDENTIALS",
+        kinds.path,
+        None,
+        "file with SUPABASE_KEY and these two, as in `.env`; default: systemd's credential `ezrec-device`",
+    )
     user_id: str = _setting("USER_ID", kinds.identifier, "local", "account to which the camera belongs")
     camera_id: str = _setting(
         "CAMERA_ID", kinds.identifier, "0", "`cameras.id`; `0` also exists in the field"
@@ -102,6 +122,12 @@ class Settings:
         "3",
         "bookings older than this many days are not fetched",
     )
+    realtime: bool = _setting(
+        "EZREC_REALTIME",
+        kinds.flag,
+        "no",
+        "`yes`: also hear of changed bookings at once through Supabase Realtime; a hint, never needed",
+    )
     unassigned: bool = _setting(
         "EZREC_UNASSIGNED_BOOKINGS",
         kinds.flag,
@@ -110,6 +136,24 @@ class Settings:
     )
     upload_kbps: int = _setting(
         "EZREC_UPLOAD_KBPS", kinds.whole(0, 10_000_000), "0", "kilobits a second for uploads; 0 is unlimited"
+    )
+    upload_hours: Hours = _setting(
+        "EZREC_UPLOAD_WINDOW",
+        read_hours,
+        "always",
+        "hours in which videos are uploaded: `always`, or such as `22:00-07:00,13:00-15:00`",
+    )
+    upload_while_recording: bool = _setting(
+        "EZREC_UPLOAD_WHILE_RECORDING",
+        kinds.flag,
+        "yes",
+        "`no`: uploads wait, after the piece they are at, until nothing is recorded",
+    )
+    upload_order: tuple[str, ...] = _setting(
+        "EZREC_UPLOAD_ORDER",
+        kinds.some_of(*ORDERS),
+        "newest,small",
+        f"which video goes first: of {', '.join(ORDERS)}, the next word where the first finds no difference",
     )
     status_interval_s: float = _setting(
         "SYSTEM_STATUS_INTERVAL",
@@ -165,6 +209,19 @@ class Settings:
     arm_s: float = _setting(
         "EZREC_ARM", kinds.number(0, 600), "30", "seconds before the recording at which the camera starts"
     )
+    on_cancel: OnCancel = _setting(
+        "EZREC_ON_CANCEL",
+        lambda text: OnCancel(kinds.one_of(*OnCancel)(text)),
+        "keep",
+        "footage of a booking that is cancelled while it is recorded: `keep` (a day, for a person to "
+        "decide), `trim` (publish what there is), `discard`",
+    )
+    encoder: str = _setting(
+        "EZREC_ENCODER",
+        kinds.one_of(*WISHES),
+        "auto",
+        "`auto` (in hardware where it proves itself, else x264), or one of " + ", ".join(WISHES[1:]),
+    )
     preset: str = _setting(
         "EZREC_X264_PRESET", kinds.one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
         "veryfast", "x264 preset of the finished video",
@@ -174,6 +231,13 @@ class Settings:
         read_logo_show,
         "always",
         "when the logo is shown: `always`, `first:10s`, `every:5m/10s`; all but `always` cost little",
+    )
+    logo_at: str = _setting(
+        "EZREC_LOGO_AT",
+        kinds.one_of("auto", "capture", "process"),
+        "auto",
+        "what puts the logo on: `process`, or `auto` and `capture`: the camera where it can (camera module, "
+        "software; the logo always shown), else the processing. At capture it costs next to nothing",
     )
     logo_corner: str = _setting(
         "EZREC_LOGO_CORNER",
@@ -187,6 +251,18 @@ class Settings:
         "25",
         "most of the frame's width and height that the logo takes, in %",
     )
+    sponsor_corner: str = _setting(
+        "EZREC_SPONSOR_CORNER",
+        kinds.one_of(*CORNERS),
+        "bottom-left",
+        "corner of the sponsors' logos, side by side in their order; the logo's own: they follow it",
+    )
+    sponsor_size: int = _setting(
+        "EZREC_SPONSOR_SIZE",
+        kinds.whole(2, 50),
+        "15",
+        "most of the frame's width and height that one sponsor's logo takes, in %",
+    )
     while_recording: str = _setting(
         "EZREC_PROCESS_WHILE_RECORDING",
         kinds.one_of("yes", "nice", "no"),
@@ -194,8 +270,8 @@ class Settings:
         "process videos while something is recorded? `yes`, `nice` (at low priority), `no` (rest meanwhile)",
     )
     artefacts: tuple[str, ...] = _setting(
-        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "none",
-        f"made beside a video, for hooks, until it is uploaded: `none`, or of {', '.join(ARTEFACTS)}",
+        "EZREC_ARTEFACTS", kinds.some_of(*ARTEFACTS), "poster,preview,loudness",
+        f"made of a finished video and published after it: `none`, or of {', '.join(ARTEFACTS)}",
     )  # fmt: skip
     rescan_s: float = _setting(
         "EZREC_RESCAN", kinds.number(1, 3600), "60", "seconds between rescans, the net under the file events"
@@ -209,8 +285,13 @@ class Settings:
     )
 
     @property
+    def reach(self) -> Path:
+        """Where the processes tell each other whether the cloud can be reached."""
+        return self.state / "reach"
+
+    @property
     def logo_layout(self) -> LogoLayout:
-        return LogoLayout(self.logo_corner, self.logo_size)
+        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner, self.sponsor_size)
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be read in a log: every secret that is set, and a camera's password."""
@@ -225,6 +306,8 @@ class Settings:
             name, value = item.metadata["name"], getattr(self, item.name)
             if name in SECRETS and value:
                 value = "***"
+            elif value is None:
+                value = ""
             elif name == "EZREC_CAMERA":
                 value = re.sub(r"(?<=://)[^:/@]*:.*(?=@)", "***", value)
             elif isinstance(value, bool):

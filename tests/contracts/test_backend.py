@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -43,15 +42,22 @@ class Rig(Protocol):
     def set_status(self, booking_id: str, status: str | None) -> None: ...
     def status(self, booking_id: str) -> str | None: ...
     def set_asset(self, kind: str, key: str | None) -> None:
-        """`kind` is intro or logo; makes the user's row of settings if there is none."""
+        """`kind` is one of _COLUMNS; makes the user's row of settings if there is none."""
 
     def videos(self) -> list[dict[str, Any]]: ...
     def heartbeats(self) -> list[dict[str, Any]]: ...
 
 
+_COLUMNS = {
+    "intro": "intro_video_path", "logo": "logo_path",
+    **{f"sponsor{number}": f"sponsor_logo{number}_path" for number in (1, 2, 3)},
+}  # fmt: skip
+
+
 class FakeRig:
     def __init__(self) -> None:
         self.backend = FakeBackend(USER, CAMERA)
+        self._assets: dict[str, str | None] = {}
 
     def add_bookings(self, *rows: dict[str, Any]) -> None:
         for row in rows:
@@ -65,7 +71,11 @@ class FakeRig:
         return found
 
     def set_asset(self, kind: str, key: str | None) -> None:
-        self.backend.assets = replace(self.backend.assets, **{kind: key})
+        self._assets[kind] = key
+        sponsors = tuple(
+            key for name in _COLUMNS if name.startswith("sponsor") and (key := self._assets.get(name))
+        )
+        self.backend.assets = Branding(self._assets.get("intro"), self._assets.get("logo"), sponsors)
 
     def videos(self) -> list[dict[str, Any]]:
         return list(self.backend.video_rows.values())
@@ -96,7 +106,7 @@ class LocalRig:
         return found
 
     def set_asset(self, kind: str, key: str | None) -> None:
-        column = {"intro": "intro_video_path", "logo": "logo_path"}[kind]
+        column = _COLUMNS[kind]
         self._tables.put("user_settings", {"user_id": USER, column: key}, ("user_id",))
 
     def videos(self) -> list[dict[str, Any]]:
@@ -129,7 +139,7 @@ class SupabaseRig:
         return found
 
     def set_asset(self, kind: str, key: str | None) -> None:
-        column = {"intro": "intro_video_path", "logo": "logo_path"}[kind]
+        column = _COLUMNS[kind]
         if not self._project.select("user_settings", user_id=f"eq.{USER}"):
             self._project.insert("user_settings", {"user_id": USER})
         self._project.change("user_settings", {column: key}, user_id=f"eq.{USER}")
@@ -310,6 +320,15 @@ def test_branding_tells_the_keys_and_nothing_where_there_is_none(rig: Rig) -> No
     rig.set_asset("logo", f"{USER}/logo/logo_1.png")
     rig.set_asset("intro", None)
     assert rig.backend.branding() == Branding(logo=f"{USER}/logo/logo_1.png")
+
+
+def test_sponsors_are_told_in_their_order_and_a_place_left_free_is_no_sponsor(rig: Rig) -> None:
+    first, third = f"{USER}/sponsor_logo1/a_1.png", f"{USER}/sponsor_logo3/c_3.png"
+    rig.set_asset("sponsor3", third)
+    assert rig.backend.branding() == Branding(sponsors=(third,))
+    rig.set_asset("sponsor1", first)
+    rig.set_asset("sponsor2", "")
+    assert rig.backend.branding() == Branding(sponsors=(first, third))
 
 
 # ---- objects

@@ -211,6 +211,19 @@ def test_the_file_is_readable_while_it_grows(rig: Rig, tmp_path: Path) -> None:
     assert media.frames(tmp_path / "copy.mp4") > 0
 
 
+def test_a_snapshot_is_a_picture_of_the_running_camera_and_none_of_a_sleeping_one(
+    rig: Rig, tmp_path: Path
+) -> None:
+    picture = tmp_path / "now.png"
+    with pytest.raises(Retry, match="not running"):
+        rig.camera.snapshot(picture)
+    with held(rig):
+        rig.camera.snapshot(picture)
+        rig.camera.snapshot(picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [picture]
+
+
 def test_an_absent_camera_is_a_fault_that_may_pass(rig: Rig) -> None:
     with pytest.raises(Retry, match=r"(?i)no such"), rig.absent.hold(Call()):
         pytest.fail("there is no camera to hold")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +86,38 @@ def test_a_render_is_as_long_as_its_parts_and_tells_its_progress(bench: Bench, t
     assert told[-1] == 1.0
     assert bench.transcoder.probe(tmp_path / "out.mp4").duration_s == pytest.approx(info.duration_s, abs=0.1)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_of_a_growing_take_whole_parts_are_made_and_one_at_a_time(bench: Bench, tmp_path: Path) -> None:
+    takes = [bench.take(tmp_path / "take.mp4", 62)]
+    plan = replace(_plan(bench, tmp_path), takes=takes, intro=None, parts=tmp_path / "parts")
+    transcoder = bench.transcoder
+    assert not transcoder.work_ahead(replace(plan, parts=None), lambda: True)
+    assert not transcoder.work_ahead(replace(plan, logo=None), lambda: True)
+    assert not transcoder.work_ahead(plan, lambda: False)
+    made = []
+    while transcoder.work_ahead(plan, lambda: True):
+        made.append(len(list((tmp_path / "parts").glob("*.mp4"))))
+    assert made == [1, 2]
+    assert not plan.output.exists()
+    assert transcoder.render(plan, deaf, deaf).duration_s == pytest.approx(62, abs=0.2)
+
+
+def test_an_intro_is_made_ready_for_a_take_and_for_the_last_one_seen(bench: Bench, tmp_path: Path) -> None:
+    cache, intro, later = (
+        tmp_path / "cache",
+        bench.intro(tmp_path / "i.mp4"),
+        bench.intro(tmp_path / "j.mp4"),
+    )
+    assert not bench.transcoder.prepare(None, intro, cache, lambda: True)  # of no camera anything is known
+    take = bench.take(tmp_path / "t.mp4", 2.0)
+    assert not bench.transcoder.prepare(take, intro, cache, lambda: False)
+    assert not list(cache.glob("*.made"))
+    assert bench.transcoder.prepare(take, intro, cache, lambda: True)
+    take.unlink()
+    assert bench.transcoder.prepare(None, later, cache, lambda: True)
+    assert list(cache.glob("*.made"))
+    assert not list(cache.glob("*.new"))
 
 
 def test_a_render_that_fails_leaves_nothing_under_the_final_name(bench: Bench, tmp_path: Path) -> None:

@@ -6,7 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ezrec.domain.health import CameraState, Health, decode, encode
+from ezrec.domain.health import (
+    CameraState,
+    Duty,
+    Health,
+    Moved,
+    Patience,
+    Promise,
+    alarm,
+    camera_state,
+    decode,
+    encode,
+    shown_camera,
+)
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -28,3 +40,74 @@ def test_the_age_of_a_frame_is_never_below_zero_after_the_clock_went_back() -> N
 def test_what_is_no_health_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - whatever msgspec says of it
         decode(data)
+
+
+@pytest.mark.parametrize(
+    ("camera", "shown"),
+    [
+        ("software", "software"),
+        ("auto", "auto"),
+        ("v4l2:/dev/video0", "v4l2:/dev/video0"),
+        ("rtsp://court.local/main", "rtsp://court.local/main"),
+        ("rtsp://admin:p%40ss@10.0.0.5:554/main?token=secret#x", "rtsp://10.0.0.5:554/main"),
+        ("rtsps://a:b@c@host/p", "rtsps://host/p"),
+    ],
+)
+def test_a_camera_is_named_without_its_secrets(camera: str, shown: str) -> None:
+    assert shown_camera(camera) == shown
+
+
+# ---- the judgement, at the monotonic time 100
+
+FRESH = Moved(100, 100, 100)
+PATIENCE = Patience(late_s=10, flow_s=10, growth_s=30)
+
+
+def promise(duty: Duty | None, by: float = 105, since: float = 0) -> Promise:
+    return Promise("the start of the camera", by, since, duty)
+
+
+@pytest.mark.parametrize(
+    ("promises", "moved", "said"),
+    [
+        ({}, Moved(0, 0, 0), ""),
+        ({"b": promise(Duty.WAITS)}, Moved(0, 0, 0), ""),
+        ({"b": promise(Duty.LACKS)}, Moved(0, 0, 0), ""),
+        ({"b": promise(Duty.WRITES)}, FRESH, ""),
+        ({"b": promise(Duty.LACKS, by=91)}, FRESH, ""),
+        ({"b": promise(Duty.LACKS, by=89)}, FRESH, "b: the start of the camera should have ended 11 s ago"),
+        ({"record stage": promise(None, by=50)}, FRESH, "record stage: the start of the camera should"),
+        ({"record stage": promise(None, by=float("inf"))}, FRESH, ""),
+        ({"b": promise(Duty.WRITES)}, Moved(89, 100, 100), "no frames come for 11 s"),
+        ({"b": promise(Duty.WRITES)}, Moved(100, 89, 100), "no packets leave the encoder for 11 s"),
+        ({"b": promise(Duty.WRITES)}, Moved(100, 100, 71), ""),
+        ({"b": promise(Duty.WRITES)}, Moved(100, 100, 69), "no bytes are written for 31 s"),
+        ({"b": promise(Duty.WRITES, since=95)}, Moved(0, 0, 0), ""),
+        ({"a": promise(Duty.WRITES, since=95), "b": promise(Duty.WRITES)}, Moved(0, 0, 0), "no frames come"),
+    ],
+)
+def test_the_recorder_may_call_itself_alive_only_on_evidence(
+    promises: dict[str, Promise], moved: Moved, said: str
+) -> None:
+    found = alarm(promises, moved, 100, PATIENCE)
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("duties", "running", "hung", "broke_off", "state"),
+    [
+        ((), False, False, False, CameraState.OFF),
+        ((Duty.WAITS,), False, False, True, CameraState.OFF),
+        ((Duty.ARMS,), False, False, False, CameraState.ARMING),
+        ((Duty.LACKS,), False, False, False, CameraState.ARMING),
+        ((Duty.LACKS, Duty.WAITS), False, False, True, CameraState.RESTARTING),
+        ((Duty.WRITES,), True, False, False, CameraState.RUNNING),
+        ((Duty.LACKS,), True, False, True, CameraState.RUNNING),
+        ((), False, True, True, CameraState.HUNG),
+    ],
+)
+def test_the_state_of_the_camera_has_a_name(
+    duties: tuple[Duty, ...], running: bool, hung: bool, broke_off: bool, state: CameraState
+) -> None:
+    assert camera_state(duties, running=running, hung=hung, broke_off=broke_off) is state

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -154,6 +155,21 @@ def test_a_job_is_due_at_its_time_and_never_while_it_is_held() -> None:
     assert (job.is_due(early), job.is_due(T0)) == (False, True)
     assert Job(JobId("a"), Kind.CLIP, T0).is_due(early)
     assert not Job(JobId("a"), Kind.CLIP, T0, held="by a person").is_due(T0)
+
+
+def test_a_wait_that_began_in_the_future_is_over_and_only_the_bookings_start_counts() -> None:
+    """The clock ran hours or years ahead, put the job off for some seconds, and was set right."""
+    ahead = T0 + timedelta(days=300)
+    put_off = Job(JobId("a"), Kind.CLIP, T0, due=ahead + timedelta(seconds=30)).arrived("deferred", ahead)
+    assert put_off.is_due(T0)
+    assert not put_off.is_due(ahead)
+    start = T0 + timedelta(hours=1)
+    booked = replace(put_off, booking=Booking(JobId("a"), start, start + timedelta(hours=1)))
+    assert not booked.is_due(T0)
+    waits = booked.waits_until(T0)
+    assert waits is not None
+    assert start - timedelta(minutes=5) < waits < start
+    assert not replace(put_off, held="by a person").is_due(T0)
 
 
 def test_a_record_keeps_its_newest_faults_and_arrivals_and_stays_small() -> None:

@@ -28,6 +28,7 @@ class FakeBackend:
         self.video_rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.status_rows: dict[tuple[str, str], dict[str, Any]] = {}
         self.assets = Branding()
+        self.is_shut_out = False  # as by row-level security: bookings() is empty, and nothing witnesses it
         self.objects: dict[tuple[str, ...], bytes] = {}
         self.calls: Counter[str] = Counter()
         self._faults: list[tuple[str, Exception]] = []
@@ -45,7 +46,12 @@ class FakeBackend:
 
     def bookings(self) -> list[dict[str, Any]]:
         with self._call("bookings"):
-            return [dict(row) for row in self.booking_rows.values() if self._is_mine(row)]
+            rows = [] if self.is_shut_out else self.booking_rows.values()
+            return [dict(row) for row in rows if self._is_mine(row)]
+
+    def sees_bookings(self) -> bool:
+        with self._call("sees_bookings"):
+            return not self.is_shut_out
 
     def advance_status(self, booking_id: str, status: str) -> bool:
         with self._call("advance_status"):

@@ -46,23 +46,35 @@ def footage(began: float = 0.0) -> Iterator[Fragment]:
 
 
 class FakeCamera(SharedCamera):
-    """Set `absent` to a reason, and the next `hold` fails with it."""
+    """Set `absent` to a reason, and the next `hold` fails with it; set `stuck`, and it cannot be stopped."""
 
     def __init__(self, clock: Clock) -> None:
         self.absent = ""
-        self.starts = 0
+        self.stuck = ""
+        self.frozen = False
+        self.starts = self.stops = 0
+        self.logo = ""  # what it draws into its pictures, by the next start's word
         self._clock = clock
 
         def begin() -> tuple[Feed, Life]:
             self.starts += 1
             feed = Feed(clock, fps=FPS)
-            return feed, _Player(clock, feed, self.absent)
+            feed.burned_in = self.logo
+            return feed, _Player(self, clock, feed)
 
         super().__init__("fake camera", begin, start_limit_s=10)
 
     def stall(self) -> None:
         """The frames cease, and 3 s are over."""
         self._break_off("no frames for 3 s")
+
+    def freeze(self) -> None:
+        """The frames cease, and nobody notices: as when what watches the camera hangs with it."""
+        self.frozen = True
+
+    @property
+    def feed(self) -> Feed | None:
+        return self._feed
 
     def die(self) -> None:
         self._break_off("the camera ended by itself (exit 1): it was told to")
@@ -73,8 +85,8 @@ class FakeCamera(SharedCamera):
 
 
 class _Player:
-    def __init__(self, clock: Clock, feed: Feed, absent: str) -> None:
-        self._clock, self._feed, self._absent = clock, feed, absent
+    def __init__(self, camera: FakeCamera, clock: Clock, feed: Feed) -> None:
+        self._camera, self._clock, self._feed, self._absent = camera, clock, feed, camera.absent
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._play, name="fake camera", daemon=True)
 
@@ -82,6 +94,9 @@ class _Player:
         self._thread.start()
 
     def stop(self) -> None:
+        self._camera.stops += 1
+        if self._camera.stuck:
+            raise Retry(self._camera.stuck)
         self._over.set()
         self._thread.join(5)
         if self._thread.is_alive():
@@ -95,5 +110,6 @@ class _Player:
         for fragment in footage(self._clock.monotonic()):
             if self._over.wait(max(0.0, fragment.arrived - self._clock.monotonic())) or self._feed.is_lost:
                 break
-            self._feed.push(fragment)
+            if not self._camera.frozen:
+                self._feed.push(fragment)
         self._feed.lose("the camera was stopped")

@@ -15,6 +15,7 @@ from typing import Any
 from ezrec.domain.errors import Reject, Stopped
 from ezrec.ports import MediaInfo, RenderPlan
 
+PART_S = 30
 _MARK = "fake media "
 
 
@@ -39,13 +40,14 @@ def made_of(path: Path) -> dict[str, Any]:
 class FakeTranscoder:
     """`calls` counts by method; `fail_next(2, Retry("…"))` makes the next two renders raise that.
 
-    With `fails_with_branding` every render with an intro or a logo does. `hesitate` is called in the
-    middle of each render: a test can stop the work there.
+    With `fails_with_branding` every render with an intro or a logo does, with `fails_with_logo` every one
+    with a logo. `hesitate` is called in the middle of each render: a test can stop the work there.
     """
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.fails_with_branding: Exception | None = None
+        self.fails_with_logo: Exception | None = None
         self.hesitate: Callable[[], None] = lambda: None
         self._faults: list[Exception] = []
 
@@ -58,7 +60,7 @@ class FakeTranscoder:
 
     def check_asset(self, kind: str, path: Path) -> None:
         self.calls["check_asset"] += 1
-        if kind not in ("intro", "logo"):
+        if kind not in ("intro", "logo", "sponsor"):
             raise KeyError(kind)
         made_of(path)
 
@@ -73,8 +75,10 @@ class FakeTranscoder:
         on_stop(lambda: stopped.append(True))
         if self._faults:
             raise self._faults.pop(0)
-        if self.fails_with_branding and (plan.intro or plan.logo):
+        if self.fails_with_branding and (plan.intro or plan.logo or plan.sponsors):
             raise self.fails_with_branding
+        if self.fails_with_logo and (plan.logo or plan.sponsors):
+            raise self.fails_with_logo
         parts = [path for path in (plan.intro, *plan.takes) if path]
         seconds = sum(made_of(path)["seconds"] for path in parts)
         if plan.logo:
@@ -85,13 +89,53 @@ class FakeTranscoder:
         if stopped:
             raise Stopped("asked to stop")
         names = {"intro": plan.intro and plan.intro.name, "logo": plan.logo and plan.logo.name}
-        said = {"seconds": seconds, "takes": [take.name for take in plan.takes], **names}
+        sponsors = [path.name for path in plan.sponsors]
+        said = {
+            "seconds": seconds, "takes": [take.name for take in plan.takes], **names, "sponsors": sponsors,
+            "notes": list(plan.notes), "burned_in": [take.name for take in plan.burned_in],
+        }  # fmt: skip
         part_file = plan.output.with_name(f"{plan.output.name}.part")
         part_file.write_text(_MARK + json.dumps(said) + "\n")
         part_file.rename(plan.output)
         plan.log.write_text("nothing to tell\n")
         progress(1.0)
         return _info(seconds)
+
+    def prepare(
+        self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool] = lambda: True
+    ) -> bool:
+        self.calls["prepare"] += 1
+        if self._faults:
+            raise self._faults.pop(0)
+        sample = cache / "camera"
+        if take and take.exists() and made_of(take)["seconds"] >= 1:
+            cache.mkdir(parents=True, exist_ok=True)
+            sample.write_bytes(take.read_bytes())
+        if not sample.exists() or (take and made_of(take)["seconds"] < 1) or not may_go_on():
+            return False
+        made_of(intro)
+        (cache / f"{intro.name}.made").write_text("an intro\n")
+        return True
+
+    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        self.calls["work_ahead"] += 1
+        if self._faults:
+            raise self._faults.pop(0)
+        if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
+            return False
+        if not may_go_on():
+            return False
+        plan.parts.mkdir(exist_ok=True)
+        for take in plan.takes:
+            whole = int(made_of(take)["seconds"] // PART_S)
+            for part in (plan.parts / f"{take.name}-{number}.mp4" for number in range(whole)):
+                if not part.exists():
+                    self.hesitate()
+                    if not may_go_on():
+                        return False
+                    part.write_text("a part\n")
+                    return True
+        return False
 
 
 def _info(seconds: float) -> MediaInfo:

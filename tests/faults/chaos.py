@@ -6,6 +6,7 @@ A *plan* names the fault of each connection, in their order; when it has run out
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
 import threading
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _BLOCK = 65536
+_LINE_BLOCK = 16384
+_LATE_S = 0.02
 _START_S = 30.0
 
 
@@ -43,6 +46,13 @@ class LostAnswer:
 
 
 @dataclass(frozen=True)
+class Hangup:
+    """After `after` bytes of answers the connection is closed politely: who reuses it meets nobody."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True)
 class Blackhole:
     """After `after` bytes towards the server nothing passes any more, in either direction."""
 
@@ -57,11 +67,23 @@ class Slow:
 
 
 @dataclass(frozen=True)
+class Link:
+    """No fault, but a line: so many bytes a second towards the server, and a delay each way.
+
+    What is on its way is held here, as much as fills the line for a round trip; without the slow start of
+    a real one.
+    """
+
+    bytes_s: float
+    delay_s: float
+
+
+@dataclass(frozen=True)
 class Portal:
     """A page of HTML with status 200 for whatever is asked: a hotel's login."""
 
 
-Fault = Pass | Reset | Cut | LostAnswer | Blackhole | Slow | Portal
+Fault = Pass | Reset | Cut | LostAnswer | Hangup | Blackhole | Slow | Link | Portal
 _PAGE = b"<html><body>Please sign in to the guest network</body></html>"
 _PORTAL = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
 
@@ -136,10 +158,16 @@ class ChaosProxy:
                 await writer.drain()
                 return
             back, upstream = await asyncio.open_connection("127.0.0.1", self.upstream)
-            ways = {
-                asyncio.create_task(self._towards(reader, upstream, fault)),
-                asyncio.create_task(self._back(back, writer, fault)),
-            }
+            if isinstance(fault, Link):
+                ways = {
+                    asyncio.create_task(self._line(reader, upstream, fault.delay_s, fault.bytes_s)),
+                    asyncio.create_task(self._line(back, writer, fault.delay_s, math.inf)),
+                }
+            else:
+                ways = {
+                    asyncio.create_task(self._towards(reader, upstream, fault)),
+                    asyncio.create_task(self._back(back, writer, fault)),
+                }
             self._open.append(ways)
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -152,7 +180,7 @@ class ChaosProxy:
         finally:
             for end in (writer, upstream):
                 if end is not None:
-                    _end(end, abruptly=not isinstance(fault, Pass | Portal))
+                    _end(end, abruptly=not isinstance(fault, Pass | Link | Hangup | Portal))
 
     async def _towards(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault
@@ -172,6 +200,35 @@ class ChaosProxy:
                 if isinstance(fault, Cut) and passed >= fault.after:
                     return
 
+    async def _line(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float, bytes_s: float
+    ) -> None:
+        """Each block leaves when the line is free, and arrives `delay_s` later."""
+        clock = asyncio.get_running_loop().time
+        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
+
+        async def arrive() -> None:
+            with suppress(OSError):
+                while True:
+                    at, block = await on_the_way.get()
+                    await asyncio.sleep(max(0.0, at - clock()))
+                    writer.write(block)
+                    await writer.drain()
+
+        arriving, free_at = asyncio.create_task(arrive()), clock()
+        try:
+            with suppress(OSError):
+                while block := await reader.read(_LINE_BLOCK):
+                    # Not from now on: that we were woken late is no fault of the line.
+                    free_at = max(free_at, clock() - _LATE_S) + len(block) / bytes_s
+                    await asyncio.sleep(max(0.0, free_at - clock()))
+                    await on_the_way.put((free_at + delay_s, block))
+                    self.bytes_up += len(block) if bytes_s < math.inf else 0
+                while not on_the_way.empty():
+                    await asyncio.sleep(delay_s)
+        finally:
+            arriving.cancel()
+
     async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault) -> None:
         passed = 0
         with suppress(OSError):
@@ -182,6 +239,8 @@ class ChaosProxy:
                 if not isinstance(fault, Blackhole):
                     writer.write(block)
                     await writer.drain()
+                if isinstance(fault, Hangup) and passed > fault.after:
+                    return
 
 
 def _end(writer: asyncio.StreamWriter, *, abruptly: bool) -> None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import random
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,75 +15,9 @@ from ezrec.adapters.supabase_connection import Access
 from ezrec.adapters.tus import PIECE
 from ezrec.domain.errors import Reject, Retry, Stopped
 from tests.fakes.clock import StandingClock
-from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer, Pass, Portal, Reset, Slow
-from tests.supabase_server.fixture import Account, Project, token
-
-REPOSITORY = Path(__file__).parents[2]
-
-
-@contextlib.contextmanager
-def backend(url: str, key: str, account: Account, **options: float) -> Iterator[SupabaseBackend]:
-    made = SupabaseBackend(
-        Access(url, key),
-        account.user_id,
-        account.camera_id,
-        StandingClock(),
-        **options,  # type: ignore[arg-type]
-    )
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def film(folder: Path, size: int, seed: int = 0) -> Path:
-    path = folder / f"film-{seed}.mp4"
-    path.write_bytes(random.Random(seed).randbytes(size))
-    return path
-
-
-def deaf(_: float) -> None: ...
-
-
-def keep_storing(cloud: SupabaseBackend, name: str, source: Path, state: Path, tries: int = 12) -> int:
-    """What the drain does: again after every `Retry`. Returns the number of tries."""
-    for number in range(1, tries + 1):
-        try:
-            cloud.store("videos", name, source, deaf, state=state)
-            return number
-        except Retry:
-            continue
-    raise AssertionError(f"not uploaded in {tries} tries")
-
-
-def stored(project: Project, name: str) -> bytes:
-    found: bytes = project.request("GET", f"/storage/v1/object/videos/{name}")
-    return found
-
-
-def test_a_hundred_uploads_arrive_whole_over_a_bad_uplink(project: Project, tmp_path: Path) -> None:
-    account, chance = project.account(), random.Random(5)
-    kinds: list[Fault] = [Pass(), Reset(), Cut(0), Cut(900), Cut(40_000), LostAnswer(), LostAnswer(200)]
-    _, front = project.local()
-    with (
-        ChaosProxy(front.port) as proxy,
-        backend(proxy.url, project.service_key, account, wait_s=0.01) as cloud,
-    ):
-        for number in range(100):
-            source = film(tmp_path, 20_000 + chance.randrange(150_000), number)
-            name = f"{account.user_id}/{number}.mp4"
-            proxy.plan([chance.choice(kinds) for _ in range(5)])
-            keep_storing(cloud, name, source, tmp_path / f"{number}.json")
-            proxy.plan([chance.choice(kinds)])
-            for _ in range(4):
-                with contextlib.suppress(Retry):
-                    cloud.publish_row({"user_id": account.user_id, "filename": f"{number}.mp4"})
-                    break
-            assert stored(project, name) == source.read_bytes()
-            source.unlink()
-    rows = project.select("videos", user_id=f"eq.{account.user_id}")
-    assert sorted(row["filename"] for row in rows) == sorted(f"{n}.mp4" for n in range(100))
-    assert {type(fault) for fault in proxy.met} == {Pass, Reset, Cut, LostAnswer}
+from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer, Portal, Reset, Slow
+from tests.faults.uploading import backend, deaf, film, keep_storing, stored
+from tests.supabase_server.fixture import Project, token
 
 
 def test_no_more_than_one_piece_is_sent_again_after_a_cut(project: Project, tmp_path: Path) -> None:
@@ -192,39 +121,38 @@ def test_an_expired_upload_starts_over(project: Project, tmp_path: Path) -> None
     assert stored(project, name) == source.read_bytes()
 
 
-def test_the_uploader_may_be_killed_again_and_again(project: Project, tmp_path: Path) -> None:
-    account, source, kills = project.account(), film(tmp_path, 4 * PIECE), 0
-    name, chance = f"{account.user_id}/sigkill.mp4", random.Random(3)
-    argv = [sys.executable, "-m", "tests.faults.uploader", project.url, project.service_key]
-    argv += [account.user_id, "videos", name, str(source), str(tmp_path / "upload.json")]
-    until, out = time.monotonic() + 60, ""
-    while not out.endswith("done\n"):
-        assert time.monotonic() < until
-        worker = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, cwd=REPOSITORY, env=dict(os.environ), text=True
-        )
-        # Past the start of the interpreter, so that the kill meets the work.
-        limit = 0.3 + chance.random() * 0.5 if kills < 12 else 30
-        try:
-            out, _ = worker.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.communicate()
-            kills += 1
-    assert kills >= 3
+def test_an_upload_that_the_server_calls_gone_starts_over(project: Project, tmp_path: Path) -> None:
+    account, source, state = project.account(), film(tmp_path, 3 * 65536), tmp_path / "upload.json"
+    name = f"{account.user_id}/gone.mp4"
+    stops: list[Callable[[], None]] = []
+    with (
+        project.another_front(TUS_EXPIRY_MS="1000") as front,
+        backend(front.url, project.service_key, account, piece=65536) as cloud,
+    ):
+        with pytest.raises(Stopped):
+            cloud.store("videos", name, source, lambda _: stops[0](), state=state, on_stop=stops.append)
+        first = json.loads(state.read_bytes())["url"]
+        time.sleep(1.1)
+        heard: list[float] = []
+        cloud.store("videos", name, source, heard.append, state=state)
+    assert heard[0] < 0.5, "from the beginning"
+    assert json.loads(state.read_bytes())["url"] != first
     assert stored(project, name) == source.read_bytes()
-    left = project.request("POST", "/storage/v1/object/list/videos", json={"prefix": account.user_id})
-    assert [item["name"] for item in left] == ["sigkill.mp4"]
 
 
 def test_a_page_of_a_guest_network_is_no_success(project: Project, tmp_path: Path) -> None:
     account = project.account()
     _, front = project.local()
+
+    def never(part: float) -> None:
+        raise AssertionError(f"told that {part} of it is there")
+
     with (
         ChaosProxy(front.port, [Portal()] * 100) as proxy,
-        backend(proxy.url, project.service_key, account) as cloud,
+        backend(proxy.url, project.service_key, account, wait_s=0.01) as cloud,
     ):
         for work in (
+            lambda: cloud.store("videos", "a.mp4", film(tmp_path, 10), never),
             cloud.bookings,
             cloud.branding,
             lambda: cloud.advance_status("b-1", "completed"),

@@ -2,16 +2,21 @@
 # Builds a Debian 13 tree with libcamera's virtual camera and the real picamera2, once, and prints where it is.
 # Needs root, debootstrap, unshare, pip and a Debian mirror: the one this machine's own apt uses.
 # Two to three minutes and 1 GB the first time. Exit 3: something that it needs is missing.
+#
+# Beside the newest picamera2 stands the oldest that works with Debian 13's libcamera, from the days
+# of Debian 12: Raspberry Pi's archive alone has it as a package, so both come as wheels.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ezrec
-tree=$cache/picamera2-trixie
+tree=$cache/picamera2
 python=${PYTHON:-python3}
 packages=python3,python3-libcamera,python3-numpy,python3-av,python3-prctl,python3-piexif,python3-pil,ffmpeg
-wheels="picamera2==0.3.38 simplejpeg videodev2 msgspec pytest pytest-timeout iniconfig packaging pluggy pygments"
+new=picamera2==0.3.38
+old=picamera2==0.3.17
+wheels="simplejpeg videodev2 v4l2-python3 msgspec pytest pytest-timeout iniconfig packaging pluggy pygments"
 # Another recipe is another tree: what is cached is used only while nothing of this changed.
-recipe=$(cat "$here/build.sh" "$here/virtual.yaml" | sha256sum | cut -c1-16)
+recipe=$(echo "1 $packages $new $old $wheels" | cat - "$here/virtual.yaml" | sha256sum | cut -c1-16)
 
 missing() { echo "test-picamera2: $*" >&2; exit 3; }
 
@@ -33,27 +38,46 @@ proxy=$(apt-config shell proxy Acquire::http::Proxy | sed -nE "s/^proxy='(.*)'$/
 [ -z "$proxy" ] || export http_proxy="${http_proxy:-$proxy}"
 
 mkdir -p "$cache"
-part=$cache/picamera2-trixie.part
-log=$cache/picamera2-trixie.log
+# Two runs at once would build over each other.
+exec 9>"$cache/picamera2.lock"
+flock -w 900 9 || missing "another run has been building the tree for a quarter of an hour"
+if [ "$(cat "$tree/.recipe" 2>/dev/null || true)" = "$recipe" ]; then
+	echo "$tree"
+	exit 0
+fi
+part=$cache/picamera2.part
+log=$cache/picamera2.log
 rm -rf "$part" "$tree"
 echo "test-picamera2: building a Debian 13 tree in $tree (two to three minutes, once)" >&2
-debootstrap --variant=minbase --include="$packages" trixie "$part" "$mirror" >"$log" 2>&1 || {
+# Its limit: a mirror that stalls must not hold up whoever waits for the tests.
+timeout -k 10 480 debootstrap --variant=minbase --include="$packages" trixie "$part" "$mirror" >"$log" 2>&1 || {
 	tail -n 3 "$log" >&2
 	missing "debootstrap failed, see $log"
 }
 rm -rf "$part"/var/cache/apt/archives/*.deb "$part"/var/lib/apt/lists/*
-# Without their dependencies: numpy and av come from Debian, as on the device.
-# shellcheck disable=SC2086
-"$python" -m pip download --quiet --no-deps --python-version 3.13 --only-binary :all: \
-	--platform "manylinux_2_28_$(uname -m)" --platform "manylinux2014_$(uname -m)" \
-	--dest "$part/opt/wheels" $wheels >>"$log" 2>&1 || {
-	tail -n 3 "$log" >&2
-	missing "the wheels could not be had, see $log"
+
+# $1: a folder in the tree; then wheels. Without their dependencies: numpy and av come from Debian, as on the device.
+unpack() {
+	folder=$part/$1
+	shift
+	mkdir -p "$folder"
+	timeout -k 10 90 "$python" -m pip download --quiet --no-deps --python-version 3.13 --only-binary :all: \
+		--platform "manylinux_2_28_$(uname -m)" --platform "manylinux2014_$(uname -m)" \
+		--dest "$folder/.wheels" "$@" >>"$log" 2>&1 || {
+		tail -n 3 "$log" >&2
+		missing "the wheels could not be had, see $log"
+	}
+	for wheel in "$folder"/.wheels/*.whl; do
+		"$python" -m zipfile -e "$wheel" "$folder"
+	done
+	rm -rf "$folder/.wheels"
 }
-mkdir -p "$part/opt/py" "$part/opt/ezrec" "$part/usr/share/libcamera/pipeline/virtual"
-for wheel in "$part"/opt/wheels/*.whl; do
-	"$python" -m zipfile -e "$wheel" "$part/opt/py"
-done
+
+# shellcheck disable=SC2086
+unpack opt/py $wheels
+unpack opt/new "$new"
+unpack opt/old "$old"
+mkdir -p "$part/opt/ezrec" "$part/usr/share/libcamera/pipeline/virtual"
 cp "$here/virtual.yaml" "$part/usr/share/libcamera/pipeline/virtual/virtual.yaml"
 echo "$recipe" >"$part/.recipe"
 mv "$part" "$tree"

@@ -5,6 +5,9 @@ Import it before anything that imports picamera2. It replaces:
 - dma-heap buffers by memfd ones, through picamera2's own allocator
 - the list of raw modes, which a camera without a raw stream cannot give
 - the status of frames, which libcamera 0.4's virtual pipeline never fills in
+- the name of the frames' format: the virtual camera makes NV12, which has the same size and the same rows
+  as the YUV420 that a real one gives, so it is called that; only colours suffer
+- `width`, an argument of PyAV's that Raspberry Pi's own build of Debian 12 has and Debian 13's has not
 - the pace: the virtual camera is as fast as it can, so requests are held back to 30 a second
 """
 
@@ -85,6 +88,25 @@ def _stub_what_only_a_display_needs() -> None:
         sys.modules.setdefault(name, module)
 
 
+class _Frames:
+    """`av` for an old encoder, which asks for frames as Raspberry Pi's build of PyAV gives them."""
+
+    def __init__(self, av: Any) -> None:
+        self._av, self.VideoFrame = av, self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._av, name)
+
+    def from_ndarray(self, array: Any, format: str, width: int = 0) -> Any:  # noqa: A002 - PyAV's own word
+        return self._av.VideoFrame.from_ndarray(array[:, : width or None].copy(), format=format)
+
+
+def _help_an_old_encoder() -> None:
+    encoder: Any = importlib.import_module("picamera2.encoders.libav_h264_encoder")
+    if not hasattr(encoder.LibavH264Encoder, "force_key_frame"):
+        encoder.av = _Frames(encoder.av)
+
+
 class _NoSync:
     """Memory of our own needs no cache flushed."""
 
@@ -144,10 +166,20 @@ def _set_up() -> Any:
     module.DmaAllocator = _memfd_allocator(libcamera, allocator.Allocator)
     module.Picamera2._get_raw_modes = lambda _self: [{"format": "NV12", "size": (1280, 720)}]
 
+    update = module.Picamera2._update_stream_config
+
+    def as_yuv420(self: Any, stream_config: Any, libcamera_config: Any) -> None:
+        update(self, stream_config, libcamera_config)
+        if stream_config["format"] == "NV12":
+            stream_config["format"] = "YUV420"
+
+    module.Picamera2._update_stream_config = as_yuv420
+
     status: Any = libcamera.FrameMetadata.Status
     always = type("Always", (status,), {"__eq__": lambda *_: True, "__hash__": lambda _: 0})
     status.Success = always(0)
 
+    _help_an_old_encoder()
     sensor.stand_between(libcamera.Camera)
     return module
 

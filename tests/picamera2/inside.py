@@ -1,14 +1,20 @@
-"""Runs every test of `contract.py` in a process of its own: a camera that hangs takes its process along."""
+"""Runs every test of `contract.py` in a process of its own: a camera that hangs takes its process along.
+
+Some at a time: most of them wait for a camera, and the virtual one is each process's own.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 CONTRACT = Path(__file__).with_name("contract.py")
 LIMIT_S = 120.0
+AT_A_TIME = 4
 
 
 def tests() -> list[str]:
@@ -26,7 +32,8 @@ def _pytest() -> list[str]:
     return [sys.executable, "-m", "pytest", *options]
 
 
-def run(test: str) -> bool:
+def run(test: str) -> tuple[bool, str]:
+    """Whether it passed, and what is to be told of it."""
     began = time.monotonic()
     try:
         argv = [*_pytest(), "--tb=short", "-s", test]
@@ -34,21 +41,22 @@ def run(test: str) -> bool:
         passed, said = done.returncode == 0, done.stdout + done.stderr
     except subprocess.TimeoutExpired as hung:
         passed, said = False, f"did not end within {LIMIT_S:g} s\n{hung.stdout!r}"
-    print(
-        f"{'ok  ' if passed else 'FAIL'} {time.monotonic() - began:5.1f} s  {test.partition('::')[2]}",
-        flush=True,
-    )
-    figures = [line for line in said.splitlines() if line.startswith("measured: ")]
-    print("".join(f"       {line}\n" for line in figures), end="")
-    if not passed:
-        print(said, flush=True)
-    return passed
+    word, spent_s = "ok  " if passed else "FAIL", time.monotonic() - began
+    lines = [f"{word} {spent_s:5.1f} s  {test.partition('::')[2]}"]
+    lines += [f"       {line}" for line in said.splitlines() if line.startswith("measured: ")]
+    return passed, "\n".join(lines if passed else [*lines, said])
 
 
 def main(wanted: list[str]) -> int:
+    name = f"picamera2 {metadata.version('picamera2')}"
+    print(f"test-picamera2: {name}, PyAV {metadata.version('av')}", flush=True)
     chosen = [test for test in tests() if not wanted or any(word in test for word in wanted)]
-    failed = [test for test in chosen if not run(test)]
-    print(f"test-picamera2: {len(chosen) - len(failed)} passed, {len(failed)} failed", flush=True)
+    failed = 0
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for passed, told in pool.map(run, chosen):
+            failed += not passed
+            print(told, flush=True)
+    print(f"test-picamera2: {name}: {len(chosen) - failed} passed, {failed} failed", flush=True)
     return 1 if failed or not chosen else 0
 
 

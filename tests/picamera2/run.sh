@@ -1,11 +1,18 @@
 #!/bin/sh
 # Runs the camera module's contract with real picamera2, libcamera and PyAV, on a virtual camera.
 # `--optional`: a machine where it cannot run is no failure. It says so in either case.
+# PICAMERA2: `new`, `old`, or `both` versions, which is what happens when it is not set.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 optional=no
 [ "${1:-}" = --optional ] && { optional=yes; shift; }
+
+case ${PICAMERA2:-both} in
+	both) versions="new old" ;;
+	new | old) versions=$PICAMERA2 ;;
+	*) echo "PICAMERA2 must be new, old or both" >&2; exit 2 ;;
+esac
 
 not_run() {
 	echo "!!! test-picamera2 did NOT run: the camera module is NOT tested here. $*" >&2
@@ -35,7 +42,13 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 	mount -o remount,bind,ro "$1/opt/ezrec"
 	tree=$1
 	shift 2
-	exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 LIBCAMERA_LOG_LEVELS=*:FATAL \
-		PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ezrec:/opt/py \
-		chroot "$tree" python3 -m tests.picamera2.inside "$@"
-' sh "$tree" "$here/../.." "$@"
+	versions=$1
+	shift
+	status=0
+	for version in $versions; do
+		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 LIBCAMERA_LOG_LEVELS=*:FATAL \
+			PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="/opt/ezrec:/opt/$version:/opt/py" \
+			timeout -k 10 420 chroot "$tree" python3 -m tests.picamera2.inside "$@" || status=1
+	done
+	exit $status
+' sh "$tree" "$here/../.." "$versions" "$@"

@@ -222,6 +222,7 @@ class Project:
     directory: Path
     database: Database | None = None
     front: Front | None = None
+    _accounts: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def _http(self) -> Any:
@@ -237,7 +238,21 @@ class Project:
         return token("anon")
 
     def account(self) -> Account:
-        return Account(str(uuid.uuid4()), str(uuid.uuid4()))
+        made = Account(str(uuid.uuid4()), str(uuid.uuid4()))
+        self._accounts.append(made.user_id)
+        return made
+
+    def sweep(self) -> None:
+        """Take away what the accounts of the tests have left: a real project is not ours."""
+        for user_id in self._accounts:
+            for table in ("bookings", "videos", "user_settings", "system_status", "cameras"):
+                self.request("DELETE", f"/rest/v1/{table}", params={"user_id": f"eq.{user_id}"})
+            for bucket, prefix in (("videos", user_id), ("usermedia", f"{user_id}/logo")):
+                path = f"/storage/v1/object/list/{bucket}"
+                found = self.request("POST", path, json={"prefix": prefix})
+                keys = [f"{prefix}/{each['name']}" for each in found]
+                if keys:
+                    self.request("DELETE", f"/storage/v1/object/{bucket}", json={"prefixes": keys})
 
     def local(self) -> tuple[Database, Front]:
         """The processes behind the project; a test that needs them is skipped on a real one."""
@@ -321,8 +336,11 @@ def project() -> Iterator[Project]:
     directory = Path(tempfile.mkdtemp(prefix="ezrec-project-"))
     if url and key:
         real = Project(url.rstrip("/"), key, directory)
-        yield real
-        real.close()
+        try:
+            yield real
+            real.sweep()
+        finally:
+            real.close()
         shutil.rmtree(directory, ignore_errors=True)
         return
     directory.rmdir()

@@ -1,5 +1,6 @@
 // One URL as a Supabase project has it: /rest/v1, /storage/v1, /auth/v1. Loopback only, settings by environment.
 import http from 'node:http'
+import zlib from 'node:zlib'
 import pg from 'pg'
 import { Auth } from './auth.mjs'
 import { isDatabaseDown, RestError } from './errors.mjs'
@@ -90,6 +91,13 @@ async function answer(raw, response) {
   return PREFIXES[prefix]({ method, headers, path: rest, query: url.searchParams, raw, response })
 }
 
+/** As the network in front of a hosted project does: `GZIP=1`. */
+function packed(request, result) {
+  const isJson = typeof result?.body === 'string' && result.body.length > 150
+  if (!env.GZIP || !isJson || !/gzip/.test(request.headers['accept-encoding'] || '')) return result
+  return { ...result, headers: { ...result.headers, 'content-encoding': 'gzip' }, body: zlib.gzipSync(result.body) }
+}
+
 function send(response, result) {
   if (!result) return
   for (const [name, value] of Object.entries(result.headers)) if (value !== undefined) response.setHeader(name, value)
@@ -104,7 +112,7 @@ const server = http.createServer(async (raw, response) => {
   try {
     const result = await answer(raw, response)
     if (result && !raw.complete) raw.resume()
-    send(response, result)
+    send(response, packed(raw, result))
   } catch (fault) {
     console.error(fault)
     if (response.headersSent) response.destroy()
@@ -112,6 +120,10 @@ const server = http.createServer(async (raw, response) => {
   }
 })
 server.keepAliveTimeout = 65000
+if (env.REALTIME) {
+  const { Realtime } = await import('./realtime.mjs') // asked for by few, and needs a package more
+  await new Realtime({ secret, databaseUrl: env.ADMIN_DATABASE_URL, pool: restPool }).attach(server)
+}
 server.listen(Number(env.PORT || 0), '127.0.0.1', () => console.log(`port ${server.address().port}`))
 
 async function bytesOf(stream) {

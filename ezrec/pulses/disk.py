@@ -28,7 +28,7 @@ _CONFIRMED_S = 900.0  # a measure in force is written anew so often, so that it 
 
 
 @dataclass(slots=True)
-class Guard:
+class DiskGuard:
     """`Status.forecast`: why the disk will not do for what is booked, or nothing."""
 
     spool: Spool

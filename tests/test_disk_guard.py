@@ -20,7 +20,7 @@ from ezrec.domain.facts import Facts
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.room import Goes, Measure, Space
 from ezrec.domain.stages import State
-from ezrec.pulses.guard import Guard
+from ezrec.pulses.disk import DiskGuard
 from ezrec.pulses.tidy import Tidy
 from ezrec.spool import Entry
 from ezrec.verbs import remove
@@ -80,8 +80,8 @@ class ShrinkingDisk:
         )
 
 
-def guard(box: CourtBox, disk: Callable[[Path], Space], reserve_bytes: int = 0) -> Guard:
-    return Guard(
+def guard(box: CourtBox, disk: Callable[[Path], Space], reserve_bytes: int = 0) -> DiskGuard:
+    return DiskGuard(
         box.spool, box.clock, LOG, box.settings.state, box.settings.logs, box.settings.bitrate,
         reserve_bytes, disk,
     )  # fmt: skip

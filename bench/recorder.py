@@ -1,0 +1,191 @@
+"""`python -m bench.recorder [--write]`: what a recorder loses when it dies, and how soon it records again.
+
+The real recorder with the software camera at 320×180. A tap between the two says what had been delivered by
+the moment of a death; the numbers in the pictures say what was kept. About four minutes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from bench import machine
+from bench.result import median, percentile
+from ezrec.adapters.clock import SystemClock
+from ezrec.adapters.ffmpeg_camera import FfmpegCamera
+from ezrec.adapters.ffmpeg_sources import SoftwareSource
+from ezrec.domain.stages import State
+from tests.attrition import Attrition, Death
+from tests.card import Card, why_no_card
+from tests.daemon import Box
+from tests.recording import frame_numbers
+
+RESULTS = Path(__file__).parent / "results" / "recorder.md"
+_SIDE_BY_SIDE, _DEATHS, _TURNOVERS = 5, 4, 20
+_FEW, _OFTEN = 2, 10  # for starts, which would be in each other's way
+_OLD_S = 11.0  # a recorder that lived so long is started again without a growing pause
+_LIMIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One measure over all its rounds."""
+
+    what: str
+    unit: str
+    values: Sequence[float]
+    goal: float
+    how: str
+
+    def row(self) -> str:
+        values = self.values
+        if not values:
+            return (
+                f"| {self.what} | – | – | – | ≤ {self.goal:g} {self.unit} | not measured: {why_no_card()} |"
+            )
+        shown = [f"{value:.2f}" for value in (median(values), percentile(values, 0.9), max(values))]
+        met = "yes" if max(values) <= self.goal else "**no**"
+        return f"| {self.what}, {self.unit} | {' | '.join(shown)} | ≤ {self.goal:g} {self.unit} | {met} |"
+
+
+def measure() -> list[Spread]:
+    with tempfile.TemporaryDirectory(prefix="ezrec-bench-") as name:
+        folder = Path(name)
+        kills = _deaths(folder / "kills", 1.3)
+        cuts = [] if why_no_card() else _deaths(folder / "cuts", 3.0, Card)
+        with ThreadPoolExecutor(_FEW) as pool:
+            homes = (folder / f"again{n}" for n in range(_FEW))
+            again = list(itertools.chain.from_iterable(pool.map(_kill_to_frame, homes)))
+        missing = _turnovers(folder)
+    return [
+        Spread(
+            "lost to a kill, of what the camera had delivered", "s", [one.lost_s for one in kills], 0.5,
+            "SIGKILL at a random moment of a take; frames in the file against frames in the tap.",
+        ),
+        Spread(
+            "lost to a kill, with what the camera still held", "s", [one.behind_s for one in kills], 0.5,
+            "From the instant of the last frame in the file to the kill.",
+        ),
+        Spread(
+            "lost to a power cut, of what the camera had delivered", "s", [one.lost_s for one in cuts], 2.0,
+            "ext4 on a loop device, cut off by its shutdown ioctl; frames in the file after the next mount.",
+        ),
+        Spread(
+            "from a kill to the first frame of the next take", "s", again, 3.5,
+            "Under `ezrec run`, which waits 0.5 s before it starts the recorder again; the recorder had "
+            f"lived for {_OLD_S:g} s.",
+        ),
+        Spread(
+            "frames missing at a turnover", "frames", missing, 0,
+            "Back-to-back takes over one running camera: the last frame of one, the first of the next.",
+        ),
+    ]  # fmt: skip
+
+
+def _deaths(folder: Path, longest_s: float, card: Callable[[Path], Card] | None = None) -> list[Death]:
+    folder.mkdir()
+    cards: list[Card] = []
+
+    def suffer(n: int) -> list[Death]:
+        place = folder / str(n)
+        place.mkdir()
+        if card:
+            cards.append(mine := card(place))
+        court = Attrition(place, mine if card else None)
+        court.suffer(_DEATHS, longest_s, random.Random())
+        return court.deaths
+
+    try:
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+            return list(itertools.chain.from_iterable(pool.map(suffer, range(_SIDE_BY_SIDE))))
+    finally:
+        for mine in cards:
+            mine.close()
+
+
+def _kill_to_frame(home: Path) -> list[float]:
+    box = Box(home)
+    try:
+        daemon = box.run("--only", "record,retry,sync")
+        booking = box.book(1, 3600)
+        kills = []
+        for n in range(_OFTEN):
+            box.wait_for(lambda n=n: box.is_writing(booking, n + 1), "nothing is recorded")  # type: ignore[misc]
+            time.sleep(_OLD_S)
+            recorder = box.recorder(daemon)
+            assert recorder is not None
+            kills.append(datetime.now(UTC))
+            os.kill(recorder, signal.SIGKILL)
+        box.wait_for(lambda: box.is_writing(booking, _OFTEN + 1), "nothing is recorded")
+        box.whistle(booking)
+        box.wait_for(lambda: box.spool.names(State.RAW) == [booking], "the booking does not end")
+        takes = box.spool.read(State.RAW, booking).job.takes
+        return [(take.started - kill).total_seconds() for take, kill in zip(takes[1:], kills, strict=True)]
+    finally:
+        box.close()
+
+
+def _turnovers(folder: Path) -> list[float]:
+    clock = SystemClock(assume=True)
+    camera = FfmpegCamera(SoftwareSource(320, 180, 30, 400_000), clock)
+    numbers = []
+    with camera.hold(lambda: None):
+        edge = clock.now()
+        for n in range(_TURNOVERS + 1):
+            path = folder / f"turn{n}.mp4"
+            recording = camera.attach(path, edge)
+            edge += timedelta(seconds=0.5)
+            recording.finish(edge, _LIMIT_S)
+            numbers.append(frame_numbers(path))
+    return [float(max(0, late[0] - early[-1] - 1)) for early, late in itertools.pairwise(numbers)]
+
+
+def page(found: Sequence[Spread]) -> str:
+    return "\n".join(
+        [
+            "# What a death of the recorder costs",
+            "",
+            "Written by `python -m bench.recorder --write`. Goals are for the worst of twenty. What the",
+            "record stage costs beside a bare FFmpeg stands in [RESULTS.md](../RESULTS.md).",
+            "",
+            *machine.facts(),
+            "",
+            "| measure | median | 90 % | worst | goal | met |",
+            "|---|---|---|---|---|---|",
+            *(spread.row() for spread in found),
+            "",
+            "How each was measured:",
+            "",
+            *(f"- {spread.what}: {spread.how} All values: {_listed(spread.values)}." for spread in found),
+            "",
+        ]
+    )
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in sorted(values))
+
+
+@click.command()
+@click.option("--write", is_flag=True, help="Write bench/results/recorder.md.")
+def bench(write: bool) -> None:
+    """Measure what a recorder loses when it dies, and how soon it records again."""
+    text = page(measure())
+    click.echo(text)
+    if write:
+        RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    bench()

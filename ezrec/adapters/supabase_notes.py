@@ -1,0 +1,160 @@
+"""What the Supabase backend keeps in EZREC_STATE: how it is treated, and what the project lacks.
+
+Notes are for people and for later runs. None of them is needed: unreadable is as good as absent, and a disk
+that takes no note stops no booking.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ezrec import durable
+from ezrec.domain import cloud
+from ezrec.domain.cloud import Access, Cloud
+from ezrec.ports import Clock, Row
+
+COLUMNS = "columns.json"
+_ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
+_TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
+_log = logging.getLogger("ezrec.supabase")
+
+
+class Notes:
+    """Keeps `cloud.json`; writes it when something changes, and not at every request."""
+
+    def __init__(self, folder: Path | None, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._now: Cloud | None = None
+
+    def access(self, access: Access, said: str = "") -> None:
+        with self._guard:
+            self._recall()
+            if self._now is None or self._now.access is not access:
+                hidden = self._now is not None and self._now.hidden
+                self._keep(Cloud(access, self._clock.now(), said, hidden))
+                if access is Access.REFUSED and self._now is not None and self._now.alarm is not None:
+                    _log.error("%s; %s", *self._now.alarm)
+
+    def hidden(self, hidden: bool) -> None:
+        with self._guard:
+            self._recall()
+            if self._now is not None and self._now.hidden is not hidden:
+                self._keep(replace(self._now, hidden=hidden))
+
+    def _recall(self) -> None:
+        """Go on from what an earlier process noted: one that a timer starts must not write each time."""
+        if self._now is None and self._folder is not None:
+            with suppress(OSError, ValueError):
+                self._now = cloud.decode((self._folder / cloud.FILE).read_bytes())
+
+    def _keep(self, now: Cloud) -> None:
+        self._now = now
+        _write(self._folder, cloud.FILE, cloud.encode(now))
+
+
+class Lacking:
+    """The columns that tables were found to lack, each with the day on which it was found."""
+
+    def __init__(self, folder: Path | None, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._found: dict[str, dict[str, datetime]] | None = None
+
+    def of(self, table: str) -> frozenset[str]:
+        with self._guard:
+            now = self._clock.now()
+            found = self._known().get(table, {})
+            return frozenset(name for name, at in found.items() if abs(now - at) < _ASKED_AGAIN)
+
+    def add(self, table: str, column: str) -> None:
+        with self._guard:
+            known = self._known()
+            known.setdefault(table, {})[column] = self._clock.now()
+            _write(self._folder, COLUMNS, msgspec.json.encode(known))
+
+    def _known(self) -> dict[str, dict[str, datetime]]:
+        if self._found is None:
+            self._found = {}
+            if self._folder is not None:
+                with suppress(OSError, msgspec.DecodeError):
+                    data = (self._folder / COLUMNS).read_bytes()
+                    found = msgspec.json.decode(data, type=dict[str, dict[str, datetime]])
+                    aware = {t: {c: at for c, at in each.items() if at.tzinfo} for t, each in found.items()}
+                    self._found = aware
+        return self._found
+
+
+@dataclass(slots=True)
+class CameraRow:
+    """When the row in `cameras` has to be told: at a change, else now and then; without one, hourly."""
+
+    clock: Clock
+    _told: tuple[Any, ...] | None = None
+    _again_at: float = float("-inf")
+
+    def due(self, heartbeat: Row) -> dict[str, Any] | None:
+        """The row to be told now, or None."""
+        row = {
+            "is_recording": bool(heartbeat.get("is_recording")),
+            "last_seen": heartbeat.get("last_heartbeat") or self.clock.now().isoformat(),
+            "status": "online",
+        }
+        is_news = self._told is not None and self._told != _facts(row)
+        return row if is_news or self.clock.monotonic() >= self._again_at else None
+
+    def told(self, row: Row, *, there: bool) -> None:
+        self._told = _facts(row) if there else None
+        self._again_at = self.clock.monotonic() + (_TOUCHED_S if there else _ABSENT_S)
+
+
+@dataclass(slots=True)
+class Heartbeats:
+    """What of a heartbeat is news to the row that is there. Every few minutes all of it: others write too.
+
+    `fixed` columns say which row it is and are never part of a change.
+    """
+
+    clock: Clock
+    fixed: tuple[str, ...]
+    _told: Row = field(default_factory=dict)
+    _whole_at: float = float("-inf")
+
+    def news(self, row: Row) -> dict[str, Any]:
+        is_whole = self.clock.monotonic() >= self._whole_at
+        whole = {name: value for name, value in row.items() if name not in self.fixed}
+        news = {
+            name: value
+            for name, value in whole.items()
+            if name not in self._told or self._told[name] != value
+        }
+        return whole if is_whole or not news else news  # an empty change is answered like a missing row
+
+    def told(self, row: Row) -> None:
+        if self.clock.monotonic() >= self._whole_at:
+            self._whole_at = self.clock.monotonic() + _TOUCHED_S
+        self._told = dict(row)
+
+
+def _facts(row: Row) -> tuple[Any, ...]:
+    return tuple(value for name, value in sorted(row.items()) if name != "last_seen")
+
+
+def _write(folder: Path | None, name: str, data: bytes) -> None:
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        durable.write(folder / name, data)
+    except OSError as fault:
+        _log.warning("%s could not be kept: %s", name, fault.strerror)

@@ -1,0 +1,136 @@
+"""The cameras' part of the composition root: makes a camera of the settings, and what is asked about cameras.
+
+What is heavy is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ezrec.adapters.clock import SystemClock
+from ezrec.branding import MediaCache
+from ezrec.ports import Backend, Camera
+from ezrec.settings import Settings
+
+if TYPE_CHECKING:
+    from ezrec.adapters.burn_in import BurnIns
+    from ezrec.adapters.ffmpeg_sources import Source
+    from ezrec.domain.trial import TakeFacts
+
+_MAKING_S = 30.0
+
+
+def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
+    """With `log` it is a recorder's, and draws the logo where it can and is to.
+
+    `auto` is the camera module, or says what to plug in; it never falls back to a test picture.
+    """
+    if settings.camera in ("auto", "picamera2"):
+        return _camera_module(settings, log)
+    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
+
+    return FfmpegCamera(_source(settings), SystemClock(assume=settings.assume_clock), **_logo(settings, log))
+
+
+def microphone(settings: Settings) -> Camera | None:
+    """A camera that takes sound; None where none is wanted."""
+    if settings.audio == "off":
+        return None
+    from ezrec.adapters.ffmpeg_camera import FfmpegCamera
+    from ezrec.adapters.sound_sources import sound_source
+
+    return FfmpegCamera(sound_source(settings.audio), SystemClock(assume=settings.assume_clock))
+
+
+def _source(settings: Settings) -> Source:
+    from ezrec.adapters.ffmpeg_sources import source_for
+
+    size = settings.resolution
+    return source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
+
+
+def _camera_module(settings: Settings, log: logging.Logger | None) -> Camera:
+    from ezrec.adapters.picamera import PicameraCamera
+    from ezrec.adapters.picamera_device import Picture
+
+    size = settings.resolution
+    picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
+    return PicameraCamera(picture, SystemClock(assume=settings.assume_clock), **_logo(settings, log))
+
+
+def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
+    """How a camera gets the logo that it draws; nothing where processing is to lay it over."""
+    if log is None or not draws_logo(settings):
+        return {}
+    return {"burn_in": burn_ins(settings, log), "tell": log.warning}
+
+
+def draws_logo(settings: Settings) -> bool:
+    """A logo that is not always shown is laid over afterwards: then the rest of the film is only copied."""
+    can = settings.camera in ("auto", "picamera2", "software")
+    return can and settings.logo_at != "process" and settings.logo_show.is_always
+
+
+def burn_ins(settings: Settings, log: logging.Logger, **more: float) -> BurnIns:
+    from ezrec.adapters.burn_in import BurnIns
+
+    size = settings.resolution
+    assets, folder = MediaCache(settings.media_cache).assets, settings.media_cache / "capture"
+    return BurnIns(assets, (size.width, size.height), settings.logo_layout, folder, log.warning, **more)
+
+
+class ReadyingCache(MediaCache):
+    """The media cache of whoever fetches: what it fetched is made ready for the camera at once, so that no
+    start of a camera has to wait for that.
+    """
+
+    def __init__(self, settings: Settings, log: logging.Logger) -> None:
+        super().__init__(settings.media_cache)
+        self._make_ready = burn_ins(settings, log, wait_s=_MAKING_S) if draws_logo(settings) else None
+
+    def refresh(self, backend: Backend, tell: Callable[[str], None]) -> None:
+        super().refresh(backend, tell)
+        if self._make_ready is not None:
+            self._make_ready()
+
+
+def camera_modules() -> list[str]:
+    """The models of the connected camera modules. Raises `Reject` when there is none to be had."""
+    from ezrec.adapters.picamera_found import connected
+
+    return connected()
+
+
+def usb_cameras() -> list[tuple[str, str]]:
+    """Device and name of the USB cameras that are plugged in."""
+    from ezrec.adapters.cameras_found import usb_cameras
+
+    return list(usb_cameras())
+
+
+def camera_name(settings: Settings) -> str:
+    """What people are told of the FFmpeg camera that is set; holds no password."""
+    return _source(settings).name
+
+
+def promised(settings: Settings) -> tuple[float | None, int | None]:
+    """Frames and bits a second that the camera keeps to; None where it decides by itself."""
+    if settings.camera.startswith("rtsp"):
+        return None, None
+    return float(settings.fps), settings.bitrate
+
+
+def take_facts(take: Path) -> TakeFacts:
+    from ezrec.adapters.take_facts import take_facts
+
+    return take_facts(take)
+
+
+def draw_newest(take: Path, picture: Path) -> None:
+    """Make a picture file of the newest key frame of a take, which may still grow."""
+    from ezrec.adapters import snapshots
+
+    snapshots.draw(snapshots.newest_key_frame(take), picture)

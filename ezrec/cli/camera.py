@@ -1,0 +1,94 @@
+"""`ezrec camera …`: which cameras there are, whether the chosen one is fit to record, and what it sees."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ezrec.cli.main import OK, USAGE, Context
+from ezrec.cli.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
+@click.group()
+def camera() -> None:
+    """Look at the cameras: what is connected, whether it records well, what it sees."""
+
+
+@camera.command("list")
+@as_json
+@click.pass_obj
+def list_(context: Context, as_json: bool) -> None:
+    """List what is connected, and mark what EZREC_CAMERA chooses."""
+    from ezrec.camera_trial import connected
+
+    found = connected(context.settings)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=1))
+        return
+    widths = [max(len(one.kind) for one in found), max(len(one.setting) for one in found)]
+    for one in found:
+        mark = "*" if one.is_chosen else " "
+        line = f"{mark} {one.kind:<{widths[0]}}  {one.setting:<{widths[1]}}  {one.name}"
+        click.echo(printable(line.rstrip()))
+    click.echo("\n* is the one that EZREC_CAMERA chooses")
+
+
+@camera.command()
+@click.option(
+    "--seconds", type=click.FloatRange(2, 600), default=10, show_default=True, help="How long it records."
+)
+@as_json
+@click.pass_context
+def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
+    """Record a few seconds through the chosen camera, and judge what came out.
+
+    \b
+    Nothing is kept. Exit codes: 0 fit to record (warnings may be), 1 not fit,
+    3 a booking needs the camera, 4 the recorder has it, 75 no camera to be had.
+    """
+    from ezrec.camera_trial import judge, perform, verdict
+    from ezrec.cli.doctor import draw
+    from ezrec.findings import Verdict
+
+    trial = perform(ctx.obj.settings, seconds, _bar() if not as_json else lambda done: None)
+    found = judge(trial)
+    if as_json:
+        told = {"verdict": verdict(found), "found": [one.as_json() for one in found], "trial": asdict(trial)}
+        click.echo(json.dumps(told, indent=1))
+    else:
+        for finding in found:
+            click.echo(draw(finding, colour=sys.stdout.isatty()))
+        click.echo("\n" + verdict(found))
+    ctx.exit(USAGE if any(one.verdict is Verdict.FAULT for one in found) else OK)
+
+
+@camera.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def snapshot(context: Context, file: Path) -> None:
+    """Write what the camera sees to FILE (.jpg or .png).
+
+    While the recorder has the camera it is the newest key frame of the take on disk.
+    """
+    from ezrec.camera_trial import check_target
+    from ezrec.camera_trial import snapshot as take
+
+    check_target(file)
+    click.echo(printable(f"{file}: {take(context.settings, file)}"))
+
+
+def _bar() -> Callable[[float], None]:
+    """Tells how far it is, on a terminal only."""
+    if not sys.stderr.isatty():
+        return lambda done: None
+    return lambda done: click.echo(f"\rrecording … {100 * done:3.0f} % ", nl=False, err=True)

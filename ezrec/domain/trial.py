@@ -1,0 +1,50 @@
+"""A camera's trial: what was asked of it, and what the take it made really holds. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`fps` and `bitrate` are None where the camera decides."""
+
+    width: int
+    height: int
+    seconds: float
+    fps: float | None
+    bitrate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeFacts:
+    """What was measured in a file. Times in seconds; `key_every_s` is the longest way between key frames."""
+
+    width: int
+    height: int
+    codec: str
+    frames: int
+    decoded: int
+    seconds: float
+    longest_gap_s: float
+    key_every_s: float
+    size: int
+
+    @property
+    def fps(self) -> float:
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    @property
+    def bitrate(self) -> float:
+        return self.size * 8 / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A take of a trial, and what the camera did around it."""
+
+    asked: Asked
+    facts: TakeFacts
+    first_frame_s: float  # from asking for the camera until a take could begin
+    dropped: int
+    ended_by: str = ""

@@ -1,0 +1,134 @@
+"""When the uplink may be used, for what first, and what ends a wait. Values in, values out.
+
+The hours are those of the wall clock at the court: they are looked up minute by minute, so a night in which
+an hour is missing, or comes twice, needs no rule of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+from enum import StrEnum
+from typing import Any
+
+from ezrec.domain.job import Job, Kind
+
+_ALWAYS = "always"
+_MINUTE = timedelta(minutes=1)
+_HORIZON_MIN = 3 * 24 * 60  # an opening that a change of the clocks swallows comes back the day after
+
+
+class Wait(StrEnum):
+    """What a job waits for, beside its time: when that is so sooner, it goes on sooner."""
+
+    NETWORK = "network"
+    HOURS = "hours"
+    RECORDING = "recording"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From one time of day to another, perhaps over midnight; both equal is the whole day."""
+
+    opens: time
+    closes: time
+
+    def holds(self, at: time) -> bool:
+        if self.opens < self.closes:
+            return self.opens <= at < self.closes
+        return at >= self.opens or at < self.closes
+
+    def __str__(self) -> str:
+        return f"{self.opens:%H:%M}-{self.closes:%H:%M}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The hours of a day in which something may be done; none given: always."""
+
+    spans: tuple[Span, ...] = ()
+
+    def are_open(self, now: datetime, zone: tzinfo) -> bool:
+        at = now.astimezone(zone).time()
+        return not self.spans or any(span.holds(at) for span in self.spans)
+
+    def next_opening(self, now: datetime, zone: tzinfo) -> datetime:
+        """The first minute from `now` on in which they are open; `now` itself, if they are."""
+        if self.are_open(now, zone):
+            return now
+        minute = now.replace(second=0, microsecond=0)
+        for _ in range(_HORIZON_MIN):
+            minute += _MINUTE
+            if self.are_open(minute, zone):
+                return minute
+        return minute
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.spans)) or _ALWAYS
+
+
+def read_hours(text: str) -> Hours:
+    """`22:00-07:00,12:30-14:00`, or `always`. Raises `ValueError`."""
+    if text == _ALWAYS:
+        return Hours()
+    return Hours(tuple(_span(part.strip()) for part in text.split(",") if part.strip()))
+
+
+def _span(text: str) -> Span:
+    match = re.fullmatch(r"(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", text)
+    if match is None:
+        raise ValueError("must be `always`, or hours such as 22:00-07:00, several with commas between")
+    opens_h, opens_m, closes_h, closes_m = map(int, match.groups())
+    if (closes_h, closes_m) == (24, 0):
+        closes_h = 0
+    try:
+        return Span(time(opens_h, opens_m), time(closes_h, closes_m))
+    except ValueError:
+        raise ValueError("must be hours from 00:00 to 24:00, such as 22:00-07:00") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why an upload has to wait, and until when."""
+
+    what: Wait
+    reason: str
+    until: datetime
+
+
+def hold(
+    now: datetime, zone: tzinfo, hours: Hours, *, while_recording: bool, recorded_until: datetime | None
+) -> Hold | None:
+    """What keeps uploads waiting now. `recorded_until`: the end of what is being recorded, if anything is."""
+    if not hours.are_open(now, zone):
+        return Hold(Wait.HOURS, f"outside the hours for uploads ({hours})", hours.next_opening(now, zone))
+    if recorded_until is not None and not while_recording:
+        until = max(recorded_until, now + _MINUTE)
+        return Hold(Wait.RECORDING, "waits for the end of the recording", until)
+    return None
+
+
+# ---- what goes first
+
+_Key = Callable[[Job], Any]
+
+
+def _began(job: Job) -> float:
+    if job.booking is not None:
+        return job.booking.start.timestamp()
+    return min((take.started for take in job.takes), default=job.created).timestamp()
+
+
+ORDERS: dict[str, _Key] = {
+    "newest": lambda job: -_began(job),
+    "oldest": _began,
+    "small": lambda job: job.result.size if job.result else 0,
+}
+
+
+def upload_order(words: tuple[str, ...]) -> _Key:
+    """A sort key: by the first word, then by the next. Logs go last: nobody waits for them."""
+    keys = [ORDERS[word] for word in words]
+    return lambda job: (job.kind is Kind.LOGS, *(key(job) for key in keys), job.id)

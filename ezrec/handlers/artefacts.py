@@ -1,0 +1,47 @@
+"""What accompanies a video goes to the service after it: poster, preview, storyboard, loudness.
+
+Best effort. The video is published and told before the first byte of these is sent; one that cannot be sent
+is logged and let go. Their keys lie a folder deeper than the videos, where no list of videos looks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.job import Result
+from ezrec.ports import Backend
+from ezrec.spool import Entry
+from ezrec.task import Task
+
+FOLDER = "artefacts"
+_NAMES = ("poster.jpg", "preview.mp4", "storyboard.jpg", "storyboard.vtt", "loudness.json")
+
+
+def prefix(owner: str, result: Result) -> str:
+    """Where the artefacts of a video lie, in the bucket that holds the video."""
+    return f"{owner}/{FOLDER}/{result.file.removesuffix('.mp4')}"
+
+
+def publish(
+    entry: Entry, task: Task, backend: Backend, bucket: str, owner: str, result: Result, log: logging.Logger
+) -> None:
+    for path in _found(entry.path / FOLDER):
+        key = f"{prefix(owner, result)}/{path.name}"
+        try:
+            task.check()
+            if backend.size_of(bucket, key) != path.stat().st_size:
+                backend.store(bucket, key, path, lambda _: task.check(), on_stop=task.on_stop)
+        except (Retry, Reject, Stopped, OSError) as fault:
+            log.warning("job %s: %s/%s and what follows is not published: %s", entry.id, bucket, key, fault)
+            return
+
+
+def _found(folder: Path) -> Iterator[Path]:
+    """Files of ours that have something in them; an empty one the service would refuse for ever."""
+    for name in _NAMES:
+        path = folder / name
+        if path.is_file() and not path.is_symlink() and path.stat().st_size:
+            yield path

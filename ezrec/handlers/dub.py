@@ -1,0 +1,61 @@
+"""Takes with the sound that was recorded beside them, for as long as the video is being made.
+
+Sound that cannot be used is left out and noted: it never keeps a video from being published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.job import Sound, Take
+from ezrec.ports import OnStop
+from ezrec.spool import Entry
+from ezrec.task import Task
+
+# The take, its sounds, its seconds, the file to be made, and how it is stopped.
+Dub = Callable[[Path, Sequence[Sound], float, Path, OnStop], None]
+
+
+@contextlib.contextmanager
+def dubbed(
+    entry: Entry, takes: Sequence[Take], dub: Dub | None, task: Task, log: logging.Logger
+) -> Iterator[tuple[tuple[Path, ...], tuple[str, ...]]]:
+    """The files to make the video of, and a note for each take whose sound is not in it."""
+    made: list[Path] = []
+    notes: list[str] = []
+    try:
+        yield tuple(_file(entry, take, dub, task, log, made, notes) for take in takes), tuple(notes)
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
+
+
+def _file(
+    entry: Entry,
+    take: Take,
+    dub: Dub | None,
+    task: Task,
+    log: logging.Logger,
+    made: list[Path],
+    notes: list[str],
+) -> Path:
+    plain = entry.path / take.file
+    sounds = [sound for sound in take.sound if sound.duration_s and (entry.path / sound.file).is_file()]
+    if dub is None or not sounds:
+        return plain
+    task.check()
+    output = entry.path / f".dubbed_{take.file}"  # hidden: it is no take of its own
+    try:
+        dub(plain, sounds, take.duration_s, output, task.on_stop)
+    except (Reject, Retry) as fault:
+        if isinstance(fault, Retry) and entry.job.attempts.get("process", 0) < 3:
+            raise
+        log.warning("job %s: %s without its sound: %s", entry.id, take.file, fault.reason)
+        notes.append(f"{take.file} is published without its sound: {fault.reason}")
+        return plain
+    made.append(output)
+    return output

@@ -1,0 +1,41 @@
+"""A recorder whose camera hangs once: what the tests keep alive.
+
+`<home>/hang` there: the camera falls silent three seconds after its start, and does not stop any more. The
+file is taken away then, so that a fresh process has a sound camera.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from ezrec import app, logs, settings
+from tests.fakes.camera import FakeCamera
+
+
+def _hang(camera: FakeCamera, mark: Path) -> None:
+    while not camera.health().running:
+        time.sleep(0.05)
+    time.sleep(3)
+    mark.unlink()
+    camera.stuck = "stop did not return within 8 s"
+    camera.stall()
+
+
+def main() -> None:
+    made = settings.load(os.environ)
+    logs.begin(made.logs, ["record"])
+    camera = FakeCamera(app.clock(made))
+    mark = made.home / "hang"
+    if mark.exists():
+        threading.Thread(target=_hang, args=(camera, mark), daemon=True).start()
+    running = app.services(made, ["record"], of=camera)
+    signal.signal(signal.SIGTERM, lambda *_: running.stop())
+    app.attend(running, kept=True)
+
+
+if __name__ == "__main__":
+    main()

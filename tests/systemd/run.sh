@@ -1,0 +1,23 @@
+#!/bin/bash
+# Boots a real systemd and tests the units in it. `--optional`: a machine that cannot is no failure; it says so either way.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+optional=no
+[ "${1:-}" = --optional ] && { optional=yes; shift; }
+not_run() {
+	echo "!!! test-systemd did NOT run: the units are NOT tested here. $*" >&2
+	[ $optional = yes ] && exit 0
+	exit 1
+}
+[ "$(id -u)" = 0 ] || not_run "It needs root."
+[ -x /lib/systemd/systemd ] || not_run "systemd is not installed."
+findmnt -n -t cgroup2 >/dev/null || not_run "No cgroup2 is mounted."
+unshare --mount --pid --fork --net --uts --ipc --cgroup true 2>/dev/null || not_run "Namespaces cannot be had (unshare)."
+unshare --mount sh -c 'mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/r && mount -t overlay o \
+	-o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r' 2>/dev/null || not_run "An overlay of / cannot be mounted."
+status=0
+EZREC_APPLIANCE=$(tests/systemd/build.sh) || status=$?
+[ $status = 3 ] && not_run "See above for what is missing."
+[ $status = 0 ] || exit $status
+export EZREC_APPLIANCE
+exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n 0 tests/systemd "$@"

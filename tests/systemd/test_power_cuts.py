@@ -1,0 +1,71 @@
+"""The power of the whole appliance is cut, again and again: nothing acknowledged is lost or doubled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ezrec import durable
+from ezrec.domain.stages import DIRECTORIES
+from tests import media
+from tests.card import Card
+from tests.systemd.appliance import Appliance
+
+CUTS = 25
+SEED = 20  # the moments differ from each other, not from run to run
+BEFORE_A_CUT_S = (1.0, 5.0)
+FILES_EACH = 3
+CARD_MB = 512
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Iterator[Card]:
+    made = Card(tmp_path, CARD_MB)
+    yield made
+    made.close()
+
+
+@pytest.mark.timeout(600)
+def test_twenty_five_power_cuts_lose_and_double_nothing(tmp_path: Path, tree: Path, card: Card) -> None:
+    clip = media.make_take(tmp_path / "clip.mp4", seconds=1)
+    moments = random.Random(SEED)
+    home = card.at / "home"
+    box = Appliance(tmp_path, tree, home)
+    before = os.umask(0o007)
+    acknowledged: list[str] = []
+    try:
+        for cut in range(CUTS):
+            box.bed.up()
+            box.open()
+            box.start()
+            ends = time.monotonic() + moments.uniform(*BEFORE_A_CUT_S)
+            for number in range(FILES_EACH):
+                name = f"cut{cut:02d}-{number}"
+                durable.copy(clip, box.box.spool.root / "raw" / f"{name}.mp4")
+                acknowledged.append(name)
+            time.sleep(max(0.0, ends - time.monotonic()))
+            card.lose_power()
+            box.bed.cut()
+            card.come_back()
+        box.bed.up()
+        box.open()
+        box.start()
+        box.bed.wait_for(lambda: _is_done(box), "what was left is not finished", 240)
+        names = [str(row["booking_id"]) for row in box.box.store.videos()]
+        assert sorted(names) == acknowledged
+        assert all(box.box.video(name) for name in acknowledged)
+    finally:
+        box.bed.cut()
+        os.umask(before)
+
+
+def _is_done(box: Appliance) -> bool:
+    with contextlib.suppress(OSError):
+        return not any(box.box.spool.names(state) for state in DIRECTORIES)
+    return False

@@ -1,0 +1,41 @@
+"""Under a booted systemd a booking becomes a published video, in both shapes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ezrec.domain.job import JobOutcome
+from ezrec.domain.stages import DIRECTORIES
+from tests import media
+from tests.systemd.appliance import ONE, Appliance
+from tests.systemd.bed import SPLIT
+
+SHAPES = pytest.mark.parametrize("units", [ONE, SPLIT], ids=["one unit", "a unit a part"])
+
+
+@SHAPES
+def test_a_booking_goes_from_sync_to_its_published_video(box: Appliance, units: tuple[str, ...]) -> None:
+    box.start(units)
+    booking = box.box.book(6, 3)
+    job = box.box.published(booking)
+    assert job.outcome is JobOutcome.PUBLISHED
+    row, path = box.box.video(booking)
+    assert row["duration_seconds"] == pytest.approx(4, abs=1)
+    assert media.picture_at(path, 1.0)
+    box.bed.wait_for(lambda: box.box.status(booking) == "video_uploaded", "the status is not told")
+    assert not any(box.box.spool.names(state) for state in DIRECTORIES)
+    box.bed.run("systemctl", "disable", "--now", *units)
+
+
+@SHAPES
+def test_a_file_that_somebody_drops_is_published(
+    box: Appliance, units: tuple[str, ...], tmp_path: Path
+) -> None:
+    box.start(units)
+    clip = media.make_take(tmp_path / "clip.mp4")
+    shutil.copyfile(clip, box.box.spool.root / "raw" / "court-final.mp4")
+    job = box.box.published("court-final")
+    assert job.outcome is JobOutcome.PUBLISHED

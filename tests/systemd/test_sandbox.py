@@ -1,0 +1,117 @@
+"""What a unit may do is tried from inside its sandbox, and scored; what units name exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.systemd.appliance import Appliance
+from tests.systemd.bed import UNITS
+
+RECORDER, PROCESS, UPLOAD = "ezrec-recorder", "ezrec-process", "ezrec-upload"
+EVERYBODY = {"write the spool", "write state", "run a hook", "run ffmpeg"}
+CLOUD = {*EVERYBODY, "read its keys", "connect", "netlink"}
+ALLOWED = {
+    RECORDER: {*EVERYBODY, "netlink"},
+    PROCESS: EVERYBODY,
+    "ezrec-retry": EVERYBODY,
+    "ezrec-ahead": EVERYBODY,
+    "ezrec-logs": EVERYBODY,
+    UPLOAD: CLOUD,
+    "ezrec-sync": CLOUD,
+    "ezrec-status": CLOUD,
+}
+OTHERS_OF_ITS_USER = {"read others' keys"}  # the cloud's units are one user, and hold the same keys
+# The most that `systemd-analyze security` may find to be exposed, 0 to 10.
+SCORES = {RECORDER: 1.0, PROCESS: 0.5, UPLOAD: 1.5, "ezrec-status": 1.5}
+ALIASES = {
+    "booking_sync": "ezrec-sync", "recorder": RECORDER, "video_worker": PROCESS,
+    "system_status": "ezrec-status", "log_collector": "ezrec-logs",
+}  # fmt: skip
+PROBE = """[Service]
+Type=oneshot
+Restart=no
+ExecStart=
+ExecStart=/opt/ezrec/.venv/bin/python3 -I /etc/ezrec-probe/probe.py {name}
+ExecStopPost=
+"""
+HOLDS_KEYS = """[Service]
+Type=oneshot
+ExecStart=
+ExecStart=/bin/sleep 300
+"""
+
+
+def test_each_unit_may_do_what_it_has_to_and_nothing_else(box: Appliance) -> None:
+    bed = box.bed
+    hook = box.home / "hooks" / "probe"
+    hook.write_text("#!/bin/sh\nexit 0\n")
+    hook.chmod(0o755)
+    bed.run(
+        "sh", "-euc",
+        "mkdir -p /etc/ezrec/credentials /home/somebody; echo key >/etc/ezrec/credentials/PROBE; "
+        "echo secret >/home/somebody/secret; mknod -m 666 /dev/probe-disk b 7 0; "
+        "mknod -m 666 /dev/probe-loop-control c 10 237",
+    )  # fmt: skip
+    bed.drop_in("ezrec-sync.service", HOLDS_KEYS)
+    bed.run("systemctl", "start", "--no-block", "ezrec-sync.service")
+    bed.wait_for(
+        lambda: bed.call("test", "-d", "/run/credentials/ezrec-sync.service").returncode == 0, "no keys"
+    )
+    found: dict[str, set[str]] = {}
+    for name in [name for name in ALLOWED if name != "ezrec-sync"] + ["ezrec-sync"]:
+        if name == "ezrec-sync":
+            bed.run("systemctl", "stop", "ezrec-sync.service")
+        bed.drop_in(f"{name}.service", PROBE.format(name=name))
+        done = bed.call("systemctl", "start", f"{name}.service")
+        assert done.returncode == 0, bed.journal(f"{name}.service")
+        told = json.loads((box.home / "state" / f"probe-{name}.json").read_text())
+        found[name] = {what for what, is_allowed in told.items() if is_allowed}
+    for name, allowed in ALLOWED.items():
+        more = OTHERS_OF_ITS_USER if allowed is CLOUD else set()
+        assert found[name] - more == allowed, name
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_unit_is_as_little_exposed_as_promised(box: Appliance, name: str) -> None:
+    said = box.bed.run("systemd-analyze", "security", "--no-pager", f"{name}.service")
+    match = re.search(r"Overall exposure level for \S+: ([\d.]+)", said)
+    assert match, said
+    assert float(match[1]) <= SCORES[name], said
+
+
+def test_all_units_are_accepted_and_everything_they_name_exists(box: Appliance) -> None:
+    names = sorted(
+        path.name for path in UNITS.iterdir() if re.search(r"\.(service|path|timer|target)$", path.name)
+    )
+    done = box.bed.call("systemd-analyze", "verify", "--man=no", *names)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in names:
+        text = (UNITS / name).read_text()
+        for user in re.findall(r"^User=(\S+)$", text, re.MULTILINE):
+            box.bed.run("getent", "passwd", user)
+        for group in " ".join(re.findall(r"^SupplementaryGroups=(.+)$", text, re.MULTILINE)).split():
+            box.bed.run("getent", "group", group)
+        for program in re.findall(r"^Exec\w+=[-+@:!]*(/\S+)", text, re.MULTILINE):
+            box.bed.run("test", "-x", program)
+        for other in re.findall(r"\bezrec[\w-]*\.(?:service|path|timer|target)\b", text):
+            assert other in names, f"{name} names {other}"
+
+
+def test_the_names_of_the_checklist_lead_to_the_units(box: Appliance) -> None:
+    box.bed.run("systemctl", "enable", *(f"{name}.service" for name in ALIASES.values()))
+    for alias, name in ALIASES.items():
+        assert box.bed.show(f"{alias}.service", "Id") == f"{name}.service"
+    box.start()
+    box.bed.wait_for(lambda: box.bed.show("recorder", "ActiveState") == "active", "it does not start")
+    assert "ezrec-recorder.service" in box.bed.run("systemctl", "status", "--no-pager", "recorder")
+
+
+def test_the_users_are_what_the_units_and_the_spool_need(box: Appliance) -> None:
+    for user in ("ezrec", "ezrec-rec", "ezrec-work", "ezrec-up"):
+        assert box.bed.run("id", "-gn", user).strip() == "ezrec"
+    mode = (Path(box.home) / "spool" / "raw").stat().st_mode & 0o7777
+    assert oct(mode) == "0o2770"

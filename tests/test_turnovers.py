@@ -1,0 +1,86 @@
+"""Twenty turnovers through the real recorder, half of them back to back and half of them overlapping.
+
+Proven frame by frame, by the numbers in the software camera's picture: a booking over the whole time says
+which frame was taken when.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ezrec import app
+from ezrec.domain.booking import Booking
+from ezrec.domain.job import Job, JobOutcome, Kind, Take
+from ezrec.domain.names import safe_id
+from ezrec.domain.stages import State
+from tests.daemon import Box
+from tests.recording import are_in_a_row, frame_numbers
+
+FPS = 30
+PADDING = timedelta(seconds=0.4)
+TURNOVERS = 20
+_EDGE_FRAMES = 2  # two takes place the same frame on the clock with this much doubt
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    padding = f"{PADDING.total_seconds():g}"
+    box = Box(tmp_path, EZREC_PRE_ROLL=padding, EZREC_POST_ROLL=padding, EZREC_ARM="4")
+    yield box
+    box.close()
+
+
+def seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def book(box: Box, name: str, start: datetime, end: datetime) -> str:
+    booking = Booking(safe_id(name), start, end)
+    box.spool.create(State.INCOMING, Job(booking.id, Kind.BOOKING, start, booking))
+    return name
+
+
+def recorded(box: Box, name: str) -> tuple[Job, Take, list[int]]:
+    entry = box.spool.read(State.RAW, name)
+    (take,) = entry.job.takes
+    assert entry.job.recording is JobOutcome.RECORDED, (name, entry.job.gaps)
+    assert entry.job.gaps == ()
+    assert entry.job.coverage_pct == 100
+    return entry.job, take, frame_numbers(entry.path / take.file)
+
+
+def test_twenty_turnovers_miss_no_frame_and_each_file_has_its_own_padding(box: Box) -> None:
+    box.run("--only", "record")
+    box.wait_for(lambda: "begins" in box.talk(), "the recorder does not begin")
+    begin = app.clock(box.settings).now() + seconds(5)
+    edges = [begin + seconds(0.5 * n) for n in range(TURNOVERS + 2)]
+    names = [
+        book(box, f"b{n:02}", start, end + seconds(0.3 * (n % 2)))  # every second one overlaps the next
+        for n, (start, end) in enumerate(itertools.pairwise(edges))
+    ]
+    everything = book(box, "everything", begin, edges[-1] + seconds(1))
+    wanted = sorted([everything, *names])
+    box.wait_for(lambda: sorted(box.spool.names(State.RAW)) == wanted, "not all are recorded")
+
+    _, whole, numbers = recorded(box, everything)
+    assert are_in_a_row(numbers)
+
+    def number_at(moment: datetime) -> float:
+        return numbers[0] + (moment - whole.started).total_seconds() * FPS
+
+    missing = set(range(round(number_at(begin)), round(number_at(edges[-1]))))
+    for name in names:
+        job, take, own = recorded(box, name)
+        assert job.booking is not None
+        padded = job.booking.window.padded(PADDING.total_seconds(), PADDING.total_seconds())
+        assert are_in_a_row(own), name
+        assert own[0] <= number_at(padded.start) + _EDGE_FRAMES, name
+        assert own[-1] >= number_at(padded.end) - 1 - _EDGE_FRAMES, name
+        assert own[0] == pytest.approx(number_at(take.started), abs=_EDGE_FRAMES), name
+        missing -= set(own)
+    assert missing == set()

@@ -27,7 +27,8 @@ from ezrec.ports import Camera, CameraHealth, Clock
 
 HUNG = 75  # exit code (EX_TEMPFAIL): the camera hangs; a fresh recorder may have it
 _ON_DUTY_S = 1.0
-_OFF_DUTY_S = 12.0  # an idle box writes its card no oftener
+_OFF_DUTY_S = 12.0
+_REST_S = 300.0  # with the camera off: each writing costs a memory card 45 kB, and 900 s of silence are believed
 _MEASURED_S = 120.0
 _LEAST_MEASURED_S = 5.0
 _CLOSING_S = 5.0  # what takes get to be closed before the process leaves a hung camera
@@ -199,7 +200,8 @@ class Vitals:
             if on_duty:
                 self._over.wait(_ON_DUTY_S)  # and no oftener, whatever changes
             else:
-                self.signs.changed.wait(_OFF_DUTY_S)
+                rests = health.camera_state is healths.CameraState.OFF
+                self.signs.changed.wait(_REST_S if rests else _OFF_DUTY_S)
         if not self.signs.is_elsewhere:
             self._write(replace(self.look(), recording=(), expected_to_record=False))
 

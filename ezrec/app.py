@@ -249,11 +249,19 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         log=log,
         dub=_dubber(settings).dub,
         plan=_looks(settings),
+        is_short=lambda: _is_short(settings),
     )
     collector = functools.partial(
         collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
+
+
+def _is_short(settings: Settings) -> bool:
+    from ezrec.room import read_room
+
+    room = read_room(settings.state, clock(settings).now())
+    return room is not None and room.is_unbranded
 
 
 def _assets(settings: Settings) -> Callable[[], Assets]:

@@ -28,7 +28,9 @@ from ezrec.ports import Camera, CameraHealth, Clock
 HUNG = 75  # exit code (EX_TEMPFAIL): the camera hangs; a fresh recorder may have it
 _ON_DUTY_S = 1.0
 _OFF_DUTY_S = 12.0
-_REST_S = 300.0  # with the camera off: each writing costs a memory card 45 kB, and 900 s of silence are believed
+_REST_S = (
+    300.0  # with the camera off: each writing costs a memory card 45 kB, and 900 s of silence are believed
+)
 _MEASURED_S = 120.0
 _LEAST_MEASURED_S = 5.0
 _CLOSING_S = 5.0  # what takes get to be closed before the process leaves a hung camera

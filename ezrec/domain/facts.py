@@ -121,7 +121,8 @@ class Facts:
 
     `to_process_bytes`: the largest footage that waits to be made a video.
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
-    heartbeat last arrived. `forecast_short`: why the disk will not do, if it will not. `last_error` is the
+    heartbeat last arrived. `forecast_short`: why the disk will not do, if it will not, and
+    `disk_measure` what is done so that it will. `last_error` is the
     newest that any job or the recorder has to tell.
     """
 
@@ -144,6 +145,7 @@ class Facts:
     forecast_short: str = ""
     last_error: str = ""
     to_process_bytes: int = 0
+    disk_measure: str = ""
 
     @property
     def is_recording(self) -> bool:

@@ -27,6 +27,7 @@ LEAST_BITRATE = 0.4  # of the set one: below it a ball is a smear, and no bitrat
 LEAST_INODES = 256
 _LEAST_SPARE = 64 << 20
 _CALM = 1.1  # a lesser measure comes back only with so much more room: no flapping at the brink
+_DAY_S, _AT_ONCE_S = 86400.0, 7200.0
 _STEP = 100_000  # bits a second
 
 
@@ -100,21 +101,43 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the disk will be asked for: a day's bookings, and a video for the largest footage that waits."""
+    """What the disk will be asked for: a day's bookings, and a video for the largest footage that waits.
+
+    `upload_rate`: bytes a second that uploads were measured to take away; 0 when they do not get on.
+    """
 
     booked_s: float
     bytes_a_minute: float
     to_process_bytes: int = 0
+    upload_rate: float = 0.0
 
     @property
     def footage_bytes(self) -> float:
         return self.booked_s / 60 * self.bytes_a_minute
 
+    @property
+    def held_bytes(self) -> float:
+        """The footage that will lie here at once: a day that is uploaded as it goes need not fit whole.
+
+        Half of what the uplink could take is believed, and never that less lies here than of two hours.
+        """
+        at_least = min(self.footage_bytes, _AT_ONCE_S / 60 * self.bytes_a_minute)
+        return max(at_least, self.footage_bytes - self.upload_rate * _DAY_S / 2)
+
+    @property
+    def wanted(self) -> float:
+        """Bytes below which what may go does go. Counts no upload: what goes is missed by nobody."""
+        return self.footage_bytes * WITH_VIDEO + self._to_make + self.spare(Measure.AMPLE)
+
+    @property
+    def _to_make(self) -> float:
+        return self.to_process_bytes * VIDEO_TO_MAKE
+
     def needed(self, measure: Measure) -> float:
         """Bytes with which `measure` will do."""
         factor, _ = _NEEDS[measure]
-        made = self.to_process_bytes * VIDEO_TO_MAKE if measure is Measure.AMPLE else 0
-        return self.footage_bytes * factor + made + self.spare(measure)
+        made = self._to_make if measure is Measure.AMPLE else 0
+        return self.held_bytes * factor + made + self.spare(measure)
 
     def spare(self, measure: Measure) -> float:
         return max(_LEAST_SPARE, _NEEDS[measure][1] / 60 * self.bytes_a_minute)
@@ -173,7 +196,7 @@ def decide(demand: Demand, space: Space, bitrate: int, before: Room | None, now:
     if space.lacks_inodes:
         measure = Measure.ALARM
     chosen = _bitrate(demand, space, bitrate, measure, before)
-    needed = int(demand.needed(Measure.AMPLE))
+    needed = int(demand.wanted)
     return Room(now, measure, chosen, space.free, needed, _short(demand, space, measure))
 
 
@@ -183,7 +206,7 @@ def _bitrate(demand: Demand, space: Space, bitrate: int, measure: Measure, befor
     least = min(bitrate, max(_STEP, int(bitrate * LEAST_BITRATE)))
     if measure is Measure.ALARM or demand.footage_bytes <= 0:
         return least
-    share = (space.free - demand.spare(measure)) / (demand.footage_bytes * FOOTAGE_ALONE)
+    share = (space.free - demand.spare(measure)) / (demand.held_bytes * FOOTAGE_ALONE)
     wanted = max(least, int(bitrate * min(1.0, share)) // _STEP * _STEP)
     if before and before.measure is measure and wanted <= before.bitrate * _CALM and wanted >= before.bitrate:
         return before.bitrate  # a little more room is no reason to change it

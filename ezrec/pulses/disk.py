@@ -24,6 +24,7 @@ from ezrec.domain.room import Demand, Evictable, Measure, Room, Space
 from ezrec.ports import Clock
 from ezrec.spool import Spool
 
+_REACHED_S = 900.0  # a cloud that was reached lately takes uploads
 _CONFIRMED_S = 900.0  # a measure in force is written anew so often, so that it is believed
 
 
@@ -64,7 +65,7 @@ class DiskGuard:
 
     def _make_room(self, demand: Demand) -> None:
         space = self.space(self.spool.root)
-        needed = demand.needed(Measure.AMPLE)
+        needed = demand.wanted
         if space.free >= needed and not space.lacks_inodes:
             return
         for one in room.evictables(self.spool, self.logs):
@@ -99,4 +100,9 @@ def _demand(facts: Facts, bitrate: int, before: Room | None) -> Demand:
     measured = facts.recording_bytes_a_minute
     if before is not None and before.bitrate < bitrate:
         measured = max(measured, bitrate * 60 / 8)
-    return Demand(facts.booked_s, measured, facts.to_process_bytes)
+    uploads = facts.uploads
+    reached = facts.cloud_reached_at
+    gets_on = reached is not None and (facts.at - reached).total_seconds() < _REACHED_S
+    # A video that is uploaded soon makes room for the next one; then nothing is published without branding.
+    to_process = 0 if gets_on and uploads.jobs else facts.to_process_bytes
+    return Demand(facts.booked_s, measured, to_process, (uploads.bytes_a_second or 0.0) if gets_on else 0.0)

@@ -102,6 +102,17 @@ def test_a_lesser_measure_comes_back_only_with_room_to_spare() -> None:
     assert decide(demand, roomy, BITRATE, held, NOW).measure is Measure.AMPLE
 
 
+def test_a_day_that_is_uploaded_as_it_goes_need_not_fit_whole() -> None:
+    day = Demand(14 * 3600, A_MINUTE)
+    space = Space(30 * GB)
+    assert decide(day, space, BITRATE, None, NOW).measure is Measure.LOWER_BITRATE
+    uploaded = replace(day, upload_rate=2_500_000)
+    assert decide(uploaded, space, BITRATE, None, NOW).measure is Measure.AMPLE
+    assert uploaded.wanted == day.wanted > space.free, "what may go does go, whatever the uplink does"
+    endless = replace(day, upload_rate=1e12)
+    assert decide(endless, Space(10 * GB), BITRATE, None, NOW).measure is not Measure.AMPLE
+
+
 @given(
     free=some.integers(0, 20 * GB),
     booked_s=some.floats(0, 86400),

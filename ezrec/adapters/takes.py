@@ -36,7 +36,7 @@ QUEUE_BYTES = (
     64 << 20
 )  # 50 s at 10 Mbit/s: more than the ring hands over at once, less than a Pi has to spare
 _SETTLING_S = 10.0  # so long the instant of the first frame may be found to be earlier than it seemed
-_LEAST_TAKE = 16 << 20
+_LEAST_TAKE = 4 << 20  # bytes: some seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -386,5 +386,5 @@ def test_the_edges_between_takes_are_exact_to_the_frame(tmp_path: Path) -> None:
 
 def test_takes_without_a_logo_are_made_as_before(tmp_path: Path) -> None:
     made, report = processed(tmp_path, ["", ""])
-    assert '"rung": "encode"' in report
+    assert '"rung": "parts"' in report
     assert corners(made, 2) == ["red", "red"]

@@ -220,7 +220,7 @@ def test_when_the_network_is_back_all_that_waited_for_it_goes_on_at_once(tmp_pat
     court = Court(tmp_path)
     for name in ("a", "b", "c"):
         court.finished(name)
-    put(court.spool, State.DEFERRED, "other", due=NOON + timedelta(hours=1), return_to="raw")
+    put(court.spool, State.DEFERRED, "other", created=NOON, due=NOON + timedelta(hours=1), return_to="raw")
     court.reach.lose()
     court.cloud.fail_next(3, Retry("no connection", 900, waits_for=Wait.NETWORK), "size_of")
     court.upload()

@@ -12,12 +12,15 @@ from pathlib import Path
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.fragments import BadStream, FragmentReader
 from ezrec.adapters.mp4samples import NotSimple, read_tracks
+from ezrec.adapters.unwritten import cut_unwritten
 
 _PIECE = 1 << 20
 
 
 def salvage(path: Path) -> float:
-    """Cut a fragmented file behind its last whole fragment, durably. Seconds that it holds; 0: nothing.
+    """Cut a fragmented file behind its last fragment that is whole and written, durably.
+
+    Returns the seconds that it holds; 0: nothing.
 
     A file that is no fragmented MP4 is left as it is, and 0 is returned: FFmpeg has to say what it holds.
     So is whatever lies elsewhere too (a link): cutting it would cut somebody else's file.
@@ -27,6 +30,7 @@ def salvage(path: Path) -> float:
         if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1 or not mp4boxes.is_fragmented(path):
             return 0.0
         mp4boxes.cut_torn_tail(path)
+        cut_unwritten(path)
         return _length_s(path)
     except (OSError, mp4boxes.TornFile):
         return 0.0

@@ -155,10 +155,9 @@ class Connection:
         # At INFO httpx writes every URL, and those of signed objects hold a token.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         return httpx.Client(
-            transport=LeanTransport(),
+            transport=LeanTransport(keep_s=_IDLE_S),
             follow_redirects=False,
             timeout=httpx.Timeout(self.silence_s, connect=self.connect_s),
-            limits=httpx.Limits(keepalive_expiry=_IDLE_S),
             event_hooks={"request": [self._sign], "response": [_refuse]},
         )
 

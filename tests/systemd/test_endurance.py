@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import time
@@ -24,6 +25,10 @@ PARTS = 300
 def take_count(box: Appliance, booking: str) -> int:
     entry = box.box.find(booking)
     return 0 if entry is None else len(entry.job.takes)
+
+
+def is_inactive(box: Appliance, unit: str) -> bool:
+    return box.bed.show(unit, "ActiveState") == "inactive"
 
 
 def finished(box: Appliance, booking: str) -> Job:
@@ -81,7 +86,7 @@ def test_a_stop_while_it_records_closes_the_take_and_a_start_goes_on(box: Applia
     box.bed.wait_for(lambda: box.box.is_writing(booking), "it does not record")
     box.bed.run("systemctl", "stop", "ezrec.target")
     for unit in (RECORDER, *TIMERS, "ezrec-process.path", "ezrec-upload.path"):
-        box.bed.wait_for(lambda unit=unit: box.bed.show(unit, "ActiveState") == "inactive", unit)
+        box.bed.wait_for(functools.partial(is_inactive, box, unit), unit)
     assert not box.bed.call("pgrep", "-x", "ffmpeg").stdout, "an FFmpeg outlived its service"
     entry = box.box.find(booking)
     assert entry is not None

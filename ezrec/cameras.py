@@ -67,7 +67,7 @@ def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
     """How a recorder's camera minds the room on the disk: the bitrate of its next start, and the reserve."""
     if log is None:
         return {}
-    from ezrec.adapters.takes import Disk
+    from ezrec.adapters.takes import ReservingDisk
     from ezrec.room import read_room
 
     clock = SystemClock(assume=settings.assume_clock)
@@ -79,7 +79,7 @@ def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
             log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)
         return lower or settings.bitrate
 
-    return {"bitrate": bitrate, "disk": Disk(settings.reserve_mb * 1_000_000)}
+    return {"bitrate": bitrate, "disk": ReservingDisk(settings.reserve_mb * 1_000_000)}
 
 
 def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:

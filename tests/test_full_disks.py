@@ -22,7 +22,7 @@ import pytest
 from ezrec import reserve, room
 from ezrec.adapters.mp4boxes import check_whole
 from ezrec.adapters.salvage import salvage
-from ezrec.adapters.takes import Disk
+from ezrec.adapters.takes import ReservingDisk
 from ezrec.branding import Assets, MediaCache
 from ezrec.domain.job import Job, Kind, Result, Take
 from ezrec.domain.room import Measure
@@ -166,7 +166,7 @@ def court(card: Card) -> Iterator[Court]:
     spool = Spool(card.at / "spool")
     spool.prepare()
     assert reserve.make(spool.root, RESERVE)
-    made = Court(card.at, LIMIT_S, disk=Disk(RESERVE))
+    made = Court(card.at, LIMIT_S, disk=ReservingDisk(RESERVE))
     yield made
     made.close()
 

@@ -41,21 +41,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Disk:
-    """The few calls a take makes; a test can give a slow one.
-
-    `reserve_bytes`: no take begins in the room of a reserve that was given up (`ezrec/reserve.py`). It would
-    eat what the records of its predecessors need.
-    """
-
-    def __init__(self, reserve_bytes: int = 0) -> None:
-        self._reserve_bytes = reserve_bytes
+    """The few calls a take makes; a test can give a slow one."""
 
     def create(self, path: Path) -> int:
-        missing = reserve.missing(path.parent.parent.parent, self._reserve_bytes)
-        if missing:
-            disk = os.statvfs(path.parent)
-            if disk.f_bavail * disk.f_frsize < missing + _LEAST_TAKE:
-                raise OSError(errno.ENOSPC, "disk full")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(path, flags, 0o660)
 
@@ -67,6 +55,23 @@ class Disk:
 
     def cut(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
+
+
+class ReservingDisk(Disk):
+    """No take begins in the room of a reserve that was given up (`ezrec/reserve.py`): it would eat what the
+    records of its predecessors need.
+    """
+
+    def __init__(self, reserve_bytes: int) -> None:
+        self._reserve_bytes = reserve_bytes
+
+    def create(self, path: Path) -> int:
+        missing = reserve.missing(path.parent.parent.parent, self._reserve_bytes)
+        if missing:
+            disk = os.statvfs(path.parent)
+            if disk.f_bavail * disk.f_frsize < missing + _LEAST_TAKE:
+                raise OSError(errno.ENOSPC, "disk full")
+        return super().create(path)
 
 
 @dataclass(slots=True)

@@ -13,20 +13,26 @@ from typing import Any
 
 import pytest
 
-from ezrec import reserve, room
+from ezrec import app, cameras, reserve, room
+from ezrec.adapters.clock import SystemClock
 from ezrec.cli import purge as purging
 from ezrec.domain.errors import Refused
 from ezrec.domain.facts import Facts
 from ezrec.domain.job import JobOutcome
-from ezrec.domain.room import Goes, Measure, Space
+from ezrec.domain.room import Goes, Measure, Room, Space
 from ezrec.domain.stages import State
 from ezrec.pulses.disk import DiskGuard
+from ezrec.pulses.status import Status
 from ezrec.pulses.tidy import Tidy
+from ezrec.settings.kinds import Resolution
 from ezrec.spool import Entry
+from ezrec.survey import last_report
 from ezrec.verbs import remove
 from tests.boxes import LOG, CourtBox, a_box
 from tests.fakes.clock import StandingClock
 from tests.jobs import NOW, ezrec, laid
+from tests.recording import our_cameras
+from tests.rendering import eventually
 
 MB = 1_000_000
 
@@ -376,3 +382,45 @@ def test_the_kept_copies_are_listed(box: CourtBox) -> None:
     said = ezrec(box.home, "spool", "ls", "--kept", USER_ID="user-1")
     assert "uploaded, and kept" in said.stdout
     assert "w1 " not in said.stdout
+
+
+# ---- as it is put together
+
+
+def test_a_recorders_camera_starts_with_the_bitrate_that_the_disk_allows(box: CourtBox) -> None:
+    wishes = replace(box.settings, camera="software", resolution=Resolution(320, 180), bitrate=1_000_000)
+    camera = cameras.camera(wishes, LOG)
+    room.write_room(wishes.state, Room(SystemClock(assume=True).now(), Measure.LOWER_BITRATE, 400_000))
+    with camera.hold(lambda: None):
+        assert eventually(lambda: bool(our_cameras()))
+        assert "-b:v 400000 " in _asked_of(our_cameras()[0])
+    (wishes.state / "room.json").unlink()
+    with camera.hold(lambda: None):
+        assert eventually(lambda: bool(our_cameras()))
+        assert "-b:v 1000000 " in _asked_of(our_cameras()[0])
+
+
+def _asked_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def test_the_settings_reach_those_who_keep_them(box: CourtBox) -> None:
+    assert not app.drain("upload", box.settings).keeps
+    keeping = replace(box.settings, keep_uploaded=timedelta(days=3))
+    assert app.drain("upload", keeping).keeps
+    status = app.beat("status", box.settings)
+    assert isinstance(status, Status)
+    assert isinstance(status.forecast, DiskGuard)
+    assert isinstance(app.beat("tidy", box.settings), Tidy)
+
+
+def test_the_status_tells_the_measure_and_the_alert(box: CourtBox) -> None:
+    status = box.status()
+    status.forecast = guard(box, lambda _: Space(0))
+    box.healthy()
+    status()
+    status.finish(60)
+    found = last_report(box.settings.state)
+    assert found is not None
+    assert "at 4.0 Mbit/s, and even so" in found.facts.disk_measure
+    assert [alert.name for alert in found.alerts if alert.is_raised] == ["disk_short"]

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ezrec.spool import Entry
 from ezrec.survey import last_report
 from ezrec.verbs import remove
 from tests.boxes import LOG, CourtBox, a_box
+from tests.daemon import Box
 from tests.fakes.clock import StandingClock
 from tests.jobs import NOW, ezrec, laid
 from tests.recording import our_cameras
@@ -424,3 +425,39 @@ def test_the_status_tells_the_measure_and_the_alert(box: CourtBox) -> None:
     assert found is not None
     assert "at 4.0 Mbit/s, and even so" in found.facts.disk_measure
     assert [alert.name for alert in found.alerts if alert.is_raised] == ["disk_short"]
+
+
+def test_the_disk_is_looked_at_anew_when_the_bookings_change(tmp_path: Path) -> None:
+    court = Box(tmp_path / "home", SYSTEM_STATUS_INTERVAL="3600")
+    daemon = court.run("--only", "status")
+    try:
+        assert eventually(lambda: last_report(court.settings.state) is not None, 60)
+        start = datetime.now(UTC) + timedelta(hours=1)
+        row = {
+            "id": "b1",
+            "start_time": start.isoformat(),
+            "end_time": (start + timedelta(hours=1)).isoformat(),
+        }
+        (court.spool.directory(State.INCOMING) / "b1.json").write_text(json.dumps(row))
+        assert eventually(lambda: _booked_s(court) > 3500, 60)
+    finally:
+        court.kill_all(daemon)
+
+
+def _booked_s(court: Box) -> float:
+    found = last_report(court.settings.state)
+    return found.facts.booked_s if found else 0.0
+
+
+def test_an_uploaded_video_is_kept_for_as_long_as_the_setting_says(tmp_path: Path) -> None:
+    court = Box(tmp_path / "home", EZREC_KEEP_UPLOADED="1d", USER_ID="u1")
+    entry = laid(court.spool, State.PROCESSED, "k1")
+    assert entry.job.result is not None
+    court.once("run-stage", "upload", "--once")
+    (copy,) = court.spool.kept_copies()
+    assert (copy.path / entry.job.result.file).read_bytes() == b"videos"
+    court.once("pulse", "tidy")
+    assert copy.path.exists()
+    again = Box(tmp_path / "home", USER_ID="u1")
+    again.once("pulse", "tidy")
+    assert court.spool.kept_copies() == []

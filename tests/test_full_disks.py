@@ -166,7 +166,7 @@ def court(card: Card) -> Iterator[Court]:
     spool = Spool(card.at / "spool")
     spool.prepare()
     assert reserve.make(spool.root, RESERVE)
-    made = Court(card.at, LIMIT_S, disk=ReservingDisk(RESERVE))
+    made = Court(card.at, 3 * LIMIT_S, disk=ReservingDisk(RESERVE))
     yield made
     made.close()
 

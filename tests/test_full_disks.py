@@ -196,7 +196,7 @@ def _written(court: Court) -> Job:
 
 
 def test_record_a_disk_that_goes_read_only_ends_the_take_and_recording_goes_on_when_it_is_back(
-    card: Card, court: Court
+    card: Card, court: Court, caplog: pytest.LogCaptureFixture
 ) -> None:
     trigger = next(Path("/sys/fs/ext4").glob(f"{_device(card)}/trigger_fs_error"), None)
     if trigger is None:
@@ -213,6 +213,8 @@ def test_record_a_disk_that_goes_read_only_ends_the_take_and_recording_goes_on_w
     assert court.camera.health().running
     assert court.health().expected_to_record
     (take,) = court.job.takes
+    # In the middle of a long pause: while nothing is mounted there it would see no job at all.
+    court.wait_for(lambda: "again in 10 s" in caplog.text)
     assert eventually(lambda: _comes_back(card), LIMIT_S)
     court.wait_for(lambda: len(court.job.takes) == 2 and court.is_writing(2))
     assert court.whistled() == Done()

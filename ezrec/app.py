@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from ezrec.findings import Findings
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
 from ezrec.settings import NO_KEY, Settings
-from ezrec.spool import Spool, forget
+from ezrec.spool import Spool
 
 if TYPE_CHECKING:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
     from ezrec.adapters.supabase import SupabaseBackend
     from ezrec.branding import Assets
+    from ezrec.domain.facts import Facts
     from ezrec.handlers.gate import Gate
     from ezrec.pulses.ahead import Ahead
     from ezrec.vitals import Vitals
@@ -179,6 +181,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
+        keeps=settings.keep_uploaded > timedelta(0),
         **extra,
     )
 
@@ -257,11 +260,19 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         log=log,
         dub=_dubber(settings).dub,
         plan=_looks(settings),
+        is_short=lambda: _is_short(settings),
     )
     collector = functools.partial(
         collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
+
+
+def _is_short(settings: Settings) -> bool:
+    from ezrec.room import read_room
+
+    room = read_room(settings.state, clock(settings).now())
+    return room is not None and room.is_unbranded
 
 
 def _assets(settings: Settings) -> Callable[[], Assets]:
@@ -380,7 +391,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     if name == "tell":
         return Tell(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
-        return functools.partial(_tidy, jobs, clock(settings), log)
+        return _tidy(jobs, settings, log)
     if name == "status":
         told, mine = hooks(settings, log), backend(settings)
         beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
@@ -388,6 +399,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
         status = Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
         status.heartbeat_rest_s = rest_s
+        status.forecast = _guard(jobs, settings, log)
         return status
     return CollectLogs(jobs, clock(settings), settings, log)
 
@@ -416,11 +428,20 @@ def _versions() -> dict[str, str]:
     return {name: version or "missing" for name, version in found.items()}
 
 
-def _tidy(jobs: Spool, now: Clock, log: logging.Logger) -> None:
-    """Forget what finished a month ago; what lies in the trash stays until a person says otherwise."""
-    gone = forget(jobs, now.now(), is_synchronised=now.is_synchronised())
-    if gone:
-        log.info("%d finished jobs were a month old and are forgotten", len(gone))
+def _tidy(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
+    from ezrec.pulses.tidy import Tidy
+
+    places = (settings.state, settings.media_cache, settings.booking_cache.parent)
+    return Tidy(jobs, clock(settings), log, settings.keep_uploaded, settings.logs, places)
+
+
+def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Facts], str]:
+    from ezrec.pulses.disk import DiskGuard
+
+    size = settings.reserve_mb * 1_000_000
+    return DiskGuard(
+        jobs, clock(settings), log, settings.state, settings.logs, settings.bitrate, reserve_bytes=size
+    )
 
 
 def pulse(name: str, settings: Settings) -> Pulse:
@@ -462,6 +483,9 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    if "status" in beating:  # the disk is looked at anew when what is booked changes
+        incoming = settings.spool / State.INCOMING
+        watched[incoming] = _both(watched.get(incoming), beating["status"].bell.ring)
     if "ahead" in beating:
         directory = settings.spool / State.RECORDING
         watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)

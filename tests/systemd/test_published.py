@@ -23,7 +23,7 @@ def test_a_booking_goes_from_sync_to_its_published_video(box: Appliance, units: 
     job = box.box.published(booking)
     assert job.outcome is JobOutcome.PUBLISHED
     row, path = box.box.video(booking)
-    assert row["duration_seconds"] == pytest.approx(4, abs=1)
+    assert 3.5 < row["duration_seconds"] < 6  # half a second on either side, and back to a key frame
     assert media.picture_at(path, 1.0)
     box.bed.wait_for(lambda: box.box.status(booking) == "video_uploaded", "the status is not told")
     assert not any(box.box.spool.names(state) for state in DIRECTORIES)

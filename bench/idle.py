@@ -28,8 +28,8 @@ def measure(size: float = 1.0) -> Result:
             time.sleep(seconds)
             spent = _processor_s(child.pid) - before
             percent = 100 * spent / (time.monotonic() - began)
-            processes = _tree(child.pid)
-            ours = sum(map(_pss_mb, processes))
+            processes = [size for one in _tree(child.pid) if (size := _pss_mb(one))]
+            ours = sum(processes)
             floor = sum(_pss_mb(process.pid) for process in bare)
         finally:
             for process in (child, *bare):
@@ -73,13 +73,21 @@ def _processor_s(pid: int) -> float:
     """Of a process, its children, and those of them that have ended."""
     total = 0
     for one in _tree(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        try:
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        except FileNotFoundError:
+            continue  # ended since it was listed: its parent has its time
         total += sum(map(int, fields[11:15]))
     return total / _TICKS
 
 
 def _pss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+    """0 for a process that has ended since it was listed."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    for line in lines:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise OSError(f"the kernel tells no PSS of process {pid}")

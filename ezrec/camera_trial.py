@@ -19,7 +19,7 @@ from pathlib import Path
 from ezrec import app, cameras
 from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.stages import STAGES, State
-from ezrec.domain.trial import Asked, Trial
+from ezrec.domain.trial import Asked, Heard, Trial
 from ezrec.findings import Finding, Verdict, fault, ok, warning
 from ezrec.settings import Settings
 from ezrec.spool import Spool
@@ -30,6 +30,7 @@ _LOOK_S = 0.25
 _FINISH_LIMIT_S = 15.0
 _SLOW_START_S = 5.0
 _RATE, _BITS = 0.02, 0.35  # how far rate and bitrate may be from what was asked
+_HEARD = 0.5  # of the trial's length: a microphone begins beside the camera, in its own time
 _MOST_KEY_S = 2.1  # a take begins at a key frame: further apart, the edges of bookings get coarse
 
 
@@ -82,10 +83,11 @@ def perform(settings: Settings, seconds: float, tell: Callable[[float], None] = 
     with _the_camera_for(settings, seconds) as is_wanted, _folder(settings) as folder:
         path = folder / "trial.mp4"
         camera, clock = cameras.camera(settings), app.clock(settings)
+        ear = _Ear(settings, folder / "trial.m4a")
         lost = threading.Event()
         began = time.monotonic()
-        with camera.hold(lost.set):
-            first_frame_s = time.monotonic() - began
+        with camera.hold(lost.set), ear:
+            first_frame_s = ear.entered - began
             start = clock.now()
             recording = camera.attach(path, start)
             begun = time.monotonic()
@@ -100,7 +102,41 @@ def perform(settings: Settings, seconds: float, tell: Callable[[float], None] = 
         fps, bitrate = cameras.promised(settings)
         size = settings.resolution
         asked = Asked(size.width, size.height, seconds, fps, bitrate)
-        return Trial(asked, cameras.take_facts(path), first_frame_s, health.dropped, take.ended_by)
+        return Trial(asked, cameras.take_facts(path), first_frame_s, health.dropped, take.ended_by, ear.heard)
+
+
+class _Ear:
+    """The microphone beside a trial, in a thread of its own: what it cannot do costs the picture nothing."""
+
+    def __init__(self, settings: Settings, path: Path) -> None:
+        self._microphone, self._path = cameras.microphone(settings), path
+        self._name, self._clock = settings.audio, app.clock(settings)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
+        self.heard: Heard | None = None
+        self.entered = 0.0
+
+    def __enter__(self) -> None:
+        self.entered = time.monotonic()
+        if self._microphone is not None:
+            self.heard = Heard(self._name, 0.0, "it did not begin in time")
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        if self._microphone is not None:
+            self._thread.join(2 * _FINISH_LIMIT_S)
+
+    def _listen(self) -> None:
+        assert self._microphone is not None
+        try:
+            with self._microphone.hold(self._is_over.set):
+                recording = self._microphone.attach(self._path, self._clock.now())
+                self._is_over.wait()
+                take = recording.finish(self._clock.now(), _FINISH_LIMIT_S)
+            self.heard = Heard(self._name, take.duration_s, take.ended_by)
+        except Retry as fault:
+            self.heard = Heard(self._name, 0.0, fault.reason)
 
 
 def snapshot(settings: Settings, path: Path) -> str:
@@ -173,7 +209,7 @@ def _folder(settings: Settings) -> Iterator[Path]:
 
 def judge(trial: Trial) -> list[Finding]:
     """Each thing that was asked of the camera, and whether it was kept."""
-    checks = (_start, _picture, _rate, _gaps, _drops, _bits, _keys, _decoding)
+    checks = (_start, _picture, _rate, _gaps, _drops, _bits, _keys, _decoding, _sound)
     found = [finding for check in checks for finding in check(trial)]
     if trial.ended_by:
         found.append(fault("end", f"it broke off: {trial.ended_by}", _CABLE))
@@ -257,6 +293,17 @@ def _decoding(trial: Trial) -> Iterator[Finding]:
         yield fault("decodes", f"{facts.decoded} of {facts.frames} frames", _CABLE)
     else:
         yield ok("decodes", f"all {facts.frames} frames")
+
+
+def _sound(trial: Trial) -> Iterator[Finding]:
+    if (heard := trial.heard) is None:
+        return
+    said = f"{heard.seconds:.1f} s from {heard.microphone}"
+    if heard.fault or heard.seconds < trial.asked.seconds * _HEARD:
+        said = f"{said}: {heard.fault}" if heard.fault else said
+        yield warning("sound", said, "see what is plugged in (arecord -l), or set EZREC_AUDIO=off")
+    else:
+        yield ok("sound", said)
 
 
 def verdict(found: list[Finding]) -> str:

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from ezrec import app, settings
+from ezrec.domain import health
 from ezrec.domain.errors import Refused, Retry
 from ezrec.domain.job import Job
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.settings import Settings
 from ezrec.spool import Spool
 
-STARTS_IN_S = 2
+_LEAD_S = 2.0  # from booking to start, at least
+_UP_LIMIT_S = 60.0
 INTRO_S = 3
 _PADDING_S = 1
 _END_LIMIT_S = 30
@@ -97,9 +99,13 @@ def perform(home: Path, seconds: int, show: Callable[[Sight], None], *, pull_plu
     store = app.local_backend(wishes)
     store.set_branding(*make_branding(home / "branding"))
     log = home / "demo.log"
+    begun = time.monotonic()
     child = _run(environ, log)
     try:
-        start = app.clock(wishes).now() + timedelta(seconds=STARTS_IN_S)
+        _wait_for_the_recorder(wishes, log)
+        # What is slow to start here, is slow to start its camera too.
+        lead_s = max(_LEAD_S, 1 + 1.5 * (time.monotonic() - begun))
+        start = app.clock(wishes).now() + timedelta(seconds=lead_s)
         booking = store.book(start, start + timedelta(seconds=seconds))
         began = time.monotonic()
         if pull_plug:
@@ -108,7 +114,7 @@ def perform(home: Path, seconds: int, show: Callable[[Sight], None], *, pull_plu
                 booking,
                 began,
                 show,
-                lambda sight: _is_recording_since(sight, STARTS_IN_S + seconds / 2),
+                lambda sight: _is_recording_since(sight, lead_s + seconds / 2),
                 seconds,
             )
             _kill(child)
@@ -117,6 +123,15 @@ def perform(home: Path, seconds: int, show: Callable[[Sight], None], *, pull_plu
     finally:
         _stop(child)
     return _report(wishes, booking, home, interruptions=int(pull_plug))
+
+
+def _wait_for_the_recorder(wishes: Settings, log: Path) -> None:
+    """A booking that is made while nothing listens yet begins late."""
+    ends = time.monotonic() + _UP_LIMIT_S
+    while not (wishes.state / health.FILE).exists():
+        if time.monotonic() > ends:
+            raise Retry(f"the recorder did not begin within {_UP_LIMIT_S:.0f} s: see {log}")
+        time.sleep(_LOOK_S)
 
 
 def _run(environ: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
@@ -140,7 +155,7 @@ def _watch(
     seconds: int,
 ) -> None:
     """Look until `is_it`: often, because here, and only here, a person wants to see the seconds pass."""
-    limit_s = STARTS_IN_S + seconds * 5 + 60
+    limit_s = seconds * 5 + 90
     while (spent_s := time.monotonic() - began) < limit_s:
         sight = _look(spool, booking, spent_s)
         show(sight)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ezrec import __version__, app, doctor_machine, doctor_spool, settings
+from ezrec import __version__, app, cameras, doctor_machine, doctor_spool, settings
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.findings import Finding, Findings, fault, ok, warning
 from ezrec.settings import Settings
@@ -187,6 +187,27 @@ def _network_camera(_: str, wishes: Settings) -> Finding:
         )
 
 
+def _microphone(wishes: Settings) -> Findings:
+    """Listens for a moment: that a device is listed does not say that it gives sound."""
+    if (microphone := cameras.microphone(wishes)) is None:
+        return
+    try:
+        with microphone.hold(lambda: None):
+            pass
+    except Retry as wrong:
+        if "busy" in wrong.reason.lower():
+            cure = "right while a booking with sound is recorded; else: sudo fuser --verbose /dev/snd/*"
+            yield warning("sound", wrong.reason, cure)
+        else:
+            yield warning(
+                "sound",
+                f"{wrong.reason}: bookings are recorded without sound",
+                "plug it in, or name another in EZREC_AUDIO (arecord -l); without sound: EZREC_AUDIO=off",
+            )
+    else:
+        yield ok("sound", f"{wishes.audio} is heard")
+
+
 def _camera_module(_: str, wishes: Settings) -> Finding:
     try:
         models = app.camera_modules()
@@ -297,7 +318,7 @@ def _age(seconds: float) -> str:
 _QUICK: tuple[Callable[[Settings], Findings], ...] = (doctor_spool.ground_of,)
 _CHECKS = (
     _encoder,
-    _key, _clock, _camera,
+    _key, _clock, _camera, _microphone,
     doctor_spool.ground_of, doctor_spool.room, doctor_spool.jobs,
     _backend, _survey, _treatment, _cache, doctor_machine.units,
 )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,14 @@ class Box:
     def whistle(self, booking_id: str) -> None:
         """The match ends now: the booking is given another end, as the front end would."""
         assert self.store.change(booking_id, end=app.clock(self.settings).now() + timedelta(seconds=0.5))
+
+    def amend(self, booking_id: str, end: datetime) -> None:
+        """Another end for a booking in hand, as a person without a backend would give it."""
+        entry = self.find(booking_id)
+        assert entry is not None
+        assert entry.job.booking is not None
+        row = {"id": booking_id, "start_time": str(entry.job.booking.start), "end_time": str(end)}
+        (self.spool.root / "incoming" / f"{booking_id}.json").write_text(json.dumps(row))
 
     def find(self, job_id: str) -> Entry | None:
         return self.spool.find(job_id)

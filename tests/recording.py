@@ -37,7 +37,9 @@ def frame_numbers(path: Path, width: int = 320) -> list[int]:
     strip = f"crop={side * STRIP_BITS}:{side}:0:ih-{side},scale={STRIP_BITS}:1:flags=area,format=gray"
     argv = ["ffmpeg", "-v", "error", "-xerror", "-nostdin", "-i", f"file:{path}", "-vf", strip]
     argv += ["-fps_mode", "passthrough", "-f", "rawvideo", "-"]
-    rows = subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout
+    done = subprocess.run(argv, capture_output=True, timeout=60)
+    assert done.returncode == 0, (path.name, path.stat().st_size, done.stderr.decode(errors="replace"))
+    rows = done.stdout
     return [_number(rows[n : n + STRIP_BITS]) for n in range(0, len(rows), STRIP_BITS)]
 
 

@@ -28,7 +28,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import State
-from ezrec.domain.trial import Asked, TakeFacts, Trial
+from ezrec.domain.trial import Asked, Heard, TakeFacts, Trial
 from ezrec.findings import Verdict
 from ezrec.spool import Spool
 from tests import media
@@ -163,6 +163,26 @@ def test_a_booking_that_comes_during_a_trial_ends_it(home: Path, capsys: pytest.
     assert not Spool(home / "spool").lock("record").is_held()
 
 
+def test_where_sound_is_wanted_the_trial_listens_too(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EZREC_AUDIO", "software")
+    assert run(["camera", "test", "--seconds", "3", "--json"]) in (0, 1)
+    heard = json.loads(capsys.readouterr().out)["trial"]["heard"]
+    assert (heard["microphone"], heard["fault"]) == ("software", "")
+    assert heard["seconds"] > 0.5
+
+
+def test_a_microphone_that_is_missing_leaves_the_trial_of_the_picture_as_it_is(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EZREC_AUDIO", "alsa:hw:77,0")
+    assert run(["camera", "test", "--seconds", "2", "--json"]) in (0, 1)
+    told = json.loads(capsys.readouterr().out)
+    assert told["trial"]["facts"]["frames"] > 0
+    assert [one["verdict"] for one in told["found"] if one["check"] == "sound"] == ["warning"]
+
+
 def test_without_a_camera_the_trial_says_why(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +217,8 @@ def test_a_camera_that_somebody_else_has_open_is_refused_with_the_holder_named(
         ({"size": 50_000_000}, "bitrate", Verdict.WARNING),
         ({"key_every_s": 8.0}, "key frames", Verdict.WARNING),
         ({"decoded": 290}, "decodes", Verdict.FAULT),
+        ({"heard": Heard("alsa:hw:1,0", 0.0, "No such device")}, "sound", Verdict.WARNING),
+        ({"heard": Heard("alsa:hw:1,0", 3.0)}, "sound", Verdict.WARNING),
     ],
 )
 def test_each_shortcoming_is_told_with_what_to_do(changes: dict[str, Any], check: str, how: Verdict) -> None:

@@ -54,6 +54,15 @@ def found(home: Path, **environ: str) -> dict[str, Finding]:
     return worst
 
 
+def test_a_microphone_is_listened_to_where_sound_is_wanted(home: Path) -> None:
+    assert "sound" not in found(home)
+    assert found(home, EZREC_AUDIO="software")["sound"].verdict is Verdict.OK
+    missing = found(home, EZREC_AUDIO="alsa:hw:77,0")["sound"]
+    assert missing.verdict is Verdict.WARNING
+    assert "bookings are recorded without sound" in missing.evidence
+    assert "arecord -l" in missing.remedy
+
+
 def test_a_sound_machine_has_nothing_but_ok_and_ends_with_0(home: Path) -> None:
     said = ezrec(home, "doctor", EZREC_ASSUME_CLOCK="yes")
     assert said.returncode == 0, said.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -166,6 +167,14 @@ class Room:
         self.microphone = microphone
         self.task = Task()
 
+    def whistle(self) -> None:
+        """The match ends now."""
+        booking = self.entry.job.booking
+        assert booking is not None
+        end = self.clock.now() + timedelta(seconds=0.5)
+        self.spool.amend(self.entry, Booking(booking.id, booking.start, end))
+        self.task.bell.ring()
+
     def record(self) -> Take:
         done = record(
             self.entry,
@@ -215,33 +224,64 @@ def test_without_a_microphone_the_picture_is_recorded_and_the_record_says_why_it
     assert "No such device" in fault.message
 
 
+class Stuck(FakeCamera):
+    """A microphone that neither begins nor says why."""
+
+    @contextlib.contextmanager
+    def hold(self, on_lost: Callable[[], None]) -> Iterator[None]:
+        threading.Event().wait(LIMIT_S)
+        yield
+
+
+def test_a_microphone_that_never_answers_costs_the_picture_nothing(tmp_path: Path) -> None:
+    began = time.monotonic()
+    take = Room(tmp_path, Stuck(SteppingClock()), 3).record()
+    assert time.monotonic() - began < LIMIT_S, "somebody waited for the microphone"
+    assert take.sound == ()
+    assert take.duration_s >= 3
+
+
 class Killed(FfmpegCamera):
-    """A microphone whose child dies once, some seconds after it was first listened to."""
+    """A microphone whose child dies once, or hangs, some seconds after it was first listened to."""
 
     def __init__(self) -> None:
         super().__init__(sound_source("software"), SteppingClock())
 
-    def die(self) -> None:
+    def die(self, of: signal.Signals) -> None:
         (pid,) = [pid for pid in our_children() if "flac" in command_of(pid)]
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, of)
 
 
-def test_a_microphone_that_dies_costs_some_seconds_of_sound_and_none_of_the_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (signal.SIGKILL, "the microphone ended by itself (SIGKILL)"),
+        (signal.SIGSTOP, "no sound for 3 s"),
+    ],
+)
+def test_a_microphone_that_dies_or_hangs_costs_some_seconds_of_sound_and_none_of_the_picture(
+    tmp_path: Path, of: signal.Signals, said: str
+) -> None:
     ear = Killed()
-    room = Room(tmp_path, ear, 9)
+    room = Room(tmp_path, ear, 3600)
+
+    def sounds() -> int:
+        return len(room.entry.job.takes[0].sound) if room.entry.job.takes else 0
 
     def kill() -> None:
-        assert eventually(lambda: bool(room.entry.job.takes and room.entry.job.takes[0].sound), LIMIT_S)
+        assert eventually(lambda: sounds() == 1, LIMIT_S)
         time.sleep(1)
-        ear.die()
+        ear.die(of)
+        assert eventually(lambda: sounds() == 2, LIMIT_S)
+        time.sleep(1)
+        room.whistle()
 
     killer = threading.Thread(target=kill)
     killer.start()
     take = room.record()
     killer.join(LIMIT_S)
     first, second = take.sound
-    assert "SIGKILL" in first.ended_by
-    assert "the microphone ended by itself" in first.ended_by
+    assert said in first.ended_by
     assert second.offset_s > first.offset_s + first.duration_s
     assert second.duration_s > 0.5
     assert [fault.kind for fault in room.entry.job.errors] == ["warning"]

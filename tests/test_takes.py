@@ -215,6 +215,18 @@ def test_a_disk_without_room_for_the_header_loses_the_take_and_says_so(path: Pat
     assert path.stat().st_size == 0
 
 
+def test_a_disk_without_room_for_the_first_fragment_leaves_an_empty_take(path: Path) -> None:
+    """Its length was below zero for a camera that had run before, and so it was kept."""
+    room = len(header().data)
+    writer = writer_for(path, BreakingDisk(errno.ENOSPC, room + 10))
+    for piece in pieces(20, skip=30):
+        writer.accept(piece)
+    assert writer.lost.wait(LIMIT_S)
+    assert writer.span is None
+    take = writer.finish(LIMIT_S)
+    assert (take.ended_by, take.size, take.duration_s) == ("disk full", room, 0)
+
+
 def test_a_failed_sync_ends_the_take(path: Path) -> None:
     writer = writer_for(path, BreakingDisk(errno.EIO, None))
     writer.accept(pieces(1)[0])

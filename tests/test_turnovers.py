@@ -30,7 +30,7 @@ _EDGE_FRAMES = 2  # two takes place the same frame on the clock with this much d
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     padding = f"{PADDING.total_seconds():g}"
-    box = Box(tmp_path, EZREC_PRE_ROLL=padding, EZREC_POST_ROLL=padding, EZREC_ARM="4")
+    box = Box(tmp_path, EZREC_PRE_ROLL=padding, EZREC_POST_ROLL=padding, EZREC_ARM="3")
     yield box
     box.close()
 
@@ -45,29 +45,36 @@ def book(box: Box, name: str, start: datetime, end: datetime) -> str:
     return name
 
 
-def recorded(box: Box, name: str) -> tuple[Job, Take, list[int]]:
+def the_one_take(box: Box, name: str) -> tuple[Take, list[int]]:
     entry = box.spool.read(State.RAW, name)
     (take,) = entry.job.takes
-    assert entry.job.recording is JobOutcome.RECORDED, (name, entry.job.gaps)
-    assert entry.job.gaps == ()
-    assert entry.job.coverage_pct == 100
-    return entry.job, take, frame_numbers(entry.path / take.file)
+    return take, frame_numbers(entry.path / take.file)
+
+
+def recorded(box: Box, name: str) -> tuple[Job, Take, list[int]]:
+    job = box.spool.read(State.RAW, name).job
+    assert job.recording is JobOutcome.RECORDED, (name, job.gaps)
+    assert job.gaps == ()
+    assert job.coverage_pct == 100
+    return job, *the_one_take(box, name)
 
 
 def test_twenty_turnovers_miss_no_frame_and_each_file_has_its_own_padding(box: Box) -> None:
     box.run("--only", "record")
-    box.wait_for(lambda: "begins" in box.talk(), "the recorder does not begin")
-    begin = app.clock(box.settings).now() + seconds(5)
+    clock = app.clock(box.settings)
+    everything = book(box, "everything", clock.now(), clock.now() + seconds(3600))
+    box.wait_for(lambda: box.is_writing(everything), "the recorder does not begin")
+    begin = clock.now() + seconds(4)
     edges = [begin + seconds(0.5 * n) for n in range(TURNOVERS + 2)]
     names = [
         book(box, f"b{n:02}", start, end + seconds(0.3 * (n % 2)))  # every second one overlaps the next
         for n, (start, end) in enumerate(itertools.pairwise(edges))
     ]
-    everything = book(box, "everything", begin, edges[-1] + seconds(1))
+    box.amend(everything, edges[-1] + seconds(1.5))
     wanted = sorted([everything, *names])
     box.wait_for(lambda: sorted(box.spool.names(State.RAW)) == wanted, "not all are recorded")
 
-    _, whole, numbers = recorded(box, everything)
+    whole, numbers = the_one_take(box, everything)
     assert are_in_a_row(numbers)
 
     def number_at(moment: datetime) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from ezrec.adapters.fragments import Fragment, Header
 from ezrec.adapters.ring import Piece, Ring, Timeline
@@ -31,6 +32,19 @@ class Holder:
     """One booking that keeps the camera running."""
 
     on_lost: Callable[[], None]
+
+
+class Sensor(Protocol):
+    """What a camera counts before its fragments are made, frames and packets apart.
+
+    A frozen encoder is seen by packets that stand still while frames go on. `frame_at` is monotonic;
+    `dropped` frames left the encoder and reached no fragment.
+    """
+
+    frames: int
+    packets: int
+    dropped: int
+    frame_at: float | None
 
 
 @dataclass(slots=True)
@@ -54,19 +68,24 @@ class _State:
 
 
 class Feed:
-    """Made by whoever starts a camera; `fps` is what the camera promises, where that is known."""
+    """Made by whoever starts a camera; `fps` is what the camera promises, where that is known.
+
+    Without a `sensor`, what came in a fragment is all that is known of frames and packets.
+    """
 
     def __init__(
         self,
         clock: Clock,
         *,
         fps: float | None = None,
+        sensor: Sensor | None = None,
         ring: Ring | None = None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
         self._clock, self._fps, self._disk, self._queue_bytes = clock, fps, disk, queue_bytes
         self._ring = ring or Ring(_RING_S, _RING_BYTES)
+        self._sensor = sensor
         self._timeline = Timeline()
         self._state = _State()
         self.burned_in = ""  # the key of the logo that stands in the pictures
@@ -167,9 +186,9 @@ class Feed:
             fault = state.fault
             if not fault and self._fps and rate is not None and rate < self._fps * _SLOW:
                 fault = f"slow: {rate:.0f} of {self._fps:g} frames a second"
-            return CameraHealth(
+            health = CameraHealth(
                 running=not state.is_lost and counts.arrived is not None,
-                frame_age_s=None if counts.arrived is None else self._clock.monotonic() - counts.arrived,
+                frame_age_s=self._age(counts.arrived),
                 frames=counts.frames,
                 dropped=counts.dropped + sum(recording.writer.dropped for recording in state.recordings),
                 fault=fault,
@@ -177,6 +196,19 @@ class Feed:
                 written=counts.written + sum(recording.writer.size for recording in state.recordings),
                 fps=rate,
             )
+        return health if self._sensor is None else self._counted(health, self._sensor)
+
+    def _counted(self, health: CameraHealth, sensor: Sensor) -> CameraHealth:
+        return replace(
+            health,
+            frame_age_s=self._age(sensor.frame_at),
+            frames=sensor.frames,
+            packets=sensor.packets,
+            dropped=health.dropped + sensor.dropped,
+        )
+
+    def _age(self, moment: float | None) -> float | None:
+        return None if moment is None else self._clock.monotonic() - moment
 
     def newest_key(self) -> bytes | None:
         """The header and the newest fragment that begins with a key frame: a picture for a decoder."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from ezrec.adapters import snapshots
@@ -25,7 +24,7 @@ from ezrec.adapters.shared_camera import Life, SharedCamera
 from ezrec.adapters.stamp import BurnIn, Stamp
 from ezrec.adapters.takes import Disk
 from ezrec.domain.errors import Retry
-from ezrec.ports import CameraHealth, Clock
+from ezrec.ports import Clock
 
 _LOOK_S = 0.25
 _STOPPED = "the camera was stopped"
@@ -55,9 +54,10 @@ class PicameraCamera(SharedCamera):
 
         def begin() -> tuple[Feed, Life]:
             device.bitrate = bitrate() if bitrate else picture.bitrate
-            feed = Feed(clock, fps=picture.fps, disk=disk, queue_bytes=queue_bytes)
+            inbox = Inbox(clock.monotonic)
+            feed = Feed(clock, fps=picture.fps, sensor=inbox, disk=disk, queue_bytes=queue_bytes)
             stamp, feed.burned_in = _stamp(burn_in(), tell)
-            self._eye = Eye(Inbox(clock.monotonic), stamp)
+            self._eye = Eye(inbox, stamp)
             return feed, _Life(device, picture, clock, feed, self._eye, limits, tell)
 
         # A little longer than the life gives itself: its own last word says more than "no picture".
@@ -68,10 +68,6 @@ class PicameraCamera(SharedCamera):
     def hung(self) -> str:
         """Why only a fresh process can have the camera again; empty while that is not so."""
         return self._device.hung or super().hung
-
-    def health(self) -> CameraHealth:
-        health = super().health()
-        return replace(health, dropped=health.dropped + self._eye.inbox.dropped)
 
     def snapshot(self, path: Path) -> None:
         """The port's `snapshot`, of the second, small stream: it needs no encoder and no decoder."""

@@ -29,7 +29,10 @@ class Packet:
 
 
 class Inbox:
-    """Begins with a key frame. When it is full, frames are dropped up to the next key frame, and counted."""
+    """Begins with a key frame. When it is full, frames are dropped up to the next key frame, and counted.
+
+    Keeps `Sensor` (`feed.py`): frames of the camera and packets of its encoder are counted apart.
+    """
 
     def __init__(self, monotonic: Callable[[], float], most_bytes: int = MOST_BYTES) -> None:
         self._monotonic, self._most_bytes = monotonic, most_bytes
@@ -40,7 +43,7 @@ class Inbox:
         self._has_begun = self._is_woken = False
         self.frame_at: float | None = None
         self.packet_at: float | None = None
-        self.dropped = 0
+        self.frames = self.packets = self.dropped = 0
 
     # ---- from the camera's threads
 
@@ -48,6 +51,7 @@ class Inbox:
         """A frame came out of the camera, encoded or not."""
         with contextlib.suppress(Exception):
             self.frame_at = self._monotonic()
+            self.frames += 1
 
     def put(self, data: Any, is_key: bool, time_us: int | None) -> None:
         with contextlib.suppress(Exception):
@@ -58,6 +62,7 @@ class Inbox:
     def _queue(self, packet: Packet) -> None:
         with self._changed:
             self.packet_at = packet.arrived
+            self.packets += 1
             has_room = self._bytes + len(packet.data) <= self._most_bytes
             if not has_room or (self._awaits_key and not packet.is_key):
                 self.dropped += self._has_begun

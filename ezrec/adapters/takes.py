@@ -219,12 +219,14 @@ class TakeWriter:
 
     def _append(self, piece: Piece) -> None:
         fragment, written = piece.fragment, self._written
-        if written.began is None:
-            written.began, written.origin = piece.began, fragment.base_time
-            written.timescale = fragment.timescale
-        data = retimed(fragment, written.fragments + 1, written.origin)
+        origin = fragment.base_time if written.began is None else written.origin
+        data = retimed(fragment, written.fragments + 1, origin)
         self._write(data)
         with self._wake:
+            if (
+                written.began is None
+            ):  # only now: a first fragment that found the disk full made a length below 0
+                written.began, written.origin, written.timescale = piece.began, origin, fragment.timescale
             if written.duration_s < _SETTLING_S:  # the first ones came late: the camera was just starting
                 written.began = min(written.began, piece.began - written.duration_s)
             written.ended = piece.ended

@@ -45,7 +45,7 @@ def demo(home: Path | None, seconds: int, as_json: bool, pull_plug: bool) -> Non
     from ezrec.demo import perform
 
     home = (home or Path("demo") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}").absolute()
-    click.echo(f"A booking that starts in 2 s and lasts {seconds} s; everything lies in {home}")
+    click.echo(f"A booking of {seconds} s, as soon as the recorder is up; everything lies in {home}")
     with _live() as show:
         report = perform(home, seconds, show, pull_plug=pull_plug)
     _tell(report)

@@ -40,6 +40,15 @@ class TakeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What the microphone gave meanwhile; `fault` says why it is not more."""
+
+    microphone: str
+    seconds: float
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """A take of a trial, and what the camera did around it."""
 
@@ -48,3 +57,4 @@ class Trial:
     first_frame_s: float  # from asking for the camera until a take could begin
     dropped: int
     ended_by: str = ""
+    heard: Heard | None = None  # None where no sound is wanted

@@ -36,6 +36,7 @@ class Rig:
     break_off: Callable[[], None]
     absent: Camera
     fps: int
+    key_every_s: float = 1.3
     rounding_s: float = 0.01  # how far a take's length may lie from its frames'; times of a sensor waver
 
 
@@ -93,7 +94,7 @@ def test_a_take_begins_within_a_key_frame_before_and_ends_within_a_fragment_behi
         until = at + lasting(1.0)
         take = recording.finish(until, LIMIT_S)
     assert take.file == path.name
-    assert at - lasting(1.3) <= take.started <= at
+    assert at - lasting(rig.key_every_s) <= take.started <= at
     assert until <= take.ended <= until + lasting(0.5)
     assert take.ended_by == ""
     assert take.size == path.stat().st_size

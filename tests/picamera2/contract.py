@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import logging
 import os
 import subprocess
 import threading
@@ -28,6 +29,8 @@ from ezrec.adapters.picamera_eye import _planes
 from ezrec.adapters.stamp import BurnIn, Stamp, plane_bytes
 from ezrec.domain.branding import Place
 from ezrec.domain.errors import Retry
+from ezrec.domain.health import CameraState
+from ezrec.vitals import Vitals
 from tests import media
 from tests.contracts.test_camera import (  # noqa: F401 - pytest finds them here, and runs them with our rig
     LIMIT_S,
@@ -49,6 +52,8 @@ from tests.rendering import eventually
 
 PICTURE = Picture(320, 180, harness.FPS, 400_000)
 LIMITS = PicameraLimits()
+LOG = logging.getLogger("test.camera_module")
+FROZEN = "frames come, but for 3 s the encoder has made nothing of them"
 
 
 def made(clock: SteppingClock, limits: PicameraLimits = LIMITS, picture: Picture = PICTURE) -> PicameraCamera:
@@ -59,8 +64,9 @@ def made(clock: SteppingClock, limits: PicameraLimits = LIMITS, picture: Picture
 def rig() -> Iterator[Rig]:
     clock = SteppingClock()
     camera = made(clock)
-    # The virtual sensor is a thread: on a busy machine it gives fewer frames, at their true times.
-    yield Rig(camera, clock, harness.sensor.stall, made(clock), harness.FPS, rounding_s=0.5)
+    # The virtual sensor is a thread: on a busy machine it gives fewer frames, at their true times. Then key
+    # frames lie further apart, for they are one in thirty.
+    yield Rig(camera, clock, harness.sensor.stall, made(clock), harness.FPS, key_every_s=5, rounding_s=0.5)
     camera.close()
 
 
@@ -110,15 +116,15 @@ def place_of(frames: list[Any], encoded: list[int]) -> range:
 def test_back_to_back_takes_miss_no_frame_and_have_the_same_header(
     tmp_path: Path, encoded: list[int]
 ) -> None:
-    clock, turnovers = SteppingClock(), 20
+    clock, turnovers, each_s = SteppingClock(), 20, 0.4
     camera = made(clock)
     paths = [tmp_path / f"{n}.mp4" for n in range(turnovers + 1)]
     with camera.hold(lambda: None):
         time.sleep(1.5)
         began = clock.now()
         for n, path in enumerate(paths):
-            recording = camera.attach(path, began + lasting(0.7 * n))
-            recording.finish(began + lasting(0.7 * (n + 1)), LIMIT_S)
+            recording = camera.attach(path, began + lasting(each_s * n))
+            recording.finish(began + lasting(each_s * (n + 1)), LIMIT_S)
         health = camera.health()
     camera.close()
     places = []
@@ -229,18 +235,44 @@ def test_frames_that_cease_end_the_takes_after_three_seconds_and_nobody_stops_th
     print(f"\nmeasured: lost {silent_s:.2f} s after the last frame, {take.duration_s:.2f} s of take kept")
 
 
-def test_an_encoder_that_makes_nothing_of_its_frames_is_found_out(tmp_path: Path) -> None:
-    clock = SteppingClock()
+def test_an_encoder_that_freezes_while_frames_go_on_is_found_out_and_left_to_a_fresh_process(
+    tmp_path: Path,
+) -> None:
+    clock, left, gone = SteppingClock(), list[str](), threading.Event()
     camera = made(clock)
+
+    def leave(why: str) -> None:
+        left.append(why)
+        gone.set()
+
+    vitals = Vitals(camera, "picamera2", clock, tmp_path / "health.json", LOG, leave)
     encoder: Any = importlib.import_module("picamera2.encoders").LibavH264Encoder
+    stops: list[str] = []
+    module: Any = harness.picamera2
+    module.Picamera2.stop = lambda *_: stops.append("asked to stop")
     with camera.hold(lambda: None):
         recording = camera.attach(tmp_path / "t.mp4", clock.now())
         time.sleep(0.5)
         encoder._encode = lambda *_: None
+        frozen = time.monotonic()
+        vitals.start()
+        time.sleep(0.3)  # what the encoder was just making
+        before = vitals.look()
         assert recording.lost.wait(LIMIT_S)
+        silent_s = time.monotonic() - frozen
         take = recording.finish(clock.now(), LIMIT_S)
-    assert take.ended_by == "frames come, but for 3 s the encoder has made nothing of them"
+        after = vitals.look()
+        assert gone.wait(LIMIT_S), "the recorder goes on with a camera whose encoder is frozen"
+    assert silent_s > 2.5, "it was given up before its three seconds were over"
+    assert take.ended_by == left[0].partition(";")[0] == FROZEN
+    assert after.frames_in > before.frames_in + 5, "frames went on, and were counted"
+    assert after.packets_out == before.packets_out > 0
+    assert (after.camera_state, after.restarts) == (CameraState.HUNG, 0)
+    with pytest.raises(Retry, match="only a fresh process"):
+        camera.hold(lambda: None).__enter__()
+    assert stops == []
     assert len(decoded(tmp_path / "t.mp4")) > 0
+    print(f"\nmeasured: lost {silent_s:.2f} s after the last packet, {after.frames_in} frames in")
 
 
 def test_an_exception_in_the_event_loop_is_a_loss_and_no_hang(tmp_path: Path) -> None:

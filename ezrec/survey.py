@@ -16,10 +16,12 @@ from pathlib import Path
 
 import msgspec
 
+from ezrec.domain import cloud as clouds
 from ezrec.domain import facts as known
 from ezrec.domain import health as healths
 from ezrec.domain import report as reports
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
+from ezrec.domain.cloud import Cloud
 from ezrec.domain.facts import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
 from ezrec.domain.health import Health
 from ezrec.domain.job import OPEN, Job
@@ -73,6 +75,7 @@ def survey(
         booked_s=_booked_s(entries, loose, now),
         versions=dict(versions or {}),
         cloud_reached_at=before.cloud_reached_at if before else None,
+        cloud=read_cloud(settings),
         last_error=failed[-1].reason if failed else last_word,
     )
 
@@ -102,6 +105,16 @@ def read_health(state: Path) -> Health | None:
     """The recorder's last word; None where there is none, or no readable one."""
     try:
         return healths.decode(_read_small(state / healths.FILE))
+    except (OSError, ValueError):
+        return None
+
+
+def read_cloud(settings: Settings) -> Cloud | None:
+    """How the cloud last treated this box; None where nothing readable says so, or no cloud is set."""
+    if settings.backend != "supabase":
+        return None  # what stands there is of another time
+    try:
+        return clouds.decode(_read_small(settings.state / clouds.FILE))
     except (OSError, ValueError):
         return None
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
+from ezrec.adapters.supabase_notes import Notes
 from ezrec.domain import cloud as treatment
 from ezrec.domain.errors import Reject, Retry
 from ezrec.schema import reference
@@ -90,13 +92,12 @@ def test_an_anon_key_that_row_level_security_shuts_out_is_not_believed(
     ):
         assert cloud.bookings() == []
         assert not cloud.sees_bookings(), "other tables are no witnesses"
-        alarm = told(tmp_path).alarm
-        assert alarm is not None
-        assert "ezrec schema" in alarm[1]
+        ((_, remedy),) = told(tmp_path).alarms
+        assert "ezrec schema" in remedy
         database, _ = project.local()
         database.sql("create policy anybody on bookings using (true)")
         assert len(cloud.bookings()) == 1
-        assert told(tmp_path).alarm is None
+        assert told(tmp_path).alarms == []
 
 
 @pytest.mark.parametrize("other", [{"date": "2020-01-01"}, {"camera_id": "court-2"}], ids=["past", "camera"])
@@ -174,26 +175,45 @@ def test_after_a_refusal_nobody_knocks_again_for_a_while(
     assert all(250 < wait <= 300 for wait in waits)
     found = told(tmp_path)
     assert found.access is treatment.Access.REFUSED
-    assert found.alarm is not None
+    assert found.alarms
     assert "a-wrong-password" not in (tmp_path / treatment.FILE).read_text()
 
 
-def test_a_network_that_is_away_is_noted_and_is_no_alarm(
+def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
     project: Project, account: Account, tmp_path: Path
 ) -> None:
-    def access_after_a_look(cloud: SupabaseBackend) -> treatment.Access:
+    reach = Reach(tmp_path / "reach")
+
+    def is_lost_after_a_look(cloud: SupabaseBackend) -> bool:
         with contextlib.suppress(Retry):
             cloud.bookings()
-        assert told(tmp_path).alarm is None
-        return told(tmp_path).access
+        return reach.is_lost()
 
     _, front = project.local()
-    with ChaosProxy(front.port) as proxy, connected(project, account, tmp_path, url=proxy.url) as cloud:
-        assert access_after_a_look(cloud) is treatment.Access.GOOD
+    with (
+        ChaosProxy(front.port) as proxy,
+        connected(project, account, tmp_path, url=proxy.url, reach=reach) as cloud,
+    ):
+        assert not is_lost_after_a_look(cloud)
+        before = told(tmp_path)
         proxy.plan(itertools.repeat(Portal()))  # a connection that is open may pass one more request
-        until(lambda: access_after_a_look(cloud) is treatment.Access.AWAY)
+        until(lambda: is_lost_after_a_look(cloud))
+        assert told(tmp_path) == before
         proxy.plan(())
-        until(lambda: access_after_a_look(cloud) is treatment.Access.GOOD)
+        until(lambda: not is_lost_after_a_look(cloud))
+        assert told(tmp_path) == before
+
+
+def test_a_process_believes_the_newest_word_of_any_other(tmp_path: Path) -> None:
+    one, other = (Notes(tmp_path, StandingClock()) for _ in range(2))
+    one.access(treatment.Access.GOOD)
+    other.access(treatment.Access.REFUSED, "no such key")
+    one.access(treatment.Access.GOOD)
+    assert told(tmp_path).access is treatment.Access.GOOD, "it answers now, whoever was refused before"
+    one.hidden(True)
+    other.access(treatment.Access.REFUSED, "no such key")
+    assert told(tmp_path).hidden
+    assert len(told(tmp_path).alarms) == 2
 
 
 def test_a_process_that_finds_what_was_noted_before_writes_nothing_and_clears_no_alarm(

@@ -205,9 +205,7 @@ class Connection:
                 self._take_note(error)
                 raise self._noted(as_fault(error, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
-                fault = self._noted(as_transport_fault(error, doing))
-                self._on_access(Treatment.AWAY, fault.reason)
-                raise fault from error
+                raise self._noted(as_transport_fault(error, doing)) from error
         raise AssertionError("not reached")
 
     def _check_rest(self, doing: str) -> None:
@@ -221,8 +219,8 @@ class Connection:
                 self._refusal = redacted(str(error))
                 self._rests_until = time.monotonic() + (error.after_s or LOCKED_AFTER_S)
                 self._on_access(Treatment.REFUSED, self._refusal)
-            case Verdict.PASSING:
-                self._on_access(Treatment.AWAY, redacted(str(error)))
+            case Verdict.PASSING:  # says nothing of how we are treated
+                pass
             case Verdict.FINAL:  # about one request, and an answer of the cloud
                 self._on_access(Treatment.GOOD, "")
 

@@ -7,6 +7,7 @@ that takes no note stops no booking.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ class Notes:
         self._clock = clock
         self._guard = threading.Lock()
         self._now: Cloud | None = None
+        self._mark: tuple[int, int] | None = None  # of the file that `_now` was read from
 
     def access(self, access: Access, said: str = "") -> None:
         with self._guard:
@@ -42,8 +44,8 @@ class Notes:
             if self._now is None or self._now.access is not access:
                 hidden = self._now is not None and self._now.hidden
                 self._keep(Cloud(access, self._clock.now(), said, hidden))
-                if access is Access.REFUSED and self._now is not None and self._now.alarm is not None:
-                    _log.error("%s; %s", *self._now.alarm)
+                if access is Access.REFUSED and self._now is not None:
+                    _log.error("%s; %s", self._now.refusal, cloud.REFUSED_REMEDY)
 
     def hidden(self, hidden: bool) -> None:
         with self._guard:
@@ -52,14 +54,25 @@ class Notes:
                 self._keep(replace(self._now, hidden=hidden))
 
     def _recall(self) -> None:
-        """Go on from what an earlier process noted: one that a timer starts must not write each time."""
-        if self._now is None and self._folder is not None:
+        """Go on from what any process noted last: one that a timer starts must not write each time, and one
+        that lives long must not take its own last word for the newest."""
+        mark = self._marked()
+        if mark is not None and mark != self._mark and self._folder is not None:
+            self._mark = mark
             with suppress(OSError, ValueError):
                 self._now = cloud.decode((self._folder / cloud.FILE).read_bytes())
 
     def _keep(self, now: Cloud) -> None:
         self._now = now
         _write(self._folder, cloud.FILE, cloud.encode(now))
+        self._mark = self._marked()
+
+    def _marked(self) -> tuple[int, int] | None:
+        if self._folder is not None:
+            with suppress(OSError):
+                found = os.stat(self._folder / cloud.FILE)
+                return found.st_ino, found.st_mtime_ns
+        return None
 
 
 class Lacking:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
+_PAUSE_OFFLINE = ("sync", "tell", "status")  # they sleep longer and longer while the cloud is away …
+_RETURN_S = 10.0  # … and are woken when it is back, no oftener than this
 # The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
 _BEATS_AT_REST = 40
 LANES = (*STAGE_LANES, *PULSE_LANES)
@@ -357,6 +359,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     from ezrec.pulses.status import Status
     from ezrec.pulses.sync import Sync
     from ezrec.pulses.tell import Tell
+    from ezrec.survey import read_cloud
 
     log = logs.logger(name)
     jobs = spool(settings)
@@ -365,7 +368,9 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
         branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
-        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
+        sync = Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
+        sync.was_shut_out = lambda: bool((found := read_cloud(settings)) and found.hidden)
+        return sync
     if name == "tell":
         return Tell(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
@@ -455,10 +460,11 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         directory = settings.spool / State.RECORDING
         watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
-    if retry is not None:  # the network came back; a recording ended
-        with contextlib.suppress(OSError):
-            settings.reach.mkdir(parents=True, exist_ok=True)
-            watched[settings.reach] = retry
+    calls = [beating[name].bell.ring for name in _PAUSE_OFFLINE if name in beating]
+    with contextlib.suppress(OSError):  # without the event each comes back by its own pause
+        settings.reach.mkdir(parents=True, exist_ok=True)
+        watched[settings.reach] = _on_return(settings, [retry, *calls] if retry else calls)
+    if retry is not None:  # a recording ended
         directory = settings.spool / State.RAW
         watched[directory] = _both(watched.get(directory), retry)
     if "logs" in beating:
@@ -477,6 +483,25 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"), recorder)
     on_step(made.nudge)
     return made
+
+
+def _on_return(settings: Settings, rings: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    """Rings them all when the cloud can be reached again. Not without end where it comes and goes: one lane
+    that reaches it and one that does not would wake each other by turns.
+    """
+    from ezrec.adapters.reach import Reach
+
+    reach, now = Reach(settings.reach), clock(settings)
+    rests_until = float("-inf")
+
+    def ring() -> None:
+        nonlocal rests_until
+        if not reach.is_lost() and now.monotonic() >= rests_until:
+            rests_until = now.monotonic() + _RETURN_S
+            for one in rings:
+                one()
+
+    return ring
 
 
 def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Callable[[], None]:

@@ -271,6 +271,49 @@ def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> No
     assert not thread.is_alive()
 
 
+def test_the_lanes_that_pause_are_woken_when_the_cloud_is_there_again_and_not_without_end(
+    tmp_path: Path,
+) -> None:
+    chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
+    reach = Reach(chosen.reach)
+    rung: list[str] = []
+    came = app._on_return(chosen, [lambda: rung.append("retry"), lambda: rung.append("sync")])
+    reach.lose()
+    came()
+    assert rung == [], "its loss is an event in the same folder"
+    reach.find()
+    came()
+    assert rung == ["retry", "sync"]
+    for _ in range(9):  # one lane gets through, and another does not
+        reach.lose()
+        came()
+        reach.find()
+        came()
+    assert rung == ["retry", "sync"]
+
+
+def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path: Path) -> None:
+    environ = {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_BACKEND": "local", "USER_ID": "user-1"}
+    chosen = settings.load({**environ, "BOOKING_FETCH_INTERVAL": "3600"})
+    app.spool(chosen)
+    reach = Reach(chosen.reach)
+    reach.lose()
+    running = app.services(chosen, ["sync"])
+    is_ready = threading.Event()
+    thread = threading.Thread(target=running.run, args=(is_ready.set, lambda: None, 3600.0))
+    thread.start()
+    try:
+        assert is_ready.wait(LIMIT_S)
+        until(chosen.booking_cache.exists)  # its first look
+        chosen.booking_cache.unlink()
+        reach.find()
+        until(chosen.booking_cache.exists)
+    finally:
+        running.stop()
+        thread.join(LIMIT_S)
+    assert not thread.is_alive()
+
+
 def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path: Path) -> None:
     court = Court(tmp_path)
     court.gate = replace(court.gate, order=upload_order(("newest",)))

@@ -174,9 +174,7 @@ def _cloud(facts: Facts) -> Line:
     reached = facts.cloud_reached_at
     bookings = facts.booking_cache_at
     parts = [f"reached {_ago(reached, facts.at)} ago" if reached else "never reached"]
-    parts.append(
-        f"bookings last changed {_ago(bookings, facts.at)} ago" if bookings else "no bookings fetched"
-    )
+    parts.append(f"bookings fetched {_ago(bookings, facts.at)} ago" if bookings else "no bookings fetched")
     return Line("cloud", " · ".join(parts), "" if reached else "warning")
 
 

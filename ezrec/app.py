@@ -377,10 +377,11 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         return functools.partial(_tidy, jobs, clock(settings), log)
     if name == "status":
         told, mine = hooks(settings, log), backend(settings)
+        versions = functools.partial(_versions, settings)
         beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
         now = clock(settings)
         rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
-        status = Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
+        status = Status(mine, gauges(settings), jobs, now, settings, told, log, versions, beside)
         status.heartbeat_rest_s = rest_s
         return status
     return CollectLogs(jobs, clock(settings), settings, log)
@@ -405,8 +406,8 @@ def _nothing() -> None:
     pass
 
 
-def _versions() -> dict[str, str]:
-    found = {"ezrec": __version__, **media_versions()}
+def _versions(settings: Settings) -> dict[str, str]:
+    found = {"ezrec": __version__, **media_versions(settings)}
     return {name: version or "missing" for name, version in found.items()}
 
 
@@ -519,17 +520,21 @@ def encoder(settings: Settings) -> str | None:
     return str(found) if found else None
 
 
-def media_versions() -> dict[str, str | None]:
-    """Versions of what EZREC works with but does not bring along; None where it is missing."""
+def media_versions(settings: Settings | None = None) -> dict[str, str | None]:
+    """Versions of what EZREC works with but does not bring along; None where it is missing.
+
+    With settings FFmpeg is asked only when it is another than last time: some ask four times a minute.
+    """
     from importlib import metadata
 
-    from ezrec.adapters.ffmpeg import ffmpeg_version
+    from ezrec.adapters.ffmpeg import ffmpeg_version, known_version
 
     try:
         picamera2: str | None = metadata.version("picamera2")
     except metadata.PackageNotFoundError:
         picamera2 = None
-    return {"ffmpeg": ffmpeg_version(), "picamera2": picamera2}
+    ffmpeg = known_version(settings.state / "ffmpeg_version") if settings else ffmpeg_version()
+    return {"ffmpeg": ffmpeg, "picamera2": picamera2}
 
 
 def software_missing() -> list[str]:

@@ -28,6 +28,7 @@ from ezrec.domain.job import OPEN, Job
 from ezrec.domain.machine import Machine
 from ezrec.domain.report import Report
 from ezrec.domain.stages import DIRECTORIES, State
+from ezrec.domain.uplink import Wait
 from ezrec.ground import holder_of
 from ezrec.ports import Clock
 from ezrec.settings import Settings
@@ -35,6 +36,7 @@ from ezrec.spool import Entry, Spool, Stranger
 
 _DAY = timedelta(days=1)
 _LARGEST = 1 << 16  # bytes of a booking or a health that is read; real ones have a few hundred
+_BY_SETTING = (Wait.HOURS, Wait.RECORDING)  # who waits for these gets on as he is meant to
 _WAITING = (State.RAW, State.PROCESSED, State.DEFERRED)
 _UNPUBLISHED = (State.RECORDING, State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
 
@@ -222,7 +224,8 @@ def _uploads(
     sizes: dict[str, int] = {entry.id: _to_upload(entry) for entry in waiting}
     job, sent = _under_way(entries[State.PROCESSED], sizes)
     held = [entry for entry in waiting if entry.job.held]
-    oldest = _oldest(iter([entry for entry in waiting if entry not in held]))
+    resting = [entry for entry in waiting if entry.job.waits_for in _BY_SETTING]
+    oldest = _oldest(iter([entry for entry in waiting if entry not in (*held, *resting)]))
     found = Uploads(len(waiting), sum(sizes.values()), oldest, job, sent)
     if before is None:
         return replace(found, moved_at=now if job else None)

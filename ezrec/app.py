@@ -442,6 +442,8 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     from ezrec.adapters.clock_steps import on_step
     from ezrec.watch import Pulse, Services
 
+    with contextlib.suppress(OSError):
+        (settings.state / "key.said").unlink()  # a start of services is worth every word
     recorder = vitals(settings, of) if "record" in lanes else None
     drains = [
         drain(name, settings, recorder=recorder if name == "record" else None)

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,33 @@ def test_after_a_refusal_nobody_knocks_again_for_a_while(
     assert found.access is treatment.Access.REFUSED
     assert found.alarms
     assert "a-wrong-password" not in (tmp_path / treatment.FILE).read_text()
+
+
+def test_a_process_that_comes_after_a_refused_one_does_not_knock_either(
+    project: Project, account: Account, tmp_path: Path
+) -> None:
+    """A timer starts one every 15 s: by turns they would lock the account."""
+    _, front = project.local()
+    clock, key = StandingClock(), project.anon_key
+
+    def knocks(password: str) -> bool:
+        with (
+            ChaosProxy(front.port, [Pass()] * 9) as proxy,
+            connected(
+                project, account, tmp_path, url=project.url, key=key, clock=clock,
+                email="nobody@device.test", password=password,
+            ) as cloud,
+        ):  # fmt: skip
+            cloud._cloud.access = replace(cloud._cloud.access, url=proxy.url)
+            with pytest.raises(Retry, match="Invalid login credentials"):
+                cloud.bookings()
+            return proxy.bytes_up > 0
+
+    assert [knocks("wrong") for _ in range(3)] == [True, False, False]
+    assert knocks("corrected, and wrong again")
+    assert not knocks("corrected, and wrong again")
+    clock.pass_time(301)
+    assert knocks("corrected, and wrong again")
 
 
 def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
@@ -361,3 +389,13 @@ def test_a_key_to_everything_is_warned_about_once_at_every_start_with_the_way_ou
     warned = [line for line in box.talk().splitlines() if "SUPABASE_KEY is a secret key" in line]
     assert len(warned) == 1
     assert "EZREC_DEVICE_EMAIL" in warned[0]
+
+
+def test_of_processes_that_a_timer_starts_not_each_warns(tmp_path: Path) -> None:
+    environ: dict[str, Any] = {
+        "SUPABASE_URL": NOWHERE,
+        "SUPABASE_KEY": "sb_secret_0123456789",
+        "USER_ID": "user-1",
+    }
+    talk = [ezrec(tmp_path, "pulse", "tell", **environ) for _ in range(2)]
+    assert ["is a secret key" in done.stdout + done.stderr for done in talk] == [True, False]

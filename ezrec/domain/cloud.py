@@ -33,14 +33,24 @@ class Access(StrEnum):
 class Cloud:
     """`hidden`: bookings were known, and the cloud shows none without a witness that this is true.
 
-    `said` is what the cloud answered when it was not good, secrets left out.
+    `said` is what the cloud answered when it was not good, secrets left out. `refused_at` is when it last
+    did, and `who` tells whether that was about the key and the sign-in that are set now.
     """
 
     access: Access
     since: Instant
     said: str = ""
     hidden: bool = False
+    refused_at: Instant | None = None
+    who: str = ""
     v: int = 1
+
+    def rests_s(self, now: Instant, who: str, refused_s: float) -> float:
+        """For how long nobody should knock again, whichever process was refused."""
+        if self.access is not Access.REFUSED or self.refused_at is None or self.who != who:
+            return 0.0
+        since_s = (now - self.refused_at).total_seconds()
+        return refused_s - since_s if 0 <= since_s < refused_s else 0.0
 
     @property
     def refusal(self) -> str:

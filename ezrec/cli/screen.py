@@ -101,7 +101,11 @@ def _recording(facts: Facts) -> Line:
         return Line("recording", f"NOT {', '.join(missing)}, whose window is now", "critical")
     if not recorder.recording:
         camera = f" · camera {health.camera_state}" if health and recorder.is_alive else ""
-        alive = {True: "the recorder waits", False: "the recorder is dead", None: "no recorder has run"}
+        alive = {
+            True: "the recorder waits",
+            False: "no recorder runs: sudo systemctl start ezrec",
+            None: "no recorder has run yet: sudo systemctl start ezrec",
+        }
         mood = "ok" if recorder.is_alive else "warning"
         return Line("recording", f"nothing, and nothing is due · {alive[recorder.is_alive]}{camera}", mood)
     evidence = ""

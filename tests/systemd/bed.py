@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ezrec
+from ezrec.guard import tied_to_us
 from ezrec.settings import DEFAULT_HOME
 from tests.rendering import eventually
 
@@ -62,6 +63,7 @@ class Bed:
         self._group = _cgroups() / f"ezrec-bed-{os.getpid()}-{mounts.name}"
         self._group.mkdir()
         command = [
+            *tied_to_us(),
             "sh", "-c", 'echo $$ >"$1/cgroup.procs"; shift; exec unshare "$@"', "sh", str(self._group),
             "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--uts", "--ipc", "--net", "--cgroup",
             "bash", str(Path(__file__).with_name("boot.sh")), str(mounts), *self._binds,

@@ -20,4 +20,4 @@ EZREC_APPLIANCE=$(tests/systemd/build.sh) || status=$?
 [ $status = 3 ] && not_run "See above for what is missing."
 [ $status = 0 ] || exit $status
 export EZREC_APPLIANCE
-exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n 0 tests/systemd "$@"
+exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n 2 --dist worksteal tests/systemd "$@"

@@ -463,10 +463,12 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         directory = settings.spool / State.RECORDING
         watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
-    calls = [beating[name].bell.ring for name in _PAUSE_OFFLINE if name in beating]
-    with contextlib.suppress(OSError):  # without the event each comes back by its own pause
-        settings.reach.mkdir(parents=True, exist_ok=True)
-        watched[settings.reach] = _on_return(settings, [retry, *calls] if retry else calls)
+    woken = [beating[name].bell.ring for name in _PAUSE_OFFLINE if name in beating]
+    woken += [retry] if retry else []
+    if woken:
+        with contextlib.suppress(OSError):  # without the event each comes back by its own pause
+            settings.reach.mkdir(parents=True, exist_ok=True)
+            watched[settings.reach] = _on_return(settings, woken)
     if retry is not None:  # a recording ended
         directory = settings.spool / State.RAW
         watched[directory] = _both(watched.get(directory), retry)

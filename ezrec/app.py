@@ -464,11 +464,10 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
     woken = [beating[name].bell.ring for name in _PAUSE_OFFLINE if name in beating]
-    woken += [retry] if retry else []
-    if woken:
+    if retry is not None or woken:
         with contextlib.suppress(OSError):  # without the event each comes back by its own pause
             settings.reach.mkdir(parents=True, exist_ok=True)
-            watched[settings.reach] = _on_return(settings, woken)
+            watched[settings.reach] = _on_return(settings, retry or _nothing, woken)
     if retry is not None:  # a recording ended
         directory = settings.spool / State.RAW
         watched[directory] = _both(watched.get(directory), retry)
@@ -490,9 +489,11 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     return made
 
 
-def _on_return(settings: Settings, rings: Sequence[Callable[[], None]]) -> Callable[[], None]:
-    """Rings them all when the cloud can be reached again. Not without end where it comes and goes: one lane
-    that reaches it and one that does not would wake each other by turns.
+def _on_return(
+    settings: Settings, retry: Callable[[], None], lanes: Sequence[Callable[[], None]]
+) -> Callable[[], None]:
+    """Rings when the cloud can be reached again. The lanes not without end where it comes and goes: one that
+    reaches it and one that does not would wake each other by turns.
     """
     from ezrec.adapters.reach import Reach
 
@@ -501,10 +502,13 @@ def _on_return(settings: Settings, rings: Sequence[Callable[[], None]]) -> Calla
 
     def ring() -> None:
         nonlocal rests_until
-        if not reach.is_lost() and now.monotonic() >= rests_until:
+        if reach.is_lost():
+            return
+        retry()
+        if now.monotonic() >= rests_until:
             rests_until = now.monotonic() + _RETURN_S
-            for one in rings:
-                one()
+            for lane in lanes:
+                lane()
 
     return ring
 

@@ -297,7 +297,7 @@ def test_the_lanes_that_pause_are_woken_when_the_cloud_is_there_again_and_not_wi
     chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
     reach = Reach(chosen.reach)
     rung: list[str] = []
-    came = app._on_return(chosen, [lambda: rung.append("retry"), lambda: rung.append("sync")])
+    came = app._on_return(chosen, lambda: rung.append("retry"), [lambda: rung.append("sync")])
     reach.lose()
     came()
     assert rung == [], "its loss is an event in the same folder"
@@ -309,7 +309,7 @@ def test_the_lanes_that_pause_are_woken_when_the_cloud_is_there_again_and_not_wi
         came()
         reach.find()
         came()
-    assert rung == ["retry", "sync"]
+    assert rung == ["retry", "sync", *["retry"] * 9]
 
 
 def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path: Path) -> None:

@@ -94,6 +94,10 @@ test-picamera2:
 test-systemd: test-tools venv
 	@tests/systemd/run.sh $(ARGS)
 
+# As above. Some five minutes.
+test-systemd: test-tools venv
+	@tests/systemd/run.sh $(ARGS)
+
 format: venv
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --quiet --fix .

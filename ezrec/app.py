@@ -24,13 +24,15 @@ from ezrec.cameras import camera_modules as camera_modules
 from ezrec.cameras import microphone as microphone
 from ezrec.domain import health
 from ezrec.domain.booking import Booking
+from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.domain.uplink import upload_order
 from ezrec.drain import Drain, Handler
+from ezrec.findings import Findings
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
-from ezrec.settings import Settings
+from ezrec.settings import NO_KEY, Settings
 from ezrec.spool import Spool, forget
 
 if TYPE_CHECKING:
@@ -96,7 +98,16 @@ def _shared_supabase(settings: Settings) -> SupabaseBackend:
 def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
     from ezrec.adapters.supabase import from_settings
 
+    if not settings.supabase_key:
+        raise ConfigError([NO_KEY])
     return from_settings(settings, clock(settings), state)
+
+
+def cloud_survey(settings: Settings) -> Findings:
+    """What a person should know of the Supabase project. Asks alone."""
+    from ezrec.adapters.supabase_survey import survey
+
+    return survey(settings)
 
 
 def backend_state(settings: Settings) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ezrec import __version__, app, doctor_spool, settings
+from ezrec import __version__, app, doctor_machine, doctor_spool, settings
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.findings import Finding, Findings, fault, ok, warning
 from ezrec.settings import Settings
@@ -81,6 +81,13 @@ def key_kind(key: str) -> str:
 
 def _key(wishes: Settings) -> Findings:
     if wishes.backend != "supabase":
+        return
+    if not wishes.supabase_key:
+        yield fault(
+            "settings",
+            "SUPABASE_KEY is not set, or this user may not read it",
+            "sudo ezrec doctor, which may; to set it: sudo ezrec install",
+        )
         return
     kind = key_kind(wishes.supabase_key)
     if kind == "service_role":
@@ -225,6 +232,12 @@ def _backend(wishes: Settings) -> Findings:
             )
 
 
+def _survey(wishes: Settings) -> Findings:
+    """Tables, columns, buckets and policies, as far as this device's key shows them."""
+    if wishes.backend == "supabase" and wishes.supabase_key:
+        yield from app.cloud_survey(wishes)
+
+
 def _treatment(wishes: Settings) -> Findings:
     """What the services noted of the cloud's answers, whatever it answers just now."""
     from ezrec.survey import read_cloud
@@ -283,5 +296,5 @@ _CHECKS = (
     _encoder,
     _key, _clock, _camera,
     doctor_spool.ground_of, doctor_spool.room, doctor_spool.jobs,
-    _backend, _treatment, _cache,
+    _backend, _survey, _treatment, _cache, doctor_machine.units,
 )  # fmt: skip

@@ -108,7 +108,10 @@ def _access(spool: Spool) -> Finding:
             f"{_owner_by(os.geteuid())} may not work in {names} of {spool.root}",
             f"run EZREC as {_owner(spool.root)}, or sudo chown -R USER {spool.root}",
         )
-    owners = {_owner(path) for path in (spool.root, *spool.places()) if path.is_dir()}
+    there = [path for path in (spool.root, *spool.places()) if path.is_dir()]
+    owners = {_owner(path) for path in there}
+    if len(owners) > 1 and _is_shared(there):
+        return ok("access", f"allowed; shared by the group {_group(spool.root)}")
     if len(owners) > 1:
         return warning(
             "access",
@@ -116,6 +119,23 @@ def _access(spool: Spool) -> Finding:
             f"sudo chown -R USER {spool.root}, with the user that runs EZREC",
         )
     return ok("access", f"allowed; the directories belong to {owners.pop()}")
+
+
+def _is_shared(directories: list[Path]) -> bool:
+    """True when one group may work in all, and owns whatever is made there."""
+    found = [path.stat() for path in directories]
+    return len({info.st_gid for info in found}) == 1 and all(
+        info.st_mode & 0o2070 == 0o2070 for info in found
+    )
+
+
+def _group(path: Path) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(path.stat().st_gid).gr_name
+    except KeyError:
+        return str(path.stat().st_gid)
 
 
 def _owner(path: Path) -> str:

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import BinaryIO
@@ -35,20 +35,28 @@ def put(spool: Spool, file: Path, booking_id: str, now: datetime, zone: tzinfo) 
         owner = safe_id(booking_id)
     except BadName as fault:
         raise Refused(str(fault)) from None
-    with _opened(file) as source:
+    with opened(file) as source:
         info = os.fstat(source.fileno())
-        _check_room(spool, info.st_size)
-        booking = _known(spool, owner)
+        booking = known_booking(spool, owner)
         started = _started(file.name, owner, booking, info, zone)
-        with _beside(spool) as (copy, path):
-            _copy(source, copy)
-            size = copy.seek(0, os.SEEK_END)
+
+        def made(size: int) -> tuple[Job, str]:
             take = Take(raw_name(owner, started), started.astimezone(UTC), 0.0, size, "put in")
-            job = Job(id=owner, kind=Kind.CLIP, created=now, booking=booking, takes=(take,))
-            return spool.create(State.RAW, job, (path, take.file), number=True)
+            return Job(id=owner, kind=Kind.CLIP, created=now, booking=booking, takes=(take,)), take.file
+
+        return bring_in(spool, State.RAW, source, made)
 
 
-def _opened(file: Path) -> BinaryIO:
+def bring_in(spool: Spool, state: State, source: BinaryIO, made: Callable[[int], tuple[Job, str]]) -> Entry:
+    """Make an entry of a copy. `made` gives, for the size of the copy, the job and the copy's name in it."""
+    _check_room(spool, os.fstat(source.fileno()).st_size)
+    with _beside(spool) as (copy, path):
+        _copy(source, copy)
+        job, name = made(copy.seek(0, os.SEEK_END))
+        return spool.create(state, job, (path, name), number=True)
+
+
+def opened(file: Path) -> BinaryIO:
     """Open what a drop would accept; a FIFO must not hang us."""
     name = shown(file.name)
     if file.suffix.lower() != ".mp4":
@@ -74,7 +82,7 @@ def _check_room(spool: Spool, size: int) -> None:
         )
 
 
-def _known(spool: Spool, owner: JobId) -> Booking | None:
+def known_booking(spool: Spool, owner: JobId) -> Booking | None:
     """What the spool and its history know of the booking."""
     entry = spool.find(owner)
     job = entry.job if entry else spool.finished(owner)

@@ -381,3 +381,15 @@ def test_the_exit_code_follows_the_worst() -> None:
     assert exit_code([fine, doubtful]) == 0
     assert exit_code([fine, fault("spool", "", "")]) == 1
     assert exit_code([fault("settings", "", ""), fault("spool", "", "")]) == 78
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a directory away needs root")
+def test_directories_of_several_users_are_in_order_where_one_group_shares_them(home: Path) -> None:
+    places = [home / "spool", *Spool(home / "spool").places()]
+    os.chown(places[1], 12345, -1)
+    assert found(home)["access"].verdict is Verdict.WARNING
+    for path in places:
+        os.chown(path, -1, 12346)
+        path.chmod(0o2770)
+    shared = found(home)["access"]
+    assert (shared.verdict, "the group 12346" in shared.evidence) == (Verdict.OK, True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ezrec import app
 from ezrec.domain.errors import ConfigError
 from ezrec.settings import DEFAULT_HOME, Resolution, Settings, load
 from ezrec.settings.pages import env_example, table
@@ -128,6 +129,24 @@ def test_a_credential_file_that_is_named_has_to_be_there(tmp_path: Path) -> None
     said = problems(tmp_path, **CLOUD, SUPABASE_KEY="k", EZREC_DEVICE_CREDENTIALS=str(tmp_path / "no"))
     assert said == [f"EZREC_DEVICE_CREDENTIALS is '{tmp_path}/no': there is no such file"]
     assert loaded(tmp_path, CREDENTIALS_DIRECTORY=str(tmp_path)).supabase_key == ""
+
+
+def test_each_key_may_be_a_file_as_systemd_hands_a_directory_over(tmp_path: Path) -> None:
+    env_file(tmp_path, "SUPABASE_KEY=key-of-env\nEZREC_DEVICE_PASSWORD=of-env\n")
+    credential_file(tmp_path / "given" / "ezrec_SUPABASE_KEY", "key-of-file\n")
+    credential_file(tmp_path / "given" / "ezrec_EZREC_DEVICE_EMAIL", "court@club.test\n")
+    credential_file(tmp_path / "given" / "ezrec_EZREC_HOOKS", "/tmp/elsewhere\n")
+    found = loaded(tmp_path, **CLOUD, CREDENTIALS_DIRECTORY=str(tmp_path / "given"))
+    account = (found.supabase_key, found.device_email, found.device_password)
+    assert account == ("key-of-file", "court@club.test", "of-env")
+    assert found.hooks == tmp_path / "hooks", "it sets credentials and nothing else"
+
+
+def test_who_does_not_talk_to_the_cloud_needs_no_key_and_who_does_says_so(tmp_path: Path) -> None:
+    found = loaded(tmp_path, **CLOUD)
+    assert (found.backend, found.supabase_key) == ("supabase", "")
+    with pytest.raises(ConfigError, match="SUPABASE_KEY is not set"):
+        app.backend(found)
 
 
 def test_the_newest_name_counts_and_the_environment_counts_more(tmp_path: Path) -> None:

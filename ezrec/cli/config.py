@@ -9,7 +9,8 @@ import click
 
 from ezrec.cli.main import Context
 from ezrec.cli.text import printable
-from ezrec.settings import Settings
+from ezrec.settings import DEFAULT_HOME, Settings
+from ezrec.settings.sources import KEPT, credentials, one_a_file
 
 
 @click.command()
@@ -34,6 +35,9 @@ def config(obj: Context, as_json: bool) -> None:
 def _origins(settings: Settings) -> dict[str, str]:
     """By setting: the variable and the place it was read from, in the order in which they win."""
     file = _file(settings)
+    secret = {one for found in credentials(os.environ, file, []) for one in found}
+    if settings.home == DEFAULT_HOME:
+        secret |= set(one_a_file(KEPT, "", []))
     origins = {}
     for item in fields(Settings):
         name, older = item.metadata["name"], item.metadata["older"]
@@ -43,16 +47,19 @@ def _origins(settings: Settings) -> dict[str, str]:
             if os.environ.get(variable):
                 origins[name] = f"environment{as_what}"
                 break
+            if variable in secret:
+                origins[name] = f"credential{as_what}"
+                break
             if variable in file and name != "EZREC_HOME":  # which says where the file is
                 origins[name] = f".env{as_what}"
                 break
     return origins
 
 
-def _file(settings: Settings) -> set[str]:
+def _file(settings: Settings) -> dict[str, str]:
     path = settings.home / ".env"
     if not path.is_file():
-        return set()
+        return {}
     from dotenv import dotenv_values
 
-    return {name for name, value in dotenv_values(path, interpolate=False).items() if value}
+    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -36,6 +37,13 @@ COMMANDS = {
     "local": ("ezrec.cli.local:local", "book, and list videos, on the local backend"),
     "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),
     "schema": ("ezrec.cli.schema:schema", "print the SQL that a Supabase project needs"),
+    "install": ("ezrec.cli.install:install", "put EZREC on this machine (root)"),
+    "upgrade": (
+        "ezrec.cli.install:upgrade",
+        "bring a newer version into use, or go back to the last (root)",
+    ),
+    "import-legacy": ("ezrec.cli.legacy:import_legacy", "adopt what the older EZREC left, by copy"),
+    "uninstall": ("ezrec.cli.install:uninstall", "remove all but spool, footage, settings and keys (root)"),
     "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage"),
     "pulse": ("ezrec.cli.run:pulse", "do once what a timer does: sync, status, logs"),
 }
@@ -81,6 +89,8 @@ class Context:
             from ezrec.spool import Spool
 
             spool = Spool(self.settings.spool)
+            if spool.root.is_dir() and spool.root.stat().st_mode & stat.S_ISGID:
+                os.umask(0o007)  # several users work here: what root makes, each of them must be able to move
             try:
                 spool.prepare()
             except OSError as fault:

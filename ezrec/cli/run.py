@@ -53,6 +53,8 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     from ezrec.supervise import Supervised
 
     settings: Settings = context.settings
+    if not kept:  # whoever keeps us has looked
+        _refuse_unfit_ground(settings)
     _begin_logs(settings, [*only, "run"] if only != ["record"] else only)
     log = logs.logger("record" if only == ["record"] else "run")
     apart = "record" in only and only != ["record"]
@@ -75,6 +77,19 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     finally:
         if keeper:
             keeper.stop()
+
+
+def _refuse_unfit_ground(settings: Settings) -> None:
+    """End with 78 and a line a fault where no start can go well: systemd then does not start us again.
+
+    It is done here because an ExecStartPre= cannot: RestartPreventExitStatus= heeds the main process alone.
+    """
+    from ezrec.doctor import look
+    from ezrec.domain.errors import ConfigError
+
+    wrong = [found for found in look(settings, quick=True) if found.verdict == "fault"]
+    if wrong:
+        raise ConfigError([f"{found.check}: {found.evidence} – {found.remedy}" for found in wrong])
 
 
 def _begin_logs(settings: Settings, lanes: list[str]) -> None:

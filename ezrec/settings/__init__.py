@@ -5,7 +5,7 @@ Each field of `table.py` carries its own help; `.env.example` and the README's t
 """
 
 from ezrec.settings.kinds import Resolution
-from ezrec.settings.reading import load
+from ezrec.settings.reading import NO_KEY, load
 from ezrec.settings.table import DEFAULT_HOME, Settings
 
-__all__ = ["DEFAULT_HOME", "Resolution", "Settings", "load"]
+__all__ = ["DEFAULT_HOME", "NO_KEY", "Resolution", "Settings", "load"]

@@ -11,10 +11,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ezrec.domain.errors import ConfigError
-from ezrec.settings import kinds
-from ezrec.settings.table import CREDENTIALS, DEFAULT_HOME, SECRETS, Settings
+from ezrec.settings import kinds, sources
+from ezrec.settings.table import DEFAULT_HOME, SECRETS, Settings
 
-CREDENTIAL = "ezrec-device"  # as a unit's LoadCredential= names it
+NO_KEY = "SUPABASE_KEY is not set, and the Supabase backend needs it"
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -25,10 +25,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     given = dict(os.environ if environ is None else environ)
     problems: list[str] = []
     home = _value("EZREC_HOME", given.get("EZREC_HOME") or str(DEFAULT_HOME), kinds.path, problems)
-    from_file = {} if home is None else _read_env_file(home / ".env", problems)
+    from_file = {} if home is None else sources.env_file(home / ".env", problems)
     home = home or DEFAULT_HOME  # go on, to find the other faults as well
-    secret = _read_credentials(given, from_file, problems)
-    merged = _merged(given, secret, from_file) | {"EZREC_HOME": str(home)}
+    secrets = sources.credentials(given, from_file, problems)
+    if environ is None and home == DEFAULT_HOME:  # a person's command: what only root can read
+        secrets.append(sources.one_a_file(sources.KEPT, "", problems))
+    merged = _merged(given, *secrets, from_file) | {"EZREC_HOME": str(home)}
     values: dict[str, Any] = {}
     for item in fields(Settings):
         meta = item.metadata
@@ -76,46 +78,10 @@ def _check_together(values: dict[str, Any], merged: Mapping[str, str], problems:
     if values["backend"] != "supabase":
         return
     missing = [name for name in ("SUPABASE_URL", "USER_ID") if not merged.get(name)]
-    if not values["supabase_key"]:
-        missing.append("SUPABASE_KEY")
     problems.extend(f"{name} is not set, and the Supabase backend needs it" for name in missing)
-
-
-def _read_credentials(
-    given: Mapping[str, str], from_file: Mapping[str, str], problems: list[str]
-) -> dict[str, str]:
-    """The device's key and account from a file of their own, which fewer may read than `.env`."""
-    named = given.get("EZREC_DEVICE_CREDENTIALS") or from_file.get("EZREC_DEVICE_CREDENTIALS")
-    folder = given.get("CREDENTIALS_DIRECTORY")  # systemd sets it where a unit has credentials
-    path = Path(named) if named else Path(folder) / CREDENTIAL if folder else None
-    if path is None or (not named and not path.exists()):
-        return {}
-    if not path.is_file():
-        problems.append(f"EZREC_DEVICE_CREDENTIALS is {str(path)[:80]!r}: there is no such file")
-        return {}
-    found = _read_env_file(path, problems)
-    allowed = {
-        name
-        for item in fields(Settings)
-        if item.metadata["name"] in CREDENTIALS
-        for name in (item.metadata["name"], *item.metadata["older"])
-    }
-    strange = sorted(set(found) - allowed)
-    problems.extend(f"{path} sets {name[:40]}: it may set {', '.join(CREDENTIALS)}" for name in strange)
-    return {name: value for name, value in found.items() if name in allowed}
-
-
-def _read_env_file(path: Path, problems: list[str]) -> dict[str, str]:
-    try:
-        if not path.is_file():
-            return {}
-        from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
-
-        values = dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as fault:
-        problems.append(f"{path} cannot be read: {fault}")
-        return {}
-    return {name: value for name, value in values.items() if value}
+    # Alone it is no fault: only who talks to the cloud is given the key, and its lack is told there.
+    if problems and not values["supabase_key"]:
+        problems.append(NO_KEY)
 
 
 def _system_zone(environ: Mapping[str, str], problems: list[str]) -> tzinfo:

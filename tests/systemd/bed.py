@@ -36,28 +36,39 @@ _numbers = itertools.count(1)
 class Bed:
     """One booted systemd. `home` is bound to EZREC_HOME."""
 
-    def __init__(
-        self, home: Path, folder: Path, appliance: Path, shown: dict[Path, str] | None = None
-    ) -> None:
+    def __init__(self, home: Path, folder: Path, appliance: Path, *, is_bare: bool = False) -> None:
+        """`is_bare`: nothing of EZREC is there yet but a clone and wheels, as for an installation."""
         self.home = home
         self._folder = folder
-        (site,) = appliance.glob(".venv/lib/python3*/site-packages")
-        package = "/opt/ezrec" / site.relative_to(appliance) / "ezrec"
-        self._binds = [
-            f"ro:{appliance}:/opt/ezrec",
-            f"ro:{Path(ezrec.__file__).parent}:{package}",
-            f"ro:{UNITS}:/etc/ezrec-units",
-            f"ro:{Path(__file__).parent}:/etc/ezrec-probe",
-            f"rw:{home}:{DEFAULT_HOME}",
-        ]
+        self._is_bare = is_bare
+        if is_bare:
+            self._binds = [
+                f"ro:{appliance / 'wheels'}:/etc/ezrec-wheels",
+                f"ro:{CLONE}:/etc/ezrec-clone",
+                f"ro:{Path(__file__).parent}:/etc/ezrec-probe",
+                f"rw:{home}:{DEFAULT_HOME}",
+            ]
+        else:
+            self._binds = self._installed(appliance)
         self._pid = 0
         self._unshare: subprocess.Popen[bytes] | None = None
         self._group = Path()
 
+    def _installed(self, appliance: Path) -> list[str]:
+        (site,) = appliance.glob(".venv/lib/python3*/site-packages")
+        package = "/opt/ezrec" / site.relative_to(appliance) / "ezrec"
+        return [
+            f"ro:{appliance}:/opt/ezrec",
+            f"ro:{Path(ezrec.__file__).parent}:{package}",
+            f"ro:{UNITS}:/etc/ezrec-units",
+            f"ro:{Path(__file__).parent}:/etc/ezrec-probe",
+            f"rw:{self.home}:{DEFAULT_HOME}",
+        ]
+
     # ---- power
 
     def up(self) -> None:
-        """Boot, and bring users, directories and unit files in place, as an installation does."""
+        """Boot, and bring users, directories and unit files in place, unless the box is to be bare."""
         mounts = self._folder / f"bed-{next(_numbers)}"
         mounts.mkdir()
         self._group = _cgroups() / f"ezrec-bed-{os.getpid()}-{mounts.name}"
@@ -75,6 +86,8 @@ class Bed:
         if not eventually(self._has_booted, _BOOT_LIMIT_S):
             self.cut()
             raise AssertionError("systemd does not boot: " + (self._folder / "boot.log").read_text())
+        if self._is_bare:
+            return
         self.run(
             "sh", "-euc",
             "cp -r /etc/ezrec-units/ezrec* /etc/systemd/system/; "

@@ -27,6 +27,11 @@ if [ ! -e "$tree/.ready" ]; then
 		/opt/ezrec/.venv/bin/pip install --quiet --disable-pip-version-check "$2"
 	' sh "$part" "$here" $python >"$part.log" 2>&1 || { tail -n 5 "$part.log" >&2; missing "the packages could not be had"; }
 	rm -f "$part.log"
+	# What an installation inside the box finds in place of the network: every package as a wheel, and what builds ours.
+	$python -m venv "$part/wheels.venv"
+	"$part/wheels.venv/bin/pip" wheel --quiet --disable-pip-version-check --wheel-dir "$part/wheels" "$here" 'hatchling>=1.27' \
+		>"$part.log" 2>&1 || { tail -n 5 "$part.log" >&2; missing "the packages could not be had"; }
+	rm -rf "$part/wheels.venv" "$part.log" "$part"/wheels/ezrec-*
 	touch "$part/.ready"
 	mv -T "$part" "$tree" 2>/dev/null || true # another run was quicker: its tree is as good
 	trap - EXIT

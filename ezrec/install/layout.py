@@ -1,0 +1,64 @@
+"""Where an installation keeps what, and which units are a shape. Names alone; no effects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+APP = Path("/opt/ezrec")
+HOME = Path("/opt/ezrec-backend")  # as the unit files say it; another home is written into them
+RELEASES = APP / "releases"
+CURRENT = APP / ".venv"  # a link to a release's venv: one rename switches
+PREVIOUS = APP / ".previous"
+STARTED = APP / ".started"  # what was running when systemd was last told to start
+SHARE = APP / "share" / "systemd"
+PROGRAM = Path("/usr/local/bin/ezrec")
+UNITS = Path("/etc/systemd/system")
+SYSUSERS = Path("/etc/sysusers.d/ezrec.conf")
+TMPFILES = Path("/etc/tmpfiles.d/ezrec.conf")
+CREDENTIALS = Path("/etc/ezrec/credentials")
+SET_ASIDE = Path("/etc/ezrec/older-units")
+PYTHON = "/usr/bin/python3"  # the units' users reach no other
+
+USERS = ("ezrec", "ezrec-rec", "ezrec-work", "ezrec-up")
+GROUP = "ezrec"
+SHAPES: dict[str, tuple[str, ...]] = {
+    "one": ("ezrec.service",),
+    "split": (
+        "ezrec.target",
+        *(f"ezrec-{part}.service" for part in ("recorder", "process", "sync", "status", "logs")),
+        *(f"ezrec-{part}.path" for part in ("process", "upload")),
+        *(f"ezrec-{part}.timer" for part in ("sweep", "retry", "ahead", "sync", "status", "logs")),
+    ),
+}
+STARTS = {"one": "ezrec.service", "split": "ezrec.target"}
+RTSP = UNITS / "ezrec-recorder.service.d" / "rtsp-camera.conf"
+# The services of the older EZREC. In the shape `split` their names are aliases.
+OLDER = ("booking_sync", "recorder", "video_worker", "system_status", "log_collector")
+PACKAGES = ("ffmpeg", "fonts-dejavu-core", "python3-venv")
+CAMERA_PACKAGE = "python3-picamera2"
+
+
+def shipped() -> Path:
+    """The unit files that belong to this very code: in the wheel, or in the clone."""
+    package = Path(__file__).parents[1]
+    inside = package / "share" / "systemd"
+    return inside if inside.is_dir() else package.parent / "systemd"
+
+
+def clone() -> Path | None:
+    """The clone that this code runs from, if it does."""
+    root = Path(__file__).parents[2]
+    return root if (root / "pyproject.toml").is_file() and (root / "systemd").is_dir() else None
+
+
+def unit_files(source: Path, home: Path) -> dict[Path, str]:
+    """Every unit file and drop-in by its place, with `home` written in."""
+    found = {}
+    for path in sorted([*source.glob("ezrec*.*"), *source.glob("ezrec-.service.d/*.conf")]):
+        if path.is_file() and path.suffix in (".service", ".path", ".timer", ".target", ".conf"):
+            found[UNITS / path.relative_to(source)] = written_for(path, home)
+    return found
+
+
+def written_for(path: Path, home: Path) -> str:
+    return path.read_text().replace(str(HOME), str(home))

@@ -1,0 +1,324 @@
+"""The plan of an installation. Looks at the machine, and changes it only when its steps are run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ezrec.install import layout, releases, system, words
+from ezrec.install.steps import Failed, Step
+
+_STARTS_S = 60.0
+# What services write. Recordings of the older EZREC lie beside them, and are not in this list.
+_SHARED = ("spool", "state", "logs", "media_cache", "local", "bookings_cache.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be so when the plan has run."""
+
+    shape: str
+    release: str
+    source: Path | None = None  # None: the release is there
+    home: Path = layout.HOME
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self) -> Path:
+        return self.home / ".env"
+
+
+def known(home: Path) -> dict[str, str]:
+    """The settings that this machine has: of an installation before, or of the older EZREC."""
+    env = home / ".env" if (home / ".env").is_file() else layout.HOME / ".env"
+    kept = {path.name: path.read_text().strip() for path in _credentials()}
+    return {**words.read_file(env), **kept}
+
+
+def _credentials() -> list[Path]:
+    try:
+        return [path for path in sorted(layout.CREDENTIALS.iterdir()) if path.name in words.SECRETS]
+    except OSError:
+        return []
+
+
+def shape() -> str | None:
+    """The shape that is in use; None when none is."""
+    return next((name for name, unit in layout.STARTS.items() if system.is_enabled(unit)), None)
+
+
+def camera() -> str:
+    """What a machine that says nothing about its camera most likely has; a test picture last of all."""
+    if system.is_installed(layout.CAMERA_PACKAGE) or system.is_to_be_had(layout.CAMERA_PACKAGE):
+        return "auto"
+    return "v4l2:/dev/video0" if Path("/dev/video0").exists() else "software"
+
+
+def install(wish: Wish) -> list[Step]:
+    """Every step, in order: nothing is stopped before all that can fail elsewhere has been done."""
+    source = layout.shipped()
+    steps = [*_packages()]
+    if wish.source is not None:
+        steps.append(releases.build_step(wish.release, wish.source))
+    steps += [*_ground(wish, source), *_settings(wish), _check(wish)]
+    steps += [*_older(), releases.switch_step(wish.release), *_files(wish, source), _start(wish, source)]
+    return steps
+
+
+# ---- packages, users, directories
+
+
+def _packages() -> Iterator[Step]:
+    wanted = list(layout.PACKAGES)
+    if system.is_to_be_had(layout.CAMERA_PACKAGE):
+        wanted.append(layout.CAMERA_PACKAGE)
+    yield Step(
+        f"have apt install {', '.join(wanted)}",
+        "EZREC works with them and does not bring them along",
+        lambda: system.apt_install(*_missing(wanted)),
+        lambda: not _missing(wanted),
+    )
+
+
+def _missing(packages: list[str]) -> list[str]:
+    return [package for package in packages if not system.is_installed(package)]
+
+
+def _ground(wish: Wish, source: Path) -> Iterator[Step]:
+    users = layout.written_for(source / "ezrec.sysusers", wish.home)
+    places = layout.written_for(source / "ezrec.tmpfiles", wish.home)
+    yield Step(
+        f"make the users {', '.join(layout.USERS)}",
+        "a user for each service: none can read another's keys",
+        lambda: _make(layout.SYSUSERS, users, "systemd-sysusers", str(layout.SYSUSERS)),
+        lambda: system.says(layout.SYSUSERS, users) and system.has_users(),
+    )
+    yield Step(
+        f"make the directories under {wish.home}",
+        "setgid: what one service makes the next can move",
+        lambda: _make(layout.TMPFILES, places, "systemd-tmpfiles", "--create", str(layout.TMPFILES)),
+        lambda: system.says(layout.TMPFILES, places) and _are_made(places),
+    )
+    yield Step(
+        "give the group ezrec what an earlier installation left in them",
+        "its users may have had other numbers; recordings of the older EZREC are left alone",
+        lambda: _share(wish.home),
+        lambda: not any(True for _ in _unshared(wish.home)),
+    )
+
+
+def _make(path: Path, text: str, *argv: str) -> None:
+    system.write(path, text)
+    system.must(*argv)
+
+
+def _are_made(places: str) -> bool:
+    for line in places.splitlines():
+        if not line.startswith("d "):
+            continue
+        _, path, mode, _, group, *_ = line.split()
+        try:
+            info = os.lstat(path)
+        except OSError:
+            return False
+        wanted = system.gid() if group == layout.GROUP else 0
+        if stat.S_IMODE(info.st_mode) != int(mode, 8) or info.st_gid != wanted:
+            return False
+    return True
+
+
+def _unshared(home: Path) -> Iterator[tuple[str, int]]:
+    """What belongs to another group, and the mode that it should have."""
+    group = system.gid()
+    for name in _SHARED:
+        top = home / name
+        found = [str(top)] if os.path.lexists(top) else []
+        for folder, folders, files in os.walk(top):
+            found += [f"{folder}/{each}" for each in (*folders, *files)]
+        for path in found:
+            info = os.lstat(path)
+            if stat.S_ISLNK(info.st_mode):
+                continue
+            mode = stat.S_IMODE(info.st_mode) | (0o2070 if stat.S_ISDIR(info.st_mode) else 0o060)
+            if info.st_gid != group:
+                yield path, mode
+
+
+def _share(home: Path) -> None:
+    for path, mode in list(_unshared(home)):
+        os.chown(path, -1, system.gid(), follow_symlinks=False)
+        os.chmod(path, mode)
+
+
+# ---- settings and keys
+
+
+def _settings(wish: Wish) -> Iterator[Step]:
+    secrets = words.secrets_of(wish.values)
+    plain = {name: value for name, value in wish.values.items() if name not in words.ALL_SECRETS}
+    is_split = wish.shape == "split"
+    if is_split:
+        for name, value in secrets.items():
+            path = layout.CREDENTIALS / name
+            yield Step(
+                f"keep {name} in {path}",
+                "only root reads it; systemd copies it for the cloud's units alone",
+                lambda path=path, value=value: system.write(path, value + "\n", 0o600),  # type: ignore[misc]
+                lambda path=path, value=value: (  # type: ignore[misc]
+                    system.says(path, value + "\n") and stat.S_IMODE(path.stat().st_mode) == 0o600
+                ),
+            )
+    sets = plain if is_split else {**plain, **secrets}
+    drops = words.ALL_SECRETS - sets.keys()
+
+    def text() -> str:
+        return words.rewritten(_before(wish), sets, frozenset(drops))
+
+    yield Step(
+        f"write the settings into {wish.env}",
+        "root's, and read by the group; lines that are not ours stay as they are",
+        lambda: system.write(wish.env, text(), 0o640, system.gid()),
+        lambda: system.says(wish.env, text()) and _is_closed(wish.env),
+    )
+    if not is_split:
+        yield Step(
+            f"leave no keys in {layout.CREDENTIALS}",
+            "in this shape they stand in .env, and in one place only",
+            lambda: system.remove(*_credentials()),
+            lambda: not _credentials(),
+        )
+
+
+def _before(wish: Wish) -> str:
+    env = wish.env if wish.env.is_file() else layout.HOME / ".env"
+    return env.read_text(encoding="utf-8") if env.is_file() else ""
+
+
+def _is_closed(path: Path) -> bool:
+    info = path.stat()
+    return stat.S_IMODE(info.st_mode) == 0o640 and (info.st_uid, info.st_gid) == (0, system.gid())
+
+
+def _check(wish: Wish) -> Step:
+    user = "ezrec" if wish.shape == "one" else "ezrec-work"
+    argv = (str(releases.program(wish.release)), "doctor", "--quick")
+    return Step(
+        "let the doctor look: ezrec doctor --quick",
+        "what would end at its start must not take the place of what works",
+        lambda: system.as_user(user, *argv, environ={"EZREC_HOME": str(wish.home)}),
+    )
+
+
+# ---- units
+
+
+def _older() -> Iterator[Step]:
+    for name in layout.OLDER:
+        if (path := system.older_unit(name)) is not None:
+            yield Step(
+                f"stop the older {name}.service and lay its file into {layout.SET_ASIDE}",
+                "two recorders would fight for the camera",
+                lambda name=name, path=path: _set_aside(name, path),  # type: ignore[misc]
+                lambda name=name: system.older_unit(name) is None,  # type: ignore[misc]
+            )
+
+
+def _set_aside(name: str, path: Path) -> None:
+    system.must("systemctl", "disable", "--now", f"{name}.service")
+    layout.SET_ASIDE.mkdir(parents=True, exist_ok=True)
+    system.write(layout.SET_ASIDE / path.name, path.read_text())
+    path.unlink()
+    system.must("systemctl", "daemon-reload")
+
+
+def _files(wish: Wish, source: Path) -> Iterator[Step]:
+    units = layout.unit_files(source, wish.home)
+    yield Step(
+        f"put {len(units)} unit files into {layout.UNITS}",
+        "both shapes; only the chosen one is enabled",
+        lambda: system.write_all(units),
+        lambda: system.say_all(units),
+    )
+    pages = {layout.SHARE / path.name: path.read_text() for path in sorted(source.glob("*.md"))}
+    yield Step(
+        f"put the units' manual into {layout.SHARE}",
+        "systemctl status names it",
+        lambda: system.write_all(pages),
+        lambda: system.say_all(pages),
+    )
+    yield Step(
+        f"let {layout.PROGRAM} be the program",
+        "so that `ezrec` is found",
+        lambda: system.link(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
+        lambda: system.points_to(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
+    )
+    yield _rtsp(wish, source)
+
+
+def _rtsp(wish: Wish, source: Path) -> Step:
+    text = (source / "rtsp-camera.conf").read_text()
+    if wish.values.get("EZREC_CAMERA", "").startswith("rtsp"):
+        return Step(
+            "let the split recorder reach the local network",
+            "its camera is there",
+            lambda: system.write(layout.RTSP, text),
+            lambda: system.says(layout.RTSP, text),
+        )
+    return Step(
+        "keep the split recorder off every network",
+        "its camera is not there",
+        lambda: system.remove(layout.RTSP),
+        lambda: not layout.RTSP.exists(),
+    )
+
+
+def _start(wish: Wish, source: Path) -> Step:
+    other = "split" if wish.shape == "one" else "one"
+    stamp = _stamp(wish, source)
+    return Step(
+        f"enable and start {layout.STARTS[wish.shape]}",
+        "also after every boot; the other shape is disabled",
+        lambda: _restart(wish.shape, other, stamp),
+        lambda: (
+            system.says(layout.STARTED, stamp())
+            and all(system.is_enabled(unit) for unit in layout.SHAPES[wish.shape])
+            and not system.is_enabled(layout.STARTS[other])
+            and system.is_active(layout.STARTS[wish.shape])
+        ),
+    )
+
+
+def _stamp(wish: Wish, source: Path) -> Callable[[], str]:
+    """What has to be the same for a start to be the start of this."""
+
+    def stamp() -> str:
+        digest = hashlib.sha256(wish.env.read_bytes() if wish.env.is_file() else b"")
+        for text in (*layout.unit_files(source, wish.home).values(), wish.values.get("EZREC_CAMERA", "")):
+            digest.update(text.encode())
+        for path in _credentials():
+            digest.update(path.read_bytes())
+        return f"{wish.release} {wish.shape} {digest.hexdigest()[:16]}\n"
+
+    return stamp
+
+
+def _restart(shape: str, other: str, stamp: Callable[[], str]) -> None:
+    layout.STARTED.unlink(missing_ok=True)
+    system.must("systemctl", "daemon-reload")
+    if system.is_enabled(layout.STARTS[other]) or system.is_active(layout.STARTS[other]):
+        system.must("systemctl", "disable", "--now", *layout.SHAPES[other])
+    system.must("systemctl", "enable", *layout.SHAPES[shape])
+    system.call("systemctl", "reset-failed", "ezrec*")
+    system.must("systemctl", "restart", layout.STARTS[shape], limit_s=180)
+    recorder = "ezrec.service" if shape == "one" else "ezrec-recorder.service"
+    gives_up = time.monotonic() + _STARTS_S
+    while not system.is_active(recorder):
+        if time.monotonic() > gives_up:
+            raise Failed(f"{recorder} does not start; see: journalctl -u {recorder} -n 30")
+        time.sleep(0.5)
+    system.write(layout.STARTED, stamp())

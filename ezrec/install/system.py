@@ -1,0 +1,155 @@
+"""What steps do to the machine: files, programs, systemd. Small, and each says why it failed."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from ezrec.install.layout import GROUP, UNITS, USERS
+from ezrec.install.steps import Failed
+
+_LIMIT_S = 120.0
+LONG_S = 3600.0  # a package manager on a small Pi with a slow line
+_LAST_LINES = 8
+
+
+def call(*argv: str, limit_s: float = _LIMIT_S) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, whatever it says."""
+    try:
+        return subprocess.run(
+            argv, capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL
+        )
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(argv, 127, "", f"there is no {argv[0]}")
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, "", f"it did not end within {limit_s:.0f} s")
+
+
+def must(*argv: str, limit_s: float = _LIMIT_S) -> str:
+    """As `call`; it has to succeed."""
+    done = call(*argv, limit_s=limit_s)
+    if done.returncode:
+        words = (done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:]
+        raise Failed(f"`{' '.join(argv)}` ended with {done.returncode}: " + "\n    ".join(words))
+    return done.stdout
+
+
+def write(path: Path, text: str, mode: int = 0o644, group: int = 0) -> None:
+    """Replace a file whole, durably; who may not read it never can, not even for a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.new")
+    part.unlink(missing_ok=True)
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(fd, "w", encoding="utf-8") as file:
+        os.fchown(fd, 0, group)
+        os.fchmod(fd, mode)
+        file.write(text)
+        file.flush()
+        os.fsync(fd)
+    part.rename(path)
+    sync(path.parent)
+
+
+def sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def says(path: Path, text: str) -> bool:
+    try:
+        return path.read_text() == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def write_all(texts: Mapping[Path, str]) -> None:
+    for path, text in texts.items():
+        write(path, text)
+
+
+def say_all(texts: Mapping[Path, str]) -> bool:
+    return all(says(path, text) for path, text in texts.items())
+
+
+def link(path: Path, target: Path) -> None:
+    """Point a link somewhere else, in one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.new")
+    part.unlink(missing_ok=True)
+    part.symlink_to(target)
+    part.rename(path)
+    sync(path.parent)
+
+
+def points_to(path: Path, target: Path) -> bool:
+    return path.is_symlink() and Path(os.readlink(path)) == target
+
+
+def remove(*paths: Path) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def gid() -> int:
+    """The number of the group; root's before it exists."""
+    try:
+        return grp.getgrnam(GROUP).gr_gid
+    except KeyError:
+        return 0
+
+
+def has_users() -> bool:
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return known.issuperset(USERS) and gid() != 0
+
+
+def as_user(user: str, *argv: str, environ: Mapping[str, str], limit_s: float = _LIMIT_S) -> str:
+    """Run a program as one of the services' users; it has to succeed."""
+    words = [f"{name}={value}" for name, value in environ.items()]
+    return must("runuser", "-u", user, "--", "env", *words, *argv, limit_s=limit_s)
+
+
+# ---- packages
+
+
+def is_installed(package: str) -> bool:
+    return "install ok installed" in call("dpkg-query", "-W", "-f", "${Status}", package).stdout
+
+
+def is_to_be_had(package: str) -> bool:
+    policy = call("apt-cache", "policy", package).stdout
+    return "Candidate:" in policy and "Candidate: (none)" not in policy
+
+
+def apt_install(*packages: str) -> None:
+    frontend = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get")
+    must(*frontend, "update", "-q", limit_s=LONG_S)
+    must(*frontend, "install", "-y", "-q", "--no-install-recommends", *packages, limit_s=LONG_S)
+
+
+# ---- systemd
+
+
+def is_enabled(unit: str) -> bool:
+    return call("systemctl", "is-enabled", "--quiet", unit).returncode == 0
+
+
+def is_active(unit: str) -> bool:
+    return call("systemctl", "is-active", "--quiet", unit).returncode == 0
+
+
+def older_unit(name: str) -> Path | None:
+    """A service of the older EZREC: a file of its own, where ours would be a link."""
+    path = UNITS / f"{name}.service"
+    return path if path.is_file() and not path.is_symlink() else None

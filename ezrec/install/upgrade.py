@@ -1,0 +1,147 @@
+"""Upgrade and removal. An upgrade that fails leaves the machine with what it had.
+
+1. Nothing is recorded, and no booking is near.
+2. The new release is built beside the old one.
+3. The new one's own installer does the rest: settings, units, the link, the restart. So each release puts
+   its own units in place.
+4. When it fails, or what it started does not stay, the old one's installer does the same for the old one.
+5. All but the new release and the one before are removed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ezrec.install import layout, plan, quiet, releases, system
+from ezrec.install.steps import Failed, Step, run
+
+_STAYS_S = 6.0  # RestartSec of the units is 1 and 2 s: what falls does so within this
+
+
+def upgrade(source: Path | None, home: Path, release: str, say: Callable[[str], None], *, dry: bool) -> int:
+    """Bring a release into use; how many steps changed something."""
+    shape = plan.shape()
+    if shape is None:
+        raise Failed("no installation is in use: sudo ezrec install")
+    before = releases.current()
+    steps = [releases.build_step(release, source)] if source is not None else []
+    steps.append(_look(release, home, shape))
+    steps.append(_change(release, before, shape, home, say))
+    steps.append(
+        Step(
+            "remove releases older than the one before",
+            "each takes some 100 MB",
+            lambda: system.remove(*releases.outdated()),
+            lambda: not releases.outdated(),
+        )
+    )
+    return run(steps, say, dry=dry)
+
+
+def _look(release: str, home: Path, shape: str) -> Step:
+    user = "ezrec" if shape == "one" else "ezrec-work"
+    argv = (str(releases.program(release)), "doctor", "--quick")
+    return Step(
+        f"let the doctor of release {release} look",
+        "before anything is switched",
+        lambda: system.as_user(user, *argv, environ={"EZREC_HOME": str(home)}),
+    )
+
+
+def _change(release: str, before: str | None, shape: str, home: Path, say: Callable[[str], None]) -> Step:
+    def place(which: str) -> None:
+        argv = ("install", "--release", which, "--shape", shape, "--home", str(home), "--yes")
+        for line in system.must(str(releases.program(which)), *argv, limit_s=system.LONG_S).splitlines():
+            say(f"    {line}")
+
+    def do() -> None:
+        quiet.refuse_if_busy(home, "upgrade")  # to build it may have taken minutes
+        kept = releases.previous()
+        try:
+            place(release)
+            _stay(shape)
+        except Failed as fault:
+            if before is None or before == release:
+                raise
+            say(f"  it failed; release {before} is brought back: {fault}")
+            place(before)
+            _restore_previous(kept)
+            raise Failed(f"release {release} was taken back, {before} is in use again: {fault}") from fault
+
+    return Step(
+        f"let release {release} take over from {before}",
+        "its own installer places its units; should it fail, the old one's does",
+        do,
+        lambda: releases.current() == release and layout.STARTED.exists(),
+    )
+
+
+def _restore_previous(kept: str | None) -> None:
+    if kept is None:
+        system.remove(layout.PREVIOUS)
+    else:
+        system.link(layout.PREVIOUS, releases.folder(kept) / "venv")
+
+
+def _stay(shape: str) -> None:
+    unit = "ezrec.service" if shape == "one" else "ezrec-recorder.service"
+    began = system.call("systemctl", "show", "-P", "NRestarts", unit).stdout
+    time.sleep(_STAYS_S)
+    if (
+        not system.is_active(unit)
+        or system.call("systemctl", "show", "-P", "NRestarts", unit).stdout != began
+    ):
+        raise Failed(f"{unit} does not stay; see: journalctl -u {unit} -n 30")
+
+
+def uninstall(home: Path) -> list[Step]:
+    """Everything but what a person would miss: spool, footage, settings and keys stay."""
+    units = [unit for shape in layout.SHAPES.values() for unit in shape]
+    files = [*layout.unit_files(layout.shipped(), home), layout.RTSP]
+    return [
+        Step(
+            "stop and disable every unit",
+            "what is in hand waits in the spool",
+            lambda: [system.call("systemctl", "disable", "--now", unit, limit_s=180) for unit in units],
+            lambda: not any(system.is_enabled(unit) or system.is_active(unit) for unit in units),
+        ),
+        Step(
+            f"remove the unit files from {layout.UNITS}",
+            "systemd forgets them",
+            lambda: _remove(files),
+            lambda: not any(path.exists() for path in files),
+        ),
+        *_users(),
+        Step(
+            f"remove {layout.APP}, {layout.PROGRAM}, and what made users and directories",
+            f"{home} and {layout.CREDENTIALS.parent} stay, with spool, footage, settings and keys",
+            lambda: _remove_program(),
+            lambda: not layout.CURRENT.is_symlink() and not layout.RELEASES.exists(),
+        ),
+    ]
+
+
+def _remove(files: list[Path]) -> None:
+    for path in files:
+        system.remove(path)
+        if path.parent != layout.UNITS and path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    system.must("systemctl", "daemon-reload")
+
+
+def _users() -> Iterator[Step]:
+    yield Step(
+        f"remove the users {', '.join(layout.USERS)}",
+        "no service needs them; their files stay, and the next installation takes them over",
+        lambda: [system.call("userdel", user) for user in layout.USERS],
+        lambda: not system.has_users(),
+    )
+
+
+def _remove_program() -> None:
+    system.remove(layout.SYSUSERS, layout.TMPFILES, layout.PROGRAM, layout.PREVIOUS, layout.STARTED)
+    system.remove(layout.SHARE.parent, layout.CURRENT, layout.RELEASES)
+    if not any(layout.APP.iterdir()):  # a person's clone may lie there
+        layout.APP.rmdir()

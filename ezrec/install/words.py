@@ -1,0 +1,115 @@
+"""The settings as an installation asks for them, takes them over, and lays them down: `.env` and the keys.
+
+Reads and writes `.env` line by line, so that a person's comments and unknown lines stay as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# Newest name first: under all of them a value is the same secret.
+SECRETS = {
+    "SUPABASE_KEY": ("SUPABASE_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_ANON_KEY"),
+    "EZREC_DEVICE_EMAIL": ("EZREC_DEVICE_EMAIL",),
+    "EZREC_DEVICE_PASSWORD": ("EZREC_DEVICE_PASSWORD",),
+}
+_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
+_QUOTED = re.compile(r"""(['"])(.*)\1\s*(?:#.*)?$""")
+_PLAIN = re.compile(r"[\w./:@%+,=-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A setting that an installation wants to know."""
+
+    name: str
+    text: str
+    default: str = ""
+    secret: bool = False
+    cloud: bool = False  # asked only where SUPABASE_URL was given
+
+
+def questions(camera: str) -> tuple[Question, ...]:
+    return (
+        Question("SUPABASE_URL", "the Supabase project's URL; empty: all stays on this machine"),
+        Question("SUPABASE_KEY", "the project's publishable (anon) key", secret=True, cloud=True),
+        Question("EZREC_DEVICE_EMAIL", "this device's account in Supabase Auth", cloud=True),
+        Question("EZREC_DEVICE_PASSWORD", "its password", secret=True, cloud=True),
+        Question("USER_ID", "the account to which the camera belongs", cloud=True),
+        Question("CAMERA_ID", "the camera's id in `cameras`", "0"),
+        Question("EZREC_CAMERA", "auto (the camera module), v4l2:/dev/video0, rtsp://… or software", camera),
+    )  # fmt: skip
+
+
+def read(text: str) -> dict[str, str]:
+    """What an `.env` sets; the last line of a name counts."""
+    found = {}
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match and not line.lstrip().startswith("#"):
+            quoted = _QUOTED.fullmatch(match[2])
+            found[match[1]] = quoted[2] if quoted else re.split(r"\s+#", match[2])[0]
+    return {name: value for name, value in found.items() if value}
+
+
+def read_file(path: Path) -> dict[str, str]:
+    return read(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else {}
+
+
+def rewritten(text: str, sets: Mapping[str, str], drops: frozenset[str] = frozenset()) -> str:
+    """The text with these settings in it, and without the dropped ones; every other line as it was."""
+    left, lines = dict(sets), []
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line) if not line.lstrip().startswith("#") else None
+        name = match[1] if match else ""
+        if name in drops:
+            continue
+        if name in sets:
+            if name in left:
+                lines.append(line if read(line).get(name) == sets[name] else _line(name, left[name]))
+                del left[name]
+            continue
+        lines.append(line)
+    lines += [_line(name, value) for name, value in left.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return f"{name}={value}"
+    return f"{name}='{value}'" if "'" not in value else f'{name}="{value}"'
+
+
+def secrets_of(known: Mapping[str, str]) -> dict[str, str]:
+    """The secrets among settings, each under its newest name."""
+    found = {}
+    for name, names in SECRETS.items():
+        value = next((known[one] for one in names if known.get(one)), None)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+ALL_SECRETS = frozenset(name for names in SECRETS.values() for name in names)
+
+
+def answered(
+    known: Mapping[str, str], given: Mapping[str, str], camera: str, ask: Callable[[Question], str] | None
+) -> dict[str, str]:
+    """Everything to be set: what was given, else what is known, else what a person says, else the default."""
+    values: dict[str, str] = {}
+    for source in (known, given):  # under its newest name a key wins over an older one of any name
+        plain = {name: value for name, value in source.items() if value and name not in ALL_SECRETS}
+        values |= plain | secrets_of(source)
+    for question in questions(camera):
+        is_known = any(values.get(name) for name in SECRETS.get(question.name, (question.name,)))
+        is_chosen = question.name == "SUPABASE_URL" and bool(known)  # an older file has chosen already
+        if is_known or is_chosen or (question.cloud and not values.get("SUPABASE_URL")):
+            continue
+        answer = (ask(question) if ask else "") or question.default
+        if answer:
+            values[question.name] = answer.strip()
+    return values

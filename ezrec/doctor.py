@@ -244,7 +244,7 @@ def _treatment(wishes: Settings) -> Findings:
 
     found = read_cloud(wishes)
     for alarm in found.alarms if found else ():
-        yield fault("cloud", *alarm)
+        yield fault("cloud account", *alarm)
 
 
 def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:

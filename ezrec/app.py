@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from ezrec.findings import Findings
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
 from ezrec.settings import NO_KEY, Settings
-from ezrec.spool import Spool, forget
+from ezrec.spool import Spool
 
 if TYPE_CHECKING:
     from ezrec.adapters.ffmpeg import FfmpegTranscoder
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ezrec.adapters.local import LocalBackend
     from ezrec.adapters.supabase import SupabaseBackend
     from ezrec.branding import Assets
+    from ezrec.domain.facts import Facts
     from ezrec.handlers.gate import Gate
     from ezrec.pulses.ahead import Ahead
     from ezrec.vitals import Vitals
@@ -181,6 +183,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         adopter=adopter,
         wide=name == "record",
         wait_s=wait_s,
+        keeps=settings.keep_uploaded > timedelta(0),
         **extra,
     )
 
@@ -259,11 +262,19 @@ def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         log=log,
         dub=_dubber(settings).dub,
         plan=_looks(settings),
+        is_short=lambda: _is_short(settings),
     )
     collector = functools.partial(
         collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
+
+
+def _is_short(settings: Settings) -> bool:
+    from ezrec.room import read_room
+
+    room = read_room(settings.state, clock(settings).now())
+    return room is not None and room.is_unbranded
 
 
 def _assets(settings: Settings) -> Callable[[], Assets]:
@@ -385,7 +396,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     if name == "tell":
         return Tell(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
-        return functools.partial(_tidy, jobs, clock(settings), log)
+        return _tidy(jobs, settings, log)
     if name == "status":
         told, mine = hooks(settings, log), backend(settings)
         versions = functools.partial(_versions, settings)
@@ -394,6 +405,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
         status = Status(mine, gauges(settings), jobs, now, settings, told, log, versions, beside)
         status.heartbeat_rest_s = rest_s
+        status.forecast = _guard(jobs, settings, log)
         return status
     return CollectLogs(jobs, clock(settings), settings, log)
 
@@ -422,11 +434,20 @@ def _versions(settings: Settings) -> dict[str, str]:
     return {name: version or "missing" for name, version in found.items()}
 
 
-def _tidy(jobs: Spool, now: Clock, log: logging.Logger) -> None:
-    """Forget what finished a month ago; what lies in the trash stays until a person says otherwise."""
-    gone = forget(jobs, now.now(), is_synchronised=now.is_synchronised())
-    if gone:
-        log.info("%d finished jobs were a month old and are forgotten", len(gone))
+def _tidy(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
+    from ezrec.pulses.tidy import Tidy
+
+    places = (settings.state, settings.media_cache, settings.booking_cache.parent)
+    return Tidy(jobs, clock(settings), log, settings.keep_uploaded, settings.logs, places)
+
+
+def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Facts], str]:
+    from ezrec.pulses.disk import DiskGuard
+
+    size = settings.reserve_mb * 1_000_000
+    return DiskGuard(
+        jobs, clock(settings), log, settings.state, settings.logs, settings.bitrate, reserve_bytes=size
+    )
 
 
 def pulse(name: str, settings: Settings) -> Pulse:
@@ -470,15 +491,14 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
+    if "status" in beating:  # the disk is looked at anew when what is booked changes
+        incoming = settings.spool / State.INCOMING
+        watched[incoming] = _both(watched.get(incoming), beating["status"].bell.ring)
     if "ahead" in beating:
         directory = settings.spool / State.RECORDING
         watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
-    woken = [beating[name].bell.ring for name in _PAUSE_OFFLINE if name in beating]
-    if retry is not None or woken:
-        with contextlib.suppress(OSError):  # without the event each comes back by its own pause
-            settings.reach.mkdir(parents=True, exist_ok=True)
-            watched[settings.reach] = _on_return(settings, retry or _nothing, woken)
+    watched |= _return(settings, retry, [beating[name] for name in _PAUSE_OFFLINE if name in beating])
     if retry is not None:  # a recording ended
         directory = settings.spool / State.RAW
         watched[directory] = _both(watched.get(directory), retry)
@@ -498,6 +518,18 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"), recorder)
     on_step(made.nudge)
     return made
+
+
+def _return(
+    settings: Settings, retry: Callable[[], None] | None, pausing: Sequence[Pulse]
+) -> dict[Path, Callable[[], None]]:
+    """What to watch for the cloud's return; nothing where nobody waits for it."""
+    if retry is not None or pausing:
+        with contextlib.suppress(OSError):  # without the event each comes back by its own pause
+            settings.reach.mkdir(parents=True, exist_ok=True)
+            lanes = [pulse.bell.ring for pulse in pausing]
+            return {settings.reach: _on_return(settings, retry or _nothing, lanes)}
+    return {}
 
 
 def _on_return(

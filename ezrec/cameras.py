@@ -32,7 +32,8 @@ def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
         return _camera_module(settings, log)
     from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 
-    return FfmpegCamera(_source(settings), SystemClock(assume=settings.assume_clock), **_logo(settings, log))
+    clock = SystemClock(assume=settings.assume_clock)
+    return FfmpegCamera(_source(settings), clock, **_logo(settings, log), **_room(settings, log))
 
 
 def microphone(settings: Settings) -> Camera | None:
@@ -58,7 +59,27 @@ def _camera_module(settings: Settings, log: logging.Logger | None) -> Camera:
 
     size = settings.resolution
     picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
-    return PicameraCamera(picture, SystemClock(assume=settings.assume_clock), **_logo(settings, log))
+    clock = SystemClock(assume=settings.assume_clock)
+    return PicameraCamera(picture, clock, **_logo(settings, log), **_room(settings, log))
+
+
+def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
+    """How a recorder's camera minds the room on the disk: the bitrate of its next start, and the reserve."""
+    if log is None:
+        return {}
+    from ezrec.adapters.takes import ReservingDisk
+    from ezrec.room import read_room
+
+    clock = SystemClock(assume=settings.assume_clock)
+
+    def bitrate() -> int:
+        room = read_room(settings.state, clock.now())
+        lower = min(room.bitrate, settings.bitrate) if room is not None and room.bitrate > 0 else 0
+        if 0 < lower < settings.bitrate:
+            log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)
+        return lower or settings.bitrate
+
+    return {"bitrate": bitrate, "disk": ReservingDisk(settings.reserve_mb * 1_000_000)}
 
 
 def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from typing import Any
 
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
-from ezrec.domain.job import Job, Kind
+from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.stages import (
     RETRY,
     ROLES,
@@ -71,6 +71,7 @@ class Drain:
     `sign`: is told, as often as the drain looks, within how many seconds it will look again (None: the
     stage's lock is another's, as far as we know).
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
+    `keeps`: finished videos stay for a while when their job leaves the spool.
     `order` sorts what is due. `come` tells which of the things that jobs wait for are there now.
     """
 
@@ -83,6 +84,7 @@ class Drain:
     adopter: Adopter | None = None
     wide: bool = False
     wait_s: float = -1
+    keeps: bool = False
     bell: Bell = field(default_factory=Bell)
     chance: Callable[[], float] = random.random
     sign: Callable[[float | None], None] = lambda _: None
@@ -327,7 +329,7 @@ class Drain:
         state, job = settle(self.stage, entry.job, outcome, self.clock.now(), self.chance())
         path = entry.path
         if state is State.DONE:
-            self.spool.leave(entry, job)
+            self.spool.leave(entry, job, keep=self.keeps and job.outcome is JobOutcome.PUBLISHED)
         else:
             path = self.spool.move(entry, state, job).path
         self._say(outcome, job, state)

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, reserve
 from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
@@ -68,7 +68,7 @@ class Entry:
     def update(self, **changes: Any) -> None:
         """Change fields of the record, durably."""
         self.job = replace(self.job, **changes)
-        durable.write(self.path / JOB, records.encode(self.job))
+        write_record(self.path / JOB, self.job)
 
     def report(self, **progress: Any) -> None:
         """Leave a progress note for people: cheap, not durable, and never part of the record."""
@@ -137,6 +137,11 @@ def read_record(path: Path | str) -> bytes:
         return data
     finally:
         os.close(fd)
+
+
+def write_record(path: Path, job: Job) -> None:
+    """Write an entry's record durably; on a full disk into the spool's reserve."""
+    reserve.with_reserve(path.parent.parent.parent, lambda: durable.write(path, records.encode(job)))
 
 
 def explain(path: Path, state: State, job: Job, *, sync_parent: bool = False) -> None:

@@ -16,6 +16,7 @@ from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.spool import Entry, Gone, Spool
 
 TRASH = "trash"
+KEPT = "kept"
 DONE = str(State.DONE)
 IN_SPOOL = tuple(map(str, DIRECTORIES))
 EVERYWHERE = (*IN_SPOOL, DONE, TRASH)

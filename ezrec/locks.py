@@ -36,17 +36,22 @@ class Lock:
             # flock has no wait with a limit: filelock asks again, and only while somebody else holds it
             self._lock.acquire(timeout=wait_s, poll_interval=_ASK_AGAIN_S, cancel_check=given_up)
         except Timeout:
-            raise Busy(f"{self.path.name} is held by {self.holder() or 'another process'}") from None
+            raise Busy(f"{self.path.name} is held by {self._text() or 'another process'}") from None
         try:
             self.label(label)
             yield
         finally:
-            self._say("")
             self._lock.release()
 
     def label(self, text: str) -> None:
-        """Say in the file who we are and what we do; only for people, never read by a decision."""
-        self._say(f"pid {os.getpid()} {text}".strip() + "\n")
+        """Say in the file who we are and what we do; only for people, never read by a decision.
+
+        It stays when the lock is given back, and is not written again by the same holder: a stage that looks
+        around every minute would wear a memory card by 200 MB a day for its label.
+        """
+        line = f"pid {os.getpid()} {text}".strip()
+        if self._text() != line:
+            self._say(line + "\n")
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(OSError):
@@ -63,7 +68,10 @@ class Lock:
         return any("FLOCK" in line and f" {sign} " in line and "->" not in line for line in held)
 
     def holder(self) -> str:
-        """What the holder says of itself, or nothing."""
+        """What the holder says of itself; nothing where nobody holds it."""
+        return self._text() if self.is_held() else ""
+
+    def _text(self) -> str:
         try:
             return self.path.read_text().strip()
         except OSError:

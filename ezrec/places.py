@@ -40,6 +40,7 @@ class Places:
         self._new = root / ".new"
         self._gone = root / ".gone"
         self.done = root / ".done"
+        self.kept = root / ".kept"
         self.trash = root / ".trash"
 
     def prepare(self) -> None:
@@ -52,7 +53,7 @@ class Places:
     def places(self) -> list[Path]:
         """Every directory that belongs to a spool, there or not."""
         states = [self.directory(state) for state in DIRECTORIES]
-        return [*states, self._locks, self._new, self._gone, self.done, self.trash]
+        return [*states, self._locks, self._new, self._gone, self.done, self.kept, self.trash]
 
     def foreign(self) -> list[Path]:
         """The directories that no rename from here reaches: missing, links, or on another file system."""
@@ -70,6 +71,11 @@ class Places:
 
     def directory(self, state: State) -> Path:
         return self.root / state
+
+    @property
+    def gone(self) -> Path:
+        """Where what is being deleted lies, out of sight."""
+        return self._gone
 
     def lock(self, name: str) -> Lock:
         """A lock of the whole machine; `name` is a stage or a pulse."""
@@ -166,8 +172,15 @@ class Places:
 
     def discarded(self) -> list[Entry]:
         """The entries in the trash."""
+        return self._beside(self.trash)
+
+    def kept_copies(self) -> list[Entry]:
+        """What was uploaded and is kept for a while."""
+        return self._beside(self.kept)
+
+    def _beside(self, place: Path) -> list[Entry]:
         found = []
-        for path in self.trash.iterdir():
+        for path in place.iterdir() if place.is_dir() else ():
             with contextlib.suppress(OSError, BadRecord):
                 found.append(Entry(path, records.decode(read_record(path))))
         return found

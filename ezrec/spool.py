@@ -18,22 +18,24 @@ own watcher. The kernel frees them when the holder dies; the text in them is a l
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import secrets
 import shutil
+from pathlib import Path
 
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, reserve
 from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.stages import State
-from ezrec.entry import AMENDMENT, JOB, PROGRESS, REASON, Entry, Stranger, explain
+from ezrec.entry import AMENDMENT, JOB, PROGRESS, REASON, Entry, Stranger, explain, write_record
 from ezrec.history import forget, history
 from ezrec.places import Gone, Taken
-from ezrec.yard import Yard
+from ezrec.yard import Yard, delete
 
 __all__ = [
     "AMENDMENT", "JOB", "PROGRESS", "REASON", "Entry", "Gone", "Spool", "Stranger", "Taken",
@@ -51,9 +53,11 @@ class Spool(Yard):
             raise ValueError("an entry leaves the spool by leave(), not by move()")
         try:
             is_new = job is not None and job is not entry.job
-            explain(entry.path, state, job or entry.job, sync_parent=not is_new)
+            reserve.with_reserve(
+                self.root, lambda: explain(entry.path, state, job or entry.job, sync_parent=not is_new)
+            )
             if job is not None and is_new:
-                durable.write(entry.path / JOB, records.encode(job))
+                write_record(entry.path / JOB, job)
                 entry.job = job
         except FileNotFoundError:
             raise Gone(entry.id) from None
@@ -97,20 +101,42 @@ class Spool(Yard):
         entry.update(id=free)
         return entry
 
-    def leave(self, entry: Entry, job: Job) -> None:
+    def leave(self, entry: Entry, job: Job, *, keep: bool = False) -> None:
         """Take an entry out of the spool: history first, then out of sight, then off the disk.
 
+        With `keep` the finished video stays in `.kept/`, with its record, and only the rest goes.
         A crash after the first step leaves the entry where it was: its stage finds its work done and
         calls again.
         """
-        durable.write(self.done / f"{job.id}.json", records.encode(job))
+        line = records.encode(job)
+        reserve.with_reserve(self.root, lambda: durable.write(self.done / f"{job.id}.json", line))
         entry.job = job
-        out_of_sight = self._gone / f"{job.id}.{secrets.token_hex(4)}"
+        keep = keep and job.result is not None
+        out_of_sight = (self.kept if keep else self._gone) / f"{job.id}.{secrets.token_hex(4)}"
         try:
             durable.rename(entry.path, out_of_sight)
         except FileNotFoundError:
             raise Gone(entry.id) from None
-        shutil.rmtree(out_of_sight, ignore_errors=True)
+        if keep:
+            entry.path = out_of_sight
+            _strip(out_of_sight, job)
+        else:
+            shutil.rmtree(out_of_sight, ignore_errors=True)
+
+    def erase(self, path: Path) -> None:
+        """Delete what lies beside the directories for good: out of sight first, then off the disk."""
+        out_of_sight = self._gone / f"{path.name[:100]}.{secrets.token_hex(4)}"
+        if path.parent not in (self.trash, self.kept, self._gone, self.done):
+            raise ValueError(f"{path} is not to be erased")
+        try:
+            durable.rename(path, out_of_sight)
+        except FileNotFoundError:
+            raise Gone(path.name) from None
+        except OSError as fault:
+            if fault.errno not in reserve.FULL:
+                raise
+            out_of_sight = path  # not even a name is to be had: then it goes where it lies
+        delete(out_of_sight)
 
     def throw_away(self, entry: Entry, job: Job) -> None:
         """Move an entry to the trash, from where it can be brought back; raises `Taken` if it cannot.
@@ -126,7 +152,7 @@ class Spool(Yard):
                 raise Taken(entry.id) from None
             raise
         entry.path = self.trash / entry.path.name
-        durable.write(entry.path / JOB, records.encode(job))
+        write_record(entry.path / JOB, job)
         entry.job = job
 
     def amend(self, entry: Entry, booking: Booking) -> None:
@@ -135,3 +161,14 @@ class Spool(Yard):
             durable.write(entry.path / AMENDMENT, msgspec.json.encode(booking))
         except FileNotFoundError:
             raise Gone(entry.id) from None
+
+
+def _strip(kept: Path, job: Job) -> None:
+    """Leave the record and the finished video of what is kept. What a crash leaves undone goes with it."""
+    wanted = {JOB, job.result.file if job.result else ""}
+    with contextlib.suppress(OSError):
+        with os.scandir(kept) as found:
+            rest = [item.path for item in found if item.name not in wanted]
+        for path in rest:
+            delete(Path(path))
+        durable.write(kept / JOB, records.encode(job))

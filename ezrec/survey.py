@@ -70,6 +70,7 @@ def survey(
         failed=failed,
         uploads=_uploads(entries, now, machine.uptime_s, before, clock.boot_id()),
         unpublished_bytes=sum(_weight(entry.job) for state in _UNPUBLISHED for entry in entries[state]),
+        to_process_bytes=_to_process(entries),
         recording_bytes_a_minute=_bytes_a_minute(recorder, settings.bitrate),
         clock_synchronised=is_synchronised,
         booking_cache_at=_written(settings.booking_cache),
@@ -255,6 +256,13 @@ def _under_way(entries: list[Entry], sizes: Mapping[str, int]) -> tuple[str, int
         if note.get("stage") == "upload" and isinstance(part, int | float):
             return entry.id, int(min(1.0, max(0.0, part)) * sizes[entry.id])
     return "", 0
+
+
+def _to_process(entries: Mapping[State, list[Entry]]) -> int:
+    waiting = [*entries[State.RAW], *entries[State.PROCESSING]]
+    waiting += [entry for entry in entries[State.DEFERRED] if entry.job.return_to == State.RAW]
+    footage = (sum(take.size for take in entry.job.takes) for entry in waiting if entry.job.result is None)
+    return max(footage, default=0)
 
 
 def _weight(job: Job) -> int:

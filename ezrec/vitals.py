@@ -27,7 +27,10 @@ from ezrec.ports import Camera, CameraHealth, Clock
 
 HUNG = 75  # exit code (EX_TEMPFAIL): the camera hangs; a fresh recorder may have it
 _ON_DUTY_S = 1.0
-_OFF_DUTY_S = 12.0  # an idle box writes its card no oftener
+_OFF_DUTY_S = 12.0
+_REST_S = (
+    300.0  # with the camera off: each writing costs a memory card 45 kB, and 900 s of silence are believed
+)
 _MEASURED_S = 120.0
 _LEAST_MEASURED_S = 5.0
 _CLOSING_S = 5.0  # what takes get to be closed before the process leaves a hung camera
@@ -99,6 +102,7 @@ class Vitals:
         self._last_frame: float | None = None
         self._sizes: deque[tuple[float, int]] = deque()
         self._said = ""
+        self._told: tuple[Health, float, object] | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, name="vitals", daemon=True)
 
@@ -190,7 +194,7 @@ class Vitals:
         while not self._over.is_set():
             self.signs.changed.clear()
             health = self.look()
-            if not self.signs.is_elsewhere:
+            if not self.signs.is_elsewhere and not self._is_told(health):
                 self._write(health)
             hung = health.camera_state is healths.CameraState.HUNG
             if hung:
@@ -199,9 +203,20 @@ class Vitals:
             if on_duty:
                 self._over.wait(_ON_DUTY_S)  # and no oftener, whatever changes
             else:
-                self.signs.changed.wait(_OFF_DUTY_S)
+                rests = health.camera_state is healths.CameraState.OFF
+                self.signs.changed.wait(_REST_S if rests else _OFF_DUTY_S)
         if not self.signs.is_elsewhere:
             self._write(replace(self.look(), recording=(), expected_to_record=False))
+
+    def _is_told(self, health: Health) -> bool:
+        """At rest, when the file says so already: each look of the stage at its queue is no news. Another
+        recorder's file, written while the stage was its, is another one."""
+        if self._told is None or health.camera_state is not healths.CameraState.OFF:
+            return False
+        told, written, stamp = self._told
+        is_ours = _stamp(self._path) == stamp
+        is_young = self._clock.monotonic() - written < _REST_S
+        return is_ours and is_young and replace(told, at=health.at) == health
 
     def _write(self, health: Health) -> None:
         """Whole or not at all; not synced, because after a power cut nobody wants to know."""
@@ -210,6 +225,7 @@ class Vitals:
         try:
             temporary.write_bytes(data)
             temporary.rename(self._path)
+            self._told = (health, self._clock.monotonic(), _stamp(self._path))
         except OSError:
             with contextlib.suppress(OSError):  # the age of what stands there says enough
                 _overwrite(self._path, data)
@@ -223,6 +239,15 @@ class Vitals:
 
     def _is_closing(self) -> bool:
         return any(promise.duty in (Duty.WRITES, Duty.CLOSES) for promise in self.signs.all().values())
+
+
+def _stamp(path: Path) -> object:
+    """What changes with whoever writes the file; equal to nothing where there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return object()
+    return info.st_ino, info.st_mtime_ns
 
 
 def _overwrite(path: Path, data: bytes) -> None:

@@ -125,7 +125,7 @@ class Yard(Places):
                 except OSError as fault:  # one that cannot be finished must not keep the others
                     said.append(f"cannot finish {shown(path.name)}: {fault.strerror}")
             for path in sorted(self._gone.iterdir()):
-                _delete(path)
+                delete(path)
                 said.append(f"finished deleting {shown(path.name)}")
         return said
 
@@ -143,7 +143,7 @@ class Yard(Places):
             if media or (job.booking is not None and state is State.INCOMING and not self.knows(job.id)):
                 entry = self._complete(path, state, self._with_free_id(job))
                 return f"finished building {entry.id} in {entry.state}/"
-        _delete(path)
+        delete(path)
         return f"removed the empty half-built entry {shown(path.name)}"
 
     def _rescue(self, path: Path, is_directory: bool) -> str:
@@ -167,7 +167,7 @@ class Yard(Places):
         return f"rescued the files of a half-built entry to failed/{entry.id}"
 
 
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
     if stat.S_ISDIR(os.lstat(path).st_mode):
         shutil.rmtree(path, ignore_errors=True)
     else:

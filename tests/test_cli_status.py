@@ -14,12 +14,13 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from ezrec.cli.main import ALARMED, OK, WARNED, run
-from ezrec.cli.screen import draw
+from ezrec.cli.screen import answers, draw
 from ezrec.domain.alerts import RULES, Alert, Severity
 from ezrec.domain.cloud import Access, Cloud
 from ezrec.domain.facts import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
@@ -100,6 +101,7 @@ CROWDED = replace(
     uploads=Uploads(9, 10**11, Waiting("d" * 64, "processed", NOW - 50 * HOUR), "d" * 64, 5, 1e6),
     machine=replace(WELL.machine, throttling=Throttling(("under_voltage", "throttled"))),
     booked_s=90_000.0,
+    forecast_short="1500 min are booked within 24 h",
 )
 
 
@@ -110,6 +112,30 @@ def test_the_screen_fits_80_columns_and_24_lines_and_obeys_no_name(facts: Facts)
     assert max(map(len, lines)) <= 80
     assert len(screen(facts, CRITICAL).splitlines()) <= 28
     assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "mood"),
+    [
+        ({}, "TOO LITTLE", "critical"),
+        ({"uploads": Uploads(bytes_a_second=1e6)}, "they fit as uploads go on", "ok"),
+        (
+            {"disk_measure": "videos are published without branding"},
+            "they fit with this · videos are",
+            "warning",
+        ),
+        ({"booked_s": 60.0}, "they fit", "ok"),
+        ({"booked_s": 0.0, "forecast_short": "full"}, "nothing is booked", "critical"),
+        ({"forecast_short": "full", "disk_measure": "x"}, "TOO LITTLE · x", "critical"),
+    ],
+)
+def test_the_screen_says_in_which_way_the_booked_fits(changes: dict[str, Any], words: str, mood: str) -> None:
+    facts = (
+        replace(WELL, booked_s=90_000.0, **changes) if "booked_s" not in changes else replace(WELL, **changes)
+    )
+    (line,) = [line for line in answers(facts, ZoneInfo("UTC")) if line.label == "disk"]
+    assert words in line.text
+    assert line.mood == mood
 
 
 def test_colour_only_repeats_what_the_words_say() -> None:

@@ -498,3 +498,44 @@ def test_a_heartbeat_shows_on_the_camera_too(backend: LocalBackend) -> None:
 def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
     backend_in(tmp_path / "store")
     assert os.listdir(tmp_path) == []
+
+
+# ---- looked at every few seconds
+
+
+def settled(backend: LocalBackend) -> LocalBackend:
+    """As if nobody had touched the tables for a while."""
+    moment = time.time() - 60
+    os.utime(backend.tables.path, (moment, moment))
+    return backend
+
+
+def test_looking_again_at_tables_that_nobody_changed_writes_nothing(backend: LocalBackend) -> None:
+    backend.book(NOON, NOON + HOUR)
+    settled(backend)
+    first = (backend.bookings(), backend.branding())
+    os.utime(backend.root, (1, 1))  # whoever makes a file in it changes this
+    first[0][0]["id"] = "mine alone"
+    again = (backend.bookings(), backend.branding())
+    assert os.stat(backend.root).st_mtime == 1
+    assert again[0][0]["id"] != "mine alone"
+    assert again[1] == first[1]
+
+
+def test_a_change_by_another_process_is_seen_at_the_next_look(backend: LocalBackend) -> None:
+    first = backend.book(NOON, NOON + HOUR)
+    assert [row["id"] for row in settled(backend).bookings()] == [first]
+    second = backend_in(backend.root).book(NOON + HOUR, NOON + 2 * HOUR)
+    assert [row["id"] for row in backend.bookings()] == [first, second]
+    third = backend_in(backend.root).book(NOON + 2 * HOUR, NOON + 3 * HOUR)
+    assert [row["id"] for row in backend.bookings()] == [first, second, third]
+    backend_in(backend.root).cancel(first)
+    assert backend.bookings()[0]["status"] == "cancelled"
+
+
+def test_a_change_that_is_held_open_by_its_writer_is_seen(backend: LocalBackend) -> None:
+    first = backend.book(NOON, NOON + HOUR)
+    assert len(settled(backend).bookings()) == 1
+    with backend_in(backend.root).tables.open() as db:
+        db.execute("UPDATE bookings SET status = 'cancelled' WHERE id = ?", (first,))
+        assert backend.bookings()[0]["status"] == "cancelled"

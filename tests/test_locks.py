@@ -57,6 +57,14 @@ def test_a_held_lock_is_busy_and_names_its_holder(path: Path) -> None:
         assert Lock(path).holder() == f"pid {child.pid} record job b1", "asking does not wipe the label"
 
 
+def test_the_same_holder_writes_its_label_once(path: Path) -> None:
+    for _ in range(3):
+        with Lock(path).held(0, "process"):
+            assert Lock(path).holder() == f"pid {os.getpid()} process"
+            os.utime(path, (1, 1))
+    assert path.stat().st_mtime == 1
+
+
 def test_a_released_lock_is_free_and_has_no_label(path: Path) -> None:
     with another_holder(path):
         pass

@@ -58,7 +58,13 @@ class Bench:
             return Assets(True, footage(intro, 3.0), footage(logo, 0.0))
         return Assets(True, media.make_intro(intro), media.make_logo(logo))
 
-    def process(self, entry: Entry, assets: Assets = NO_BRANDING, task: Task | None = None) -> Done:
+    def process(
+        self,
+        entry: Entry,
+        assets: Assets = NO_BRANDING,
+        task: Task | None = None,
+        is_short: Callable[[], bool] = lambda: False,
+    ) -> Done:
         return process(
             entry,
             task or Task(),
@@ -66,6 +72,7 @@ class Bench:
             assets=lambda: assets,
             salvage=salvage,
             log=logging.getLogger("ezrec.video_worker"),
+            is_short=is_short,
         )
 
     @property
@@ -375,6 +382,42 @@ def test_without_room_for_the_video_the_job_waits_without_blame(bench: Bench) ->
     assert caught.value.blameless
     assert "disk full" in caught.value.reason
     assert bench.fake.calls["render"] == 0
+
+
+def test_on_a_short_disk_the_take_itself_is_the_video_and_takes_no_room(bench: Bench) -> None:
+    entry = bench.job(2.0)
+    assert bench.process(entry, bench.branding(), is_short=lambda: True) == Done()
+    assert bench.fake.calls["render"] == 0
+    take = entry.path / entry.job.takes[0].file
+    assert os.path.samefile(_result(entry), take)
+    assert entry.job.result is not None
+    assert entry.job.result.duration_s == entry.job.takes[0].duration_s
+    assert "without intro and logo" in entry.job.result.notes[0]
+    assert bench.process(entry, bench.branding(), is_short=lambda: True) == Done(), "it may be run again"
+
+
+def test_made_again_when_there_is_room_it_is_the_whole_video_and_the_take_is_untouched(bench: Bench) -> None:
+    entry = bench.job(2.0)
+    bench.process(entry, bench.branding(), is_short=lambda: True)
+    take = entry.path / entry.job.takes[0].file
+    before = take.read_bytes()
+    bench.process(entry, bench.branding())
+    assert made_of(_result(entry))["intro"]
+    assert not os.path.samefile(_result(entry), take)
+    assert take.read_bytes() == before
+
+
+def test_a_video_that_is_made_already_stays_on_a_short_disk(bench: Bench) -> None:
+    entry = bench.job(2.0)
+    bench.process(entry, bench.branding())
+    bench.process(entry, bench.branding(), is_short=lambda: True)
+    assert made_of(_result(entry))["intro"]
+
+
+def test_on_a_short_disk_several_takes_are_still_joined(bench: Bench) -> None:
+    entry = bench.job(2.0, 3.0)
+    bench.process(entry, is_short=lambda: True)
+    assert bench.fake.calls["render"] == 1
 
 
 def test_parts_made_while_it_was_recorded_are_used_and_go_when_the_video_is_there(real: Bench) -> None:

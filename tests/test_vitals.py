@@ -70,6 +70,23 @@ def test_an_idle_recorder_says_once_that_it_is_off_duty_and_lets_the_card_rest(d
     assert desk.vitals.is_well()
 
 
+def test_a_look_at_an_empty_queue_is_no_news(desk: Desk) -> None:
+    assert eventually(desk.path.exists)
+    desk.vitals.hear_stage(1000.0)
+    before = desk.path.stat().st_ino
+    for _ in range(5):
+        desk.vitals.hear_stage(None)
+        time.sleep(0.05)
+        desk.vitals.hear_stage(1000.0)
+        time.sleep(0.05)
+    assert desk.path.stat().st_ino == before
+    desk.vitals.hear_stage(None)
+    assert eventually(lambda: desk.vitals.signs.is_elsewhere)
+    desk.path.unlink()
+    desk.vitals.hear_stage(1000.0)
+    assert eventually(desk.path.exists), "what another recorder said meanwhile does not stand"
+
+
 def test_a_change_is_told_at_once(desk: Desk) -> None:
     assert eventually(desk.path.exists)
     desk.signs.promise("b1", "the start of the camera", LIMIT_S, Duty.LACKS)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from ezrec.adapters import ffmpeg_run
 from ezrec.adapters.feed import Feed
-from ezrec.adapters.ffmpeg_sources import SoftwareSource, Source
+from ezrec.adapters.ffmpeg_sources import SoftwareSource, Source, with_bitrate
 from ezrec.adapters.fragments import BadStream, FragmentReader
 from ezrec.adapters.shared_camera import Life, SharedCamera
 from ezrec.adapters.stamp import BurnIn
@@ -45,7 +45,7 @@ class FfmpegCamera(SharedCamera):
     """`disk` and `queue_bytes` are handed to the takes.
 
     `burn_in` is asked at each start for what is to be drawn into the frames, where the source can draw;
-    `tell` hears why it is not.
+    `tell` hears why it is not. `bitrate` is asked at each start too, where it is ours to choose.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class FfmpegCamera(SharedCamera):
         *,
         burn_in: Callable[[], BurnIn | None] = lambda: None,
         tell: Callable[[str], None] = lambda said: None,
+        bitrate: Callable[[], int] | None = None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
@@ -67,9 +68,10 @@ class FfmpegCamera(SharedCamera):
         def begin() -> tuple[Feed, Life]:
             feed = Feed(clock, fps=source.fps, disk=disk, queue_bytes=queue_bytes)
             self._begun, before = feed, self._begun
-            drawing = self._with_logo(source, before, burn_in, tell)
+            now = with_bitrate(source, bitrate()) if bitrate else source
+            drawing = self._with_logo(now, before, burn_in, tell)
             feed.burned_in = drawing.logo.key if drawing and drawing.logo else ""
-            return feed, _Child(drawing or source, clock, feed, limits)
+            return feed, _Child(drawing or now, clock, feed, limits)
 
         # A little longer than the child is given: its own last word says more than "no picture".
         super().__init__(source.name, begin, limits.start_s + limits.term_s)

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -197,6 +197,11 @@ def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -
     if kind not in makers or (kind == "software" and rest):
         raise ValueError("must be software, v4l2:/dev/… or rtsp://…")
     return makers[kind]()
+
+
+def with_bitrate(source: Source, bitrate: int) -> Source:
+    """The source with another bitrate; a network camera decides by itself."""
+    return replace(source, bitrate=bitrate) if isinstance(source, SoftwareSource | V4l2Source) else source
 
 
 def _logo_input(logo: BurnIn | None) -> tuple[str, ...]:

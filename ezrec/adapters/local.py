@@ -62,7 +62,7 @@ class LocalBackend:
     def bookings(self) -> list[dict[str, Any]]:
         # The front end does not send a camera: such rows belong to the one that is called 0.
         mine = "camera_id = ?" + (" OR coalesce(camera_id, '') = ''" if self.camera_id == "0" else "")
-        return self.tables.rows(
+        return self.tables.rows_again(
             f"SELECT * FROM bookings WHERE user_id = ? AND ({mine}) ORDER BY date, start_time, id",
             (self.user_id, self.camera_id),
         )
@@ -78,7 +78,7 @@ class LocalBackend:
         return self._set_status(booking_id, status, before)
 
     def branding(self) -> Branding:
-        found = self.tables.rows("SELECT * FROM user_settings WHERE user_id = ?", (self.user_id,))
+        found = self.tables.rows_again("SELECT * FROM user_settings WHERE user_id = ?", (self.user_id,))
         if not found:
             return Branding()
         row = found[0]

@@ -45,6 +45,7 @@ class PicameraCamera(SharedCamera):
         *,
         burn_in: Callable[[], BurnIn | None] = lambda: None,
         tell: Callable[[str], None] = lambda said: None,
+        bitrate: Callable[[], int] | None = None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
@@ -53,6 +54,7 @@ class PicameraCamera(SharedCamera):
         self._limits, self._eye = limits, Eye(Inbox(clock.monotonic))
 
         def begin() -> tuple[Feed, Life]:
+            device.bitrate = bitrate() if bitrate else picture.bitrate
             feed = Feed(clock, fps=picture.fps, disk=disk, queue_bytes=queue_bytes)
             stamp, feed.burned_in = _stamp(burn_in(), tell)
             self._eye = Eye(Inbox(clock.monotonic), stamp)

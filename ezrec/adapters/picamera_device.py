@@ -12,7 +12,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +70,7 @@ class Picture:
 class Device:
     def __init__(self, picture: Picture, limits: PicameraLimits) -> None:
         self._picture, self._limits = picture, limits
+        self.bitrate = picture.bitrate  # of the next start
         self._camera: Any = None
         self._encoder: Any = None
         self.hung = ""
@@ -139,7 +140,7 @@ class Device:
 
     def _start(self, eye: Eye) -> None:
         camera = self._camera
-        self._encoder = encoder = make_encoder(self._picture)
+        self._encoder = encoder = make_encoder(replace(self._picture, bitrate=self.bitrate))
         eye.mapped = importlib.import_module("picamera2").MappedArray
         camera.pre_callback = eye.see
         camera.start_encoder(encoder, _make_output(eye.inbox), name="main")

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ezrec import durable
+from ezrec import durable, reserve
 from ezrec.adapters.fragments import Header, retimed
 from ezrec.adapters.ring import Piece
 from ezrec.domain.booking import Window
@@ -36,6 +36,7 @@ QUEUE_BYTES = (
     64 << 20
 )  # 50 s at 10 Mbit/s: more than the ring hands over at once, less than a Pi has to spare
 _SETTLING_S = 10.0  # so long the instant of the first frame may be found to be earlier than it seemed
+_LEAST_TAKE = 4 << 20  # bytes: some seconds
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -54,6 +55,23 @@ class Disk:
 
     def cut(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
+
+
+class ReservingDisk(Disk):
+    """No take begins in the room of a reserve that was given up (`ezrec/reserve.py`): it would eat what the
+    records of its predecessors need.
+    """
+
+    def __init__(self, reserve_bytes: int) -> None:
+        self._reserve_bytes = reserve_bytes
+
+    def create(self, path: Path) -> int:
+        missing = reserve.missing(path.parent.parent.parent, self._reserve_bytes)
+        if missing:
+            disk = os.statvfs(path.parent)
+            if disk.f_bavail * disk.f_frsize < missing + _LEAST_TAKE:
+                raise OSError(errno.ENOSPC, "disk full")
+        return super().create(path)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from ezrec.cli.text import utc
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, State
-from ezrec.find import DONE, IN_SPOOL, TRASH
+from ezrec.find import DONE, IN_SPOOL, KEPT, TRASH
 from ezrec.spool import Entry, Spool, Stranger, history
 
 _WITH_PROGRESS = (State.PROCESSING, State.PROCESSED)
@@ -86,7 +86,7 @@ class Row:
 def rows(spool: Spool, places: Sequence[str], now: datetime, since: datetime | None = None) -> list[Row]:
     """Everything in `places`, in the order in which a job passes them; nothing older than `since`."""
     found: list[Row] = []
-    for place in (*IN_SPOOL, DONE, TRASH):
+    for place in (*IN_SPOOL, DONE, KEPT, TRASH):
         if place in places:
             found += sorted(_rows(spool, place, now, since), key=_order)
     return [row for row in found if since is None or row.since is None or row.since >= since]
@@ -97,6 +97,10 @@ def _rows(spool: Spool, place: str, now: datetime, since: datetime | None) -> It
         for job in history(spool, since):
             size = job.result.size if job.result else None
             yield Row(place, job.id, outlook(job, place, now), job, size, _since(job))
+    elif place == KEPT:
+        for entry in spool.kept_copies():
+            size = entry.job.result.size if entry.job.result else entry.size()
+            yield Row(place, entry.id, outlook(entry.job, place, now), entry.job, size, _since(entry.job))
     elif place == TRASH:
         for entry in spool.discarded():
             yield _row(entry, place, now)

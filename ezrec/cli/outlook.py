@@ -13,7 +13,7 @@ from typing import Any
 from ezrec.cli.text import span, when
 from ezrec.domain.job import Job
 from ezrec.domain.uplink import Wait
-from ezrec.find import DONE, IN_SPOOL, TRASH
+from ezrec.find import DONE, IN_SPOOL, KEPT, TRASH
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,10 @@ def _done(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
     return Outlook(str(job.outcome or "done"), None, job.reason)
 
 
+def _kept(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
+    return Outlook("uploaded, and kept", None, "", "")
+
+
 def _trash(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
     return Outlook("removed", None, "", f"ezrec spool restore {job.id}")
 
@@ -152,6 +156,7 @@ _BY_PLACE: dict[str, Callable[[Job, datetime, Mapping[str, Any]], Outlook]] = {
     "deferred": _deferred,
     "failed": _failed,
     DONE: _done,
+    KEPT: _kept,
     TRASH: _trash,
 }
-assert set(_BY_PLACE) == {*IN_SPOOL, DONE, TRASH}
+assert set(_BY_PLACE) == {*IN_SPOOL, DONE, KEPT, TRASH}

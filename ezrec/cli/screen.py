@@ -130,15 +130,26 @@ def _disk(facts: Facts) -> Line:
     if free is None or hours is None:
         return Line("disk", "its size cannot be read", "warning")
     text = f"{size(free)} free, {_hours(hours)} of recording"
+    done = f" · {facts.disk_measure}" if facts.disk_measure else ""
+    mood = "critical" if facts.forecast_short else "warning" if done else "ok"
     if not facts.booked_s:
-        return Line("disk", f"{text} · nothing is booked for the next 24 h", "ok")
-    fits = facts.booked_bytes <= free and not facts.forecast_short
+        return Line("disk", f"{text} · nothing is booked for the next 24 h{done}", mood)
     needs = (
         f"the {_hours(facts.booked_s / 3600)} booked within 24 h need up to {size(int(facts.booked_bytes))}"
     )
-    return Line(
-        "disk", f"{text} · {needs}: {'they fit' if fits else 'TOO LITTLE'}", "ok" if fits else "critical"
-    )
+    fits = _fits(facts, free)
+    return Line("disk", f"{text} · {needs}: {fits or 'TOO LITTLE'}{done}", mood if fits else "critical")
+
+
+def _fits(facts: Facts, free: int) -> str:
+    """In which way they do; empty when they do not."""
+    if facts.forecast_short:
+        return ""
+    if facts.booked_bytes <= free:
+        return "they fit"
+    if facts.disk_measure:
+        return "they fit with this"
+    return "they fit as uploads go on" if facts.uploads.bytes_a_second else ""
 
 
 def _hours(hours: float) -> str:

@@ -13,12 +13,12 @@ from typing import Any
 import click
 
 from ezrec.cli.main import Context, tell
-from ezrec.cli.text import parse_span, printable
+from ezrec.cli.text import parse_size, parse_span, printable
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
-from ezrec.find import DONE, IN_SPOOL, TRASH, resolve
+from ezrec.find import DONE, IN_SPOOL, KEPT, TRASH, resolve
 
-_PLACES = (*IN_SPOOL, DONE, TRASH)
+_PLACES = (*IN_SPOOL, DONE, KEPT, TRASH)
 _STAGES = [name for name in STAGES if name != RETRY.name]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
@@ -37,6 +37,18 @@ class Span(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic 
             return self.fail(str(fault), param, ctx)
 
 
+class Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
+    """A number of bytes such as 500MB, 20GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return parse_size(value) if isinstance(value, str) else value
+        except (ValueError, OverflowError) as fault:
+            return self.fail(str(fault), param, ctx)
+
+
 @click.group()
 def spool() -> None:
     """Look at the jobs and move them; running or not.
@@ -49,15 +61,17 @@ def spool() -> None:
 @spool.command()
 @click.argument("states", nargs=-1, type=click.Choice(_PLACES), metavar="[STATE]…")
 @click.option("--failed", is_flag=True, help="Only what failed: the same as the state `failed`.")
+@click.option("--kept", is_flag=True, help="Only the kept copies of what was uploaded: the state `kept`.")
 @click.option("--since", type=Span(), help="Only what moved in that time, finished jobs too: 90s, 12h, 2d.")
 @as_json
 @click.pass_obj
-def ls(obj: Context, states: tuple[str, ...], failed: bool, since: Any, as_json: bool) -> None:
+def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: Any, as_json: bool) -> None:
     """List the jobs: where each is, what comes next, why it waits, and the cure.
 
     \b
     STATE is one or more of: incoming recording raw processing processed
-    deferred failed, and: done (history), trash. Default: all but the last two.
+    deferred failed, and: done (history), kept (uploaded and kept for a while), trash.
+    Default: all but the last three.
     """
     import gc
 
@@ -65,7 +79,10 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, since: Any, as_json:
 
     gc.disable()  # ten thousand jobs make no garbage, and looking for it takes a quarter of the time
     now = obj.now
-    places = {*states, *(("failed",) if failed else ())} or {*IN_SPOOL, *((DONE,) if since else ())}
+    places = {*states, *(("failed",) if failed else ()), *((KEPT,) if kept else ())} or {
+        *IN_SPOOL,
+        *((DONE,) if since else ()),
+    }
     found = rows(obj.spool, sorted(places), now, now - since if since else None)
     if as_json:
         return _echo_json([row.as_json(now) for row in found])
@@ -186,6 +203,29 @@ def wait(obj: Context, job_id: str, timeout: Any) -> None:
 
     job = wait_for(obj.spool, job_id, timeout.total_seconds() if timeout else None)
     click.echo(f"{job.id} {job.outcome}")
+
+
+@spool.command()
+@click.option("--older", type=Span(), help="Only what has been lying there for longer: 12h, 30d.")
+@click.option("--until-free", "until_free", type=Size(), help="Only until so much is free: 500MB, 20GB.")
+@click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
+@as_json
+@click.pass_obj
+def purge(obj: Context, older: Any, until_free: int | None, yes: bool, as_json: bool) -> None:
+    """Make room: show what may go, in the order in which it would, or let it go.
+
+    \b
+    In this order, the oldest first: the trash, what is left of finished jobs,
+    kept copies of uploaded videos, rotated logs. Never what was not uploaded.
+    """
+    from ezrec.cli import purge as purging
+
+    plan = purging.plan(obj.spool, obj.settings.logs, obj.clock, older, until_free)
+    gone = purging.carry_out(obj.spool, plan) if yes else []
+    if as_json:
+        return _echo_json(purging.as_json(plan, gone, obj.now))
+    click.echo("\n".join(purging.draw(plan, gone if yes else None, obj.now)))
+    return None
 
 
 def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime], Any]) -> None:

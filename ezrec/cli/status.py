@@ -56,6 +56,7 @@ def _show(obj: Context, as_json: bool) -> int:
 def look(obj: Context) -> tuple[Facts, list[Alert]]:
     """The facts of this moment, and what is wrong by them: the worst first, the hardly noticed too."""
     from ezrec.domain.alerts import Severity, judge
+    from ezrec.room import read_room
     from ezrec.spool import Spool
     from ezrec.survey import last_report, survey
 
@@ -67,6 +68,8 @@ def look(obj: Context) -> tuple[Facts, list[Alert]]:
     facts = survey(spool, settings, clock, machine, before, before.versions if before else None)
     if before is not None:
         facts = replace(facts, forecast_short=before.forecast_short)
+    measure = read_room(settings.state, facts.at)
+    facts = replace(facts, disk_measure=measure.told if measure else "")
     judged = judge(facts, _remembered(obj), settings.upload_stall_h * 3600)
     alerts = [alert for alert in judged.alerts if alert.gone_s is None]
     silent = _silence(facts, last, settings.status_interval_s)

@@ -6,13 +6,14 @@ Whatever came from outside passes `printable` before it reaches a terminal.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
+
+from ezrec.domain.spans import parse_span as parse_span
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?B)?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def printable(text: str) -> str:
@@ -92,12 +93,12 @@ def when(at: datetime, now: datetime) -> str:
     return f"in {span(left)}" if left >= 0.5 else "now"
 
 
-def parse_span(text: str) -> timedelta:
-    """`90s`, `30m`, `12h`, `2d`, `1w`; raises ValueError."""
-    match = _SPAN.fullmatch(text.strip())
+def parse_size(text: str) -> int:
+    """`500MB`, `20GB`, or plain bytes; raises ValueError."""
+    match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text[:40]!r} is no length of time such as 90s, 30m, 12h, 2d or 1w")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+        raise ValueError(f"{text[:40]!r} is no size such as 500MB or 20GB")
+    return int(float(match[1]) * 1000 ** _UNITS.index((match[2] or "B").replace("K", "k")))
 
 
 def utc(moment: datetime | None) -> str | None:

@@ -13,11 +13,11 @@ from ezrec.domain.booking import Instant
 from ezrec.domain.cloud import Cloud
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine
+from ezrec.domain.room import WITH_VIDEO
 
 # A recorder that has something to do writes its health far more often than this; one that rests need not.
 SILENT_S = 30.0
 SILENT_AT_REST_S = 900.0
-FOOTAGE_AND_VIDEO = 2.2  # a job's bytes at their most, in those of its footage
 _NEWEST_SHARE = 0.3  # of the newest sample in the measured rate of uploads
 
 
@@ -120,10 +120,12 @@ def measured_rate(before: Uploads, now: Uploads, seconds: float) -> float | None
 class Facts:
     """All of it. `jobs`: how many lie in each directory. `booked_s`: seconds of bookings within the next day.
 
+    `to_process_bytes`: the largest footage that waits to be made a video.
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
     heartbeat last arrived. `cloud`: how it treated us when it last answered. `forecast_short`: why the disk
-    will not do, if it will not. `booking_cache_at`: when the bookings were last fetched, or five minutes
-    before. `last_error` is the newest that any job or the recorder has to tell.
+    will not do, if it will not, and `disk_measure` what is done so that it will. `booking_cache_at`: when the
+    bookings were last fetched, or five minutes before. `last_error` is the newest that any job or the
+    recorder has to tell.
     """
 
     at: Instant
@@ -145,6 +147,8 @@ class Facts:
     cloud: Cloud | None = None
     forecast_short: str = ""
     last_error: str = ""
+    to_process_bytes: int = 0
+    disk_measure: str = ""
 
     @property
     def is_recording(self) -> bool:
@@ -160,7 +164,7 @@ class Facts:
     @property
     def booked_bytes(self) -> float:
         """What the next day's bookings will take: footage and video at once, and a little more."""
-        return self.booked_s / 60 * self.recording_bytes_a_minute * FOOTAGE_AND_VIDEO
+        return self.booked_s / 60 * self.recording_bytes_a_minute * WITH_VIDEO
 
     @property
     def is_busy(self) -> bool:

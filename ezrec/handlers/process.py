@@ -22,6 +22,7 @@ from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.stages import Done
 from ezrec.handlers import looks
+from ezrec.handlers.as_recorded import NOTE, as_recorded
 from ezrec.handlers.dub import Dub, dubbed
 from ezrec.ports import PARTS, MediaInfo, RenderPlan, Transcoder
 from ezrec.progress import Meter
@@ -46,9 +47,11 @@ def process(
     log: logging.Logger,
     plan: Callable[..., RenderPlan] = RenderPlan,
     dub: Dub | None = None,
+    is_short: Callable[[], bool] = lambda: False,
 ) -> Done:
     """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
-    with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it.
+    with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it;
+    `is_short` says that the disk has no room for a video beside its footage.
     """
     takes = _measured(entry, transcoder, salvage, log)
     branding = assets()
@@ -63,6 +66,11 @@ def process(
     )
     if _is_made(entry, made_from):
         shutil.rmtree(entry.path / PARTS, ignore_errors=True)
+        return Done()
+    if is_short() and (bare := as_recorded(entry, takes, made_from)):
+        entry.update(result=bare)
+        shutil.rmtree(entry.path / PARTS, ignore_errors=True)
+        log.warning("job %s: %s %s", entry.id, bare.file, NOTE)
         return Done()
     _check_room(entry, takes)
     job = entry.job

@@ -29,6 +29,7 @@ from ezrec.domain.report import Report
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Clock, Gauges, Row
 from ezrec.pulses.newest import Newest
+from ezrec.room import read_room
 from ezrec.settings import Settings
 from ezrec.spool import Spool
 from ezrec.survey import last_report, survey
@@ -73,6 +74,8 @@ class Status:
         facts = survey(self.spool, self.settings, self.clock, machine, self._before, self._versions)
         facts = replace(facts, cloud_reached_at=self._newest.reached_at or facts.cloud_reached_at)
         facts = replace(facts, forecast_short=self.forecast(facts))
+        measure = read_room(self.settings.state, facts.at)
+        facts = replace(facts, disk_measure=measure.told if measure else "")
         judged = judge(facts, self._alerts, self.settings.upload_stall_h * 3600)
         self._keep(judged)
         self._before, self._alerts = facts, judged.alerts
@@ -135,7 +138,7 @@ class Status:
         facts, now_s = report.facts, self.clock.monotonic()
         worth = (
             facts.jobs, facts.recorder.is_alive, facts.recorder.recording, facts.recorder.expected,
-            facts.clock_synchronised, facts.next_booking, facts.last_error,
+            facts.clock_synchronised, facts.next_booking, facts.last_error, facts.disk_measure,
             [(alert.name, alert.raised_at) for alert in report.alerts],
         )  # fmt: skip
         if self._written and not facts.is_busy:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from ezrec.domain.names import BadName, safe_id
+from ezrec.domain.spans import parse_span
+
+_LONGEST = timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,14 @@ class Resolution:
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
+
+
+def span(value: str) -> timedelta:
+    """A length of time; `0` for none."""
+    found = timedelta(0) if value.strip() == "0" else parse_span(value)
+    if found > _LONGEST:
+        raise ValueError("must be ten years at most")
+    return found
 
 
 def text(value: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.encoders import WISHES
 from ezrec.domain.ending import OnCancel
+from ezrec.domain.spans import show_span
 from ezrec.domain.uplink import ORDERS, Hours, read_hours
 from ezrec.ports import ARTEFACTS
 from ezrec.settings import kinds
@@ -85,6 +86,18 @@ class Settings:
         kinds.path,
         "{home}/state",
         "what the services say of themselves: health.json and the like",
+    )
+    reserve_mb: int = _setting(
+        "EZREC_RESERVE_MB",
+        kinds.whole(0, 10_000),
+        "64",
+        "megabytes laid aside in the spool, with which a full disk is still written to; 0 is none",
+    )
+    keep_uploaded: timedelta = _setting(
+        "EZREC_KEEP_UPLOADED",
+        kinds.span,
+        "0",
+        "how long a finished video stays here after its upload, such as `12h`, `3d`; 0: not at all",
     )
     hooks: Path = _setting("EZREC_HOOKS", kinds.path, "{home}/hooks", "executables that observe the spool")
     logs: Path = _setting("LOGS_DIR", kinds.path, "{home}/logs", "log files")
@@ -299,6 +312,8 @@ class Settings:
                 value = re.sub(r"(?<=://)[^:/@]*:.*(?=@)", "***", value)
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
+            elif isinstance(value, timedelta):
+                value = show_span(value)
             elif isinstance(value, tuple):
                 value = ",".join(value) or "none"
             elif isinstance(value, float):

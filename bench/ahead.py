@@ -3,7 +3,8 @@
     python -m bench.ahead [--seconds N] [--size 1280x720] [--out FILE]
 
 Two whole runs, one after the other, of `ezrec run` with the software camera, a booking, an intro and a logo
-that is always shown. Counts the frames of the takes as well: whoever works ahead must not cost one.
+that is always shown. Counts, too, what the recorder says it lost, the frames in the takes beside those that
+their length asks for, and the gaps: whoever works ahead must not cost one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench import machine
 from ezrec import app, settings
 from ezrec.adapters.mp4samples import read
 from ezrec.demo import make_branding
+from ezrec.domain import health
 from ezrec.domain.stages import State
 
 _LEAD_S = 12.0
@@ -47,25 +49,42 @@ def measured(folder: Path, seconds: float, size: str, mode: str) -> dict[str, An
         argv = [sys.executable, "-m", "ezrec", "run", "--only", _LANES]
         daemon = subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
-        ends = time.monotonic() + 4 * seconds + 300
+        ends, said = time.monotonic() + 4 * seconds + 300, None
         while (entry := spool.find(booking)) is None or entry.state is not State.PROCESSED:
             if time.monotonic() > ends:
                 raise TimeoutError((folder / "log").read_text()[-2000:])
+            said = _health(box.state) or said
             time.sleep(0.2)
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(60)
     came = {arrival.state: arrival.at for arrival in entry.job.arrivals}
     report = json.loads((entry.path / "processing.json").read_bytes())
-    frames = sum(len(read(entry.path / take.file).picture) for take in entry.job.takes)
+    tracks = [read(entry.path / take.file).picture for take in entry.job.takes]
     return {
         "mode": mode,
         "seconds": (came["processed"] - came["raw"]).total_seconds(),
         "parts": f"{report['checks']['parts_found']} of "
         f"{report['checks']['parts_found'] + report['checks']['parts_made']}",
-        "frames": frames,
-        "takes": len(entry.job.takes),
+        "left_s": _left(report),
+        "frames": sum(len(track) for track in tracks),
+        "due": sum(round(track.length_s * 30) for track in tracks),
+        "lost": said.dropped if said else None,
+        "gaps": len(entry.job.gaps),
+        "takes": len(tracks),
     }
+
+
+def _health(state: Path) -> health.Health | None:
+    try:
+        return health.decode((state / health.FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _left(report: dict[str, Any]) -> str:
+    """Seconds of film that were left to encode when the recording had ended."""
+    return next((why.split("; ")[1].split()[0] for why in report["why"] if "left to encode" in why), "–")
 
 
 def page(seconds: float, size: str, rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -74,13 +93,20 @@ def page(seconds: float, size: str, rows: list[dict[str, Any]]) -> Iterator[str]
     yield from machine.facts()
     yield ""
     yield f"A booking of {seconds:g} s, software camera, {size} at 30 frames a second, 4 Mbit/s; an intro,"
-    yield "logo always; parts of 30 s. Made by `python -m bench.ahead`."
+    yield "logo always; parts of 30 s. `due` are the frames that the length of the takes asks for, `lost`"
+    yield "what the recorder counts as dropped. Made by `python -m bench.ahead`."
     yield ""
-    yield "| while recording | s from its end to the video | parts there already | frames | takes |"
-    yield "|---|---|---|---|---|"
+    yield (
+        "| while recording | s from its end to the video | parts there | s left to encode"
+        " | frames (due) | lost | gaps | takes |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
         mode = "encode behind it" if row["mode"] == "nice" else "rest"
-        yield f"| {mode} | {row['seconds']:.1f} | {row['parts']} | {row['frames']} | {row['takes']} |"
+        yield (
+            f"| {mode} | {row['seconds']:.1f} | {row['parts']} | {row['left_s']} | {row['frames']}"
+            f" ({row['due']}) | {row['lost']} | {row['gaps']} | {row['takes']} |"
+        )
     yield ""
 
 

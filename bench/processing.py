@@ -1,6 +1,7 @@
 """What a finished video costs, rung by rung, beside `cp`, a bare remux and the ways it is made elsewhere.
 
-    python -m bench.processing [--seconds N] [--rounds N] [--grow M,M,…] [--folder DIR] [--out FILE]
+    python -m bench.processing [--full] [--seconds N] [--rounds N] [--ways W,,W,,…] [--grow M,M,…]
+                               [--folder DIR] [--out FILE]
 
 All ways take turns in one run on the same files, so that what else the machine does falls on each alike; the
 median of the rounds counts. Measures CPU (of all children), wall time, bytes written and the largest RSS.
@@ -127,6 +128,7 @@ WAYS: dict[str, Callable[[Path, int], None]] = {
     "two passes, veryfast": two_passes,
 }
 CHEAP = ("cp", "bare remux", "remux, made durable", "copy rung")
+_LOGO_SECONDS = 10
 
 
 def measured(way: str, folder: Path, seconds: int) -> dict[str, float]:
@@ -194,6 +196,10 @@ def compared(folder: Path, seconds: int, rounds: int, ways: tuple[str, ...]) -> 
             f"| {way} | {found['cpu_s']:.2f} | {ratio:.2f} | {found['wall_s']:.2f} | {bytes_ratio:.3f}"
             f" | {found['rss_mb']:.0f} |"
         )
+    smart, copied = middle.get("smart, 10 s of logo"), middle.get("copy rung")
+    if smart and copied:
+        each = (smart["cpu_s"] - copied["cpu_s"]) / _LOGO_SECONDS
+        lines += ["", f"A second of logo costs {each:.2f} s of CPU beyond the copy."]
     return lines
 
 
@@ -201,8 +207,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--ways", default=",,".join(WAYS), help="which, with two commas between them")
     parser.add_argument("--grow", default="", help="lengths in minutes of which the cheap ways are compared")
-    parser.add_argument("--full", action="store_true", help="5 minutes, and growth from 1 to 60 minutes")
+    parser.add_argument("--full", action="store_true", help="growth from 1 to 60 minutes, all ways at 5")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -211,13 +218,13 @@ def main() -> None:
         print(json.dumps(one(given.one, given.folder, given.seconds)))
         return
     if given.full:
-        given.seconds, given.grow = 300, "1,5,20,60"
+        given.seconds, given.grow = 300, "1,5,60"
     with tempfile.TemporaryDirectory(prefix="ezrec-bench-") as made:
         folder = given.folder or Path(made)
         tell(facts(), given.out)
-        tell(compared(folder, given.seconds, given.rounds, tuple(WAYS)), given.out)
         for minutes in (int(text) for text in given.grow.split(",") if text):
             tell(compared(folder, minutes * 60, max(3, given.rounds), CHEAP), given.out)
+        tell(compared(folder, given.seconds, given.rounds, tuple(given.ways.split(",,"))), given.out)
 
 
 def tell(lines: list[str], out: Path | None) -> None:

@@ -161,13 +161,15 @@ class Transcoder(Protocol):
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
+        on_rest: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         """Render `plan.output` whole or not at all; verified: duration within one frame + 0.1 s.
 
         Beside it, `processing.json` says how it was made, why so, in what time, and what was checked.
 
         `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
-        early, which then raises `Stopped`. Raises `Retry` where another try may help, else `Reject`.
+        early, which then raises `Stopped`. `on_rest` hears why the work rests, and an empty word when it
+        goes on. Raises `Retry` where another try may help, else `Reject`.
         """
 
     def prepare(self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool]) -> bool:

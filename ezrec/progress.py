@@ -28,19 +28,33 @@ class Meter:
         self._clock, self._began = clock, clock()
         self._first: float | None = None  # work that an earlier try has done says nothing of this one's pace
         self._told: float | None = None
+        self._part, self._rests, self._since = 0.0, "", 0.0
 
     def __call__(self, part: float) -> None:
         now = self._clock()
         if self._first is None:
             self._first, self._began = part, now
+        self._part = part
         if self._told is not None and now - self._told < _EVERY_S and part < 1:
             return
+        self._tell(now)
+
+    def rest(self, why: str) -> None:
+        """Called with the reason when the work comes to rest, and with an empty word when it goes on."""
+        now = self._clock()
+        if self._rests:  # the time of rest says nothing of the pace
+            self._began += now - self._since
+        self._rests, self._since = why, now
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
         self._told = now
-        done, spent_s = part - self._first, now - self._began
+        done, spent_s = self._part - (self._first or 0.0), now - self._began
         left_s = speed = None
-        if done > _TOO_EARLY and spent_s > 0:
-            left_s = round(spent_s * (1 - part) / done)
+        if done > _TOO_EARLY and spent_s > 0 and not self._rests:  # nobody knows how long a rest takes
+            left_s = round(spent_s * (1 - self._part) / done)
             speed = round(self._film_s * done / spent_s, 2) if self._film_s else None
         self._entry.report(
-            stage=self._stage, doing=self._doing, part=round(part, 4), eta_s=left_s, speed=speed
-        )
+            stage=self._stage, doing=self._doing, part=round(self._part, 4), eta_s=left_s, speed=speed,
+            **({"rests": self._rests} if self._rests else {}),
+        )  # fmt: skip

@@ -97,8 +97,28 @@ def test_an_entry_that_moves_on_meanwhile_takes_its_parts_with_it(box: Box) -> N
     box.transcoder.hesitate = move
     box.pulse()()
     assert entry.state is State.RAW
-    assert made(entry) == 2
+    assert made(entry) == 1, "the part in hand; what is left is for the process stage to make"
     assert box.spool.names(State.RECORDING) == []
+
+
+@pytest.mark.parametrize(("takes_s", "parts"), [(9, 1), (11, 0)])
+def test_the_part_in_hand_when_a_recording_ends_is_given_up_where_it_takes_long(
+    takes_s: float, parts: int, box: Box
+) -> None:
+    entry = box.recording(65)
+    answers = []
+
+    class Slow(FakeTranscoder):
+        def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+            box.spool.move(entry, State.RAW)
+            answers.append(may_go_on())
+            box.clock.pass_time(takes_s)
+            return super().work_ahead(plan, may_go_on)
+
+    box.transcoder = Slow()
+    box.pulse()()
+    assert answers == [True]
+    assert made(entry) == parts
 
 
 def test_an_entry_that_goes_away_meanwhile_is_no_fault(box: Box) -> None:

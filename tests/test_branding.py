@@ -52,13 +52,14 @@ def test_what_holds_them_all_lies_on_even_pixels() -> None:
     assert around([Place(11, 7, 4, 4), Place(20, 9, 3, 6)]) == Place(10, 6, 14, 10)
 
 
-@pytest.mark.parametrize(("show", "rung"), [("always", "encode"), ("first:1s", "smart")])
+@pytest.mark.parametrize(("show", "rung"), [("always", "encode"), ("always", "parts"), ("first:1s", "smart")])
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_all_logos_are_shown_where_they_belong(show: str, rung: str, ending: str, tmp_path: Path) -> None:
     take = media.make_take(tmp_path / "t.mp4", seconds=4, filters=films.NOISE)
     plan = RenderPlan(
         takes=[take], output=tmp_path / "out.mp4", log=tmp_path / "l.log", cache=tmp_path / "cache",
         logo=media.make_logo(tmp_path / f"l.{ending}"), logo_show=read_logo_show(show),
+        parts=tmp_path / "parts" if rung == "parts" else None,
         sponsors=[
             media.make_logo(tmp_path / f"s1.{ending}", (40, 20), "yellow"),
             media.make_logo(tmp_path / "s2.png", (20, 20), "white", alpha=0.0),

@@ -79,6 +79,17 @@ def test_a_job_at_work_tells_how_far_it_is_how_fast_and_how_long_yet(
     assert f"  Next       {told}" in page
 
 
+def test_a_job_that_rests_says_so_and_why_and_promises_no_time(spool: Spool) -> None:
+    why = "rests while something is recorded"
+    laid(spool, State.PROCESSING, "now").report(part=0.5, eta_s=90, speed=2.44, rests=why)
+    lines = listed(spool)
+    assert lines[1].endswith(" 50 %, rests")
+    assert [line.strip() for line in lines[2:]] == [why, "→ set by EZREC_PROCESS_WHILE_RECORDING"]
+    page = card.draw(find(spool, "now"), NOW, UTC, None)
+    assert "  Next       50 %, rests" in page
+    assert f"  Why        {why}" in page
+
+
 WAITING = [
     (State.FAILED, {"reason": "no picture", "remedy": "copy it again"}, ["no picture", "→ copy it again"]),
     (State.FAILED, {"reason": "odd", "remedy": ""}, ["odd", "→ ezrec spool retry j"]),

@@ -11,7 +11,7 @@ import pytest
 
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.adapters.ffmpeg_run import Limits, Switch, run
-from ezrec.adapters.pace import Pace
+from ezrec.adapters.pace import RESTS, Pace
 from ezrec.domain.errors import Stopped
 from ezrec.locks import Lock
 from ezrec.ports import RenderPlan
@@ -113,7 +113,7 @@ def test_a_video_in_the_making_rests_during_a_recording_and_is_whole_in_the_end(
     take = media.make_take(tmp_path / "t.mp4", seconds=20 if logo else 6, filters=films.NOISE)
     picture = media.make_logo(tmp_path / "l.png") if logo else None
     plan = RenderPlan(takes=[take], output=tmp_path / "out.mp4", log=tmp_path / "l.log", logo=picture)
-    told = list[float]()
+    told, rests = list[float](), list[str]()
 
     def progress(part: float) -> None:
         told.append(part)
@@ -123,21 +123,31 @@ def test_a_video_in_the_making_rests_during_a_recording_and_is_whole_in_the_end(
     transcoder = FfmpegTranscoder(
         bitrate=800_000, preset="slower", while_recording="no", is_recording=recording.is_set
     )
-    worker = threading.Thread(target=transcoder.render, args=(plan, progress, deaf))
+    worker = threading.Thread(target=transcoder.render, args=(plan, progress, deaf, rests.append))
     worker.start()
     assert eventually(recording.is_set, 60)
+    assert eventually(lambda: rests == [RESTS], 20)
     time.sleep(2)
     assert worker.is_alive()
     assert not plan.output.exists()
     recording.clear()
     worker.join(90)
     assert media.frames(plan.output) == (600 if logo else 180)
+    assert rests == [RESTS, ""]
 
 
 def test_a_child_is_the_first_that_the_kernel_takes_when_memory_runs_out() -> None:
     heard = list[bytes]()
     run(["sh", "-c", "sleep 0.3; cat /proc/self/oom_score_adj"], Limits(30), nice=5, hear=heard.append)
     assert int(heard[0]) == 800
+
+
+def test_a_child_gets_no_more_memory_than_a_film_can_need() -> None:
+    wait = "until grep -q 'Max data size  *[0-9]' /proc/$$/limits; do sleep 0.05; done"
+    heard = list[bytes]()
+    run(["sh", "-c", f"{wait}; grep 'Max data size' /proc/$$/limits"], Limits(30), nice=5, hear=heard.append)
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < int(heard[0].split()[3]) <= min(3 << 30, machine)
 
 
 @pytest.mark.parametrize(("mode", "niceness"), [("nice", 7), ("no", 7), ("yes", 0)])

@@ -449,6 +449,20 @@ def test_progress_is_told_beside_the_record(bench: Bench) -> None:
     assert entry.progress()["part"] == 1
 
 
+def test_a_rest_is_told_beside_the_record_and_taken_back(bench: Bench) -> None:
+    entry = bench.job(2.0)
+    seen: list[object] = []
+
+    def rest() -> None:
+        for why in ("a recording", ""):
+            bench.fake.on_rest(why)
+            seen.append(entry.progress().get("rests"))
+
+    bench.fake.hesitate = rest
+    bench.process(entry)
+    assert seen == ["a recording", None]
+
+
 def test_a_stop_in_the_middle_leaves_no_video_and_the_next_try_makes_it(bench: Bench) -> None:
     entry, task = bench.job(2.0), Task()
     bench.fake.hesitate = task.stop

@@ -51,6 +51,34 @@ def test_what_an_earlier_try_has_done_is_not_counted_as_pace(entry: Entry) -> No
     assert (entry.progress()["eta_s"], entry.progress()["speed"]) == (40, 1.0)
 
 
+def test_a_rest_is_told_at_once_and_counts_towards_no_pace(entry: Entry) -> None:
+    hand = Hand()
+    meter = Meter(entry, "process", "making the video", film_s=600, clock=hand)
+    meter(0.0)
+    hand.at += 30
+    meter(0.25)
+    hand.at += 0.1
+    meter.rest("a recording")
+    assert entry.progress() == {
+        "stage": "process", "doing": "making the video", "part": 0.25, "eta_s": None, "speed": None,
+        "rests": "a recording",
+    }  # fmt: skip
+    hand.at += 3600
+    meter.rest("")
+    assert "rests" not in entry.progress()
+    assert entry.progress()["eta_s"] == 90
+    hand.at += 29.9
+    meter(0.5)
+    assert (entry.progress()["eta_s"], entry.progress()["speed"]) == (60, 5.0)
+
+
+def test_a_rest_before_anything_was_done_is_told_too(entry: Entry) -> None:
+    hand = Hand()
+    meter = Meter(entry, "process", "making the video", film_s=600, clock=hand)
+    meter.rest("a recording")
+    assert (entry.progress()["part"], entry.progress()["rests"]) == (0.0, "a recording")
+
+
 def test_it_writes_at_most_twice_a_second_and_the_end_always(entry: Entry) -> None:
     hand = Hand()
     meter = Meter(entry, "process", "x", clock=hand)

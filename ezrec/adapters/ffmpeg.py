@@ -88,6 +88,7 @@ class FfmpegTranscoder:
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
+        on_rest: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         """The order is what keeps a half file from being published:
 
@@ -101,7 +102,8 @@ class FfmpegTranscoder:
         on_stop(switch.pull)
         part = plan.output.with_name(f"{plan.output.name}.part")
         self._tools.pace.step_back(self._tools.nice)
-        tools = replace(self._tools, seen=self._tools.seen.within(plan.cache))
+        pace = replace(self._tools.pace, on_rest=on_rest)
+        tools = replace(self._tools, pace=pace, seen=self._tools.seen.within(plan.cache))
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:

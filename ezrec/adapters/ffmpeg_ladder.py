@@ -36,7 +36,7 @@ from ezrec.ports import MediaInfo, RenderPlan
 
 REPORT = "processing.json"
 _CHECK_S = 60.0
-_LONGEST_PART_S = 900.0  # another process makes one, and will not begin a further
+_LONGEST_PART_S = 60.0  # another process makes one, gives it up where it takes long, and begins no further
 _AGAIN_S = 30.0
 _ODD = (ArithmeticError, LookupError, ValueError, struct.error)
 # A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running

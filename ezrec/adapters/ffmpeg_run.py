@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import re
+import resource
 import selectors
 import shlex
 import shutil
@@ -29,6 +30,7 @@ from ezrec.guard import tied_to_us
 
 _TICK_S = 0.1
 _EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
+_MOST_MEMORY, _PART_OF_MEMORY = 3 << 30, 0.75  # an hour in 1080p takes 0.4 GB: ten times that is a trap
 _LOG_LIMIT = 1 << 20
 _IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
 _TAIL = 16 << 10
@@ -156,7 +158,7 @@ def run(
     pace.rest(switch.check)
     child = start(argv, nice if pace.is_gentle else 0, log)
     try:
-        _offer(child.pid)
+        _bind(child.pid)
         _attend(child, hear, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace))
     finally:
         _end(child)
@@ -248,13 +250,21 @@ def start(argv: Sequence[str], nice: int, log: Log) -> subprocess.Popen[bytes]:
         raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
 
 
-def _offer(pid: int) -> None:
+def _bind(pid: int) -> None:
     """Where memory runs out, the kernel is to take this child: an encode can be done again, a match cannot.
 
     Without a word it would inherit the protection of whoever started it, perhaps the recorder's.
     """
     with contextlib.suppress(OSError):  # it has ended already
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(_EXPENDABLE))
+        # Not of its address space: with many cores FFmpeg reserves gigabytes of that and uses none.
+        resource.prlimit(pid, resource.RLIMIT_DATA, (_memory(), _memory()))
+
+
+@functools.cache
+def _memory() -> int:
+    """Bytes that a child may take: what it asks for beyond them it does not get, and ends."""
+    return min(_MOST_MEMORY, int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _PART_OF_MEMORY))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ezrec import durable
@@ -95,6 +95,7 @@ class Dubber:
         seconds: float,
         output: Path,
         on_stop: Callable[[Callable[[], None]], None],
+        on_rest: Callable[[str], None] = lambda why: None,
     ) -> None:
         """Write `output`, whole or not at all. Raises `Reject` where the sound cannot be used."""
         placed = place(sounds, seconds)
@@ -108,7 +109,7 @@ class Dubber:
             argv = self._argv(take, placed, round(seconds * _RATE), part)
             run(
                 argv, limits, nice=self._nice, hear=lambda _: None, log=Log(), switch=switch,
-                pulse=lambda: _size(part), pace=self._pace,
+                pulse=lambda: _size(part), pace=replace(self._pace, on_rest=on_rest),
             )  # fmt: skip
             durable.rename(part, output)
         except ffmpeg_input.Unusable as fault:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MODES = ("yes", "nice", "no")
+RESTS = "rests while something is recorded"
 _KEPT_S = 1.0
 
 
@@ -28,6 +29,7 @@ class Pace:
 
     mode: str = "nice"
     is_recording: Callable[[], bool] = never
+    on_rest: Callable[[str], None] = lambda why: None
     _asked: float = field(default=-1e9)
     _answer: bool = False
 
@@ -58,9 +60,16 @@ class Pace:
         return self._answer
 
     def rest(self, check: Callable[[], None], tick_s: float = 0.1) -> float:
-        """Wait until nothing is recorded; returns how long that was. `check` may raise to end the wait."""
+        """Wait until nothing is recorded; returns how long that was. `check` may raise to end the wait.
+
+        `on_rest` hears why, and an empty word when the work goes on.
+        """
+        if not self.should_rest():
+            return 0.0
         began = time.monotonic()
+        self.on_rest(RESTS)
         while self.should_rest():
             check()
             time.sleep(tick_s)
+        self.on_rest("")
         return time.monotonic() - began

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ezrec.cli.text import span, when
+from ezrec.cli.text import printable, span, when
 from ezrec.domain.job import Job
 from ezrec.domain.uplink import Wait
 from ezrec.find import DONE, IN_SPOOL, KEPT, TRASH
@@ -42,6 +42,12 @@ def number_in(progress: Mapping[str, Any], name: str) -> float | None:
     """A number that a progress note tells; None for what is none, or cannot be."""
     value = progress.get(name)
     return value if isinstance(value, int | float) and 0 <= value < 1e9 else None
+
+
+def rests_because(progress: Mapping[str, Any]) -> str:
+    """Why the work on a job rests, as its progress note tells; empty while it does not."""
+    why = progress.get("rests")
+    return printable(why) if isinstance(why, str) else ""
 
 
 def stage_of(job: Job, place: str) -> str:
@@ -81,7 +87,10 @@ def _raw(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
 
 
 def _processing(job: Job, now: datetime, progress: Mapping[str, Any]) -> Outlook:
-    return Outlook(_how_far(progress, job, now) or "processing", None, job.reason)
+    far = _how_far(progress, job, now) or "processing"
+    if why := rests_because(progress):
+        return Outlook(f"{far}, rests", None, why, "set by EZREC_PROCESS_WHILE_RECORDING")
+    return Outlook(far, None, job.reason)
 
 
 def _processed(job: Job, now: datetime, progress: Mapping[str, Any]) -> Outlook:
@@ -95,6 +104,8 @@ def _how_far(progress: Mapping[str, Any], job: Job, now: datetime) -> str:
     part = part_done(progress)
     if part is None:
         return ""
+    if rests_because(progress):  # nobody knows how long
+        return f"{part * 100:.0f} %"
     left_s, speed = number_in(progress, "eta_s"), number_in(progress, "speed")
     if left_s is None:
         since = job.arrivals[-1].at if job.arrivals else now

@@ -13,11 +13,12 @@ from pathlib import Path
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Sound, Take
 from ezrec.ports import OnStop
+from ezrec.progress import Meter
 from ezrec.spool import Entry
 from ezrec.task import Task
 
-# The take, its sounds, its seconds, the file to be made, and how it is stopped.
-Dub = Callable[[Path, Sequence[Sound], float, Path, OnStop], None]
+# The take, its sounds, its seconds, the file to be made, how it is stopped, and who hears that it rests.
+Dub = Callable[[Path, Sequence[Sound], float, Path, OnStop, Callable[[str], None]], None]
 
 
 @contextlib.contextmanager
@@ -50,7 +51,8 @@ def _file(
     task.check()
     output = entry.path / f".dubbed_{take.file}"  # hidden: it is no take of its own
     try:
-        dub(plain, sounds, take.duration_s, output, task.on_stop)
+        rest = Meter(entry, "process", "adding the sound", take.duration_s).rest
+        dub(plain, sounds, take.duration_s, output, task.on_stop, rest)
     except (Reject, Retry) as fault:
         if isinstance(fault, Retry) and entry.job.attempts.get("process", 0) < 3:
             raise

@@ -88,9 +88,8 @@ def process(
                 intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
                 parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
             )  # fmt: skip
-            film_s = sum(take.duration_s for take in takes)
-            meter = Meter(entry, "process", "making the video", film_s)
-            made.append(transcoder.render(wanted, meter, task.on_stop))
+            meter = Meter(entry, "process", "making the video", sum(take.duration_s for take in takes))
+            made.append(transcoder.render(wanted, meter, task.on_stop, meter.rest))
 
         used, notes = looks.rendered(
             render, *looks.usable(transcoder, branding), job.attempts.get("process", 0), log

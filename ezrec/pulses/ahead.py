@@ -25,6 +25,7 @@ from ezrec.spool import Entry, Spool
 LOG = "ahead.log"
 _LOOK_S = 5.0  # while something is recorded: a file that grows by the second makes too many events
 _PAUSE_S = 300.0  # after frames were lost, or anything went wrong
+_GRACE_S = 10.0  # for the part in hand when its recording ends: from then on its video waits for it
 _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes have
 
 
@@ -71,9 +72,13 @@ class Ahead:
 
     def _follow(self, entry: Entry, guard: _Guard) -> None:
         with contextlib.suppress(FileNotFoundError), _held(entry.path) as here:
-            made = 0
+            made, turn = 0, _Turn(guard, entry.path, self.clock)
             try:
-                while (plan := self._plan(entry, here)) and self.transcoder.work_ahead(plan, guard):
+                while (
+                    turn.is_ours
+                    and (plan := self._plan(entry, here))
+                    and self.transcoder.work_ahead(plan, turn)
+                ):
                     made += 1
             except (Retry, Reject) as fault:
                 self._rest(f"job {entry.id}: nothing is encoded ahead: {fault}")
@@ -133,6 +138,32 @@ class _Guard:
             if before is not None and now > before:
                 self.lost += now - before
         return not self.lost
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What is left when the recording has ended is the process stage's: it has more weight than we have, and
+    on a busy machine waited for minutes for what it makes in seconds. So no part is begun after that, and
+    the one in hand is given up where it is not soon done.
+    """
+
+    guard: _Guard
+    recording: Path  # the entry, where it lies as long as it is recorded
+    clock: Clock
+    _ended: float | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        return self.recording.is_dir()
+
+    def __call__(self) -> bool:
+        if not self.guard():
+            return False
+        if self.is_ours:
+            return True
+        now = self.clock.monotonic()
+        self._ended = now if self._ended is None else self._ended
+        return now - self._ended < _GRACE_S
 
 
 @contextlib.contextmanager

@@ -41,7 +41,8 @@ class FakeTranscoder:
     """`calls` counts by method; `fail_next(2, Retry("…"))` makes the next two renders raise that.
 
     With `fails_with_branding` every render with an intro or a logo does, with `fails_with_logo` every one
-    with a logo. `hesitate` is called in the middle of each render: a test can stop the work there.
+    with a logo. `hesitate` is called in the middle of each render: a test can stop the work there, or have
+    it rest by `on_rest`.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class FakeTranscoder:
         self.fails_with_branding: Exception | None = None
         self.fails_with_logo: Exception | None = None
         self.hesitate: Callable[[], None] = lambda: None
+        self.on_rest: Callable[[str], None] = lambda why: None
         self._faults: list[Exception] = []
 
     def fail_next(self, times: int, fault: Exception) -> None:
@@ -69,8 +71,10 @@ class FakeTranscoder:
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
+        on_rest: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         self.calls["render"] += 1
+        self.on_rest = on_rest
         stopped: list[bool] = []
         on_stop(lambda: stopped.append(True))
         if self._faults:

@@ -47,6 +47,7 @@ HOSTED_TOKEN, HOSTED_KEY = 870, 46
 HANDSHAKE = 5_000  # TCP and TLS 1.3 with two certificates; once per connection
 BOOKINGS = 6  # rows within the window: today's, and those of the coming days
 _WATCHED_S = 120.0
+_WHERE_THEY_EXIST = ("is_recording boolean", "uptime_seconds bigint", "last_error text")
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def _touch(cloud: SupabaseBackend, row: dict[str, object]) -> None:
 def _enter(project: Project, account: Account, password: str) -> str:
     database, _ = project.local()
     database.sql(reference())
+    more = (f"add column if not exists {column}" for column in _WHERE_THEY_EXIST)
+    database.sql(f"alter table system_status {', '.join(more)}")  # the dearest table there is
     wait_for_the_tables(project)
     email = f"{account.camera_id}@device.test"
     auth_id = project.sign_up(email, password)

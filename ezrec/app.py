@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
+_PAUSE_OFFLINE = ("sync", "tell", "status")  # they sleep longer and longer while the cloud is away …
+_RETURN_S = 10.0  # … and are woken when it is back, no oftener than this
 # The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
 _BEATS_AT_REST = 40
 LANES = (*STAGE_LANES, *PULSE_LANES)
@@ -379,6 +381,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     from ezrec.pulses.status import Status
     from ezrec.pulses.sync import Sync
     from ezrec.pulses.tell import Tell
+    from ezrec.survey import read_cloud
 
     log = logs.logger(name)
     jobs = spool(settings)
@@ -387,17 +390,20 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
         branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
-        return Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
+        sync = Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
+        sync.was_shut_out = lambda: bool((found := read_cloud(settings)) and found.hidden)
+        return sync
     if name == "tell":
         return Tell(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
         return _tidy(jobs, settings, log)
     if name == "status":
         told, mine = hooks(settings, log), backend(settings)
+        versions = functools.partial(_versions, settings)
         beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
         now = clock(settings)
         rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
-        status = Status(mine, gauges(settings), jobs, now, settings, told, log, _versions, beside)
+        status = Status(mine, gauges(settings), jobs, now, settings, told, log, versions, beside)
         status.heartbeat_rest_s = rest_s
         status.forecast = _guard(jobs, settings, log)
         return status
@@ -423,8 +429,8 @@ def _nothing() -> None:
     pass
 
 
-def _versions() -> dict[str, str]:
-    found = {"ezrec": __version__, **media_versions()}
+def _versions(settings: Settings) -> dict[str, str]:
+    found = {"ezrec": __version__, **media_versions(settings)}
     return {name: version or "missing" for name, version in found.items()}
 
 
@@ -468,6 +474,8 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     from ezrec.adapters.clock_steps import on_step
     from ezrec.watch import Pulse, Services
 
+    with contextlib.suppress(OSError):
+        (settings.state / "key.said").unlink()  # a start of services is worth every word
     recorder = vitals(settings, of) if "record" in lanes else None
     drains = [
         drain(name, settings, recorder=recorder if name == "record" else None)
@@ -490,10 +498,8 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         directory = settings.spool / State.RECORDING
         watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
     retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
-    if retry is not None:  # the network came back; a recording ended
-        with contextlib.suppress(OSError):
-            settings.reach.mkdir(parents=True, exist_ok=True)
-            watched[settings.reach] = retry
+    watched |= _return(settings, retry, [beating[name] for name in _PAUSE_OFFLINE if name in beating])
+    if retry is not None:  # a recording ended
         directory = settings.spool / State.RAW
         watched[directory] = _both(watched.get(directory), retry)
     if "logs" in beating:
@@ -514,6 +520,42 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     return made
 
 
+def _return(
+    settings: Settings, retry: Callable[[], None] | None, pausing: Sequence[Pulse]
+) -> dict[Path, Callable[[], None]]:
+    """What to watch for the cloud's return; nothing where nobody waits for it."""
+    if retry is not None or pausing:
+        with contextlib.suppress(OSError):  # without the event each comes back by its own pause
+            settings.reach.mkdir(parents=True, exist_ok=True)
+            lanes = [pulse.bell.ring for pulse in pausing]
+            return {settings.reach: _on_return(settings, retry or _nothing, lanes)}
+    return {}
+
+
+def _on_return(
+    settings: Settings, retry: Callable[[], None], lanes: Sequence[Callable[[], None]]
+) -> Callable[[], None]:
+    """Rings when the cloud can be reached again. The lanes not without end where it comes and goes: one that
+    reaches it and one that does not would wake each other by turns.
+    """
+    from ezrec.adapters.reach import Reach
+
+    reach, now = Reach(settings.reach), clock(settings)
+    rests_until = float("-inf")
+
+    def ring() -> None:
+        nonlocal rests_until
+        if reach.is_lost():
+            return
+        retry()
+        if now.monotonic() >= rests_until:
+            rests_until = now.monotonic() + _RETURN_S
+            for lane in lanes:
+                lane()
+
+    return ring
+
+
 def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Callable[[], None]:
     def ring() -> None:
         if first is not None:
@@ -529,17 +571,21 @@ def encoder(settings: Settings) -> str | None:
     return str(found) if found else None
 
 
-def media_versions() -> dict[str, str | None]:
-    """Versions of what EZREC works with but does not bring along; None where it is missing."""
+def media_versions(settings: Settings | None = None) -> dict[str, str | None]:
+    """Versions of what EZREC works with but does not bring along; None where it is missing.
+
+    With settings FFmpeg is asked only when it is another than last time: some ask four times a minute.
+    """
     from importlib import metadata
 
-    from ezrec.adapters.ffmpeg import ffmpeg_version
+    from ezrec.adapters.ffmpeg import ffmpeg_version, known_version
 
     try:
         picamera2: str | None = metadata.version("picamera2")
     except metadata.PackageNotFoundError:
         picamera2 = None
-    return {"ffmpeg": ffmpeg_version(), "picamera2": picamera2}
+    ffmpeg = known_version(settings.state / "ffmpeg_version") if settings else ffmpeg_version()
+    return {"ffmpeg": ffmpeg, "picamera2": picamera2}
 
 
 def software_missing() -> list[str]:

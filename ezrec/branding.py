@@ -56,9 +56,13 @@ class MediaCache:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def record(self) -> Path:
+        return self.root / RECORD
+
     def assets(self) -> Assets:
         try:
-            record = msgspec.json.decode((self.root / RECORD).read_bytes(), type=_Record)
+            record = msgspec.json.decode(self.record.read_bytes(), type=_Record)
         except (OSError, msgspec.DecodeError):
             return Assets(is_known=False)
         intro, logo = self._path(record.intro), self._path(record.logo)
@@ -80,7 +84,7 @@ class MediaCache:
         found = [self._fetched(backend, "sponsor's logo", key, notes) for key in wanted.sponsors]
         record = _Record(intro, logo, tuple(key for key in found if key), tuple(notes))
         data = msgspec.json.encode(record)
-        path = self.root / RECORD
+        path = self.record
         before = path.read_bytes() if path.exists() else b"{}"
         if before == data:
             return

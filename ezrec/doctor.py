@@ -261,14 +261,11 @@ def _survey(wishes: Settings) -> Findings:
 
 def _treatment(wishes: Settings) -> Findings:
     """What the services noted of the cloud's answers, whatever it answers just now."""
-    from ezrec.domain import cloud
+    from ezrec.survey import read_cloud
 
-    try:
-        alarm = cloud.decode((wishes.state / cloud.FILE).read_bytes()).alarm
-    except (OSError, ValueError):
-        return  # no service has asked the cloud yet
-    if alarm is not None:
-        yield fault("cloud", *alarm)
+    found = read_cloud(wishes)
+    for alarm in found.alarms if found else ():
+        yield fault("cloud account", *alarm)
 
 
 def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:

@@ -16,16 +16,19 @@ from pathlib import Path
 
 import msgspec
 
+from ezrec.domain import cloud as clouds
 from ezrec.domain import facts as known
 from ezrec.domain import health as healths
 from ezrec.domain import report as reports
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
+from ezrec.domain.cloud import Cloud
 from ezrec.domain.facts import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
 from ezrec.domain.health import Health
 from ezrec.domain.job import OPEN, Job
 from ezrec.domain.machine import Machine
 from ezrec.domain.report import Report
 from ezrec.domain.stages import DIRECTORIES, State
+from ezrec.domain.uplink import Wait
 from ezrec.ground import holder_of
 from ezrec.ports import Clock
 from ezrec.settings import Settings
@@ -33,6 +36,7 @@ from ezrec.spool import Entry, Spool, Stranger
 
 _DAY = timedelta(days=1)
 _LARGEST = 1 << 16  # bytes of a booking or a health that is read; real ones have a few hundred
+_BY_SETTING = (Wait.HOURS, Wait.RECORDING)  # who waits for these gets on as he is meant to
 _WAITING = (State.RAW, State.PROCESSED, State.DEFERRED)
 _UNPUBLISHED = (State.RECORDING, State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
 
@@ -74,6 +78,7 @@ def survey(
         booked_s=_booked_s(entries, loose, now),
         versions=dict(versions or {}),
         cloud_reached_at=before.cloud_reached_at if before else None,
+        cloud=read_cloud(settings),
         last_error=failed[-1].reason if failed else last_word,
     )
 
@@ -103,6 +108,16 @@ def read_health(state: Path) -> Health | None:
     """The recorder's last word; None where there is none, or no readable one."""
     try:
         return healths.decode(_read_small(state / healths.FILE))
+    except (OSError, ValueError):
+        return None
+
+
+def read_cloud(settings: Settings) -> Cloud | None:
+    """How the cloud last treated this box; None where nothing readable says so, or no cloud is set."""
+    if settings.backend != "supabase":
+        return None  # what stands there is of another time
+    try:
+        return clouds.decode(_read_small(settings.state / clouds.FILE))
     except (OSError, ValueError):
         return None
 
@@ -210,7 +225,8 @@ def _uploads(
     sizes: dict[str, int] = {entry.id: _to_upload(entry) for entry in waiting}
     job, sent = _under_way(entries[State.PROCESSED], sizes)
     held = [entry for entry in waiting if entry.job.held]
-    oldest = _oldest(iter([entry for entry in waiting if entry not in held]))
+    resting = [entry for entry in waiting if entry.job.waits_for in _BY_SETTING]
+    oldest = _oldest(iter([entry for entry in waiting if entry not in (*held, *resting)]))
     found = Uploads(len(waiting), sum(sizes.values()), oldest, job, sent)
     if before is None:
         return replace(found, moved_at=now if job else None)

@@ -22,6 +22,7 @@ import pytest
 from ezrec.cli.main import ALARMED, OK, WARNED, run
 from ezrec.cli.screen import answers, draw
 from ezrec.domain.alerts import RULES, Alert, Severity
+from ezrec.domain.cloud import Access, Cloud
 from ezrec.domain.facts import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
@@ -69,6 +70,15 @@ def test_a_box_that_is_well_says_so_in_one_screen() -> None:
     assert "disk       60.0 GB free, 13 h of recording" in text
     assert "they fit" in text
     assert "uploads    nothing waits" in text
+
+
+def test_how_the_cloud_treats_the_box_stands_beside_when_it_was_reached() -> None:
+    assert "cloud      reached 14 s ago · bookings fetched" in screen(WELL)
+    refused = replace(WELL, cloud=Cloud(Access.REFUSED, NOW, "no such key"))
+    assert "cloud      REFUSES this device · reached 14 s ago" in screen(refused)
+    hidden = replace(WELL, cloud=Cloud(Access.GOOD, NOW, hidden=True))
+    assert "cloud      SHOWS NO BOOKING any more · reached" in screen(hidden)
+    assert "cloud      reached" in screen(replace(WELL, cloud=Cloud(Access.GOOD, NOW)))
 
 
 def test_what_is_wrong_stands_first_with_since_when_and_what_to_type() -> None:

@@ -256,6 +256,62 @@ def test_an_idle_box_asks_for_the_branding_now_and_then_and_a_box_with_footage_a
     assert box.cloud.calls["branding"] == 4
 
 
+def test_processes_that_live_for_one_beat_ask_for_the_branding_no_oftener(box: Box) -> None:
+    def one_beat() -> int:
+        sync = box.sync()
+        sync.branding_s = 300
+        sync()
+        box.clock.pass_time(15)
+        return box.cloud.calls["branding"]
+
+    assert [one_beat() for _ in range(4)] == [1, 1, 1, 1]
+    for path in box.settings.media_cache.iterdir():
+        path.unlink()
+    assert one_beat() == 2, "somebody has emptied the cache"
+    box.clock.pass_time(-86400)
+    assert one_beat() == 3, "a mark of tomorrow says nothing"
+
+
+def test_processes_that_live_for_one_beat_say_once_that_they_are_shut_out(
+    box: Box, caplog: pytest.LogCaptureFixture
+) -> None:
+    box.cloud.add_booking(row("b1"))
+    box.sync()()
+    box.cloud.is_shut_out = True
+    box.sync()()  # the backend notes it for those that come
+    for _ in range(3):
+        sync = box.sync()
+        sync.was_shut_out = lambda: True
+        sync()
+    assert len([record for record in caplog.records if "ezrec schema" in record.getMessage()]) == 1
+
+
+def test_the_time_of_the_cache_is_that_of_the_last_answer_which_agreed_with_it(box: Box) -> None:
+    def fetched_s_ago() -> float:
+        return box.clock.now().timestamp() - box.settings.booking_cache.stat().st_mtime
+
+    sync = box.sync()
+    sync()
+    assert box.cache() == [], "no booking is an answer too"
+    assert fetched_s_ago() == 0
+    for _ in range(100):
+        box.clock.pass_time(15)
+        sync()
+        assert fetched_s_ago() <= 300
+    box.cloud.add_booking(row("b1"))
+    sync()
+    box.cloud.is_shut_out = True
+    for _ in range(100):
+        box.clock.pass_time(15)
+        sync()
+    assert fetched_s_ago() >= 1500, "an answer that is not believed"
+    box.cloud.is_shut_out = False
+    box.cloud.fail_next(1, Retry("no network"), "bookings")
+    with pytest.raises(Retry):
+        sync()
+    assert fetched_s_ago() >= 1500
+
+
 # ---- sync: hostile rows
 
 

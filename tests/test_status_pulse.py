@@ -15,6 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ezrec.adapters.gauges import SystemGauges
+from ezrec.adapters.supabase_notes import Notes
+from ezrec.domain.cloud import Access
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Arrival
 from ezrec.domain.report import Report
@@ -109,6 +111,20 @@ def test_a_dead_network_delays_no_local_file_and_queues_nothing(box: CourtBox) -
     cloud.let_go.set()
     status.finish(LIMIT_S)
     assert cloud.sent == ["2026-06-01T12:00:00+00:00", "2026-06-01T12:25:00+00:00"]
+
+
+def test_a_process_for_one_beat_ends_although_the_network_is_dead(box: CourtBox) -> None:
+    box.cloud = cloud = Dead()
+    status = box.status()
+    status()
+    status.finish(0.05)
+    assert cloud.asked.wait(LIMIT_S)
+    assert cloud.sent == []
+    assert report(box).facts.cloud_reached_at is None
+    cloud.let_go.set()
+    status.finish(LIMIT_S)
+    assert len(cloud.sent) == 1
+    assert report(box).facts.cloud_reached_at == box.now
 
 
 def test_a_heartbeat_that_fails_is_told_once_and_once_more_when_it_arrives(
@@ -247,14 +263,34 @@ def test_a_disk_that_will_not_do_is_an_alert_whoever_forecasts_it(box: CourtBox)
     assert report(box).facts.forecast_short == "0 s will not fit"
 
 
+def test_a_refused_key_is_told_once_and_is_over_when_the_cloud_takes_it_again(tmp_path: Path) -> None:
+    cloud = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_KEY": "sb_publishable_x"}
+    box = a_box(tmp_path, EZREC_BACKEND="supabase", **cloud)
+    told, notes = hook(box), Notes(box.settings.state, box.clock)
+    notes.access(Access.REFUSED, "Invalid login credentials")
+    for _ in range(3):
+        found = beat(box)
+        box.pass_time(15)
+    assert "Invalid login credentials" in found["last_error"]
+    assert told.read_text() == "cloud_refused raised alert\n"
+    notes.access(Access.GOOD)
+    for _ in range(3):
+        found = beat(box)
+        box.pass_time(15)
+    assert found["last_error"] is None
+    assert told.read_text() == "cloud_refused raised alert\ncloud_refused cleared alert\n"
+
+
 def test_what_is_remembered_of_alerts_is_written_when_it_changes_and_not_by_the_hour(box: CourtBox) -> None:
     waits = laid(box.spool, State.PROCESSED, "b1")
     waits.update(arrivals=(Arrival("processed", box.now - timedelta(hours=9)),))
     path = box.settings.state / "alerts.json"
     beat(box)
-    beat(box)
+    for _ in range(2):  # seen, and then raised
+        box.pass_time(300)
+        beat(box)
     before = path.stat().st_ino
-    for _ in range(9):
+    for _ in range(7):
         box.pass_time(300)
         beat(box)
     assert "9.8 h" in report(box).alerts[0].message

@@ -6,14 +6,17 @@ import contextlib
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
+from ezrec.adapters.supabase_notes import Notes
 from ezrec.domain import cloud as treatment
 from ezrec.domain.errors import Reject, Retry
 from ezrec.schema import reference
@@ -90,13 +93,12 @@ def test_an_anon_key_that_row_level_security_shuts_out_is_not_believed(
     ):
         assert cloud.bookings() == []
         assert not cloud.sees_bookings(), "other tables are no witnesses"
-        alarm = told(tmp_path).alarm
-        assert alarm is not None
-        assert "ezrec schema" in alarm[1]
+        ((_, remedy),) = told(tmp_path).alarms
+        assert "ezrec schema" in remedy
         database, _ = project.local()
         database.sql("create policy anybody on bookings using (true)")
         assert len(cloud.bookings()) == 1
-        assert told(tmp_path).alarm is None
+        assert told(tmp_path).alarms == []
 
 
 @pytest.mark.parametrize("other", [{"date": "2020-01-01"}, {"camera_id": "court-2"}], ids=["past", "camera"])
@@ -174,26 +176,72 @@ def test_after_a_refusal_nobody_knocks_again_for_a_while(
     assert all(250 < wait <= 300 for wait in waits)
     found = told(tmp_path)
     assert found.access is treatment.Access.REFUSED
-    assert found.alarm is not None
+    assert found.alarms
     assert "a-wrong-password" not in (tmp_path / treatment.FILE).read_text()
 
 
-def test_a_network_that_is_away_is_noted_and_is_no_alarm(
+def test_a_process_that_comes_after_a_refused_one_does_not_knock_either(
     project: Project, account: Account, tmp_path: Path
 ) -> None:
-    def access_after_a_look(cloud: SupabaseBackend) -> treatment.Access:
+    """A timer starts one every 15 s: by turns they would lock the account."""
+    _, front = project.local()
+    clock, key = StandingClock(), project.anon_key
+
+    def knocks(password: str) -> bool:
+        with (
+            ChaosProxy(front.port, [Pass()] * 9) as proxy,
+            connected(
+                project, account, tmp_path, url=project.url, key=key, clock=clock,
+                email="nobody@device.test", password=password,
+            ) as cloud,
+        ):  # fmt: skip
+            cloud._cloud.access = replace(cloud._cloud.access, url=proxy.url)
+            with pytest.raises(Retry, match="Invalid login credentials"):
+                cloud.bookings()
+            return proxy.bytes_up > 0
+
+    assert [knocks("wrong") for _ in range(3)] == [True, False, False]
+    assert knocks("corrected, and wrong again")
+    assert not knocks("corrected, and wrong again")
+    clock.pass_time(301)
+    assert knocks("corrected, and wrong again")
+
+
+def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
+    project: Project, account: Account, tmp_path: Path
+) -> None:
+    reach = Reach(tmp_path / "reach")
+
+    def is_lost_after_a_look(cloud: SupabaseBackend) -> bool:
         with contextlib.suppress(Retry):
             cloud.bookings()
-        assert told(tmp_path).alarm is None
-        return told(tmp_path).access
+        return reach.is_lost()
 
     _, front = project.local()
-    with ChaosProxy(front.port) as proxy, connected(project, account, tmp_path, url=proxy.url) as cloud:
-        assert access_after_a_look(cloud) is treatment.Access.GOOD
+    with (
+        ChaosProxy(front.port) as proxy,
+        connected(project, account, tmp_path, url=proxy.url, reach=reach) as cloud,
+    ):
+        assert not is_lost_after_a_look(cloud)
+        before = told(tmp_path)
         proxy.plan(itertools.repeat(Portal()))  # a connection that is open may pass one more request
-        until(lambda: access_after_a_look(cloud) is treatment.Access.AWAY)
+        until(lambda: is_lost_after_a_look(cloud))
+        assert told(tmp_path) == before
         proxy.plan(())
-        until(lambda: access_after_a_look(cloud) is treatment.Access.GOOD)
+        until(lambda: not is_lost_after_a_look(cloud))
+        assert told(tmp_path) == before
+
+
+def test_a_process_believes_the_newest_word_of_any_other(tmp_path: Path) -> None:
+    one, other = (Notes(tmp_path, StandingClock()) for _ in range(2))
+    one.access(treatment.Access.GOOD)
+    other.access(treatment.Access.REFUSED, "no such key")
+    one.access(treatment.Access.GOOD)
+    assert told(tmp_path).access is treatment.Access.GOOD, "it answers now, whoever was refused before"
+    one.hidden(True)
+    other.access(treatment.Access.REFUSED, "no such key")
+    assert told(tmp_path).hidden
+    assert len(told(tmp_path).alarms) == 2
 
 
 def test_a_process_that_finds_what_was_noted_before_writes_nothing_and_clears_no_alarm(
@@ -341,3 +389,13 @@ def test_a_key_to_everything_is_warned_about_once_at_every_start_with_the_way_ou
     warned = [line for line in box.talk().splitlines() if "SUPABASE_KEY is a secret key" in line]
     assert len(warned) == 1
     assert "EZREC_DEVICE_EMAIL" in warned[0]
+
+
+def test_of_processes_that_a_timer_starts_not_each_warns(tmp_path: Path) -> None:
+    environ: dict[str, Any] = {
+        "SUPABASE_URL": NOWHERE,
+        "SUPABASE_KEY": "sb_secret_0123456789",
+        "USER_ID": "user-1",
+    }
+    talk = [ezrec(tmp_path, "pulse", "tell", **environ) for _ in range(2)]
+    assert ["is a secret key" in done.stdout + done.stderr for done in talk] == [True, False]

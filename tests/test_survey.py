@@ -147,6 +147,10 @@ def test_a_job_deferred_again_and_again_has_waited_since_it_first_came(box: Cour
     assert (facts.oldest.job, facts.oldest.state, facts.oldest.since) == ("b1", "deferred", first)
     assert facts.uploads.oldest == facts.oldest
     assert (facts.uploads.jobs, facts.uploads.bytes) == (1, 6)
+    deferred.update(waits_for="hours")
+    facts = box.survey()
+    assert facts.uploads.oldest is None, "its hours are a setting, and nothing that hangs"
+    assert (facts.uploads.jobs, facts.uploads.bytes) == (1, 6)
 
 
 def test_the_rate_of_an_upload_is_measured_from_one_look_to_the_next(box: CourtBox) -> None:

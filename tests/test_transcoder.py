@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.adapters.ffmpeg import FfmpegTranscoder, ffmpeg_version, software_missing
+from ezrec.adapters.ffmpeg import FfmpegTranscoder, ffmpeg_version, known_version, software_missing
 from ezrec.adapters.ffmpeg_input import INTRO
 from ezrec.adapters.ffmpeg_probe import inspect
 from ezrec.domain.errors import Retry
 from tests import media
-from tests.rendering import deaf, plan_for
+from tests.rendering import deaf, plan_for, program
 
 FRAME = 1 / 30
 
@@ -227,6 +227,23 @@ def test_what_is_missing_of_the_software_is_named() -> None:
         "libx264 (in ffmpeg)",
         "drawtext filter (in ffmpeg)",
     ]
+
+
+def test_the_version_is_asked_again_only_when_the_program_is_another(tmp_path: Path) -> None:
+    asked, memory = tmp_path / "asked", tmp_path / "state" / "version"
+
+    def install(version: str) -> str:
+        return program(tmp_path, f"echo x >> {asked}; echo ffmpeg version {version} of today")
+
+    stand_in = install("7.1")
+    assert [known_version(memory, stand_in) for _ in range(3)] == ["7.1"] * 3
+    assert asked.read_text() == "x\n"
+    stand_in = install("7.1.1-upgraded")
+    assert [known_version(memory, stand_in) for _ in range(3)] == ["7.1.1-upgraded"] * 3
+    assert asked.read_text() == "x\nx\n"
+    memory.write_bytes(b"\xff")
+    assert known_version(memory, stand_in) == "7.1.1-upgraded"
+    assert known_version(memory, "no-such-ffmpeg") is None
 
 
 def test_a_missing_program_is_said_with_its_cure(tmp_path: Path) -> None:

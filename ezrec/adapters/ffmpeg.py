@@ -8,7 +8,9 @@ file under a final name.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +199,25 @@ def ffmpeg_version(ffmpeg: str = "ffmpeg") -> str | None:
     """The version FFmpeg gives itself, or None where there is none to ask."""
     said = re.match(r"\S+ version (\S+)", _said(ffmpeg, "-version"))
     return said.group(1) if said else None
+
+
+def known_version(memory: Path, ffmpeg: str = "ffmpeg") -> str | None:
+    """The same, from the file `memory` as long as the program is the one that was asked last."""
+    program = shutil.which(ffmpeg)
+    if program is None:
+        return None
+    info = os.stat(program)
+    mark = f"{program} {info.st_size} {info.st_mtime_ns} "
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        kept = memory.read_text()
+        if kept.startswith(mark):
+            return kept.removeprefix(mark)
+    version = ffmpeg_version(ffmpeg)
+    if version is not None:
+        with contextlib.suppress(OSError):
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            durable.write(memory, f"{mark}{version}".encode())
+    return version
 
 
 def software_missing(ffmpeg: str = "ffmpeg", ffprobe: str = "ffprobe") -> list[str]:

@@ -21,7 +21,7 @@ from ezrec.adapters.ffmpeg_run import Switch
 from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
-from ezrec.adapters.supabase_errors import CloudError, redacted, unknown_column
+from ezrec.adapters.supabase_errors import LOCKED_AFTER_S, CloudError, redacted, unknown_column
 from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Notes
 from ezrec.adapters.supabase_realtime import Hint
 from ezrec.adapters.tus import PIECE, Pace, Upload
@@ -69,9 +69,15 @@ class SupabaseBackend:
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
         self._upload_bytes_s = upload_bytes_s
-        self._notes = Notes(state, clock)
+        self._notes = Notes(state, clock, access.mark)
         self._lacking = Lacking(state, clock)
-        self._cloud = Connection(access, silence_s=silence_s, on_access=self._notes.access, reach=reach)
+        self._cloud = Connection(
+            access,
+            silence_s=silence_s,
+            on_access=self._notes.access,
+            reach=reach,
+            rest=self._notes.rest(LOCKED_AFTER_S),
+        )
         self._bookings = Bookings(
             self._cloud,
             clock,
@@ -299,8 +305,10 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
     access = Access(
         settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
     )
-    for warning in check_key(access):
-        _log.warning("%s", warning)
+    warnings = check_key(access)
+    if warnings and Notes(state, clock).is_worth_saying("key"):
+        for warning in warnings:
+            _log.warning("%s", warning)
     return SupabaseBackend(
         access,
         settings.user_id,

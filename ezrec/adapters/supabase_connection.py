@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import logging
 import re
@@ -61,6 +62,12 @@ class Access:
     key: str = field(repr=False)
     email: str = ""
     password: str = field(default="", repr=False)
+
+    @property
+    def mark(self) -> str:
+        """Differs when anything is corrected, and tells nothing of the secrets: two bytes of a digest."""
+        said = "\0".join((self.url, self.key, self.email, self.password))
+        return hashlib.sha256(said.encode()).hexdigest()[:4]
 
 
 def check_key(access: Access) -> list[str]:
@@ -128,12 +135,14 @@ class Connection:
         silence_s: float = 30.0,
         on_access: Callable[[Treatment, str], None] = lambda treatment, said: None,
         reach: Reach | None = None,
+        rest: tuple[float, str] = (0.0, ""),
     ) -> None:
+        """`rest`: seconds in which nothing is to be asked, and why: another process was refused."""
         self.access = access
         self._reach = reach
         self._on_access = on_access
-        self._rests_until = float("-inf")
-        self._refusal = ""
+        left_s, self._refusal = rest
+        self._rests_until = time.monotonic() + left_s if left_s > 0 else float("-inf")
         self.connect_s, self.silence_s = connect_s, silence_s
         self._lock = threading.RLock()
         self._http: httpx.Client | None = None
@@ -205,9 +214,7 @@ class Connection:
                 self._take_note(error)
                 raise self._noted(as_fault(error, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
-                fault = self._noted(as_transport_fault(error, doing))
-                self._on_access(Treatment.AWAY, fault.reason)
-                raise fault from error
+                raise self._noted(as_transport_fault(error, doing)) from error
         raise AssertionError("not reached")
 
     def _check_rest(self, doing: str) -> None:
@@ -221,8 +228,8 @@ class Connection:
                 self._refusal = redacted(str(error))
                 self._rests_until = time.monotonic() + (error.after_s or LOCKED_AFTER_S)
                 self._on_access(Treatment.REFUSED, self._refusal)
-            case Verdict.PASSING:
-                self._on_access(Treatment.AWAY, redacted(str(error)))
+            case Verdict.PASSING:  # says nothing of how we are treated
+                pass
             case Verdict.FINAL:  # about one request, and an answer of the cloud
                 self._on_access(Treatment.GOOD, "")
 

@@ -7,6 +7,7 @@ that takes no note stops no booking.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,26 +25,57 @@ from ezrec.ports import Clock, Row
 COLUMNS = "columns.json"
 _ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
 _TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
+_SAID_AGAIN_S = 3600.0
 _log = logging.getLogger("ezrec.supabase")
 
 
 class Notes:
     """Keeps `cloud.json`; writes it when something changes, and not at every request."""
 
-    def __init__(self, folder: Path | None, clock: Clock) -> None:
+    def __init__(self, folder: Path | None, clock: Clock, who: str = "") -> None:
         self._folder = folder
         self._clock = clock
+        self._who = who
         self._guard = threading.Lock()
         self._now: Cloud | None = None
+        self._mark: tuple[int, int] | None = None  # of the file that `_now` was read from
 
     def access(self, access: Access, said: str = "") -> None:
         with self._guard:
             self._recall()
-            if self._now is None or self._now.access is not access:
-                hidden = self._now is not None and self._now.hidden
-                self._keep(Cloud(access, self._clock.now(), said, hidden))
-                if access is Access.REFUSED and self._now is not None and self._now.alarm is not None:
-                    _log.error("%s; %s", *self._now.alarm)
+            was, now = self._now, self._clock.now()
+            is_news = was is None or was.access is not access
+            if not is_news and access is Access.GOOD:
+                return
+            since = now if was is None or is_news else was.since
+            found = Cloud(access, since, said, hidden=was is not None and was.hidden)
+            if access is Access.REFUSED:
+                found = replace(found, refused_at=now, who=self._who)
+            self._keep(found)
+            if is_news and access is Access.REFUSED:
+                _log.error("%s; %s", found.refusal, cloud.REFUSED_REMEDY)
+
+    def rest(self, refused_s: float) -> tuple[float, str]:
+        """For how long to knock no more after what any process was told, and what that was."""
+        with self._guard:
+            self._recall()
+            if self._now is None:
+                return 0.0, ""
+            return self._now.rests_s(self._clock.now(), self._who, refused_s), self._now.said
+
+    def is_worth_saying(self, name: str) -> bool:
+        """False when a process said it within the hour: a timer starts another one every few seconds."""
+        if self._folder is None:
+            return True
+        mark, now = self._folder / f"{name}.said", self._clock.now().timestamp()
+        with suppress(OSError):
+            if 0 <= now - mark.stat().st_mtime < _SAID_AGAIN_S:
+                return False
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+            os.utime(mark, (now, now))
+        return True
 
     def hidden(self, hidden: bool) -> None:
         with self._guard:
@@ -52,14 +84,25 @@ class Notes:
                 self._keep(replace(self._now, hidden=hidden))
 
     def _recall(self) -> None:
-        """Go on from what an earlier process noted: one that a timer starts must not write each time."""
-        if self._now is None and self._folder is not None:
+        """Go on from what any process noted last: one that a timer starts must not write each time, and one
+        that lives long must not take its own last word for the newest."""
+        mark = self._marked()
+        if mark is not None and mark != self._mark and self._folder is not None:
+            self._mark = mark
             with suppress(OSError, ValueError):
                 self._now = cloud.decode((self._folder / cloud.FILE).read_bytes())
 
     def _keep(self, now: Cloud) -> None:
         self._now = now
         _write(self._folder, cloud.FILE, cloud.encode(now))
+        self._mark = self._marked()
+
+    def _marked(self) -> tuple[int, int] | None:
+        if self._folder is not None:
+            with suppress(OSError):
+                found = os.stat(self._folder / cloud.FILE)
+                return found.st_ino, found.st_mtime_ns
+        return None
 
 
 class Lacking:

@@ -189,9 +189,10 @@ def _cloud(facts: Facts) -> Line:
     reached = facts.cloud_reached_at
     bookings = facts.booking_cache_at
     parts = [f"reached {_ago(reached, facts.at)} ago" if reached else "never reached"]
-    parts.append(
-        f"bookings last changed {_ago(bookings, facts.at)} ago" if bookings else "no bookings fetched"
-    )
+    parts.append(f"bookings fetched {_ago(bookings, facts.at)} ago" if bookings else "no bookings fetched")
+    if facts.cloud and facts.cloud.alarms:
+        parts.insert(0, "REFUSES this device" if facts.cloud.refusal else "SHOWS NO BOOKING any more")
+        return Line("cloud", " · ".join(parts), "critical")
     return Line("cloud", " · ".join(parts), "" if reached else "warning")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ezrec.domain.booking import Instant
+from ezrec.domain.cloud import HIDDEN_REMEDY, REFUSED_REMEDY
 from ezrec.domain.facts import Facts
 
 NO_FRAME_S = 10.0
@@ -106,8 +107,18 @@ def _network_is_there(facts: Facts) -> bool:
     return reached is not None and (facts.at - reached).total_seconds() <= REACHED_S
 
 
+def _refused(facts: Facts, _: float) -> str:
+    return facts.cloud.refusal if facts.cloud else ""
+
+
+def _shut_out(facts: Facts, _: float) -> str:
+    return facts.cloud.shutting_out if facts.cloud else ""
+
+
 def _unreachable(facts: Facts, _: float) -> str:
     reached = facts.cloud_reached_at
+    if _refused(facts, 0):
+        return ""  # it is there, and another alert says what it wants
     if reached is None or (facts.at - reached).total_seconds() <= UNREACHED_S:
         return ""
     return f"the cloud was last reached {(facts.at - reached).total_seconds() / 3600:.1f} h ago"
@@ -145,12 +156,11 @@ RULES = (
         "clock_unsynchronised", Severity.CRITICAL, _unsynchronised,
         "connect the network, or fit a battery for the clock: ezrec doctor", after_s=UNSYNCHRONISED_S,
     ),
+    Rule("cloud_refused", Severity.CRITICAL, _refused, REFUSED_REMEDY),
+    Rule("bookings_hidden", Severity.CRITICAL, _shut_out, HIDDEN_REMEDY),
     Rule(
-        "upload_stopped",
-        Severity.WARNING,
-        _upload_stopped,
-        "ezrec spool ls processed deferred",
-        calm_s=900,
+        "upload_stopped", Severity.WARNING, _upload_stopped, "ezrec spool ls processed deferred",
+        after_s=300, calm_s=900,
     ),
     Rule("cloud_unreachable", Severity.WARNING, _unreachable, "look at the network: ezrec doctor"),
     Rule(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ezrec.domain.booking import Instant
+from ezrec.domain.cloud import Cloud
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine
 from ezrec.domain.room import WITH_VIDEO
@@ -121,9 +122,10 @@ class Facts:
 
     `to_process_bytes`: the largest footage that waits to be made a video.
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
-    heartbeat last arrived. `forecast_short`: why the disk will not do, if it will not, and
-    `disk_measure` what is done so that it will. `last_error` is the
-    newest that any job or the recorder has to tell.
+    heartbeat last arrived. `cloud`: how it treated us when it last answered. `forecast_short`: why the disk
+    will not do, if it will not, and `disk_measure` what is done so that it will. `booking_cache_at`: when the
+    bookings were last fetched, or five minutes before. `last_error` is the newest that any job or the
+    recorder has to tell.
     """
 
     at: Instant
@@ -142,6 +144,7 @@ class Facts:
     booked_s: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     cloud_reached_at: Instant | None = None
+    cloud: Cloud | None = None
     forecast_short: str = ""
     last_error: str = ""
     to_process_bytes: int = 0

@@ -12,7 +12,7 @@ _LONGEST_ERROR = 500  # characters; it is read in a column
 
 def row(facts: Facts, user_id: str, camera_id: str, last_error: str = "") -> dict[str, Any]:
     """The row; a gauge that cannot be had is left out, so that the database keeps what it knows."""
-    machine, now = facts.machine, facts.at.isoformat()
+    machine, now = facts.machine, facts.at.isoformat(timespec="seconds")
     gauges = {
         "cpu_usage_percent": machine.cpu_percent,
         "memory_usage_percent": machine.memory_percent,

@@ -83,7 +83,9 @@ def _box(facts: Facts, camera_id: str) -> Iterator[Metric]:
         facts.cloud_reached_at,
     )
     yield _gauge(
-        "booking_cache_timestamp_seconds", "When the known bookings last changed.", facts.booking_cache_at
+        "booking_cache_timestamp_seconds",
+        "When the bookings were last fetched, to five minutes.",
+        facts.booking_cache_at,
     )
     start = facts.next_booking.start if facts.next_booking else None
     yield _gauge("next_booking_timestamp_seconds", "When the next booking starts.", start)

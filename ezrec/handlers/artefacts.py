@@ -2,6 +2,10 @@
 
 Best effort. The video is published and told before the first byte of these is sent; one that cannot be sent
 is logged and let go. Their keys lie a folder deeper than the videos, where no list of videos looks.
+
+They keep no hours and wait for no recording: the gate let their video through a moment ago, and beside one of
+an hour they are less than a hundredth. To wait for the night would hold a published match on the disk all
+day, and show it without its poster.
 """
 
 from __future__ import annotations

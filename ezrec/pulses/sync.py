@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ezrec.ports import Backend, Clock
 from ezrec.spool import Spool
 
 _PAST = timedelta(days=1)  # a row that ended longer ago is history, and no booking that was missed
+_MARKED = timedelta(minutes=5)  # a mark costs a memory card some 16 kB; so exact need no age be
 _BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 
 
@@ -35,7 +37,7 @@ class Sync:
     time). An answer without any booking counts only when the backend can tell that it would see them: a
     key that was shut out gets the same empty list, for ever. What is being recorded is no exception: with a
     witness its row was deleted, without one it is recorded on. The cache is written after the drops: a crash
-    in between drops again, which changes nothing.
+    in between drops again, which changes nothing. Its time says when an answer last agreed with it.
     """
 
     backend: Backend
@@ -47,21 +49,31 @@ class Sync:
     log: logging.Logger
     past_days: int | None = None  # how far back the backend's answers reach
     branding_s: float = 0.0  # an idle box asks for the branding this often
+    was_shut_out: Callable[[], bool] = lambda: False  # when an earlier process asked
     _has_begun: bool = False
     _shut_out: bool = False
-    _branded_at: float | None = None
 
     def __call__(self) -> None:
         if not self._has_begun:
             self.from_cache()
+            self._shut_out = self.was_shut_out()
             self._has_begun = True
         known, since = read_cache(self.cache), self._since()
         fetched = self.backend.bookings()
         if not self._is_shut_out(known, fetched, since):
             self._take_in(known, fetched, since)
+            self._mark(self.cache, _MARKED)
         if self._branding_is_due():
             self.media.refresh(self.backend, self.log.info)
-            self._branded_at = self.clock.monotonic()
+            if self.branding_s:
+                self._mark(self.media.record, timedelta(seconds=self.branding_s))
+
+    def _mark(self, path: Path, age: timedelta) -> None:
+        """Let the file's own time say when it was last found to be true; not again while that is younger."""
+        now = self.clock.now()
+        with suppress(OSError):
+            if not timedelta() <= now - _marked(path) <= age:
+                os.utime(path, (now.timestamp(),) * 2)
 
     def _is_shut_out(
         self, known: Sequence[Mapping[str, Any]], fetched: Sequence[Mapping[str, Any]], since: date | None
@@ -82,8 +94,13 @@ class Sync:
         return self._shut_out
 
     def _branding_is_due(self) -> bool:
-        """At the start, every few minutes, and always while a video will want it."""
-        if self._branded_at is None or self.clock.monotonic() - self._branded_at >= self.branding_s:
+        """Every few minutes, whoever asked last; at once when there is nothing, and always while a video will
+        want it."""
+        try:
+            age = self.clock.now() - _marked(self.media.record)
+        except OSError:
+            return True
+        if not timedelta() <= age < timedelta(seconds=self.branding_s) or not self.media.assets().is_known:
             return True
         return any(self.spool.names(state) for state in _BEFORE_BRANDING)
 
@@ -106,7 +123,7 @@ class Sync:
             self._drop(_key(row), row)
         if found.absences != _read_counts(self._absences):
             durable.write(self._absences, _as_json(found.absences))
-        if list(found.rows) != known:
+        if list(found.rows) != known or not self.cache.exists():
             durable.write(self.cache, _as_json(found.rows))
             self.log.info("%d bookings, %d new or changed", len(found.rows), len(found.changed))
 
@@ -143,6 +160,10 @@ class Sync:
         """As a person would: a booking's row as a `.json` in `incoming/`."""
         name = key if _is_safe(key) else stand_in(ascii(key))
         durable.write(self.spool.directory(State.INCOMING) / f"{name}.json", _as_json(row))
+
+
+def _marked(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def _as_json(value: object) -> bytes:

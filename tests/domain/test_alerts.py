@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ezrec.domain.alerts import RULES, Alert, Judged, judge, worst_first
+from ezrec.domain.cloud import Access, Cloud
 from ezrec.domain.facts import Facts, Failed, Recorder, Uploads, Waiting
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
@@ -46,6 +47,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "no_frame": {"recorder": Recorder(True, ("b1",), ("b1",), STALE)},
     "disk_short": {"forecast_short": "tonight needs 9 GB more"},
     "clock_unsynchronised": {"clock_synchronised": False},
+    "cloud_refused": {"cloud": Cloud(Access.REFUSED, NOW, "no such key")},
+    "bookings_hidden": {"cloud": Cloud(Access.GOOD, NOW, hidden=True)},
     "upload_stopped": {"uploads": Uploads(1, 9, Waiting("b0", "deferred", NOW - 4 * HOUR))},
     "cloud_unreachable": {"cloud_reached_at": NOW - 2 * HOUR},
     "under_voltage": {"machine": Machine(uptime_s=5000.0, throttling=Throttling(("under_voltage",)))},
@@ -135,6 +138,13 @@ def test_a_frame_that_comes_and_goes_is_one_alert() -> None:
         told += [*names(judged)[0], *names(judged)[1]]
         alerts = judged.alerts
     assert told == []
+
+
+def test_a_cloud_that_refuses_us_is_not_called_unreachable() -> None:
+    facts = replace(WELL, **WRONG["cloud_refused"], **WRONG["cloud_unreachable"])
+    (alert,) = judge(facts, (), STALL_S).alerts
+    assert alert.name == "cloud_refused"
+    assert "no such key" in alert.message
 
 
 def test_an_upload_that_waits_for_the_network_or_gets_on_is_not_stopped() -> None:

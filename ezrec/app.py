@@ -10,41 +10,41 @@ import contextlib
 import functools
 import logging
 import os
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ezrec import __version__, logs
-from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
+from ezrec.basics import clock as clock
+from ezrec.basics import spool as spool
 from ezrec.cameras import camera as camera
 from ezrec.cameras import camera_modules as camera_modules
 from ezrec.cameras import microphone as microphone
+from ezrec.clouds import backend as backend
+from ezrec.clouds import backend_state as backend_state
+from ezrec.clouds import cloud_survey as cloud_survey
+from ezrec.clouds import gate, shared_supabase, uploading
+from ezrec.clouds import local_backend as local_backend
 from ezrec.domain import health
 from ezrec.domain.booking import Booking
-from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.domain.uplink import upload_order
 from ezrec.drain import Drain, Handler
-from ezrec.findings import Findings
+from ezrec.films import AtLowest, ahead, processing
+from ezrec.films import encoder as encoder
+from ezrec.films import media_versions as media_versions
+from ezrec.films import software_missing as software_missing
+from ezrec.films import transcoder as transcoder
 from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Clock, Gauges, RenderPlan
-from ezrec.settings import NO_KEY, Settings
+from ezrec.ports import Backend, Camera, Gauges
+from ezrec.settings import Settings
 from ezrec.spool import Spool
 
 if TYPE_CHECKING:
-    from ezrec.adapters.ffmpeg import FfmpegTranscoder
-    from ezrec.adapters.ffmpeg_sound import Dubber
-    from ezrec.adapters.local import LocalBackend
-    from ezrec.adapters.supabase import SupabaseBackend
-    from ezrec.branding import Assets
     from ezrec.domain.facts import Facts
-    from ezrec.handlers.gate import Gate
-    from ezrec.pulses.ahead import Ahead
     from ezrec.vitals import Vitals
     from ezrec.watch import Pulse, Services
 
@@ -60,87 +60,6 @@ _BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
 _AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 _KEPT_ALIVE_S = 2.0
-
-
-def clock(settings: Settings) -> Clock:
-    return SystemClock(assume=settings.assume_clock)
-
-
-def spool(settings: Settings) -> Spool:
-    """The spool, its directories in place and what a crash left in it finished off."""
-    made = Spool(settings.spool)
-    made.prepare()
-    if not made.is_tidy():
-        for said in made.finish_off():
-            logs.logger("run").warning("after a crash: %s", said)
-    return made
-
-
-def local_backend(settings: Settings) -> LocalBackend:
-    from ezrec.adapters.local import LocalBackend
-
-    return LocalBackend(
-        settings.local_store, settings.user_id, settings.camera_id, settings.zone, clock(settings)
-    )
-
-
-def backend(settings: Settings, *, keeps_notes: bool = True) -> Backend:
-    """`keeps_notes`: it may write into EZREC_STATE how the cloud treats it. Who only looks must not."""
-    if settings.backend == "local":
-        return local_backend(settings)
-    return _shared_supabase(settings) if keeps_notes else _supabase(settings, None)
-
-
-@functools.lru_cache(maxsize=1)
-def _shared_supabase(settings: Settings) -> SupabaseBackend:
-    """One for all lanes of a process: one sign-in, one kept connection, one pause when it is refused."""
-    return _supabase(settings, settings.state)
-
-
-def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
-    from ezrec.adapters.supabase import from_settings
-
-    if not settings.supabase_key:
-        raise ConfigError([NO_KEY])
-    return from_settings(settings, clock(settings), state)
-
-
-def cloud_survey(settings: Settings) -> Findings:
-    """What a person should know of the Supabase project. Asks alone."""
-    from ezrec.adapters.supabase_survey import survey
-
-    return survey(settings)
-
-
-def backend_state(settings: Settings) -> str:
-    """One short line for people."""
-    if settings.backend == "local":
-        return f"local, in {settings.local_store}"
-    return f"supabase, {settings.supabase_url}"
-
-
-def transcoder(settings: Settings) -> FfmpegTranscoder:
-    from ezrec.adapters.ffmpeg import FfmpegTranscoder
-
-    jobs = Spool(settings.spool)
-    return FfmpegTranscoder(
-        bitrate=settings.bitrate,
-        preset=settings.preset,
-        while_recording=settings.while_recording,
-        is_recording=lambda: bool(jobs.names(State.RECORDING)),
-        encoder=settings.encoder,
-        memory=settings.state / "encoders.json",
-        cache=_made(settings),
-    )
-
-
-def _dubber(settings: Settings) -> Dubber:
-    from ezrec.adapters.ffmpeg_sound import Dubber
-
-    jobs = Spool(settings.spool)
-    return Dubber(
-        while_recording=settings.while_recording, is_recording=lambda: bool(jobs.names(State.RECORDING))
-    )
 
 
 def gauges(settings: Settings) -> Gauges:
@@ -162,7 +81,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
     if name == "upload":
         extra["order"] = upload_order(settings.upload_order)
     elif name == "retry":
-        extra["come"] = _gate(settings).come
+        extra["come"] = gate(settings).come
     adopter = Adopter(
         spool=spool(settings),
         state=stage.takes_from,
@@ -185,21 +104,6 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         wait_s=wait_s,
         keeps=settings.keep_uploaded > timedelta(0),
         **extra,
-    )
-
-
-def _gate(settings: Settings) -> Gate:
-    from ezrec.adapters.reach import Reach
-    from ezrec.handlers.gate import Gate
-
-    return Gate(
-        Spool(settings.spool),
-        clock(settings),
-        settings.zone,
-        settings.upload_hours,
-        settings.upload_while_recording,
-        Reach(settings.reach).is_lost,
-        upload_order(settings.upload_order),
     )
 
 
@@ -249,125 +153,14 @@ def _recording(
     return {Kind.BOOKING: handler}
 
 
-def _processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
-    from ezrec.adapters.salvage import salvage
-    from ezrec.handlers.process import process
-    from ezrec.pulses.logs import collect
-
-    handler = functools.partial(
-        process,
-        transcoder=transcoder(settings),
-        assets=_assets(settings),
-        salvage=salvage,
-        log=log,
-        dub=_dubber(settings).dub,
-        plan=_looks(settings),
-        is_short=lambda: _is_short(settings),
-    )
-    collector = functools.partial(
-        collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")
-    )
-    return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
-
-
-def _is_short(settings: Settings) -> bool:
-    from ezrec.room import read_room
-
-    room = read_room(settings.state, clock(settings).now())
-    return room is not None and room.is_unbranded
-
-
-def _assets(settings: Settings) -> Callable[[], Assets]:
-    from ezrec.branding import MediaCache
-
-    return MediaCache(settings.media_cache).assets
-
-
-def _looks(settings: Settings) -> Callable[..., RenderPlan]:
-    """Makes plans, with what the settings say of the looks of a video."""
-    return functools.partial(
-        RenderPlan,
-        cache=_made(settings),
-        logo_show=settings.logo_show,
-        logo_layout=settings.logo_layout,
-        artefacts=settings.artefacts,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class AtLowest:
-    """Work for a thread that does nothing else: to look into a recording of an hour takes CPU, too."""
-
-    work: Ahead
-
-    def __call__(self) -> float | None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
-        return self.work()
-
-    def stop(self) -> None:
-        self.work.stop()
-
-
-def _ahead(settings: Settings, log: logging.Logger) -> Ahead:
-    from ezrec.domain import health
-    from ezrec.pulses.ahead import Ahead
-    from ezrec.pulses.ready import Ready
-
-    said = settings.state / health.FILE
-
-    def dropped() -> int | None:
-        try:
-            return health.decode(said.read_bytes()).dropped
-        except (OSError, ValueError):
-            return None
-
-    jobs, maker, assets = spool(settings), transcoder(settings), _assets(settings)
-    return Ahead(
-        jobs,
-        maker,
-        assets,
-        _looks(settings),
-        dropped,
-        clock(settings),
-        log,
-        ready=Ready(jobs, maker, assets, _made(settings), log),
-        follows=settings.while_recording != "no",
-    )
-
-
-def _made(settings: Settings) -> Path:
-    """Where the media cache keeps what was made of the assets."""
-    return settings.media_cache / "made"
-
-
-def _uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
-    from ezrec.handlers.upload import archive, upload
-
-    cloud = backend(settings)
-    handler = functools.partial(
-        upload,
-        backend=cloud,
-        clock=clock(settings),
-        zone=settings.zone,
-        user_id=settings.user_id,
-        camera_id=settings.camera_id,
-        log=log,
-        gate=_gate(settings).check,
-    )
-    keeper = functools.partial(
-        archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log
-    )
-    return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: keeper}
-
-
 def _waiting(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     return {}  # what is deferred is only moved
 
 
 _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] = {
     "record": _recording,
-    "process": _processing,
-    "upload": _uploading,
+    "process": processing,
+    "upload": uploading,
     "retry": _waiting,
 }
 
@@ -375,7 +168,7 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     """What a pulse does, once."""
     if name == "ahead":
-        return AtLowest(_ahead(settings, logs.logger(name)))
+        return AtLowest(ahead(settings, logs.logger(name)))
     from ezrec.cameras import ReadyingCache
     from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
@@ -513,7 +306,7 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
             changes.mkdir(parents=True, exist_ok=True)
             watched[changes] = beating["sync"].bell.ring
     if "sync" in beating and settings.backend == "supabase" and settings.realtime:
-        hint = _shared_supabase(settings).hint(beating["sync"].bell.ring)
+        hint = shared_supabase(settings).hint(beating["sync"].bell.ring)
         beating["realtime"] = Pulse("realtime", _AFTER_HINT_S, hint.listen, hint, log=logs.logger("realtime"))
     made = Services(drains, list(beating.values()), watched, settings.rescan_s, logs.logger("run"), recorder)
     on_step(made.nudge)
@@ -563,35 +356,6 @@ def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Calla
         second()
 
     return ring
-
-
-def encoder(settings: Settings) -> str | None:
-    """What encodes, and why it is no other; None before one in hardware was tried for the first time."""
-    found = transcoder(settings).encoder()
-    return str(found) if found else None
-
-
-def media_versions(settings: Settings | None = None) -> dict[str, str | None]:
-    """Versions of what EZREC works with but does not bring along; None where it is missing.
-
-    With settings FFmpeg is asked only when it is another than last time: some ask four times a minute.
-    """
-    from importlib import metadata
-
-    from ezrec.adapters.ffmpeg import ffmpeg_version, known_version
-
-    try:
-        picamera2: str | None = metadata.version("picamera2")
-    except metadata.PackageNotFoundError:
-        picamera2 = None
-    ffmpeg = known_version(settings.state / "ffmpeg_version") if settings else ffmpeg_version()
-    return {"ffmpeg": ffmpeg, "picamera2": picamera2}
-
-
-def software_missing() -> list[str]:
-    from ezrec.adapters.ffmpeg import software_missing
-
-    return software_missing()
 
 
 def attend(running: Services, *, kept: bool = False) -> None:

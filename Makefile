@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # picamera2 comes from Debian and is seen only through the system's packages.
 SYSTEM := $(shell $(PYTHON) -c 'import picamera2' 2>/dev/null && echo --system-site-packages)
+# Much of the suite waits for a camera in real time: one worker more than there are cores.
+WORKERS := $(shell echo $$(($$(nproc) + 1)))
 APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo -n apt-get)
 
 .PHONY: help venv demo test test-picamera2 test-systemd check format bench clean tools test-tools
@@ -79,7 +81,7 @@ check: venv
 	@$(BIN)/lint-imports --no-logo
 
 test: test-tools check $(NODE)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 # ARGS=--optional: a machine that cannot is no failure; it says so either way. ARGS may also name tests.
 # PICAMERA2=new or old: that version alone.

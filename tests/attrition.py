@@ -73,6 +73,7 @@ class Attrition:
             "EZREC_ASSUME_CLOCK": "yes",
             "EZREC_PRE_ROLL": "0",
             "EZREC_POST_ROLL": "0",
+            "EZREC_RESERVE_MB": "0",  # the card is small
             "RESOLUTION": "320x180",
             "RECORDING_BITRATE": "400000",
         }

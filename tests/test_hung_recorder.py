@@ -15,7 +15,7 @@ import pytest
 
 from ezrec.adapters.mp4boxes import check_whole
 from ezrec.domain.health import FILE, Health, decode
-from ezrec.domain.job import Job, JobOutcome
+from ezrec.domain.job import Job
 from ezrec.domain.stages import State
 from ezrec.supervise import Supervised
 from ezrec.vitals import HUNG
@@ -82,7 +82,8 @@ def test_a_recorder_whose_camera_hangs_closes_its_take_and_a_fresh_one_goes_on(
         assert health(box).pid != first
     assert f"the recorder ended with {HUNG}; again in 0 s" in caplog.text
     done = job(box, booking)
-    assert done.recording is JobOutcome.PARTIAL
+    assert done.coverage_pct is not None
+    assert done.coverage_pct < 100  # a fresh one is quick: the gap may be too short to be named
     one, two = done.takes
     assert one.ended_by == "no frames for 3 s"
     assert one.duration_s > 1, "what was recorded before it hung is kept"

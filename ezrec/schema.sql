@@ -54,6 +54,7 @@ create table if not exists system_status (
   is_recording boolean,
   uptime_seconds bigint,
   last_error text,
+  details jsonb,
   updated_at timestamptz
 );
 create table if not exists cameras (

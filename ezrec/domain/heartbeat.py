@@ -1,4 +1,8 @@
-"""The facts as this camera's row of `system_status`: the columns that the front end knows, and no others."""
+"""The facts as this camera's row of `system_status`: the columns that the front end knows, and `details`.
+
+`details` is one JSON column for everything else that an operator's dashboard may want: where a table lacks
+it, one column is left out and not twenty. Its figures are coarse, because whatever differs is sent anew.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +36,33 @@ def row(facts: Facts, user_id: str, camera_id: str, last_error: str = "") -> dic
         "updated_at": now,
         "is_recording": facts.is_recording,
         "last_error": (last_error or facts.last_error)[:_LONGEST_ERROR] or None,
+        "details": _details(facts),
         **{name: value for name, value in gauges.items() if value is not None},
     }
+
+
+def _details(facts: Facts) -> dict[str, Any]:
+    """Counts by directory, minutes and hours; nothing that changes from beat to beat while all is at rest."""
+    recorder, uploads, hours = facts.recorder, facts.uploads, facts.recording_hours
+    health, throttling = recorder.health, facts.machine.throttling
+    found = {
+        "recorder_alive": recorder.is_alive,
+        "expected_to_record": list(recorder.expected),
+        "recording": list(recorder.recording),
+        "camera": str(health.camera_state) if health else None,
+        "last_frame_age_s": None if recorder.frame_age_s is None else int(recorder.frame_age_s),
+        "jobs": {name: count for name, count in facts.jobs.items() if count},
+        "oldest_waiting": facts.oldest and facts.oldest.since.isoformat(timespec="minutes"),
+        "to_upload_mb": round(uploads.left_bytes / 1e6),
+        "to_upload_minutes": None if uploads.left_s is None else round(uploads.left_s / 60),
+        "recording_hours_free": None if hours is None else int(hours),
+        "disk_measure": facts.disk_measure or None,
+        "clock_synchronised": facts.clock_synchronised,
+        "bookings_fetched": facts.booking_cache_at and facts.booking_cache_at.isoformat(timespec="minutes"),
+        "throttling": list(throttling.now) if throttling else None,
+        "versions": facts.versions,
+    }
+    return {name: value for name, value in found.items() if value not in (None, [], {})}
 
 
 def _gb(count: int | None) -> float | None:

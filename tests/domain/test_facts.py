@@ -72,6 +72,7 @@ def test_what_is_left_to_upload_takes_its_time() -> None:
 def test_the_row_has_the_tables_columns_and_leaves_out_what_nobody_knows() -> None:
     machine = Machine(cpu_percent=1.5, disk_free_bytes=16_123_456_789, uptime_s=99.9)
     found = row(Facts(NOW, machine=machine, last_error="older"), "user-1", "0", "newer")
+    assert found.pop("details")["clock_synchronised"] is False
     assert found == {
         "user_id": "user-1",
         "camera_id": "0",
@@ -91,3 +92,33 @@ def test_a_report_comes_back_as_it_was_written() -> None:
     machine = Machine(load=(1.0, 0.5, 0.25), throttling=Throttling(("throttled",)))
     facts = Facts(NOW, "boot-1", machine, Recorder(True, ("b1",), ("b1",), HEALTH), {"raw": 2})
     assert reports.decode(reports.encode(Report(facts))) == Report(facts)
+
+
+def test_the_heartbeat_tells_the_rest_in_one_column_that_is_the_same_while_all_rests() -> None:
+    facts = Facts(
+        NOW,
+        machine=Machine(disk_free_bytes=75 * 10**9, throttling=Throttling(now=("under-voltage",))),
+        recorder=Recorder(True, ("b1",), ("b1",), HEALTH),
+        jobs={"raw": 2, "failed": 0},
+        uploads=Uploads(jobs=1, bytes=600_000_000, bytes_a_second=1e6),
+        recording_bytes_a_minute=75e6,
+        clock_synchronised=True,
+        versions={"ezrec": "0.1.0"},
+    )
+    details = row(facts, "u", "0")["details"]
+    assert details == {
+        "recorder_alive": True,
+        "expected_to_record": ["b1"],
+        "recording": ["b1"],
+        "camera": "running",
+        "last_frame_age_s": 3,
+        "jobs": {"raw": 2},
+        "to_upload_mb": 600,
+        "to_upload_minutes": 10,
+        "recording_hours_free": 16,
+        "clock_synchronised": True,
+        "throttling": ["under-voltage"],
+        "versions": {"ezrec": "0.1.0"},
+    }
+    later = replace(facts, at=NOW + timedelta(seconds=15))
+    assert row(later, "u", "0")["details"] == details

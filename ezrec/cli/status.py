@@ -142,6 +142,7 @@ def _echo(facts: Facts, alerts: list[Alert]) -> None:
 def _watch(obj: Context, show: Callable[[], int]) -> None:
     """Draw when a file says so; between two files, let the ages grow now and then."""
     import logging
+    import signal
     import sys
 
     from ezrec.domain.stages import DIRECTORIES
@@ -153,8 +154,16 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
     places = [*(obj.spool.directory(state) for state in DIRECTORIES), obj.settings.state]
     watcher = Watcher(dict.fromkeys(places, bell.ring), logging.getLogger("ezrec.status"))
     watcher.arm()
+    ended = False
+
+    def end(number: int, frame: Any) -> None:
+        nonlocal ended
+        ended = True  # where Python may raise nothing, as in a finaliser, the exception gets lost
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, end)
     try:
-        while True:
+        while not ended:
             if sys.stdout.isatty():
                 click.echo("\033[H\033[J", nl=False)
             show()

@@ -18,6 +18,7 @@ from typing import Self
 _BLOCK = 65536
 _LINE_BLOCK = 16384
 _LATE_S = 0.02
+_LAST_S = 0.02
 _START_S = 30.0
 
 
@@ -144,6 +145,7 @@ class ChaosProxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(_LAST_S)  # an aborted transport closes its socket in a turn of its own
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fault = next(self._plan, Pass())

@@ -81,9 +81,7 @@ check: venv
 	@$(BIN)/lint-imports --no-logo
 
 test: test-tools check $(NODE)
-	@$(BIN)/pytest -n $(WORKERS) $(ARGS) || { \
-		echo "make: what failed beside the others is run once more, alone: on a busy machine a camera comes late"; \
-		$(BIN)/pytest -n 0 --last-failed --last-failed-no-failures=none; }
+	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 # ARGS=--optional: a machine that cannot is no failure; it says so either way. ARGS may also name tests.
 # PICAMERA2=new or old: that version alone.

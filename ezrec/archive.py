@@ -29,6 +29,7 @@ from typing import BinaryIO
 import msgspec
 
 from ezrec import durable, journal
+from ezrec.domain import forms
 from ezrec.logs import redacted
 from ezrec.spool import Spool
 
@@ -87,13 +88,13 @@ class _Piece:
 def read_sent(state: Path, spool: Spool) -> Sent:
     """How far was read, with step 4 done for whoever died before it."""
     with suppress(OSError, msgspec.DecodeError):
-        pending = msgspec.json.decode((state / NEXT).read_bytes(), type=Pending)
+        pending = forms.decode((state / NEXT).read_bytes(), Pending)
         if _is_in(spool, pending):
             keep(state)
     with suppress(OSError):
         (state / NEXT).unlink(missing_ok=True)
     try:
-        return msgspec.json.decode((state / STATE).read_bytes(), type=Sent)
+        return forms.decode((state / STATE).read_bytes(), Sent)
     except (OSError, msgspec.DecodeError):
         return Sent()
 
@@ -113,7 +114,7 @@ def prepare(state: Path, pending: Pending) -> None:
 
 def keep(state: Path) -> None:
     """Step 4: the archive is in the spool."""
-    pending = msgspec.json.decode((state / NEXT).read_bytes(), type=Pending)
+    pending = forms.decode((state / NEXT).read_bytes(), Pending)
     durable.write(state / STATE, msgspec.json.format(msgspec.json.encode(pending.sent), indent=1))
     (state / NEXT).unlink(missing_ok=True)
 

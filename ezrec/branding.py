@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from ezrec import durable
+from ezrec.domain import forms
 from ezrec.domain.errors import Reject
 from ezrec.domain.names import shown
 from ezrec.ports import Backend
@@ -62,7 +63,7 @@ class MediaCache:
 
     def assets(self) -> Assets:
         try:
-            record = msgspec.json.decode(self.record.read_bytes(), type=_Record)
+            record = forms.decode(self.record.read_bytes(), _Record)
         except (OSError, msgspec.DecodeError):
             return Assets(is_known=False)
         intro, logo = self._path(record.intro), self._path(record.logo)
@@ -122,7 +123,7 @@ class MediaCache:
     def _sweep(self, keys: set[str | None], before: bytes) -> None:
         """Remove what no key names, now or in the record before: a video may be in the making with those."""
         with suppress(msgspec.DecodeError):
-            keys = keys | msgspec.json.decode(before, type=_Record).keys
+            keys = keys | forms.decode(before, _Record).keys
         kept = {path.name for key in keys if (path := self._path(key))} | {RECORD}
         for path in self.root.iterdir():
             if path.is_file() and path.name not in kept and path.suffix in (*_SUFFIXES, ".bin", ".part"):

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ezrec import durable, reserve
+from ezrec.domain import forms
 from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
@@ -94,7 +95,7 @@ class Entry:
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.path / AMENDMENT, taken)
         try:
-            booking = msgspec.json.decode(taken.read_bytes(), type=Booking)
+            booking = forms.decode(taken.read_bytes(), Booking)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError):

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from ezrec import durable
+from ezrec.domain import forms
 from ezrec.domain.errors import Refused, Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Kind, Result, Take
 from ezrec.domain.names import BadName, ClipName, parse_clip_name, published_name, raw_name
@@ -100,7 +101,7 @@ class Legacy:
 
     def notes(self) -> dict[str, Note]:
         with contextlib.suppress(FileNotFoundError):
-            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, Note])
+            return forms.decode(self._file.read_bytes(), dict[str, Note])
         return {}
 
     def is_known(self, found: Found) -> bool:

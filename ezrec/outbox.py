@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ezrec import durable
+from ezrec.domain import forms
 from ezrec.spool import Entry
 
 TOLD = "told.json"
@@ -44,7 +45,7 @@ def is_settled(entry: Entry, status: str, now: datetime) -> bool:
 
 def _read(entry: Entry) -> dict[str, datetime]:
     try:
-        found = msgspec.json.decode((entry.path / TOLD).read_bytes(), type=dict[str, datetime])
+        found = forms.decode((entry.path / TOLD).read_bytes(), dict[str, datetime])
     except (OSError, msgspec.DecodeError):
         return {}
     return {name: at for name, at in found.items() if at.tzinfo is not None}

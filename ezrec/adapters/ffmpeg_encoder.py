@@ -26,6 +26,7 @@ from ezrec.adapters import footage
 from ezrec.adapters.ffmpeg_input import file_url, input_options
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, run
 from ezrec.adapters.pace import never
+from ezrec.domain import forms
 from ezrec.domain.encoders import SOFTWARE, candidates
 from ezrec.domain.errors import Retry
 
@@ -130,7 +131,7 @@ class Encoders:
         if self.memory is None:
             return {}
         try:
-            return msgspec.json.decode(self.memory.read_bytes(), type=dict[str, _Verdict])
+            return forms.decode(self.memory.read_bytes(), dict[str, _Verdict])
         except (OSError, msgspec.DecodeError):
             return {}
 

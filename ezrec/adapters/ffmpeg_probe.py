@@ -17,6 +17,7 @@ from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_input import Kind, Unusable, file_url, input_options, sniffed
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Switch, run
 from ezrec.adapters.footage import Material
+from ezrec.domain import forms
 from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo
 
@@ -72,9 +73,6 @@ class _Report(msgspec.Struct):
     format: _Format = msgspec.field(default_factory=_Format)
 
 
-_decoder = msgspec.json.Decoder(_Report)
-
-
 @dataclass(frozen=True, slots=True)
 class Media:
     """A file as the graph needs it. `info` gives the size as displayed: rotated, with square pixels."""
@@ -124,7 +122,7 @@ class _Asker:
         said = bytearray()
         self._ask(["-show_entries", _FIELDS, "-of", "json"], said.extend)
         try:
-            return _decoder.decode(said)
+            return forms.decode(said, _Report)
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
             raise Unusable(f"ffprobe's answer cannot be read: {fault}") from None
 

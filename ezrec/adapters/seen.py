@@ -21,6 +21,7 @@ import msgspec
 
 from ezrec.adapters.ffmpeg_input import Kind
 from ezrec.adapters.ffmpeg_probe import Media
+from ezrec.domain import forms
 from ezrec.ports import MediaInfo
 
 _MOST_IN_MEMORY = 16
@@ -117,7 +118,7 @@ class Seen:
         if self.folder is None or name is None:
             return None
         try:
-            return msgspec.json.decode((self.folder / f"{name}.look").read_bytes(), type=_Kept)
+            return forms.decode((self.folder / f"{name}.look").read_bytes(), _Kept)
         except (OSError, msgspec.DecodeError):
             return None
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from ezrec import durable
-from ezrec.domain import cloud
+from ezrec.domain import cloud, forms
 from ezrec.domain.cloud import Access, Cloud
 from ezrec.ports import Clock, Row
 
@@ -132,7 +132,7 @@ class Lacking:
             if self._folder is not None:
                 with suppress(OSError, msgspec.DecodeError):
                     data = (self._folder / COLUMNS).read_bytes()
-                    found = msgspec.json.decode(data, type=dict[str, dict[str, datetime]])
+                    found = forms.decode(data, dict[str, dict[str, datetime]])
                     aware = {t: {c: at for c, at in each.items() if at.tzinfo} for t, each in found.items()}
                     self._found = aware
         return self._found

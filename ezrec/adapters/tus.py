@@ -25,6 +25,7 @@ import msgspec
 
 from ezrec import durable
 from ezrec.adapters.supabase_errors import PORTAL, CloudError, Verdict, is_about_the_token, verdict
+from ezrec.domain import forms
 from ezrec.domain.errors import Reject, Retry, Stopped
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ class Upload:
         if self._state is None:
             return None
         try:
-            place = msgspec.json.decode(self._state.read_bytes(), type=Place)
+            place = forms.decode(self._state.read_bytes(), Place)
         except (OSError, msgspec.DecodeError):
             return None
         wanted = Place(place.url, self._bucket, self._key, self._size, self._mtime_ns)

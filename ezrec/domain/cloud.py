@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
+from ezrec.domain import forms
 from ezrec.domain.booking import Instant
 
 FILE = "cloud.json"  # in EZREC_STATE
@@ -80,4 +81,4 @@ def encode(cloud: Cloud) -> bytes:
 
 def decode(data: bytes) -> Cloud:
     """Read a `cloud.json`; raises `ValueError` (msgspec's) for anything else."""
-    return msgspec.json.decode(data, type=Cloud)
+    return forms.decode(data, Cloud)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from ezrec.domain import forms
 from ezrec.domain.booking import Instant
 
 FILE = "health.json"  # in EZREC_STATE
@@ -73,7 +74,7 @@ def encode(health: Health) -> bytes:
 
 def decode(data: bytes) -> Health:
     """Read a `health.json`; raises `ValueError` (msgspec's) for anything else."""
-    return msgspec.json.decode(data, type=Health)
+    return forms.decode(data, Health)
 
 
 def shown_camera(camera: str) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from ezrec.domain import forms
 from ezrec.domain.booking import Booking, Instant, Window
 from ezrec.domain.names import BadName, JobId, safe_id, shown
 
@@ -198,9 +199,6 @@ class BadRecord(ValueError):
     """A `job.json` that cannot be read; the message says why, in one line."""
 
 
-_decoder = msgspec.json.Decoder(Job)
-
-
 def encode(job: Job) -> bytes:
     """The bytes of `job.json`: indented, for the person who opens it."""
     return msgspec.json.format(msgspec.json.encode(job), indent=1) + b"\n"
@@ -209,7 +207,7 @@ def encode(job: Job) -> bytes:
 def decode(data: bytes) -> Job:
     """Read a `job.json`; raises `BadRecord`."""
     try:
-        job = _decoder.decode(data)
+        job = forms.decode(data, Job)
         safe_id(job.id)
         if job.booking is not None:
             safe_id(job.booking.id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ezrec.domain import forms
 from ezrec.domain.alerts import Alert
 from ezrec.domain.facts import Facts
 
@@ -31,4 +32,4 @@ def encode(report: Report) -> bytes:
 
 def decode(data: bytes) -> Report:
     """Read a `status.json`; raises `ValueError` (msgspec's) for anything else."""
-    return msgspec.json.decode(data, type=Report)
+    return forms.decode(data, Report)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from ezrec.domain import forms
 from ezrec.domain.booking import Instant
 
 FILE = "room.json"  # in EZREC_STATE
@@ -234,7 +235,7 @@ def encode(room: Room) -> bytes:
 
 def decode(data: bytes) -> Room:
     """Raises `ValueError`."""
-    return msgspec.json.decode(data, type=Room)
+    return forms.decode(data, Room)
 
 
 def is_news(room: Room, before: Room | None) -> bool:

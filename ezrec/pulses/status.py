@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from ezrec import durable
-from ezrec.domain import metrics
+from ezrec.domain import forms, metrics
 from ezrec.domain import report as reports
 from ezrec.domain.alerts import Alert, Judged, is_same, judge, worst_first
 from ezrec.domain.facts import Facts
@@ -167,7 +167,7 @@ def _news(newest: Row) -> object:
 def read_alerts(state: Path) -> tuple[Alert, ...]:
     """The alerts as last remembered; none where there is no such file, or no readable one."""
     try:
-        return msgspec.json.decode((state / ALERTS).read_bytes(), type=tuple[Alert, ...])
+        return forms.decode((state / ALERTS).read_bytes(), tuple[Alert, ...])
     except (OSError, msgspec.DecodeError):
         return ()
 

@@ -16,6 +16,7 @@ import msgspec
 
 from ezrec import durable
 from ezrec.branding import MediaCache
+from ezrec.domain import forms
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
 from ezrec.domain.names import BadName, safe_id, shown, stand_in
 from ezrec.domain.reconcile import needs_witness, reconcile
@@ -172,7 +173,7 @@ def _as_json(value: object) -> bytes:
 
 def _read_counts(path: Path) -> dict[str, int]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, int])
+        return forms.decode(path.read_bytes(), dict[str, int])
     except (OSError, msgspec.DecodeError):
         return {}
 

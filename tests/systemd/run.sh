@@ -20,8 +20,4 @@ EZREC_APPLIANCE=$(tests/systemd/build.sh) || status=$?
 [ $status = 3 ] && not_run "See above for what is missing."
 [ $status = 0 ] || exit $status
 export EZREC_APPLIANCE
-options=(-o addopts="-q --strict-markers --strict-config" tests/systemd)
-.venv/bin/pytest "${options[@]}" -n 2 --dist worksteal "$@" || {
-	echo "test-systemd: what failed beside the others is run once more, alone" >&2
-	exec .venv/bin/pytest "${options[@]}" -n 0 --last-failed --last-failed-no-failures=none
-}
+exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n 2 --dist worksteal tests/systemd "$@"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from ezrec import app, settings
+from ezrec import app, beats, settings
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
 from ezrec.adapters.supabase_notes import _TOUCHED_S
@@ -107,7 +107,7 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
     often = {
         "bookings": 3600 / wishes.sync_interval_s,
         "heartbeat": 3600 / wishes.status_interval_s,
-        "branding": 3600 / app._BRANDING_S,
+        "branding": 3600 / beats._BRANDING_S,
         "camera row": 3600 / _TOUCHED_S,
         "token": 1.1,
     }

@@ -13,7 +13,8 @@ from ezrec.adapters.clock import SystemClock
 from ezrec.adopt import Adopter
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import STAGES, Done
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import STAGES
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
 from ezrec.spool import Entry, Spool

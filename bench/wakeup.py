@@ -13,7 +13,8 @@ from pathlib import Path
 from bench.inotify import Bare
 from bench.jobs import LOG, home, job, new_spool, stage
 from bench.result import Result, median, percentile, times
-from ezrec.domain.stages import Done, State
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import State
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task
 from ezrec.watch import Services

@@ -1,7 +1,8 @@
 """The composition root: the only importer of adapters. Binds handlers by (stage, kind) and starts nothing.
 
 Each function makes one thing of the settings. What is heavy is imported where it is made, so that a
-command pays only for what it uses; the recorder never imports the cloud client.
+command pays only for what it uses; the recorder never imports the cloud client. What its parts make
+(`basics`, `beats`, `cameras`, `clouds`, `films`) is had from here by commands and tests: `import x as x`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ezrec import __version__, logs
+from ezrec import logs
 from ezrec.adopt import Adopter
 from ezrec.basics import clock as clock
+from ezrec.basics import gauges as gauges
+from ezrec.basics import hooks as hooks
 from ezrec.basics import spool as spool
+from ezrec.beats import beat as beat
+from ezrec.beats import beat_once as beat_once
 from ezrec.cameras import camera as camera
 from ezrec.cameras import camera_modules as camera_modules
 from ezrec.cameras import microphone as microphone
@@ -33,18 +38,15 @@ from ezrec.domain.job import Kind
 from ezrec.domain.stages import STAGES, State
 from ezrec.domain.uplink import upload_order
 from ezrec.drain import Drain, Handler
-from ezrec.films import AtLowest, ahead, processing
 from ezrec.films import encoder as encoder
 from ezrec.films import media_versions as media_versions
+from ezrec.films import processing
 from ezrec.films import software_missing as software_missing
 from ezrec.films import transcoder as transcoder
-from ezrec.hooks import Hooks
-from ezrec.ports import Backend, Camera, Gauges
+from ezrec.ports import Camera
 from ezrec.settings import Settings
-from ezrec.spool import Spool
 
 if TYPE_CHECKING:
-    from ezrec.domain.facts import Facts
     from ezrec.vitals import Vitals
     from ezrec.watch import Pulse, Services
 
@@ -53,23 +55,10 @@ PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
 _TIDY_S = 6 * 3600.0
 _PAUSE_OFFLINE = ("sync", "tell", "status")  # they sleep longer and longer while the cloud is away …
 _RETURN_S = 10.0  # … and are woken when it is back, no oftener than this
-# The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
-_BEATS_AT_REST = 40
 LANES = (*STAGE_LANES, *PULSE_LANES)
-_BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
 _AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 _KEPT_ALIVE_S = 2.0
-
-
-def gauges(settings: Settings) -> Gauges:
-    from ezrec.adapters.gauges import SystemGauges
-
-    return SystemGauges(settings.spool)
-
-
-def hooks(settings: Settings, log: logging.Logger) -> Hooks:
-    return Hooks(settings.hooks, settings.hook_limit_s, log)
 
 
 def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | None = None) -> Drain:
@@ -165,84 +154,6 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 }
 
 
-def beat(name: str, settings: Settings) -> Callable[[], float | None]:
-    """What a pulse does, once."""
-    if name == "ahead":
-        return AtLowest(ahead(settings, logs.logger(name)))
-    from ezrec.cameras import ReadyingCache
-    from ezrec.pulses.logs import CollectLogs
-    from ezrec.pulses.status import Status
-    from ezrec.pulses.sync import Sync
-    from ezrec.pulses.tell import Tell
-    from ezrec.survey import read_cloud
-
-    log = logs.logger(name)
-    jobs = spool(settings)
-    if name == "sync":
-        media = ReadyingCache(settings, log)
-        past_days = settings.sync_past_days if settings.backend == "supabase" else None
-        cache, now = settings.booking_cache, clock(settings)
-        branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
-        sync = Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
-        sync.was_shut_out = lambda: bool((found := read_cloud(settings)) and found.hidden)
-        return sync
-    if name == "tell":
-        return Tell(backend(settings), jobs, clock(settings), log)
-    if name == "tidy":
-        return _tidy(jobs, settings, log)
-    if name == "status":
-        told, mine = hooks(settings, log), backend(settings)
-        versions = functools.partial(_versions, settings)
-        beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
-        now = clock(settings)
-        rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
-        status = Status(mine, gauges(settings), jobs, now, settings, told, log, versions, beside)
-        status.heartbeat_rest_s = rest_s
-        status.forecast = _guard(jobs, settings, log)
-        return status
-    return CollectLogs(jobs, clock(settings), settings, log)
-
-
-def beat_once(name: str, settings: Settings) -> None:
-    """A pulse in a process of its own: what it began to tell is told before the process ends."""
-    beating = beat(name, settings)
-    beating()
-    finish: Callable[[float], None] = getattr(beating, "finish", lambda _: None)
-    finish(settings.hook_limit_s)
-
-
-def _still(mine: Backend, jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
-    from ezrec.adapters.stills import newest_picture
-    from ezrec.pulses.still import Still
-
-    return Still(mine, jobs, settings, newest_picture, log)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _versions(settings: Settings) -> dict[str, str]:
-    found = {"ezrec": __version__, **media_versions(settings)}
-    return {name: version or "missing" for name, version in found.items()}
-
-
-def _tidy(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
-    from ezrec.pulses.tidy import Tidy
-
-    places = (settings.state, settings.media_cache, settings.booking_cache.parent)
-    return Tidy(jobs, clock(settings), log, settings.keep_uploaded, settings.logs, places)
-
-
-def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Facts], str]:
-    from ezrec.pulses.disk import DiskGuard
-
-    size = settings.reserve_mb * 1_000_000
-    return DiskGuard(
-        jobs, clock(settings), log, settings.state, settings.logs, settings.bitrate, reserve_bytes=size
-    )
-
-
 def pulse(name: str, settings: Settings) -> Pulse:
     from ezrec.watch import Pulse
 
@@ -321,7 +232,7 @@ def _return(
         with contextlib.suppress(OSError):  # without the event each comes back by its own pause
             settings.reach.mkdir(parents=True, exist_ok=True)
             lanes = [pulse.bell.ring for pulse in pausing]
-            return {settings.reach: _on_return(settings, retry or _nothing, lanes)}
+            return {settings.reach: _on_return(settings, retry or (lambda: None), lanes)}
     return {}
 
 

@@ -1,10 +1,13 @@
-"""What every part of the composition root begins with: the clock and the spool."""
+"""What every part of the composition root begins with: the clock, the spool, the hooks and the gauges."""
 
 from __future__ import annotations
 
+import logging
+
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
-from ezrec.ports import Clock
+from ezrec.hooks import Hooks
+from ezrec.ports import Clock, Gauges
 from ezrec.settings import Settings
 from ezrec.spool import Spool
 
@@ -21,3 +24,13 @@ def spool(settings: Settings) -> Spool:
         for said in made.finish_off():
             logs.logger("run").warning("after a crash: %s", said)
     return made
+
+
+def gauges(settings: Settings) -> Gauges:
+    from ezrec.adapters.gauges import SystemGauges
+
+    return SystemGauges(settings.spool)
+
+
+def hooks(settings: Settings, log: logging.Logger) -> Hooks:
+    return Hooks(settings.hooks, settings.hook_limit_s, log)

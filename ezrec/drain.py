@@ -30,23 +30,8 @@ from typing import Any
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
 from ezrec.domain.job import Job, JobOutcome, Kind
-from ezrec.domain.stages import (
-    RETRY,
-    ROLES,
-    Closed,
-    Crash,
-    Died,
-    Done,
-    Kept,
-    LaidDown,
-    Later,
-    No,
-    Outcome,
-    Role,
-    Stage,
-    State,
-    settle,
-)
+from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
+from ezrec.domain.stages import RETRY, ROLES, Role, Stage, State, settle
 from ezrec.hooks import Hooks
 from ezrec.ports import Clock
 from ezrec.spool import Entry, Gone, Spool, Stranger

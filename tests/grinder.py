@@ -23,7 +23,8 @@ from ezrec.adapters.clock import SystemClock
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import JobOutcome, Result, Take
 from ezrec.domain.names import published_name, raw_name
-from ezrec.domain.stages import Done, State
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import State
 from ezrec.drain import Drain
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task

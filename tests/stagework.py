@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from ezrec.adopt import Adopter
 from ezrec.domain.job import Job, Kind
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import DIRECTORIES, STAGES, Closed, Done, State
+from ezrec.domain.outcomes import Closed, Done
+from ezrec.domain.stages import DIRECTORIES, STAGES, State
 from ezrec.drain import Drain, Handler
 from ezrec.hooks import Hooks
 from ezrec.ports import Clock

@@ -28,7 +28,8 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.health import CameraState, Health, decode
 from ezrec.domain.job import OPEN, Job, JobOutcome, Kind
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import Closed, Done, Kept, State
+from ezrec.domain.outcomes import Closed, Done, Kept
+from ezrec.domain.stages import State
 from ezrec.handlers.record import Padding, record
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task

@@ -16,7 +16,8 @@ import pytest
 
 from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.domain.job import JobOutcome, Kind
-from ezrec.domain.stages import Closed, Done, State
+from ezrec.domain.outcomes import Closed, Done
+from ezrec.domain.stages import State
 from ezrec.spool import Entry, Gone
 from ezrec.task import Task
 from tests.fakes.clock import StandingClock

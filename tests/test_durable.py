@@ -12,7 +12,8 @@ import pytest
 
 from ezrec import durable
 from ezrec.domain.job import JobOutcome
-from ezrec.domain.stages import PROCESS, RETRY, Done, Later, No, State, settle
+from ezrec.domain.outcomes import Done, Later, No
+from ezrec.domain.stages import PROCESS, RETRY, State, settle
 from ezrec.spool import REASON, Entry, Spool
 from tests.card import Card, why_no_card
 from tests.spooling import FOOTAGE, NOW, booking, booking_job, new_spool, put_clip

@@ -25,8 +25,9 @@ from ezrec.adapters.salvage import salvage
 from ezrec.adapters.takes import ReservingDisk
 from ezrec.branding import Assets, MediaCache
 from ezrec.domain.job import Job, Kind, Result, Take
+from ezrec.domain.outcomes import Done
 from ezrec.domain.room import Measure
-from ezrec.domain.stages import Done, State
+from ezrec.domain.stages import State
 from ezrec.drain import Handler
 from ezrec.handlers.process import process
 from ezrec.handlers.upload import upload

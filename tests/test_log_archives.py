@@ -15,8 +15,9 @@ from ezrec.archive import MOST_BYTES, Pending, Sent, pack, stamp_after
 from ezrec.domain.errors import Retry
 from ezrec.domain.facts import Facts, Uploads
 from ezrec.domain.job import Kind
+from ezrec.domain.outcomes import Closed, Done
 from ezrec.domain.report import Report, encode
-from ezrec.domain.stages import Closed, Done, State
+from ezrec.domain.stages import State
 from ezrec.pulses.logs import CollectLogs, collect
 from ezrec.spool import Entry
 from ezrec.task import Task

@@ -18,7 +18,8 @@ from ezrec.branding import Assets
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import Done, State
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import State
 from ezrec.handlers.process import process
 from ezrec.ports import PARTS, RenderPlan, Transcoder
 from ezrec.spool import Entry, Spool

@@ -21,7 +21,8 @@ from ezrec.domain.ending import OnCancel
 from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.domain.job import OPEN, Job, JobOutcome, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import Closed, Done, Kept, State
+from ezrec.domain.outcomes import Closed, Done, Kept
+from ezrec.domain.stages import State
 from ezrec.handlers.record import Padding, record
 from ezrec.ports import Camera
 from ezrec.spool import Entry, Spool

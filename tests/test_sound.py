@@ -28,7 +28,8 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject
 from ezrec.domain.job import OPEN, Job, JobOutcome, Kind, Sound, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import Done, State
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import State
 from ezrec.handlers.process import process
 from ezrec.handlers.record import Padding, record
 from ezrec.handlers.sound import DIED, measured

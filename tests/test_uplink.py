@@ -20,7 +20,8 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Kind, Result
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import Done, State
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import State
 from ezrec.domain.uplink import Hours, Wait, read_hours, upload_order
 from ezrec.handlers.gate import Gate
 from ezrec.handlers.upload import upload

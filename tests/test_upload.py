@@ -16,7 +16,8 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.domain.job import Job, JobOutcome, Kind, Result, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.stages import Done, State
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import State
 from ezrec.handlers.upload import archive, upload
 from ezrec.ports import OnStop, Row
 from ezrec.spool import Entry, Spool

@@ -18,7 +18,8 @@ import pytest
 
 from ezrec.adapters.clock import SystemClock
 from ezrec.domain.errors import Busy, Retry
-from ezrec.domain.stages import Done, State
+from ezrec.domain.outcomes import Done
+from ezrec.domain.stages import State
 from ezrec.drain import Drain
 from ezrec.spool import Entry
 from ezrec.task import Bell, Task

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ezrec.adopt import Adopter
 from ezrec.domain.job import Job, JobOutcome
-from ezrec.domain.stages import PROCESS, RETRY, UPLOAD, Done, Later, No, Outcome, Stage, State, settle
+from ezrec.domain.outcomes import Done, Later, No, Outcome
+from ezrec.domain.stages import PROCESS, RETRY, UPLOAD, Stage, State, settle
 from ezrec.spool import Entry, Spool
 from tests.spooling import (
     FOOTAGE,

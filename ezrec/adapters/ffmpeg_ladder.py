@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable
+from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
-from ezrec import durable
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_overlay as overlays
 from ezrec.adapters import mp4boxes
@@ -26,6 +22,8 @@ from ezrec.adapters.ffmpeg_join import Joiner
 from ezrec.adapters.ffmpeg_logo import Overlay
 from ezrec.adapters.ffmpeg_parts import Parts
 from ezrec.adapters.ffmpeg_probe import Media
+from ezrec.adapters.ffmpeg_report import REPORT as REPORT
+from ezrec.adapters.ffmpeg_report import Report
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Log, Switch, TookTooLong, run
 from ezrec.adapters.ffmpeg_tools import Meter, Tools, Unfaithful, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
@@ -34,7 +32,6 @@ from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped
 from ezrec.ports import MediaInfo, RenderPlan
 
-REPORT = "processing.json"
 _CHECK_S = 60.0
 _LONGEST_PART_S = 60.0  # another process makes one, gives it up where it takes long, and begins no further
 _AGAIN_S = 30.0
@@ -42,33 +39,6 @@ _ODD = (ArithmeticError, LookupError, ValueError, struct.error)
 # A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running
 # recording: what has not ended after twelve times its length never will.
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
-
-
-@dataclass(slots=True)
-class Report:
-    """What a person, or the command line, wants to know of how a video came to be."""
-
-    rung: str = ""
-    encoder: str = "none"
-    why: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    checks: dict[str, object] = field(default_factory=dict)
-    gaps: list[dict[str, object]] = field(default_factory=list)
-    cut_bytes: dict[str, int] = field(default_factory=dict)
-    intro: str = "none"
-    left_out: list[str] = field(default_factory=list)
-    artefacts: dict[str, object] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[what] = round(self.seconds.get(what, 0.0) + time.monotonic() - began, 3)
-
-    def write(self, path: Path) -> None:
-        durable.write(path, msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
 
 
 class Ladder:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ezrec.domain.coverage import gaps_in, share_covered
 from ezrec.domain.job import Job, JobOutcome
-from ezrec.domain.stages import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Kept
 
 KEPT = timedelta(hours=24)
 _ASK_AGAIN = timedelta(hours=1)  # while the clock cannot be trusted, no day begins

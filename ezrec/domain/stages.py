@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ezrec.domain.job import Fault, Job, JobOutcome
+from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
 
 
 class State(StrEnum):
@@ -124,71 +125,6 @@ RETRY = Stage(
 STAGES = {stage.name: stage for stage in (RECORD, PROCESS, UPLOAD, RETRY)}
 CRASHES = 3  # bugs in a row that are forgiven; the next one is a person's
 LONGEST_WAIT_S = 86400.0  # whatever the other side names: a day later is worth a look
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The stage's work is finished."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The job ends here: there is nothing to hand on (missed, cancelled)."""
-
-    outcome: JobOutcome
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The job is over, but its footage is kept for a while, in case a person wants it after all.
-
-    At `until` it comes back to where the stage takes from, and ends there.
-    """
-
-    reason: str
-    remedy: str
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """A transient fault (`Retry`); a blameless one counts against no limit."""
-
-    reason: str
-    after_s: float | None = None
-    blameless: bool = False
-    waits_for: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class No:
-    """A permanent fault (`Reject`)."""
-
-    reason: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """A bug: an exception that nobody foresaw."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Died:
-    """The worker died with the job in hand: killed, or with the whole machine (`power_cut`)."""
-
-    power_cut: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LaidDown:
-    """The process was asked to end; the job is as good as before."""
-
-
-Outcome = Done | Closed | Kept | Later | No | Crash | Died | LaidDown
 
 
 def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:

@@ -20,7 +20,7 @@ from ezrec.branding import Assets
 from ezrec.domain.errors import Reject, Retry, disk_full
 from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name, shown
-from ezrec.domain.stages import Done
+from ezrec.domain.outcomes import Done
 from ezrec.handlers import looks
 from ezrec.handlers.as_recorded import NOTE, as_recorded
 from ezrec.handlers.dub import Dub, dubbed

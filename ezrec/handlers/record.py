@@ -29,7 +29,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.health import Duty
 from ezrec.domain.job import OPEN, Take
 from ezrec.domain.names import raw_name
-from ezrec.domain.stages import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Kept
 from ezrec.handlers.sound import DIED, Listening, measured
 from ezrec.handlers.steady import SteadyClock
 from ezrec.ports import Camera, Clock, Recording

@@ -22,7 +22,7 @@ from ezrec.domain.booking import FINISHED
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
 from ezrec.domain.names import BadName, safe_id
-from ezrec.domain.stages import Done
+from ezrec.domain.outcomes import Done
 from ezrec.handlers import artefacts
 from ezrec.handlers.gate import open_always
 from ezrec.ports import Backend, Clock

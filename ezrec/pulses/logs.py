@@ -15,7 +15,8 @@ from ezrec.archive import Pending
 from ezrec.domain.errors import Busy, Retry
 from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.names import JobId
-from ezrec.domain.stages import Closed, Done, State
+from ezrec.domain.outcomes import Closed, Done
+from ezrec.domain.stages import State
 from ezrec.ports import Clock
 from ezrec.settings import Settings
 from ezrec.spool import Entry, Spool

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ezrec.domain.booking import BadBooking, Booking, Window, parse_booking
@@ -247,6 +247,7 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 )  # fmt: skip
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # how busy the machine is, is no fault of ours
 @given(
     st.dictionaries(st.sampled_from(["id", "date", "start_time", "end_time", "status", "user_id"]), VALUES),
     st.sampled_from([MADRID, NEW_YORK, UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))]),

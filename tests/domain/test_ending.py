@@ -11,7 +11,7 @@ from ezrec.domain.coverage import gaps_in, share_covered
 from ezrec.domain.ending import KEPT, OnCancel, of_a_cancelled, of_a_missed, of_a_recorded
 from ezrec.domain.job import Job, JobOutcome, Kind, Take
 from ezrec.domain.names import JobId
-from ezrec.domain.stages import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Kept
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 BOOKING = Booking(JobId("b1"), NOW, NOW + timedelta(seconds=100))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Fault, Job, JobOutcome, Kind
 from ezrec.domain.names import JobId
+from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
 from ezrec.domain.stages import (
     CRASHES,
     DIRECTORIES,
@@ -27,15 +28,6 @@ from ezrec.domain.stages import (
     ROLES,
     STAGES,
     UPLOAD,
-    Closed,
-    Crash,
-    Died,
-    Done,
-    Kept,
-    LaidDown,
-    Later,
-    No,
-    Outcome,
     Role,
     Stage,
     State,

@@ -31,7 +31,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     """What a pulse does, once."""
     if name == "ahead":
         return AtLowest(ahead(settings, logs.logger(name)))
-        from ezrec.pulses.logs import CollectLogs
+    from ezrec.pulses.logs import CollectLogs
     from ezrec.pulses.status import Status
     from ezrec.pulses.sync import Sync
     from ezrec.pulses.tell import Tell

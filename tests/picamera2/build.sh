@@ -4,7 +4,8 @@
 # Two to three minutes and 1 GB the first time. Exit 3: something that it needs is missing.
 #
 # Beside the newest picamera2 stands the oldest that works with Debian 13's libcamera, from the days
-# of Debian 12: Raspberry Pi's archive alone has it as a package, so both come as wheels.
+# of Debian 12: Raspberry Pi's archive alone has it as a package, so both come as wheels. Debian 13's own FFmpeg
+# stands there as well, for what films are made with.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +15,7 @@ python=${PYTHON:-python3}
 packages=python3,python3-libcamera,python3-numpy,python3-av,python3-prctl,python3-piexif,python3-pil,ffmpeg
 new=picamera2==0.3.38
 old=picamera2==0.3.17
-wheels="simplejpeg videodev2 v4l2-python3 msgspec pytest pytest-timeout iniconfig packaging pluggy pygments"
+wheels="ffmpeg-python future filelock simplejpeg videodev2 v4l2-python3 msgspec pytest pytest-timeout iniconfig packaging pluggy pygments"
 # Another recipe is another tree: what is cached is used only while nothing of this changed.
 recipe=$(echo "1 $packages $new $old $wheels" | cat - "$here/virtual.yaml" | sha256sum | cut -c1-16)
 

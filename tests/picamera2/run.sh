@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the camera module's contract with real picamera2, libcamera and PyAV, on a virtual camera.
+# Runs the camera module's contract with real picamera2, libcamera and PyAV, on a virtual camera; then, once a way,
+# the making of films with the FFmpeg and the Python of Debian 13, which the rest of the suite may not meet.
 # `--optional`: a machine where it cannot run is no failure. It says so in either case.
 # PICAMERA2: `new`, `old`, or `both` versions, which is what happens when it is not set.
 set -eu
@@ -13,6 +14,9 @@ case ${PICAMERA2:-both} in
 	new | old) versions=$PICAMERA2 ;;
 	*) echo "PICAMERA2 must be new, old or both" >&2; exit 2 ;;
 esac
+
+# One or two tests a way in which a film is made.
+films="only_the_groups or every_frame_is_shown_once or passes_makes_the_film or burned_in_is_copied or follow_each_other"
 
 not_run() {
 	echo "!!! test-picamera2 did NOT run: the camera module is NOT tested here. $*" >&2
@@ -41,14 +45,20 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 	mount --bind "$2" "$1/opt/ezrec"
 	mount -o remount,bind,ro "$1/opt/ezrec"
 	tree=$1
-	shift 2
-	versions=$1
-	shift
+	films=$3
+	versions=$4
+	shift 4
 	status=0
 	for version in $versions; do
 		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 LIBCAMERA_LOG_LEVELS=*:FATAL \
 			PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="/opt/ezrec:/opt/$version:/opt/py" \
 			timeout -k 10 420 chroot "$tree" python3 -m tests.picamera2.inside "$@" || status=1
 	done
+	[ $# = 0 ] || exit $status
+	chroot "$tree" ffmpeg -version | sed -n "s/^/test-picamera2: films: /;1p"
+	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ezrec:/opt/py \
+		timeout -k 10 300 chroot "$tree" sh -c "cd /opt/ezrec && python3 -m pytest -q -p no:cacheprovider --noconftest \
+			-c /dev/null --rootdir /opt/ezrec tests/test_smart_rung.py tests/test_parts_rung.py tests/test_copy_rung.py \
+			tests/test_transcoder.py tests/test_encoder.py -k \"\$1\"" sh "$films" || status=1
 	exit $status
-' sh "$tree" "$here/../.." "$versions" "$@"
+' sh "$tree" "$here/../.." "$films" "$versions" "$@"

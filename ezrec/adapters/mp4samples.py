@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,7 +83,7 @@ def read_tracks(path: Path) -> list[Track]:
     """Raises `NotSimple` for what copying cannot join, `TornFile` for what is damaged, `OSError`."""
     with path.open("rb") as file:
         try:
-            return _Reader(file).tracks()
+            return Reader(file).tracks()
         except (struct.error, LookupError, OverflowError, ZeroDivisionError, StopIteration):
             raise TornFile("its index makes no sense") from None
 
@@ -105,7 +105,7 @@ def read(path: Path, *, sound: bool = True) -> Footage:
     return Footage(path, pictures[0], sounds[0] if sounds else None)
 
 
-class _Reader:
+class Reader:
     """Fills tracks from a file, with one allowance of samples for all."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -227,7 +227,7 @@ class _Reader:
             raise TornFile("its tables do not agree")
         self._place(track, tables, count)
         if b"ctts" in tables:
-            self._delay(track, {delay for _, delay in _pairs(tables[b"ctts"])})
+            self._delay(track, _pairs(tables[b"ctts"]))
         track.keys = bytearray(count) if b"stss" in tables else bytearray(b"\1" * count)
         for number in _words(tables.get(b"stss", bytes(8)), 4):
             track.keys[number - 1] = 1
@@ -307,8 +307,6 @@ class _Reader:
         hows = list(columns.get(0x400, (defaults[2],) * count))
         if first is not None and hows:
             hows[0] = first
-        if count:
-            self._delay(track, set(columns.get(0x800, (0,))))
         time = track.end
         for length, size, how in zip(lengths, sizes, hows, strict=True):
             track.offsets.append(where)
@@ -318,11 +316,13 @@ class _Reader:
             time += length
         track.sizes.extend(sizes)
         track.end = time
+        if count:
+            self._delay(track, zip(repeat(1), columns.get(0x800, (0,) * count), strict=False))
         return where
 
-    def _delay(self, track: Track, delays: set[int]) -> None:
+    def _delay(self, track: Track, runs: Iterable[tuple[int, int]]) -> None:
         """How much later than it is decoded a sample is shown: with B-frames, each another span."""
-        delays = {delay - (1 << 32) if delay >> 31 else delay for delay in delays}
+        delays = {signed(delay) for delay in {delay for _, delay in runs}}
         delays.add(self._delays.get(track.number, next(iter(delays), 0)))
         if len(delays) > 1:
             raise NotSimple("B-frames")
@@ -335,6 +335,10 @@ class _Reader:
 
     def _body(self, box: Box, most: int = 1 << 28) -> bytes:
         return self._boxes.read(box.body, max(0, min(most, box.end - box.body)))
+
+
+def signed(word: int) -> int:
+    return word - (1 << 32) if word >> 31 else word
 
 
 def _pairs(body: bytes) -> Iterator[tuple[int, int]]:

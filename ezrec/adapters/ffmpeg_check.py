@@ -21,7 +21,7 @@ from ezrec.ports import MediaInfo
 
 _CHECK_S = 60.0
 _AT_ONCE = 16  # joins shown by one process: each is a file opened
-_SLACK_S, _SLACK_FRAMES = 0.1, 2  # of what an encoder or a muxer of FFmpeg's made
+_SLACK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,7 @@ class Checker:
             raise Unfaithful(
                 f"the video made lasts {info.duration_s:.2f} s where {promised.seconds:.2f} s were expected"
             )
-        slack = _SLACK_FRAMES if promised.rate else 0
-        if not info.frames or (promised.frames is not None and abs(info.frames - promised.frames) > slack):
+        if not info.frames or (promised.frames is not None and info.frames != promised.frames):
             raise Unfaithful(
                 f"the video made has {info.frames or 0} frames where {promised.frames} were expected"
             )

@@ -117,7 +117,7 @@ class Reader:
 
     def tracks(self) -> list[Track]:
         for box in whole(self._boxes):
-            if box.type == b"moov":
+            if box.type == b"moov" and not self._tracks:  # a second one is what `mp4inplace` did not finish
                 self._index(box)
             elif box.type == b"moof":
                 self._fragment(box)

@@ -163,6 +163,7 @@ def decode_windows(program: str, windows: Sequence[tuple[Path, tuple[float, floa
         ffmpeg.input(
             file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
             ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number, threads=1,
+            nofind_stream_info=None,  # our own index says it all: else each key frame is decoded twice
         )["v:0"]
         for number, (path, (begin, end)) in enumerate(windows)
     ]  # fmt: skip

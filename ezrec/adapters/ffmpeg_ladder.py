@@ -120,6 +120,9 @@ class Ladder:
 
     def _cut(self, take: Path) -> None:
         """A torn tail is what a power cut leaves. Whatever else is wrong, the inspection says it better."""
+        with contextlib.suppress(Reject, Retry):
+            if self._inspect(TAKE, take).material:
+                return  # whoever could read all of its tables has seen its end: they are not walked again
         with contextlib.suppress(mp4boxes.TornFile, OSError):
             if not take.is_symlink() and take.is_file() and (cut := mp4boxes.cut_torn_tail(take)):
                 self._report.cut_bytes[take.name] = cut

@@ -2,8 +2,9 @@
 
 The index is made from tables that are known before the first byte of media is written, so nothing is
 guessed, moved or written twice. Media bytes pass through one buffer that is written when it is full, at whole
-multiples of its size: `sendfile` took 1.3 times its CPU, for a fragment begins anywhere in a page, and
-`copy_file_range` up to five times where no blocks can be shared.
+multiples of its size: `sendfile` took 1.3 times its CPU, for a fragment begins anywhere in a page, and so did
+`copy_file_range` where no blocks can be shared. A buffer of 512 KiB took up to twice the CPU of one of 128:
+the kernel then wants its memory in pieces as large as that, and those are not always at hand.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ezrec.adapters.mp4lanes import SILENCE, Lane
 
 _SLICE_S = 1
 _MOVIE_SCALE = 1000
-_BUFFER = 512 << 10
+_BUFFER = 128 << 10
 _TELL_EVERY = 8 << 20
 _SYNC_EVERY = 64 << 20
 _MATRIX = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)

@@ -10,6 +10,7 @@ the kernel then wants its memory in pieces as large as that, and those are not a
 from __future__ import annotations
 
 import bisect
+import errno
 import os
 import struct
 from array import array
@@ -23,6 +24,7 @@ from ezrec.adapters.mp4lanes import SILENCE, Lane
 _SLICE_S = 1
 _MOVIE_SCALE = 1000
 _BUFFER = 128 << 10
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 _TELL_EVERY = 8 << 20
 _SYNC_EVERY = 64 << 20
 _MATRIX = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
@@ -79,6 +81,7 @@ def write(
     fd = -1
     try:
         fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o660)
+        _reserve(fd, begin + media)
         target = _Target(fd, lambda done: tell(min(1.0, done / media)))
         target.put(ftyp + moov + mdat)
         for source, offset, size in _ranges(lanes, chunks):
@@ -93,6 +96,22 @@ def write(
         for opened in (*files.values(), *([fd] if fd >= 0 else [])):
             os.close(opened)
     return begin + media
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Have the room before it is written to: else each of the syncs on the way looks for its own.
+
+    A full disk is met here, and not after minutes of writing. Not by `os.posix_fallocate`, which writes into
+    every block itself where the file system knows no such thing; there it is left out.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "fallocate64"):
+        return
+    libc.fallocate64.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if libc.fallocate64(fd, _KEEP_SIZE, 0, size) and ctypes.get_errno() == errno.ENOSPC:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Target:

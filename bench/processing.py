@@ -1,10 +1,11 @@
 """What a finished video costs, rung by rung, beside `cp`, a bare remux and the ways it is made elsewhere.
 
-    python -m bench.processing [--full] [--seconds N] [--rounds N] [--ways W,,W,,…] [--grow M,M,…]
-                               [--folder DIR] [--out FILE]
+    python -m bench.processing [--full [--write]] [--seconds N] [--ways W,,W,,…] [--rounds N] [--heavy N]
+                               [--folder DIR]
 
 All ways take turns in one run on the same files, so that what else the machine does falls on each alike; the
 median of the rounds counts. Measures CPU (of all children), wall time, bytes written and the largest RSS.
+With --full --write it writes bench/results/processing.md, texts and all.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ import json
 import os
 import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.machine import facts
+from bench.processing_page import page
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.domain.branding import read_logo_show
 from ezrec.ports import RenderPlan
 
 _BITRATE = 9_000_000
+RESULTS = Path(__file__).parent / "results" / "processing.md"
 _QUIET = ("ffmpeg", "-v", "error", "-nostdin", "-y")
 _X264 = ("-c:v", "libx264", "-preset", "veryfast", "-b:v", str(_BITRATE), "-pix_fmt", "yuv420p")
 
@@ -127,8 +129,9 @@ WAYS: dict[str, Callable[[Path, int], None]] = {
     "one pass, veryfast": naive,
     "two passes, veryfast": two_passes,
 }
-CHEAP = ("cp", "bare remux", "remux, made durable", "copy rung")
-_LOGO_SECONDS = 10
+CHEAP = ("cp", "bare remux", "copy rung")
+HEAVY = ("smart, 10 s of logo", "one pass, veryfast", "two passes, veryfast")
+FULL = {60: CHEAP, 300: (*CHEAP, *HEAVY), 1200: CHEAP, 3600: CHEAP}
 
 
 def measured(way: str, folder: Path, seconds: int) -> dict[str, float]:
@@ -173,66 +176,57 @@ def _written() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
-def compared(folder: Path, seconds: int, rounds: int, ways: tuple[str, ...]) -> list[str]:
-    prepared(folder, seconds)
-    WAYS["copy rung"](folder, seconds)  # the intro is made when it changes, not with each video
-    results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way in ways:
-            results[way].append(measured(way, folder, seconds))
-    middle = {
-        way: {name: statistics.median(one[name] for one in found) for name in found[0]}
-        for way, found in results.items()
-    }
-    remux = middle["bare remux"]["cpu_s"]
-    lines = [f"### {seconds} s of 1080p30 at 9 Mbit/s, intro of 10 s, {rounds} rounds", ""]
-    lines += [
-        "| way | CPU s | × bare remux | wall s | written ÷ output | RSS MB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for way, found in middle.items():
-        ratio, bytes_ratio = found["cpu_s"] / remux, found["written"] / found["size"]
-        lines.append(
-            f"| {way} | {found['cpu_s']:.2f} | {ratio:.2f} | {found['wall_s']:.2f} | {bytes_ratio:.3f}"
-            f" | {found['rss_mb']:.0f} |"
-        )
-    smart, copied = middle.get("smart, 10 s of logo"), middle.get("copy rung")
-    if smart and copied:
-        each = (smart["cpu_s"] - copied["cpu_s"]) / _LOGO_SECONDS
-        lines += ["", f"A second of logo costs {each:.2f} s of CPU beyond the copy."]
-    return lines
+Found = dict[tuple[int, str], list[dict[str, float]]]  # by seconds and way, a measure a round
+
+
+def in_turns(
+    folder: Path, wanted: Mapping[int, Sequence[str]], rounds: int, heavy: int, tell: Callable[[str], None]
+) -> Found:
+    """Every way at every length once a round; the heavy ones in the first rounds alone."""
+    for seconds in wanted:
+        prepared(folder, seconds)
+        WAYS["copy rung"](folder, seconds)  # the intro is made when it changes, not with each video
+    found: Found = {}
+    for number in range(rounds):
+        for seconds, ways in wanted.items():
+            for way in ways:
+                if way in CHEAP or number < heavy:
+                    one = measured(way, folder, seconds)
+                    found.setdefault((seconds, way), []).append(one)
+                    tell(f"round {number + 1}: {seconds} s by {way}: {one['cpu_s']:.2f} s of CPU")
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, help="5 with --full, else 1")
+    parser.add_argument("--heavy", type=int, default=2, help="rounds in which what encodes takes part")
     parser.add_argument("--ways", default=",,".join(WAYS), help="which, with two commas between them")
-    parser.add_argument("--grow", default="", help="lengths in minutes of which the cheap ways are compared")
     parser.add_argument("--full", action="store_true", help="growth from 1 to 60 minutes, all ways at 5")
+    parser.add_argument("--write", action="store_true", help=f"keep it in {RESULTS.name}; with --full alone")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
         print(json.dumps(one(given.one, given.folder, given.seconds)))
         return
-    if given.full:
-        given.seconds, given.grow = 300, "1,5,60"
+    if given.write and not given.full:
+        parser.error("--write wants --full: the figures are read side by side")
+    wanted = FULL if given.full else {given.seconds: tuple(given.ways.split(",,"))}
+    rounds = given.rounds or (5 if given.full else 1)
     with tempfile.TemporaryDirectory(prefix="ezrec-bench-") as made:
-        folder = given.folder or Path(made)
-        tell(facts(), given.out)
-        for minutes in (int(text) for text in given.grow.split(",") if text):
-            tell(compared(folder, minutes * 60, max(3, given.rounds), CHEAP), given.out)
-        tell(compared(folder, given.seconds, given.rounds, tuple(given.ways.split(",,"))), given.out)
-
-
-def tell(lines: list[str], out: Path | None) -> None:
-    """What was measured is kept when the rest is ended: the whole takes an hour on a small machine."""
-    print("\n".join([*lines, ""]), flush=True)
-    if out:
-        with out.open("a") as file:
-            file.write("\n".join([*lines, ""]) + "\n")
+        began, load = time.monotonic(), os.getloadavg()[0]
+        found = in_turns(
+            given.folder or Path(made), wanted, rounds, given.heavy, lambda text: print(text, flush=True)
+        )
+        minutes = (time.monotonic() - began) / 60
+    text = page(
+        found, [*facts(), f"When it began, {load:.1f} threads wanted one. It took {minutes:.0f} minutes."]
+    )
+    print(text)
+    if given.write:
+        RESULTS.write_text(text)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def _dubber(settings: Settings) -> Dubber:
 
 
 def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+    from ezrec.adapters.mp4inplace import give_index
     from ezrec.adapters.salvage import salvage
     from ezrec.handlers.process import process
     from ezrec.pulses.logs import collect
@@ -69,6 +70,7 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         dub=_dubber(settings).dub,
         plan=_looks(settings),
         is_short=lambda: _is_short(settings),
+        give_index=give_index,
     )
     collector = functools.partial(
         collect, spool=spool(settings), clock=clock(settings), settings=settings, log=logs.logger("logs")

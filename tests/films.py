@@ -145,7 +145,7 @@ def packets(path: Path, kind: str = "v") -> list[Packet]:
     command += ["-show_entries", "packet=pts_time,duration_time,size,data_hash", f"file:{path}"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
     return [
-        Packet(float(one["pts_time"]), float(one["duration_time"]), int(one["size"]), one["data_hash"])
+        Packet(float(one["pts_time"]), float(one.get("duration_time", 0)), int(one["size"]), one["data_hash"])
         for one in found["packets"]
     ]
 

@@ -225,11 +225,13 @@ def test_two_never_work_in_one_folder(plan: RenderPlan) -> None:
     assert transcoder().work_ahead(plan, yes) is True
 
 
-def test_a_recording_that_cannot_be_cut_is_encoded_in_one_pass(plan: RenderPlan, tmp_path: Path) -> None:
+def test_a_recording_with_b_frames_is_not_worked_ahead_and_is_encoded_in_parts(
+    plan: RenderPlan, tmp_path: Path
+) -> None:
     plan = replace(plan, takes=[films.b_frame_take(tmp_path / "b.mp4")])
     assert transcoder().work_ahead(plan, yes) is False
     transcoder().render(plan, deaf, deaf)
-    assert report(plan)["rung"] == "encode"
+    assert report(plan)["rung"] == "encode in parts"
     assert any(why.startswith("parts: ") and "B-frames" in why for why in report(plan)["why"])
     assert media.picture_at(plan.output, 1).colour(-12, -12) == "lime"
 

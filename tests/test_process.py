@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
+from ezrec.adapters.mp4inplace import give_index
 from ezrec.adapters.salvage import salvage
 from ezrec.branding import Assets
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full
@@ -65,6 +68,7 @@ class Bench:
         assets: Assets = NO_BRANDING,
         task: Task | None = None,
         is_short: Callable[[], bool] = lambda: False,
+        give_index: Callable[[Path], int] = lambda path: 0,
     ) -> Done:
         return process(
             entry,
@@ -74,6 +78,7 @@ class Bench:
             salvage=salvage,
             log=logging.getLogger("ezrec.video_worker"),
             is_short=is_short,
+            give_index=give_index,
         )
 
     @property
@@ -395,6 +400,31 @@ def test_on_a_short_disk_the_take_itself_is_the_video_and_takes_no_room(bench: B
     assert entry.job.result.duration_s == entry.job.takes[0].duration_s
     assert "without intro and logo" in entry.job.result.notes[0]
     assert bench.process(entry, bench.branding(), is_short=lambda: True) == Done(), "it may be run again"
+
+
+def test_on_a_short_disk_the_take_gets_one_index_in_its_own_place(real: Bench) -> None:
+    entry = real.job(2.0)
+    take = entry.path / entry.job.takes[0].file
+    for _ in range(2):
+        assert real.process(entry, is_short=lambda: True, give_index=give_index) == Done()
+        assert os.path.samefile(_result(entry), take)
+        assert not mp4boxes.is_fragmented(take)
+        assert media.frames(take) == 60
+        assert entry.job.result is not None
+        assert entry.job.result.size == entry.job.takes[0].size == take.stat().st_size
+        assert len(entry.job.result.notes) == 1
+    real.process(entry, real.branding())
+    assert media.frames(_result(entry)) > 60, "with room it is made with an intro after all"
+
+
+def test_where_it_cannot_have_an_index_the_job_says_so(bench: Bench) -> None:
+    def no_room(path: Path) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    entry = bench.job(2.0)
+    assert bench.process(entry, is_short=lambda: True, give_index=no_room) == Done()
+    assert entry.job.result is not None
+    assert entry.job.result.notes[1] == "slow to open: it is in fragments still: No space left on device"
 
 
 def test_made_again_when_there_is_room_it_is_the_whole_video_and_the_take_is_untouched(bench: Bench) -> None:

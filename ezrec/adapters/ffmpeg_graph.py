@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ezrec.domain.encoders import SOFTWARE
 
 SOUND_RATE = 48_000
 _SOUND_BITRATE = 128_000
+SOUND = {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": SOUND_RATE, "ac": 2}
+_BEFORE, _AFTER = 4, 8  # frames decoded before a join and behind it
 _LONGEST_PAD_S = 1.0  # what a part may be lengthened by standing still; more is a fault to be told
 # FFmpeg 5.1 passes over a missing or broken input with exit 0 unless told that errors matter. It then also
 # ends at a single spoilt frame, hence `tolerant`.
@@ -94,6 +97,12 @@ class Film:
         return sum(target.frames(part) for part in self.parts)
 
     @property
+    def joins(self) -> list[int]:
+        """The number of the first frame of every part but the first."""
+        target = self.target
+        return list(accumulate(target.frames(part) for part in self.parts))[:-1]
+
+    @property
     def seconds(self) -> Fraction:
         return self.frames / self.target.rate
 
@@ -103,7 +112,7 @@ def encode(program: str, film: Film, encoding: Encoding) -> list[str]:
     target = film.target
     main = _concat([Measured(take, target, number).streams for number, take in enumerate(film.takes)], target)
     if film.logo:
-        main = [with_logo(main[0], film.logo, target, **_when(film.show)), *main[1:]]
+        main = [with_logo(main[0], film.logo, target, **when(film.show)), *main[1:]]
     if film.intro:
         main = _concat([Measured(film.intro, target, len(film.takes)).streams, main], target)
     output = ffmpeg.output(*main, file_url(encoding.output), **_encoder(encoding, target, film.seconds))
@@ -137,12 +146,24 @@ def decode_end(program: str, media: Media) -> list[str]:
     return compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
 
 
+def windows(joins: Sequence[int], frames: int, rate: Fraction) -> list[tuple[int, tuple[float, float]]]:
+    """Frames around joins, for `decode_windows`: how many, and from when to when."""
+    found = []
+    for join in joins:
+        first, last = max(0, join - _BEFORE), min(frames, join + _AFTER)
+        # between two frames, so that no rounding decides which of them are meant
+        begin, end = max(Fraction(0), (first - Fraction(1, 2)) / rate), (last - Fraction(1, 2)) / rate
+        found.append((last - first, (float(begin), float(end))))
+    return found
+
+
 def decode_windows(program: str, windows: Sequence[tuple[Path, tuple[float, float]]]) -> list[str]:
     """Decode short stretches of finished videos, from when to when, every frame of them once."""
     sources = [
         ffmpeg.input(
             file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
             ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number, threads=1,
+            nofind_stream_info=None,  # our own index says it all: else each key frame is decoded twice
         )["v:0"]
         for number, (path, (begin, end)) in enumerate(windows)
     ]  # fmt: skip
@@ -164,26 +185,17 @@ class Measured:
 
     @property
     def streams(self) -> list[Stream]:
-        return [self._picture(), *([self._sound()] if self._target.sound else [])]
+        return [self._picture(), *([self.sound] if self._target.sound else [])]
 
     def _picture(self) -> Stream:
-        target, rate = self._target, self._target.rate
-        width, height = _fitted(self._media, target)
+        target = self._target
         stream = self._shifted(self._source[str(self._media.video)], "setpts")
-        stream = stream.filter("fps", fps=ratio(rate), start_time=0)
-        ranges = {}
-        if self._media.full_range != target.full_range:
-            ranges = {key: "pc" if full else "tv" for key, full in (
-                ("in_range", self._media.full_range), ("out_range", target.full_range))}  # fmt: skip
-        stream = stream.filter("scale", width, height, **ranges).filter("format", "yuv420p")
-        if (width, height) != (target.width, target.height):
-            x, y = (target.width - width) // 4 * 2, (target.height - height) // 4 * 2
-            stream = stream.filter("pad", target.width, target.height, x, y)
-        stream = stream.filter("setsar", 1)
-        stream = stream.filter("tpad", stop=math.ceil(_LONGEST_PAD_S * rate), stop_mode="clone")
+        stream = stream.filter("fps", fps=ratio(target.rate), start_time=0)
+        stream = lengthened(fitted(stream, self._media, target), target)
         return stream.filter("trim", end_frame=self._frames)
 
-    def _sound(self) -> Stream:
+    @property
+    def sound(self) -> Stream:
         samples = round(self._frames * SOUND_RATE / self._target.rate)
         stream = self._recorded_sound() if self._media.audio is not None else self._silence(samples)
         stream = stream.filter(
@@ -214,6 +226,25 @@ def _concat(parts: Sequence[list[Stream]], target: Target) -> list[Stream]:
     return [node[number] for number in range(1 + target.sound)]
 
 
+def fitted(stream: Stream, media: Media, target: Target) -> Stream:
+    """The picture in the target's size and kind of pixels, with bars where its shape is another."""
+    width, height = _fitted(media, target)
+    ranges = {}
+    if media.full_range != target.full_range:
+        ranges = {key: "pc" if full else "tv" for key, full in (
+            ("in_range", media.full_range), ("out_range", target.full_range))}  # fmt: skip
+    stream = stream.filter("scale", width, height, **ranges).filter("format", "yuv420p")
+    if (width, height) != (target.width, target.height):
+        x, y = (target.width - width) // 4 * 2, (target.height - height) // 4 * 2
+        stream = stream.filter("pad", target.width, target.height, x, y)
+    return stream.filter("setsar", 1)
+
+
+def lengthened(stream: Stream, target: Target) -> Stream:
+    """The last picture stands still for a little, where the file promised more than it has."""
+    return stream.filter("tpad", stop=math.ceil(_LONGEST_PAD_S * target.rate), stop_mode="clone")
+
+
 def with_logo(main: Stream, logo: Placed, target: Target, **when: str) -> Stream:
     """One picture over the main part, repeated by `overlay` for as long as that lasts."""
     place = logo.place
@@ -223,7 +254,7 @@ def with_logo(main: Stream, logo: Placed, target: Target, **when: str) -> Stream
     return main.overlay(picture, x=place.x, y=place.y, **when)
 
 
-def _when(show: LogoShow | LogoSpans) -> dict[str, str]:
+def when(show: LogoShow | LogoSpans) -> dict[str, str]:
     if show.is_always:
         return {}
     if isinstance(show, LogoSpans):
@@ -256,7 +287,7 @@ def _encoder(encoding: Encoding, target: Target, seconds: Fraction) -> dict[str,
         "bufsize": encoding.bitrate * 2,
     }
     if target.sound:
-        options |= {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": SOUND_RATE, "ac": 2}
+        options |= SOUND
     return options | _container(seconds, int(seconds * total / 8 * 3) + (16 << 20))
 
 
@@ -272,7 +303,7 @@ def _container(seconds: Fraction, size_limit: int) -> dict[str, object]:
     return {"f": "mp4", "movflags": "+faststart", "map_metadata": -1, "map_chapters": -1, **guard}
 
 
-def opened(media: Media, number: int = 0, **extra: str) -> Stream:
+def opened(media: Media, number: int = 0, **extra: str | None) -> Stream:
     """Every file enters here, and nowhere else.
 
     Pixels are bounded: a stream may change size on its way. The queue size makes each input unlike the

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
 
+from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import footage, h264, mp4lanes, mp4write
+from ezrec.adapters.ffmpeg_encode import Encode
 from ezrec.adapters.ffmpeg_logo import LogoRuns, Overlay
 from ezrec.adapters.ffmpeg_parts import Parts
 from ezrec.adapters.ffmpeg_probe import Media
@@ -100,22 +102,48 @@ class Joiner:
                     Part.whole(number, material.footage.picture, material.footage.sound if sound else None)
                     for number, material in enumerate(materials, 1)
                 ]
-            silence = kept.enter_context(shop.silence(sound)) if sound else b""
             self._share = _WRITING if overlay or anew else 1.0
-            sps = materials[0].sps
+            joined = self._written(
+                parts, sources, sets, materials[0].sps, sound,
+                each_stretch=not anew,  # what one encoder made of a take goes together
+            )  # fmt: skip
+            return replace(joined, intro=how, runs_found=anew_of[0], runs_made=anew_of[1])
+
+    def join_encoded(self, film: graph.Film, encode: Encode) -> Joined:
+        """A film of which nothing is copied: the intro, and the parts that `encode` makes or finds."""
+        with named(), contextlib.ExitStack() as kept:
+            shop, sound = self._workshop, USUAL_SOUND if film.target.sound else None
+            whole = encode.whole(1, self._tell_runs)
+            parts, sources, sets, how = [whole.part], whole.sources, whole.sets, "none"
+            if film.intro:
+                measure = shop.measure(film.takes[0], whole.material, sets, sound)
+                sources[0], fresh = kept.enter_context(shop.intro(film.intro, measure))
+                made, how = shop.checked(sources[0], measure), "made" if fresh else "cached"
+                sets |= made.sets
+                parts.insert(0, Part.whole(0, made.footage.picture, made.footage.sound if sound else None))
+            self._share = _WRITING
+            joined = self._written(parts, sources, sets, whole.material.sps, sound, each_stretch=True)
+            return replace(joined, intro=how, gaps=())  # its frames are all of one length
+
+    def _written(
+        self,
+        parts: Sequence[Part],
+        sources: Mapping[int, Path],
+        sets: h264.Sets,
+        sps: h264.Sps,
+        sound: SoundForm | None,
+        *,
+        each_stretch: bool,
+    ) -> Joined:
+        """Laid end to end, written, and shown to be what was planned."""
+        with self._workshop.silence(sound) if sound else contextlib.nullcontext(b"") as silence:
             film = mp4lanes.picture(parts, mp4lanes.picture_scale(parts))
             shown = mp4write.Picture(film[0], sps.width, sps.height, h264.write_avcc(sets))
             heard = self._heard(parts, film, sound, silence)
             mp4write.write(self.part, shown, heard, sources, silence, self._told)
-            joins = _firsts(parts, each_stretch=not anew)  # what one encoder made goes together
-            lane = film[0]
-            Proof(self.tools, self.part, self.switch, self.log).show(
-                lane, heard.lane if heard else None, joins
-            )
-            return Joined(
-                len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)), how,
-                *anew_of,
-            )  # fmt: skip
+        lane, joins = film[0], _firsts(parts, each_stretch=each_stretch)
+        Proof(self.tools, self.part, self.switch, self.log).show(lane, heard.lane if heard else None, joins)
+        return Joined(len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)))
 
     def prepare(self, take: Media, intro: Media) -> None:
         """Have the intro ready for recordings like this one."""

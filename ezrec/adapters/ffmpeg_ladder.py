@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import traceback
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_overlay as overlays
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
+from ezrec.adapters.ffmpeg_check import Checker, Promise
+from ezrec.adapters.ffmpeg_encode import Encode
 from ezrec.adapters.ffmpeg_input import INTRO, RESULT, TAKE, Kind
-from ezrec.adapters.ffmpeg_join import Joiner
+from ezrec.adapters.ffmpeg_join import Joined, Joiner
 from ezrec.adapters.ffmpeg_logo import Overlay
-from ezrec.adapters.ffmpeg_parts import Parts
+from ezrec.adapters.ffmpeg_parts import Parts, held
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.adapters.ffmpeg_report import REPORT as REPORT
 from ezrec.adapters.ffmpeg_report import Report
@@ -32,7 +34,6 @@ from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped
 from ezrec.ports import MediaInfo, RenderPlan
 
-_CHECK_S = 60.0
 _LONGEST_PART_S = 60.0  # another process makes one, gives it up where it takes long, and begins no further
 _AGAIN_S = 30.0
 _ODD = (ArithmeticError, LookupError, ValueError, struct.error)
@@ -112,14 +113,16 @@ class Ladder:
         logos = overlays.placed(self._tools, frame, plan.logo, plan.sponsors, plan.logo_layout, self._switch)
         if not logos:
             return None
-        shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
         try:
-            return self._kept.enter_context(shop.overlaid(logos))
+            return self._kept.enter_context(self._workshop.overlaid(logos))
         except Unfit as fault:
             raise Retry(f"the logos cannot be put together: {fault}") from None
 
     def _cut(self, take: Path) -> None:
         """A torn tail is what a power cut leaves. Whatever else is wrong, the inspection says it better."""
+        with contextlib.suppress(Reject, Retry):
+            if self._inspect(TAKE, take).material:
+                return  # whoever could read all of its tables has seen its end: they are not walked again
         with contextlib.suppress(mp4boxes.TornFile, OSError):
             if not take.is_symlink() and take.is_file() and (cut := mp4boxes.cut_torn_tail(take)):
                 self._report.cut_bytes[take.name] = cut
@@ -130,6 +133,7 @@ class Ladder:
             ("smart", self._smart),
             ("parts", self._parted),
             ("remux", self._remux),
+            ("encode in parts", self._encode_in_parts),
         )
         for name, make in rungs:
             try:
@@ -180,29 +184,64 @@ class Ladder:
         if self._plan.parts is None:
             raise Unfit("there is no place to keep parts")
         self._check_copyable(replace(film, logo=None))
-        shop = Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
-        parts = Parts(shop, film.logo, self._plan.parts, self._encoder())
+        parts = Parts(self._workshop, film.logo, self._plan.parts, self._encoder())
+        with self._held(self._plan.parts):
+            info = self._joined(film, None, parts)
+        self._report_parts(parts)
+        return info
+
+    def _encode_in_parts(self, film: graph.Film) -> MediaInfo:
+        """Nothing can be copied: all is encoded, part by part, so that a kill costs one of them."""
+        if self._plan.parts is None:
+            raise Unfit("there is no place to keep parts")
+        with self._held(self._plan.parts):
+            encode = Encode(self._workshop, film, self._plan.parts, self._encoder())
+            try:
+                info = self._proven(self._joiner.join_encoded(film, encode))
+            except (Unfaithful, Failed) as fault:
+                if not (isinstance(fault, Failed) and fault.passing):
+                    encode.forget()  # one of them is spoilt: whoever tries again is not to find it
+                raise
+        self._report_parts(encode)
+        if encode.forgiven:
+            self._report.why.append(f"passed over what cannot be decoded: {', '.join(encode.forgiven)}")
+        return info
+
+    @contextlib.contextmanager
+    def _held(self, folder: Path) -> Iterator[None]:
         try:
-            with parts.held(_LONGEST_PART_S):
-                info = self._joined(film, None, parts)
+            with held(folder, _LONGEST_PART_S, self._switch):
+                yield
         except Busy as fault:
             raise Retry(f"a part is being made: {fault}", _AGAIN_S, blameless=True) from None
+
+    def _report_parts(self, parts: Parts | Encode) -> None:
         said = f"{parts.found} of {parts.found + parts.made} parts were there already"
         self._report.why.append(f"{said}; {parts.made_s:.0f} s were left to encode")
         self._report.encoder = parts.encoder
         self._report.checks |= {"parts_found": parts.found, "parts_made": parts.made}
         self._log.note(said)
-        return info
+
+    @property
+    def _workshop(self) -> Workshop:
+        return Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
+
+    @property
+    def _joiner(self) -> Joiner:
+        return Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
 
     def _joined(self, film: graph.Film, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
-        joiner = Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
-        joined = joiner.join(film.takes, film.intro, overlay, parts)
-        info = self._verified(joined.seconds, joined.frames, 0.0, joined.sound, exact=True)
+        joined = self._joiner.join(film.takes, film.intro, overlay, parts)
+        info = self._proven(joined)
+        if overlay:
+            self._report.checks |= {"parts_found": joined.runs_found, "parts_made": joined.runs_made}
+        return info
+
+    def _proven(self, joined: Joined) -> MediaInfo:
+        info = self._checker.looked_at(Promise(joined.seconds, joined.frames, joined.sound))
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro
         self._report.checks["joins_decoded"] = joined.joins
-        if overlay:
-            self._report.checks |= {"parts_found": joined.runs_found, "parts_made": joined.runs_made}
         return info
 
     def _remux(self, film: graph.Film) -> MediaInfo:
@@ -214,7 +253,8 @@ class Ladder:
         info = take.info
         argv = graph.copy(self._tools.ffmpeg, take, take.path.stat().st_size, self._part)
         self._run(argv, info.duration_s)
-        return self._verified(info.duration_s, info.frames, 1 / info.fps, info.has_audio)
+        promised = Promise(info.duration_s, info.frames, info.has_audio, take.rate)
+        return self._checker.decoded(promised)
 
     def _check_copyable(self, film: graph.Film) -> None:
         if film.logo:
@@ -240,7 +280,7 @@ class Ladder:
         return self._encoded(film, encoding)
 
     def _encoded(self, film: graph.Film, encoding: graph.Encoding) -> MediaInfo:
-        seconds, frame_s = float(film.seconds), float(1 / film.target.rate)
+        seconds = float(film.seconds)
         self._report.encoder = encoding.encoder
         try:
             self._run(graph.encode(self._tools.ffmpeg, film, encoding), seconds)
@@ -249,7 +289,16 @@ class Ladder:
                 raise
             self._pass_over("encode", f"once more, passing over what cannot be decoded: {fault.last_word}")
             self._run(graph.encode(self._tools.ffmpeg, film, replace(encoding, tolerant=True)), seconds)
-        return self._verified(seconds, film.frames, frame_s, film.target.sound)
+        joins = film.joins
+        info = self._checker.decoded(
+            Promise(seconds, film.frames, film.target.sound, film.target.rate, joins)
+        )
+        self._report.checks["joins_decoded"] = len(joins)
+        return info
+
+    @property
+    def _checker(self) -> Checker:
+        return Checker(self._tools, self._part, self._switch, self._log)
 
     def _encoder(self) -> str:
         choice = self._tools.encoders.choose(self._log)
@@ -277,31 +326,6 @@ class Ladder:
             argv, limits, nice=self._tools.nice, hear=meter.hear, log=self._log, switch=self._switch,
             pulse=pulse, pace=self._tools.pace,
         )  # fmt: skip
-
-    def _verified(
-        self, seconds: float, frames: int | None, frame_s: float, sound: bool, *, exact: bool = False
-    ) -> MediaInfo:
-        """Look at what was made: FFmpeg 5.1 ends with 0 on a missing segment, a full size limit and more."""
-        try:
-            made = self._inspect(RESULT, self._part)
-        except Reject as fault:
-            raise Unfaithful(f"the video made is not sound: {fault.reason}") from None
-        info = made.info
-        if abs(info.duration_s - seconds) > frame_s + 0.1:
-            raise Unfaithful(
-                f"the video made lasts {info.duration_s:.2f} s where {seconds:.2f} s were expected"
-            )
-        if not info.frames or (frames is not None and abs(info.frames - frames) > (0 if exact else 2)):
-            raise Unfaithful(f"the video made has {info.frames or 0} frames where {frames} were expected")
-        if info.has_audio != sound:
-            raise Unfaithful(f"the video made has {'a' if info.has_audio else 'no'} sound track")
-        if exact:  # then its end was decoded together with its joins
-            return info
-        if not self._tools.decoded(
-            graph.decode_end(self._tools.ffmpeg, made), _CHECK_S, self._switch, self._log
-        ):
-            raise Unfaithful("the video made shows no picture at its end")
-        return info
 
 
 def _is_publishable(take: Media) -> bool:

@@ -20,7 +20,7 @@ from ezrec.adapters import h264
 from ezrec.adapters.ffmpeg_graph import Placed, Target
 from ezrec.adapters.ffmpeg_logo import called, write_cut
 from ezrec.adapters.ffmpeg_probe import usual_rate
-from ezrec.adapters.ffmpeg_run import Failed
+from ezrec.adapters.ffmpeg_run import Failed, Switch
 from ezrec.adapters.ffmpeg_tools import Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.adapters.footage import Material
@@ -30,7 +30,7 @@ from ezrec.domain.encoders import SOFTWARE
 from ezrec.locks import Lock
 
 PART_S = 30  # what a kill may cost, and what is left to be done when a recording ends
-_MOST_PARTS = 800  # each is a file kept open while the film is joined
+MOST_PARTS = 800  # each is a file kept open while the film is joined
 _RATE_FROM = 300  # frames at the beginning of a take that tell its rate
 _LOCK = ".lock"
 
@@ -65,6 +65,15 @@ def rate_of(track: Track) -> Fraction:
     return usual_rate(rate) or Fraction(min(120, max(1, round(rate))))
 
 
+@contextlib.contextmanager
+def held(folder: Path, wait_s: float, switch: Switch) -> Iterator[None]:
+    """Raises `Busy` where another process works in the folder for longer, `Stopped` when told to end."""
+    folder.mkdir(exist_ok=True)
+    with Lock(folder / _LOCK).held(wait_s, "makes parts", lambda: switch.pulled):
+        switch.check()
+        yield
+
+
 @dataclass(slots=True)
 class Parts:
     """Makes the parts of one film, or finds them made. One process at a time works in `folder`."""
@@ -80,11 +89,7 @@ class Parts:
 
     @contextlib.contextmanager
     def held(self, wait_s: float) -> Iterator[None]:
-        """Raises `Busy` where another process works in the folder for longer, `Stopped` when told to end."""
-        self.folder.mkdir(exist_ok=True)
-        switch = self.shop.switch
-        with Lock(self.folder / _LOCK).held(wait_s, "makes parts", lambda: switch.pulled):
-            switch.check()
+        with held(self.folder, wait_s, self.shop.switch):
             yield
 
     def encoded(
@@ -96,8 +101,8 @@ class Parts:
     ) -> Anew:
         """All parts of these takes; `number` is the next free number of a source."""
         planned = [(source, take, spans_of(take, part_s=self.part_s)) for source, take in takes]
-        if sum(len(spans) for _, _, spans in planned) > _MOST_PARTS:
-            raise Unfit(f"more than {_MOST_PARTS} parts of {self.part_s} s")
+        if sum(len(spans) for _, _, spans in planned) > MOST_PARTS:
+            raise Unfit(f"more than {MOST_PARTS} parts of {self.part_s} s")
         anew, done = Anew([], {}, None), 0
         total = sum(len(take.footage.picture) for _, take, _ in planned)
         for source, take, spans in planned:

@@ -56,7 +56,7 @@ def read(path: Path) -> Material:
         raise NotSimple("its picture is interlaced, or finer than 4:2:0 in 8 bits")
     if sps[0].sar not in ((1, 1), (0, 0)):
         raise NotSimple("its pixels are not square")
-    return Material(footage, sets, sps[0], _sound_form(footage.sound), idrs)
+    return Material(footage, sets, sps[0], sound_form(footage.sound), idrs)
 
 
 def _sets(file: BinaryIO, track: Track) -> tuple[h264.Sets, tuple[int, ...]]:
@@ -100,7 +100,7 @@ def _opening(file: BinaryIO, offset: int, size: int) -> tuple[list[bytes], bytes
         room = min(size, room * 16, _LONGEST_HEAD)
 
 
-def _sound_form(track: Track | None) -> SoundForm | None:
+def sound_form(track: Track | None) -> SoundForm | None:
     """Reads the decoder's configuration out of its nest of descriptors."""
     if track is None:
         return None

@@ -131,6 +131,11 @@ class Boxes:
     def inside(self, box: Box) -> Iterator[Box]:
         return self._walk(box.body, min(box.end, self.length))
 
+    def count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise TornFile(f"more than {_MOST_BOXES} boxes")
+
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file; fewer where it ends. An hour has 18,000 fragments: one call of the kernel
         fetches a fragment's index with all that is asked of it, and the header behind it.
@@ -155,9 +160,7 @@ class Boxes:
     def _walk(self, offset: int, end: int) -> Iterator[Box]:
         """The boxes between two places. The last one may claim to reach further than `end`."""
         while offset < end:
-            self._left -= 1
-            if self._left < 0:
-                raise TornFile(f"more than {_MOST_BOXES} boxes")
+            self.count()
             box = self._at(offset, end)
             yield box
             offset = box.end

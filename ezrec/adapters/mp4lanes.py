@@ -45,7 +45,10 @@ class Part:
 
 @dataclass(slots=True)
 class Lane:
-    """One track of the film to be written. The first `lead` ticks are decoded and not shown."""
+    """One track of the film to be written.
+
+    The first `lead` ticks are decoded and not shown; all of it is shown `late` ticks later than it says.
+    """
 
     scale: int
     sources: array[int] = field(default_factory=lambda: array("H"))
@@ -55,6 +58,7 @@ class Lane:
     keys: bytearray = field(default_factory=bytearray)
     end: int = 0
     lead: int = 0
+    late: int = 0
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -68,6 +72,18 @@ class Lane:
             last = start
         if self.end <= last:
             raise NotSimple("its time stands still")
+
+
+def as_it_is(track: Track, zero_s: Fraction) -> Lane:
+    """A track for itself, as its file has it; the film begins at `zero_s` of the file."""
+    lane, first = Lane(track.scale), track.starts[0]
+    lane.offsets, lane.sizes, lane.keys = track.offsets, track.sizes, track.keys
+    lane.starts = array("q", (start - first for start in track.starts))
+    lane.end = track.length
+    after = round((track.begin_s - zero_s) * track.scale)
+    lane.lead, lane.late = max(0, -after), max(0, after)
+    lane.check_order()
+    return lane
 
 
 def picture_scale(parts: Sequence[Part]) -> int:

@@ -7,83 +7,30 @@ only what their header is called. Trusts no number: counts are bounded by the fi
 from __future__ import annotations
 
 import struct
-from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import BinaryIO
 
 from ezrec.adapters.mp4boxes import Box, Boxes, TornFile, whole
+from ezrec.adapters.mp4tracks import Footage as Footage
+from ezrec.adapters.mp4tracks import NotSimple as NotSimple
+from ezrec.adapters.mp4tracks import Track as Track
 
 _MOST_SAMPLES = 16_000_000  # a day at 120 frames a second, with sound
 _NO_SYNC = 0x10000
+_LARGEST_FRAGMENT = 16 << 20  # of its index alone
+_HEAD, _WORDS, _WORD = struct.Struct(">I4s"), struct.Struct(">II"), struct.Struct(">I")
 _UNMOVED = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _HEADERS = {b"avcC": (b"vide", 78), b"esds": (b"soun", 28)}  # and how much stands before it in its entry
-
-
-class NotSimple(ValueError):
-    """A sound file of a kind that is not joined by copying; the message says which."""
-
-
-@dataclass(slots=True)
-class Track:
-    """One track in columns. `starts` are decode times in ticks; the track ends at `end`.
-
-    `shift` is what a player adds to those times, in seconds: files say there that sound begins later.
-    """
-
-    kind: bytes = b""
-    number: int = 0
-    index: int = 0  # among all tracks of the file
-    scale: int = 1
-    entry: bytes = b""
-    header: bytes = b""
-    turned: bool = False
-    shift: Fraction = Fraction(0)
-    offsets: array[int] = field(default_factory=lambda: array("Q"))
-    sizes: array[int] = field(default_factory=lambda: array("I"))
-    starts: array[int] = field(default_factory=lambda: array("Q"))
-    keys: bytearray = field(default_factory=bytearray)
-    end: int = 0
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    @property
-    def begin_s(self) -> Fraction:
-        return Fraction(self.starts[0], self.scale) + self.shift
-
-    @property
-    def length(self) -> int:
-        return self.end - self.starts[0]
-
-    @property
-    def length_s(self) -> Fraction:
-        return Fraction(self.length, self.scale)
-
-    def key_numbers(self) -> Iterator[int]:
-        at = self.keys.find(1)
-        while at >= 0:
-            yield at
-            at = self.keys.find(1, at + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Footage:
-    """A file's picture, and its sound where it has one."""
-
-    path: Path
-    picture: Track
-    sound: Track | None
 
 
 def read_tracks(path: Path) -> list[Track]:
     """Raises `NotSimple` for what copying cannot join, `TornFile` for what is damaged, `OSError`."""
     with path.open("rb") as file:
         try:
-            return _Reader(file).tracks()
+            return Reader(file).tracks()
         except (struct.error, LookupError, OverflowError, ZeroDivisionError, StopIteration):
             raise TornFile("its index makes no sense") from None
 
@@ -105,7 +52,7 @@ def read(path: Path, *, sound: bool = True) -> Footage:
     return Footage(path, pictures[0], sounds[0] if sounds else None)
 
 
-class _Reader:
+class Reader:
     """Fills tracks from a file, with one allowance of samples for all."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -117,7 +64,7 @@ class _Reader:
 
     def tracks(self) -> list[Track]:
         for box in whole(self._boxes):
-            if box.type == b"moov":
+            if box.type == b"moov" and not self._tracks:  # a second one is what `mp4inplace` did not finish
                 self._index(box)
             elif box.type == b"moof":
                 self._fragment(box)
@@ -227,7 +174,7 @@ class _Reader:
             raise TornFile("its tables do not agree")
         self._place(track, tables, count)
         if b"ctts" in tables:
-            self._delay(track, {delay for _, delay in _pairs(tables[b"ctts"])})
+            self._delay(track, _pairs(tables[b"ctts"]))
         track.keys = bytearray(count) if b"stss" in tables else bytearray(b"\1" * count)
         for number in _words(tables.get(b"stss", bytes(8)), 4):
             track.keys[number - 1] = 1
@@ -249,38 +196,48 @@ class _Reader:
             raise TornFile("its tables do not agree")
 
     def _fragment(self, moof: Box) -> None:
-        for traf in self._boxes.inside(moof):
-            if traf.type == b"traf":
-                self._run_of(moof, list(self._boxes.inside(traf)))
+        """An hour has 18,000 of these, so each is fetched whole and taken apart in memory."""
+        if moof.size > _LARGEST_FRAGMENT:
+            raise TornFile(f"damaged: {moof} is an index of {moof.size} bytes")
+        data = self._boxes.read(moof.offset, moof.size)
+        for kind, begin, end in self._children(data, moof.header, len(data)):
+            if kind == b"traf":
+                self._run_of(moof.offset, data, list(self._children(data, begin, end)))
 
-    def _run_of(self, moof: Box, boxes: list[Box]) -> None:
-        head = self._body(next(box for box in boxes if box.type == b"tfhd"), 40)
-        flags, number = struct.unpack_from(">II", head)
+    def _children(self, data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+        """Kind, body and end of each box; together they fill the one around them."""
+        while at < end:
+            size, kind = _HEAD.unpack_from(data, at)
+            if size < 8 or at + size > end:
+                raise TornFile("damaged: a fragment's index is not made of whole boxes")
+            self._boxes.count()
+            yield kind, at + 8, at + size
+            at += size
+
+    def _run_of(self, base: int, data: bytes, boxes: list[tuple[bytes, int, int]]) -> None:
+        at = next(begin for kind, begin, _ in boxes if kind == b"tfhd")
+        flags, number = _WORDS.unpack_from(data, at)
         track = self._tracks.get(number)
         if track is None or track.kind not in (b"vide", b"soun"):
             return
         length, size, how = self._defaults.get(number, (0, 0, 0))
-        base, at = moof.offset, 8
+        at += 8
         if flags & 1:
-            base, at = struct.unpack_from(">Q", head, at)[0], at + 8
+            base, at = struct.unpack_from(">Q", data, at)[0], at + 8
         at += 4 if flags & 2 else 0
-        for bit in (8, 0x10, 0x20):
-            if flags & bit:
-                value = struct.unpack_from(">I", head, at)[0]
-                at += 4
-                length, size, how = (
-                    value if bit == 8 else length,
-                    value if bit == 0x10 else size,
-                    value if bit == 0x20 else how,
-                )
-        time, where = track.end, base
-        for box in boxes:
-            if box.type == b"tfdt":
-                body = self._body(box, 12)
-                time = struct.unpack_from(">Q" if body[0] else ">I", body.ljust(12, b"\0"), 4)[0]
-                self._continue(track, time)
-            elif box.type == b"trun":
-                where = self._samples(track, box, (length, size, how), base, where)
+        if flags & 8:
+            length, at = _WORD.unpack_from(data, at)[0], at + 4
+        if flags & 0x10:
+            size, at = _WORD.unpack_from(data, at)[0], at + 4
+        if flags & 0x20:
+            how = _WORD.unpack_from(data, at)[0]
+        where = base
+        for kind, begin, end in boxes:
+            if kind == b"tfdt":
+                form = ">Q" if data[begin] else ">I"
+                self._continue(track, struct.unpack_from(form, data, begin + 4)[0])
+            elif kind == b"trun":
+                where = self._samples(track, data[begin:end], (length, size, how), base, where)
 
     def _continue(self, track: Track, time: int) -> None:
         """A fragment says itself when it begins; its first sample may not come before the last one."""
@@ -288,9 +245,10 @@ class _Reader:
             raise NotSimple("its time runs backwards")
         track.end = time
 
-    def _samples(self, track: Track, box: Box, defaults: tuple[int, int, int], base: int, where: int) -> int:
-        body = self._body(box)
-        flags, count = struct.unpack_from(">II", body)
+    def _samples(
+        self, track: Track, body: bytes, defaults: tuple[int, int, int], base: int, where: int
+    ) -> int:
+        flags, count = _WORDS.unpack_from(body)
         flags &= 0xFFFFFF
         self._allow(count)
         at = 8
@@ -298,31 +256,36 @@ class _Reader:
             where, at = base + struct.unpack_from(">i", body, at)[0], at + 4
         first = None
         if flags & 4:
-            first, at = struct.unpack_from(">I", body, at)[0], at + 4
+            first, at = _WORD.unpack_from(body, at)[0], at + 4
+        if not count:
+            return where
         given = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
-        values = struct.unpack_from(f">{count * len(given)}I", body, at)
-        columns = {bit: values[place :: len(given)] for place, bit in enumerate(given)}
-        lengths = columns.get(0x100, (defaults[0],) * count)
-        sizes = columns.get(0x200, (defaults[1],) * count)
-        hows = list(columns.get(0x400, (defaults[2],) * count))
-        if first is not None and hows:
-            hows[0] = first
-        if count:
-            self._delay(track, set(columns.get(0x800, (0,))))
-        time = track.end
-        for length, size, how in zip(lengths, sizes, hows, strict=True):
-            track.offsets.append(where)
-            track.starts.append(time)
-            track.keys.append(0 if how & _NO_SYNC else 1)
-            where += size
-            time += length
+        step = len(given)
+        values = struct.unpack_from(f">{count * step}I", body, at)
+        columns = {bit: values[place::step] for place, bit in enumerate(given)}
+        lengths: tuple[int, ...] = columns.get(0x100) or (defaults[0],) * count
+        sizes: tuple[int, ...] = columns.get(0x200) or (defaults[1],) * count
+        if 0x400 in columns:
+            keys = bytearray(not how & _NO_SYNC for how in columns[0x400])
+        else:
+            keys = bytearray((not defaults[2] & _NO_SYNC,)) * count
+        if first is not None:
+            keys[0] = not first & _NO_SYNC
+        *places, end = accumulate(sizes, initial=where)
+        *times, after = accumulate(lengths, initial=track.end)
+        track.offsets.extend(places)
+        track.starts.extend(times)
+        track.end = after
+        track.keys += keys
         track.sizes.extend(sizes)
-        track.end = time
-        return where
+        self._delay(
+            track, zip(repeat(1), columns[0x800], strict=False) if 0x800 in columns else ((count, 0),)
+        )
+        return end
 
-    def _delay(self, track: Track, delays: set[int]) -> None:
+    def _delay(self, track: Track, runs: Iterable[tuple[int, int]]) -> None:
         """How much later than it is decoded a sample is shown: with B-frames, each another span."""
-        delays = {delay - (1 << 32) if delay >> 31 else delay for delay in delays}
+        delays = {signed(delay) for delay in {delay for _, delay in runs}}
         delays.add(self._delays.get(track.number, next(iter(delays), 0)))
         if len(delays) > 1:
             raise NotSimple("B-frames")
@@ -335,6 +298,10 @@ class _Reader:
 
     def _body(self, box: Box, most: int = 1 << 28) -> bytes:
         return self._boxes.read(box.body, max(0, min(most, box.end - box.body)))
+
+
+def signed(word: int) -> int:
+    return word - (1 << 32) if word >> 31 else word
 
 
 def _pairs(body: bytes) -> Iterator[tuple[int, int]]:

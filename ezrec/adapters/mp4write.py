@@ -2,13 +2,15 @@
 
 The index is made from tables that are known before the first byte of media is written, so nothing is
 guessed, moved or written twice. Media bytes pass through one buffer that is written when it is full, at whole
-multiples of its size: `sendfile` took 1.3 times its CPU, for a fragment begins anywhere in a page, and
-`copy_file_range` up to five times where no blocks can be shared.
+multiples of its size: `sendfile` took 1.3 times its CPU, for a fragment begins anywhere in a page, and so did
+`copy_file_range` where no blocks can be shared. A buffer of 512 KiB took up to twice the CPU of one of 128:
+the kernel then wants its memory in pieces as large as that, and those are not always at hand.
 """
 
 from __future__ import annotations
 
 import bisect
+import errno
 import os
 import struct
 from array import array
@@ -21,7 +23,8 @@ from ezrec.adapters.mp4lanes import SILENCE, Lane
 
 _SLICE_S = 1
 _MOVIE_SCALE = 1000
-_BUFFER = 512 << 10
+_BUFFER = 128 << 10
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 _TELL_EVERY = 8 << 20
 _SYNC_EVERY = 64 << 20
 _MATRIX = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
@@ -78,6 +81,7 @@ def write(
     fd = -1
     try:
         fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o660)
+        _reserve(fd, begin + media)
         target = _Target(fd, lambda done: tell(min(1.0, done / media)))
         target.put(ftyp + moov + mdat)
         for source, offset, size in _ranges(lanes, chunks):
@@ -92,6 +96,22 @@ def write(
         for opened in (*files.values(), *([fd] if fd >= 0 else [])):
             os.close(opened)
     return begin + media
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Have the room before it is written to: else each of the syncs on the way looks for its own.
+
+    A full disk is met here, and not after minutes of writing. Not by `os.posix_fallocate`, which writes into
+    every block itself where the file system knows no such thing; there it is left out.
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "fallocate64"):
+        return
+    libc.fallocate64.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if libc.fallocate64(fd, _KEEP_SIZE, 0, size) and ctypes.get_errno() == errno.ENOSPC:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Target:
@@ -185,13 +205,33 @@ def _index(
     long: bool,
 ) -> bytes:
     """`fixed` are the tables that do not depend on where the media begins, of each lane."""
-    lane, size = picture.lane, (picture.width, picture.height)
     places = [_places(chunks, number, begin, long) for number in range(len(fixed))]
-    tracks = [_track(1, lane, [*fixed[0], places[0]], _picture_entry(picture), size)]
+    return _movie(picture, sound, [[*tables, where] for tables, where in zip(fixed, places, strict=True)])
+
+
+def index_in_place(picture: Picture, sound: Sound | None) -> bytes:
+    """The index of media that lies already where its lanes say."""
+    tables = []
+    for lane in (picture.lane, *([sound.lane] if sound else [])):
+        begins = [0, *(
+            number for number in range(1, len(lane))
+            if lane.offsets[number] != lane.offsets[number - 1] + lane.sizes[number - 1]
+        )]  # fmt: skip
+        ends = (*begins[1:], len(lane))
+        chunks = [_Chunk(0, first, last - first, 0) for first, last in zip(begins, ends, strict=True)]
+        places = _listed(b"co64", "Q", [(lane.offsets[first],) for first in begins])
+        tables.append([*_fixed_tables(lane, 0, chunks), places])
+    return _movie(picture, sound, tables)
+
+
+def _movie(picture: Picture, sound: Sound | None, tables: Sequence[Sequence[bytes]]) -> bytes:
+    lane, size = picture.lane, (picture.width, picture.height)
+    tracks = [_track(1, lane, tables[0], _picture_entry(picture), size)]
     length = _in_movie(lane.end, lane)
     if sound:
-        tracks.append(_track(2, sound.lane, [*fixed[1], places[1]], _sound_entry(sound), None))
-        length = max(length, _in_movie(sound.lane.end - sound.lane.lead, sound.lane))
+        heard = sound.lane
+        tracks.append(_track(2, heard, tables[1], _sound_entry(sound), None))
+        length = max(length, _in_movie(heard.end - heard.lead + heard.late, heard))
     times = struct.pack(">IIII", 0, 0, _MOVIE_SCALE, length)
     rest = struct.pack(">IH10x", 1 << 16, 1 << 8) + _MATRIX + bytes(24) + struct.pack(">I", len(tracks) + 1)
     return _box(b"moov", _box(b"mvhd", bytes(4) + times + rest), *tracks)
@@ -206,10 +246,14 @@ def _track(
 ) -> bytes:
     shown = _in_movie(lane.end - lane.lead, lane)
     width, height = size or (0, 0)
-    head = struct.pack(">B3xIIIII8xHHHxx", 0, 0, 0, number, 0, shown, 0, 0, 0 if size else 1 << 8)
+    lasts = shown + _in_movie(lane.late, lane)
+    head = struct.pack(">B3xIIIII8xHHHxx", 0, 0, 0, number, 0, lasts, 0, 0, 0 if size else 1 << 8)
     head = head[:3] + b"\3" + head[4:]  # enabled, in the movie
     tkhd = _box(b"tkhd", head + _MATRIX + struct.pack(">II", width << 16, height << 16))
-    edits = _box(b"edts", _box(b"elst", struct.pack(">IIIiI", 0, 1, shown, lane.lead, 1 << 16)))
+    parts = [(shown, lane.lead, 1 << 16)]
+    if lane.late:
+        parts.insert(0, (_in_movie(lane.late, lane), -1, 1 << 16))
+    edits = _box(b"edts", _listed(b"elst", "IiI", parts))
     mdhd = _box(b"mdhd", struct.pack(">B3xQQIQHH", 1, 0, 0, lane.scale, lane.end, 0x55C4, 0))
     handler = b"vide" if size else b"soun"
     hdlr = _box(b"hdlr", bytes(8) + handler + bytes(13))

@@ -22,7 +22,7 @@ from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.outcomes import Done
 from ezrec.handlers import looks
-from ezrec.handlers.as_recorded import NOTE, as_recorded
+from ezrec.handlers.as_recorded import as_recorded
 from ezrec.handlers.dub import Dub, dubbed
 from ezrec.ports import PARTS, MediaInfo, RenderPlan, Transcoder
 from ezrec.progress import Meter
@@ -48,10 +48,12 @@ def process(
     plan: Callable[..., RenderPlan] = RenderPlan,
     dub: Dub | None = None,
     is_short: Callable[[], bool] = lambda: False,
+    give_index: Callable[[Path], int] = lambda path: 0,
 ) -> Done:
     """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
     with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it;
-    `is_short` says that the disk has no room for a video beside its footage.
+    `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
+    browsers open at once of one in fragments, in its own place.
     """
     takes = _measured(entry, transcoder, salvage, log)
     branding = assets()
@@ -67,10 +69,10 @@ def process(
     if _is_made(entry, made_from):
         shutil.rmtree(entry.path / PARTS, ignore_errors=True)
         return Done()
-    if is_short() and (bare := as_recorded(entry, takes, made_from)):
+    if is_short() and (bare := as_recorded(entry, takes, made_from, give_index)):
         entry.update(result=bare)
         shutil.rmtree(entry.path / PARTS, ignore_errors=True)
-        log.warning("job %s: %s %s", entry.id, bare.file, NOTE)
+        log.warning("job %s: %s %s", entry.id, bare.file, "; ".join(bare.notes))
         return Done()
     _check_room(entry, takes)
     job = entry.job

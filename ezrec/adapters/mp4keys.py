@@ -1,0 +1,89 @@
+"""Where in a film of any codec a decoder may begin, told by the film's own tables.
+
+For what is decoded, not copied: B-frames and unknown codecs are welcome here. Reads no media data. What is
+said is a claim of the file's; who cuts by it looks whether it was true.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from ezrec.adapters.mp4boxes import TornFile
+from ezrec.adapters.mp4samples import NotSimple, Reader, Track, signed
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Of one picture: the samples at which a decoder may begin, and when each is shown.
+
+    `shown` is in seconds after the first picture that is shown.
+    """
+
+    track: Track
+    numbers: tuple[int, ...]
+    shown: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All tracks of a file, by their index, and how much later than it is decoded each sample is shown."""
+
+    tracks: dict[int, Track]
+    delays: dict[int, array[int]]
+
+    def keys(self, index: int) -> Keys:
+        track = self.tracks.get(index)
+        if track is None or track.kind != b"vide" or not len(track):
+            raise NotSimple("its index does not tell of its picture")
+        delays = self.delays[track.number]
+        if not delays:
+            delays = array("q", bytes(8 * len(track)))
+        if len(delays) != len(track):
+            raise TornFile("its tables do not agree")
+        zero = track.shift * track.scale
+        begin = min(
+            (
+                time
+                for start, delay in zip(track.starts, delays, strict=True)
+                if (time := start + delay) + zero >= 0
+            ),
+            default=0,
+        )
+        numbers = tuple(track.key_numbers())
+        shown = (Fraction(track.starts[number] + delays[number] - begin, track.scale) for number in numbers)
+        return Keys(track, numbers, tuple(shown))
+
+
+def read(path: Path) -> Tables:
+    """Raises `ValueError` in one line for a file whose tables do not tell, and `OSError`."""
+    with path.open("rb") as file:
+        reader = _Reader(file)
+        try:
+            tracks = reader.tracks()
+        except (struct.error, LookupError, OverflowError, ZeroDivisionError, StopIteration):
+            raise TornFile("its index makes no sense") from None
+    return Tables(
+        {track.index: track for track in tracks}, {track.number: reader.of(track) for track in tracks}
+    )
+
+
+class _Reader(Reader):
+    """Keeps the delay of each sample, where the other one wants them all alike."""
+
+    _known: dict[int, array[int]] | None = None
+
+    def of(self, track: Track) -> array[int]:
+        if self._known is None:
+            self._known = {}
+        return self._known.setdefault(track.number, array("q"))
+
+    def _delay(self, track: Track, runs: Iterable[tuple[int, int]]) -> None:
+        delays = self.of(track)
+        for count, delay in runs:
+            count = min(count, len(track.starts) - len(delays))
+            delays.extend((signed(delay),) * count)

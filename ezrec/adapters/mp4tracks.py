@@ -1,0 +1,65 @@
+"""What is known of an MP4 file's tracks: their samples, in columns. Reads nothing."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+
+class NotSimple(ValueError):
+    """A sound file of a kind that is not joined by copying; the message says which."""
+
+
+@dataclass(slots=True)
+class Track:
+    """One track in columns. `starts` are decode times in ticks; the track ends at `end`.
+
+    `shift` is what a player adds to those times, in seconds: files say there that sound begins later.
+    """
+
+    kind: bytes = b""
+    number: int = 0
+    index: int = 0  # among all tracks of the file
+    scale: int = 1
+    entry: bytes = b""
+    header: bytes = b""
+    turned: bool = False
+    shift: Fraction = Fraction(0)
+    offsets: array[int] = field(default_factory=lambda: array("Q"))
+    sizes: array[int] = field(default_factory=lambda: array("I"))
+    starts: array[int] = field(default_factory=lambda: array("Q"))
+    keys: bytearray = field(default_factory=bytearray)
+    end: int = 0
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def begin_s(self) -> Fraction:
+        return Fraction(self.starts[0], self.scale) + self.shift
+
+    @property
+    def length(self) -> int:
+        return self.end - self.starts[0]
+
+    @property
+    def length_s(self) -> Fraction:
+        return Fraction(self.length, self.scale)
+
+    def key_numbers(self) -> Iterator[int]:
+        at = self.keys.find(1)
+        while at >= 0:
+            yield at
+            at = self.keys.find(1, at + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A file's picture, and its sound where it has one."""
+
+    path: Path
+    picture: Track
+    sound: Track | None

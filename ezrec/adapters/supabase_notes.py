@@ -22,7 +22,7 @@ from ezrec.domain import cloud, forms
 from ezrec.domain.cloud import Access, Cloud
 from ezrec.ports import Clock, Row
 
-COLUMNS = "columns.json"
+COLUMNS, PIECES = "columns.json", "pieces.json"
 _ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
 _TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
 _SAID_AGAIN_S = 3600.0
@@ -136,6 +136,35 @@ class Lacking:
                     aware = {t: {c: at for c, at in each.items() if at.tzinfo} for t, each in found.items()}
                     self._found = aware
         return self._found
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    url: str
+    most: int
+    at: datetime
+
+
+class Limit:
+    """The largest piece of an upload that goes through to a server which has refused a larger one."""
+
+    def __init__(self, folder: Path | None, clock: Clock, url: str) -> None:
+        self._folder, self._clock, self._url = folder, clock, url
+        self._found: _Found | None = None
+
+    def most(self) -> int | None:
+        if self._found is None and self._folder is not None:
+            with suppress(OSError, msgspec.DecodeError):
+                self._found = forms.decode((self._folder / PIECES).read_bytes(), _Found)
+        found = self._found
+        if found is None or found.url != self._url or found.most < 1 or found.at.tzinfo is None:
+            return None
+        # Asked for more again one day: a person may have allowed it.
+        return found.most if abs(self._clock.now() - found.at) < _ASKED_AGAIN else None
+
+    def found(self, most: int) -> None:
+        self._found = _Found(self._url, most, self._clock.now())
+        _write(self._folder, PIECES, msgspec.json.encode(self._found))
 
 
 @dataclass(slots=True)

@@ -81,6 +81,8 @@ class SupabaseBackend:
             on_access=self._notes.access,
             reach=reach,
             rest=self._notes.rest(LOCKED_AFTER_S),
+            state=state,
+            boot_id=clock.boot_id(),
         )
         self._bookings = Bookings(
             self._cloud,

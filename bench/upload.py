@@ -33,8 +33,8 @@ taking turns, medians. CPU is the sender's own; the speed of the server bounds a
 Python the start and the imports are left out. `one PATCH` is `curl -T` of everything to the same resumable
 upload, `6 MiB` are the pieces that hosted projects ask for, and `ezrec` is as it comes: to a server of one's
 own its pieces grow while they are taken, up to 20 s of the line or 384 MiB. `one object` is `curl -T` to the
-object API, which cannot go on after a cut; the test project checksums it while it comes, and a resumable upload
-once it is whole (the real service does the latter to both)."""
+object API, which cannot go on after a cut; the test project checksums it while it comes, and a resumable
+upload once it is whole (the real service does the latter to both)."""
 _GOALS = (
     "CPU at most 1.5 × `curl -T`, one PATCH",
     "at least 0.8 of its speed",
@@ -135,9 +135,9 @@ def _page(
     for goal, ours, hosted in zip(_GOALS, *found, strict=True):
         yield f"| {goal} | {ours} | {hosted} |"
     yield ""
-    yield f"What hosted projects ask for costs {pieces_s / floor_s:.1f} times the time with curl itself: with each"
-    yield "piece the server looks up who asks and what is allowed, and the line waits. Beside curl in the same"
-    yield f"pieces ezrec has {pieces_s / middle('ezrec, 6 MiB')[0]:.2f} of the speed."
+    yield f"What hosted projects ask for costs {pieces_s / floor_s:.1f} times the time with curl itself: with"
+    yield "each piece the server looks up who asks and what is allowed, and the line waits. Beside curl in"
+    yield f"the same pieces ezrec has {pieces_s / middle('ezrec, 6 MiB')[0]:.2f} of the speed."
     yield ""
 
 

@@ -245,12 +245,14 @@ class SupabaseBackend:
         whose = {"user_id": self.user_id, "camera_id": self.camera_id}
         doing = "telling the status"
 
-        def work() -> None:
-            if not self._update("system_status", whose, self._heartbeats.news(row), doing):
-                self._insert("system_status", {**row, **whose}, (*whose,), doing)
+        def work() -> Row:
+            news = self._heartbeats.news(row)
+            if self._update("system_status", whose, news, doing):
+                return news
+            self._insert("system_status", {**row, **whose}, (*whose,), doing)
+            return row
 
-        self._cloud.call(doing, work)
-        self._heartbeats.told(row)
+        self._heartbeats.told(self._cloud.call(doing, work))
         self._touch_camera(row)
 
     def _touch_camera(self, heartbeat: Row) -> None:

@@ -307,6 +307,10 @@ class Connection:
         idle = "content-profile" if request.method in ("GET", "HEAD") else "accept-profile"
         for name in (*_IDLE_HEADERS, idle):
             request.headers.pop(name, None)
+        if "return=minimal" in request.headers.get("prefer", ""):  # nothing comes that could be packed
+            request.headers.pop("accept-encoding", None)
+        if request.headers.get("accept") == "*/*":  # as without it
+            del request.headers["accept"]
         request.headers["User-Agent"] = "ezrec"
         request.headers["apikey"] = self.access.key
         request.headers["Authorization"] = f"Bearer {self.access.key if is_sign_in else self.token()}"

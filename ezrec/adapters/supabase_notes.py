@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from ezrec import durable
-from ezrec.domain import cloud, forms
+from ezrec.domain import cloud, forms, heartbeat
 from ezrec.domain.cloud import Access, Cloud
 from ezrec.ports import Clock, Row
 
@@ -205,17 +205,14 @@ class Heartbeats:
     def news(self, row: Row) -> dict[str, Any]:
         is_whole = self.clock.monotonic() >= self._whole_at
         whole = {name: value for name, value in row.items() if name not in self.fixed}
-        news = {
-            name: value
-            for name, value in whole.items()
-            if name not in self._told or self._told[name] != value
-        }
+        news = heartbeat.news(whole, self._told)
         return whole if is_whole or not news else news  # an empty change is answered like a missing row
 
-    def told(self, row: Row) -> None:
+    def told(self, sent: Row) -> None:
+        """`sent`: what `news` named, which is there now."""
         if self.clock.monotonic() >= self._whole_at:
             self._whole_at = self.clock.monotonic() + _TOUCHED_S
-        self._told = dict(row)
+        self._told = {**self._told, **sent}
 
 
 def _facts(row: Row) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ from ezrec.adapters.ffmpeg_run import Switch
 from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
-from ezrec.adapters.supabase_errors import LOCKED_AFTER_S, CloudError, redacted, unknown_column
+from ezrec.adapters.supabase_errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
 from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Limit, Notes
 from ezrec.adapters.supabase_realtime import Hint
 from ezrec.adapters.tus import Pace, Upload
@@ -280,15 +280,19 @@ class SupabaseBackend:
             query = self._table(table).update(known, count="exact", returning="minimal")
             for name, value in whose.items():
                 query = query.eq(name, value)
-            return bool(query.execute().count)
+            count = query.execute().count
+            if count is None:  # always told when it is asked for
+                raise CloudError(502, PORTAL, "a change was answered without saying of how many rows")
+            return bool(count)
 
         return self._without_unknown(table, row, (*whose,), send)
 
     def _insert(self, table: str, row: Row, required: tuple[str, ...], doing: str) -> None:
         def send(known: dict[str, Any]) -> None:
             answer = self._table(table).insert(known).execute()
-            if not answer.data:
+            if not rows_of(answer.data, doing):
                 _log.warning("%s: expected the new row and got %s", doing, redacted(str(answer.data)))
+                raise CloudError(502, PORTAL, "a new row was answered without the row")
 
         self._without_unknown(table, row, required, send)
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from ezrec.adapters.supabase_errors import (
     LOCKED_AFTER_S,
+    PORTAL,
     CloudError,
     Verdict,
     as_fault,
@@ -213,6 +214,9 @@ class Connection:
                 _log.warning("%s: %s: %s", doing, error.status, redacted(error.body or error.message))
                 self._take_note(error)
                 raise self._noted(as_fault(error, doing)) from None
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                foreign = CloudError(502, PORTAL, "answered with what is no JSON")
+                raise self._noted(as_fault(foreign, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
                 raise self._noted(as_transport_fault(error, doing)) from error
         raise AssertionError("not reached")
@@ -318,5 +322,9 @@ class Connection:
 
 def _refuse(response: httpx.Response) -> None:
     error = read_error(response)
+    kind = response.headers.get("content-type", "")
+    is_of_rows = response.status_code in (200, 206) and "/rest/v1/" in response.url.path
+    if error is None and is_of_rows and "json" not in kind:  # the client library would take it for no rows
+        error = CloudError(502, PORTAL, f"rows were asked for, and {kind or 'nothing'} came")
     if error is not None:
         raise error

@@ -81,6 +81,7 @@ def test_an_odd_answer_is_tried_again(tmp_path: Path, odd: str, email: str) -> N
             "branding": cloud.branding,
             "advance_status": lambda: cloud.advance_status("b-1", "completed"),
             "size_of": lambda: cloud.size_of("videos", "a.mp4"),
+            "fetch": lambda: cloud.fetch("usermedia", "a.png", tmp_path / "a.png"),
             "store": lambda: cloud.store("videos", "a.mp4", source, deaf),
             "publish_row": lambda: cloud.publish_row({"user_id": "user", "filename": "a.mp4"}),
             "heartbeat": lambda: cloud.heartbeat({"pi_active": True}),
@@ -88,6 +89,7 @@ def test_an_odd_answer_is_tried_again(tmp_path: Path, odd: str, email: str) -> N
         believed = {name: found for name, call in calls.items() if (found := answer_of(call)) is not REFUSED}
         cloud.close()
     assert believed == {}
+    assert not (tmp_path / "a.png").exists()
 
 
 REFUSED = object()

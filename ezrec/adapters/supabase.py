@@ -138,9 +138,10 @@ class SupabaseBackend:
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         path = "/".join(_parts(bucket, key))
-        self._cloud.call(f"fetching {path}", lambda: self._download(path, target))
+        size = self.size_of(bucket, key)  # what is fetched is kept for good: it must be the object itself
+        self._cloud.call(f"fetching {path}", lambda: self._download(path, target, size))
 
-    def _download(self, path: str, target: Path) -> None:
+    def _download(self, path: str, target: Path, size: int | None) -> None:
         part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
         url = f"{self._cloud.access.url}/storage/v1/object/{quote(path)}"
         try:
@@ -151,9 +152,8 @@ class SupabaseBackend:
             ):
                 for block in answer.iter_raw():
                     file.write(block)
-                promised = answer.headers.get("content-length")
-                if promised is not None and int(promised) != file.tell():
-                    raise Retry(f"{path} came incomplete: {file.tell()} of {promised} bytes")
+                if file.tell() != size:
+                    raise Retry(f"{path} came with {file.tell()} bytes, and storage has {size}")
             durable.sync_file(part)
             durable.rename(part, target)
         finally:

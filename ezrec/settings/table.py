@@ -153,7 +153,7 @@ class Settings:
         "EZREC_UPLOAD_WHILE_RECORDING",
         kinds.flag,
         "yes",
-        "`no`: uploads wait, after the piece they are at, until nothing is recorded",
+        "`no`: uploads wait, after the 6 MiB they are at, until nothing is recorded",
     )
     upload_order: tuple[str, ...] = _setting(
         "EZREC_UPLOAD_ORDER",

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from ezrec.adapters.supabase_connection import Connection
 
 _BLOCK = 256 * 1024
-_TOLD = USUAL  # of a larger piece, progress is told for each so many bytes
+_TOLD = USUAL  # within a larger piece, progress is told for each so many bytes …
+_IN_HAND = USUAL  # … without those that the kernel may still have in its hands
 _PATIENCE = 5  # faults in a row without a byte of progress before the job is laid aside
 _RESTARTS = 3
 _LONGEST_WAIT_S = 30.0
@@ -87,7 +88,7 @@ class Upload:
         self._wait_s = wait_s
         self._sizes = sizes or Sizes(Pieces())
         self._content_type = content_type
-        self._best = 0
+        self._best = self._shown = 0
         self._size = self._mtime_ns = 0
 
     def run(self) -> int:
@@ -123,7 +124,7 @@ class Upload:
                     offset = 0
                 else:
                     offset = self._offset(place)
-                self._sizes.resumed(offset)
+                    self._sizes.resumed(offset)
                 while offset < self._size:
                     offset = self._send_piece(file, place, offset)
                 return
@@ -131,12 +132,12 @@ class Upload:
                 if place is not None and error.status in (404, 410) and error.code != PORTAL:
                     _log.info("%s: the upload has expired over there: starting over", self._key)
                     self.forget()
-                    self._best = 0  # else what is sent anew would not count as progress
+                    self._best = self._shown = 0  # else what is sent anew would not count as progress
                     place, restarts = None, restarts + 1
                     if restarts > _RESTARTS:
                         raise Retry(f"the upload of {self._key} expired {restarts} times") from error
                     continue
-                if error.status == 413 and self._sizes.refused():
+                if self._sizes.refused(error.status, by_server=error.code != PORTAL):
                     _log.info("%s: too large a piece over there: %s", self._key, redacted(str(error)))
                     continue
                 fault: Exception = error
@@ -208,21 +209,18 @@ class Upload:
     def _blocks(self, file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
         import httpx
 
-        left, told = length, offset
+        left, sent = length, offset
         while left > 0:
             self._check()
             if self._sizes.is_too_long():
                 raise httpx.WriteTimeout("a large piece took too long")
-            sent = offset + length - left
-            if sent - told >= 2 * _TOLD:  # what is still in the kernel's hands is not told
-                told = sent - _TOLD
-                self._progress(told / self._size)
+            self._show(sent - _IN_HAND)
             block = file.read(min(self._pace.block, left))
             if not block:
                 raise Retry(f"{self._source.name} became shorter while it was uploaded")
             self._sleep(self._pace.wait_s(len(block)))
             yield block
-            left -= len(block)
+            left, sent = left - len(block), sent + len(block)
 
     def _told(self, answer: httpx.Response) -> int:
         """The offset in an answer; one without it is not from a TUS server."""
@@ -232,9 +230,14 @@ class Upload:
         offset = int(text)
         if offset > self._best:
             self._best = offset
-            if offset < self._size:  # the whole is told by the caller, once the object is there
-                self._progress(offset / self._size)
+            self._show(offset, at_once=True)
         return offset
+
+    def _show(self, offset: int, *, at_once: bool = False) -> None:
+        """Tell the progress, which never falls. The whole is told by the caller, once the object is there."""
+        if self._shown + (0 if at_once else _TOLD) < offset < self._size:
+            self._shown = offset
+            self._progress(offset / self._size)
 
     def _request(
         self,

@@ -49,10 +49,12 @@ class Sizes:
             self._was_refused = False
             self._on_limit(self.pieces.most)
 
-    def refused(self) -> bool:
-        """The piece under way was called too large; False when it cannot be for that."""
-        smaller = self.pieces.refused(self._length) if self._length else None
-        self._length = 0
+    def refused(self, status: int, *, by_server: bool) -> bool:
+        """True when the piece under way was called too large and the next one will be smaller."""
+        is_for_size = status == 413
+        smaller = self.pieces.refused(self._length) if is_for_size and self._length else None
+        if is_for_size or (by_server and status < 500):
+            self._length = 0  # whatever else the server has against it, its size is as good as before
         if smaller is None:
             return False
         self.pieces, self._was_refused = smaller, True

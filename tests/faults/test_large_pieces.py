@@ -57,8 +57,9 @@ def test_a_cut_costs_no_more_than_what_was_on_its_way(project: Project, tmp_path
         ChaosProxy(front.port, cuts) as proxy,
         backend(proxy.url, project.service_key, account, sizes=Pieces(), wait_s=0.01) as cloud,
     ):
-        lengths, name = sent(cloud), f"{account.user_id}/cut.mp4"
-        keep_storing(cloud, name, source, tmp_path / "upload.json")
+        lengths, name, heard = sent(cloud), f"{account.user_id}/cut.mp4", list[float]()
+        cloud.store("videos", name, source, heard.append, state=tmp_path / "upload.json")
+        assert heard == sorted(heard), "progress never falls, though something of it was lost"
         assert proxy.bytes_up <= source.stat().st_size + len(cuts) * USUAL + 50_000
         assert len(proxy.met) > 1
     broken = lengths.index(max(lengths))
@@ -138,6 +139,17 @@ def test_a_server_that_takes_no_size_is_told_as_refusing(project: Project, tmp_p
         cloud.store("videos", f"{account.user_id}/a.mp4", source, deaf)
     assert source.exists()
     assert not (tmp_path / "state" / "pieces.json").exists(), "no limit was found"
+
+
+def test_a_refusal_that_has_nothing_to_do_with_sizes_leaves_them_as_they_are() -> None:
+    sizes = Sizes(GROWN)
+    sizes.begin(0, 64 * SMALL)
+    assert not sizes.refused(403, by_server=True)  # a token that had expired
+    sizes.resumed(0)
+    assert sizes.begin(0, 64 * SMALL) == 64 * SMALL
+    sizes.resumed(0)  # broke off
+    assert sizes.begin(0, 64 * SMALL) == SMALL
+    assert sizes.pieces.most == 32 * SMALL
 
 
 def test_behind_a_hosted_gateway_pieces_do_not_grow(project: Project, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _measured(project: Project, source: Path, rounds: int) -> Iterator[tuple[str
     names = [name for name in SENDERS if name != "tuspy" or importlib.util.find_spec("tusclient")]
     runs: dict[str, list[Run]] = {name: [] for name in names}
     for number in range(rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        for name in names[:: -1 if number % 2 else 1]:  # who comes after whom must not decide
             runs[name].append(send(name, target, source))
             click.echo(f"{name:18} {runs[name][-1]}", err=True)
     yield from runs.items()

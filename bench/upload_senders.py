@@ -181,11 +181,11 @@ def _cpu_s(usage: resource.struct_rusage) -> float:
 
 
 SENDERS: dict[str, Callable[[Target, Path], Run]] = {
-    "curl, 6 MiB": curl_pieces,
     "curl, one PATCH": curl_whole,
-    "curl, one object": curl_object,
     "ezrec": ezrec,
+    "curl, 6 MiB": curl_pieces,
     "ezrec, 6 MiB": ezrec_hosted,
+    "curl, one object": curl_object,
     "storage3": storage3,
     "tuspy": tuspy,
 }

@@ -125,11 +125,23 @@ def _curl(requests: list[list[str]]) -> Run:
 
 
 def ezrec(target: Target, source: Path) -> Run:
+    """As to a server of one's own: the pieces grow."""
+    return _ezrec(target, source, most=None)
+
+
+def ezrec_hosted(target: Target, source: Path) -> Run:
+    """As to a hosted project: every piece has 6 MiB."""
+    return _ezrec(target, source, most=PIECE)
+
+
+def _ezrec(target: Target, source: Path, most: int | None) -> Run:
     from ezrec.adapters.supabase import SupabaseBackend
     from ezrec.adapters.supabase_connection import Access
+    from ezrec.domain.pieces import Pieces
     from tests.fakes.clock import StandingClock
 
-    backend = SupabaseBackend(Access(target.url, target.key), "bench", "0", StandingClock())
+    sizes = Pieces(most) if most else None
+    backend = SupabaseBackend(Access(target.url, target.key), "bench", "0", StandingClock(), sizes=sizes)
     backend.size_of("videos", "bench/none.mp4")  # imports and connects
     state = source.with_suffix(".json")
     return _measured(lambda: backend.store("videos", "bench/ezrec.mp4", source, lambda _: None, state=state))
@@ -169,10 +181,11 @@ def _cpu_s(usage: resource.struct_rusage) -> float:
 
 
 SENDERS: dict[str, Callable[[Target, Path], Run]] = {
-    "curl, in pieces": curl_pieces,
     "curl, one PATCH": curl_whole,
-    "curl, one object": curl_object,
     "ezrec": ezrec,
+    "curl, 6 MiB": curl_pieces,
+    "ezrec, 6 MiB": ezrec_hosted,
+    "curl, one object": curl_object,
     "storage3": storage3,
     "tuspy": tuspy,
 }

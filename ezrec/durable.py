@@ -30,13 +30,13 @@ def sync_file(path: Path) -> None:
         os.close(fd)
 
 
-def write(path: Path, data: bytes, *, sync_parent: bool = True) -> None:
+def write(path: Path, data: bytes, *, sync_parent: bool = True, mode: int = 0o660) -> None:
     """Replace `path` by `data`: whole and durable, or not at all.
 
     `sync_parent=False` where the caller syncs the directory itself a moment later.
     """
     temporary = _beside(path)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o660)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     try:
         with open(fd, "wb") as file:
             file.write(data)

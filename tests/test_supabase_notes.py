@@ -351,8 +351,13 @@ def test_a_heartbeat_sends_what_is_news_and_now_and_then_all(project: Project, a
     with connected(project, account, clock=clock) as cloud:
         cloud.heartbeat(row)
         project.change("system_status", {"memory_total_gb": 1.0}, user_id=f"eq.{account.user_id}")
-        cloud.heartbeat({**row, "cpu_usage_percent": 2.0})
-        assert there() == {**row, "cpu_usage_percent": 2.0, "memory_total_gb": 1.0}
+        cloud.heartbeat({**row, "cpu_usage_percent": 7.0})
+        assert there() == {**row, "cpu_usage_percent": 7.0, "memory_total_gb": 1.0}
+        for percent in (9.0, 11.0, 13.0):
+            cloud.heartbeat({**row, "cpu_usage_percent": percent})
+        assert there()["cpu_usage_percent"] == 13.0, (
+            "small steps add up to what is there, not to the last beat"
+        )
         clock.pass_time(301)
         cloud.heartbeat(row)
         assert there() == row

@@ -12,21 +12,24 @@ import os
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ezrec import durable
 from ezrec.adapters.ffmpeg_run import Switch
 from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
-from ezrec.adapters.supabase_errors import LOCKED_AFTER_S, CloudError, redacted, unknown_column
-from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Notes
+from ezrec.adapters.supabase_errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
+from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Limit, Notes
 from ezrec.adapters.supabase_realtime import Hint
-from ezrec.adapters.tus import PIECE, Pace, Upload
+from ezrec.adapters.tus import Pace, Upload
+from ezrec.adapters.tus_sizes import Sizes
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.keys import InvalidKey, object_parts
+from ezrec.domain.pieces import Pieces, pieces
 from ezrec.ports import Branding, Clock, OnStop, Row
 from ezrec.settings import Settings
 
@@ -46,7 +49,8 @@ class SupabaseBackend:
     `past_days`: bookings older than that are not asked for (None: all of them). `unassigned`: rows that
     name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a link that is silent
     for so long is given up; not below 15 in use, for a request that died holds an upload's lock for 3.
-    `wait_s`: the first of the growing waits within one upload; `piece`: the bytes of one of its requests.
+    `wait_s`: the first of the growing waits within one upload; `sizes`: of its requests (None: by
+    who the server is, and what it has refused).
     `state`: the folder where it says how the cloud treats it, and remembers which columns the tables lack;
     None: only in memory.
     """
@@ -64,7 +68,7 @@ class SupabaseBackend:
         silence_s: float = 30.0,
         wait_s: float = 0.25,
         state: Path | None = None,
-        piece: int = PIECE,
+        sizes: Pieces | None = None,
         reach: Reach | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
@@ -77,13 +81,16 @@ class SupabaseBackend:
             on_access=self._notes.access,
             reach=reach,
             rest=self._notes.rest(LOCKED_AFTER_S),
+            state=state,
+            boot_id=clock.boot_id(),
         )
         self._bookings = Bookings(
             self._cloud,
             clock,
             Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
         )
-        self._piece = piece
+        self._sizes = sizes
+        self._limit = Limit(state, clock, access.url)
         self._wait_s = wait_s
         self._camera_row = CameraRow(clock)
         self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))
@@ -131,9 +138,10 @@ class SupabaseBackend:
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         path = "/".join(_parts(bucket, key))
-        self._cloud.call(f"fetching {path}", lambda: self._download(path, target))
+        size = self.size_of(bucket, key)  # what is fetched is kept for good: it must be the object itself
+        self._cloud.call(f"fetching {path}", lambda: self._download(path, target, size))
 
-    def _download(self, path: str, target: Path) -> None:
+    def _download(self, path: str, target: Path, size: int | None) -> None:
         part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
         url = f"{self._cloud.access.url}/storage/v1/object/{quote(path)}"
         try:
@@ -144,9 +152,8 @@ class SupabaseBackend:
             ):
                 for block in answer.iter_raw():
                     file.write(block)
-                promised = answer.headers.get("content-length")
-                if promised is not None and int(promised) != file.tell():
-                    raise Retry(f"{path} came incomplete: {file.tell()} of {promised} bytes")
+                if file.tell() != size:
+                    raise Retry(f"{path} came with {file.tell()} bytes, and storage has {size}")
             durable.sync_file(part)
             durable.rename(part, target)
         finally:
@@ -176,7 +183,7 @@ class SupabaseBackend:
             state=state,
             pace=Pace(self._upload_bytes_s),
             wait_s=self._wait_s,
-            piece=self._piece,
+            sizes=self._piece_sizes(),
             content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
         )
         size = self._cloud.call(f"uploading {path}", upload.run)
@@ -185,6 +192,12 @@ class SupabaseBackend:
             upload.forget()
             raise Retry(f"{path} was uploaded, and storage has {there} bytes of {size}")
         progress(1.0)
+
+    def _piece_sizes(self) -> Sizes:
+        host = urlsplit(self._cloud.access.url).hostname or ""
+        sizes = self._sizes or pieces(host, None)
+        sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
+        return Sizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
 
     def size_of(self, bucket: str, key: str) -> int | None:
         parts = _parts(bucket, key)
@@ -232,12 +245,14 @@ class SupabaseBackend:
         whose = {"user_id": self.user_id, "camera_id": self.camera_id}
         doing = "telling the status"
 
-        def work() -> None:
-            if not self._update("system_status", whose, self._heartbeats.news(row), doing):
-                self._insert("system_status", {**row, **whose}, (*whose,), doing)
+        def work() -> Row:
+            news = self._heartbeats.news(row)
+            if self._update("system_status", whose, news, doing):
+                return news
+            self._insert("system_status", {**row, **whose}, (*whose,), doing)
+            return row
 
-        self._cloud.call(doing, work)
-        self._heartbeats.told(row)
+        self._heartbeats.told(self._cloud.call(doing, work))
         self._touch_camera(row)
 
     def _touch_camera(self, heartbeat: Row) -> None:
@@ -265,15 +280,19 @@ class SupabaseBackend:
             query = self._table(table).update(known, count="exact", returning="minimal")
             for name, value in whose.items():
                 query = query.eq(name, value)
-            return bool(query.execute().count)
+            count = query.execute().count
+            if count is None:  # always told when it is asked for
+                raise CloudError(502, PORTAL, "a change was answered without saying of how many rows")
+            return bool(count)
 
         return self._without_unknown(table, row, (*whose,), send)
 
     def _insert(self, table: str, row: Row, required: tuple[str, ...], doing: str) -> None:
         def send(known: dict[str, Any]) -> None:
             answer = self._table(table).insert(known).execute()
-            if not answer.data:
+            if not rows_of(answer.data, doing):
                 _log.warning("%s: expected the new row and got %s", doing, redacted(str(answer.data)))
+                raise CloudError(502, PORTAL, "a new row was answered without the row")
 
         self._without_unknown(table, row, required, send)
 
@@ -318,6 +337,7 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
         unassigned=settings.unassigned or settings.camera_id == "0",
         upload_bytes_s=settings.upload_kbps * 125.0,
         state=state,
+        sizes=None if settings.upload_piece_mib is None else pieces("", settings.upload_piece_mib),
         reach=Reach(settings.reach),
     )
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from ezrec.adapters.supabase_errors import (
     LOCKED_AFTER_S,
+    PORTAL,
     CloudError,
     Verdict,
     as_fault,
@@ -34,11 +35,14 @@ from ezrec.adapters.supabase_errors import (
     redacted,
     verdict,
 )
+from ezrec.adapters.supabase_session import Session, SessionFile
 from ezrec.domain.cloud import Access as Treatment
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.uplink import Wait
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
     from supabase import Client
 
@@ -115,15 +119,6 @@ def _claims(token: str) -> dict[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
-@dataclass(slots=True)
-class _Token:
-    """An access token. Its life is measured by the monotonic clock: the wall clock may be years off."""
-
-    access: str
-    refresh: str
-    renew_at: float
-
-
 class Connection:
     """Shared by the threads of one process."""
 
@@ -136,8 +131,12 @@ class Connection:
         on_access: Callable[[Treatment, str], None] = lambda treatment, said: None,
         reach: Reach | None = None,
         rest: tuple[float, str] = (0.0, ""),
+        state: Path | None = None,
+        boot_id: str = "",
     ) -> None:
-        """`rest`: seconds in which nothing is to be asked, and why: another process was refused."""
+        """`rest`: seconds in which nothing is to be asked, and why: another process was refused. `state`: the
+        folder in which a sign-in is kept for the next process; `boot_id` says of when it is.
+        """
         self.access = access
         self._reach = reach
         self._on_access = on_access
@@ -147,7 +146,9 @@ class Connection:
         self._lock = threading.RLock()
         self._http: httpx.Client | None = None
         self._supabase: Client | None = None
-        self._token: _Token | None = None
+        self._kept = SessionFile(state, f"{access.email} {access.url} {access.mark}", boot_id)
+        self._session: Session | None = None
+        self._refused_token = ""
 
     @property
     def http(self) -> httpx.Client:
@@ -190,7 +191,7 @@ class Connection:
         with self._lock:
             if self._http is not None:
                 self._http.close()
-            self._http = self._supabase = self._token = None
+            self._http = self._supabase = self._session = None
 
     def call(self, doing: str, work: Callable[[], T]) -> T:
         """Do `work`; every error leaves as `Retry` or `Reject`. A refused token is renewed once.
@@ -213,6 +214,9 @@ class Connection:
                 _log.warning("%s: %s: %s", doing, error.status, redacted(error.body or error.message))
                 self._take_note(error)
                 raise self._noted(as_fault(error, doing)) from None
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                foreign = CloudError(502, PORTAL, "answered with what is no JSON")
+                raise self._noted(as_fault(foreign, doing)) from None
             except (httpx.HTTPError, httpx.StreamError) as error:
                 raise self._noted(as_transport_fault(error, doing)) from error
         raise AssertionError("not reached")
@@ -253,8 +257,9 @@ class Connection:
     def renew(self) -> bool:
         """Let the next request sign in anew; False when there is nothing to sign in with."""
         with self._lock:
-            if self._token is not None:
-                self._token.renew_at = float("-inf")
+            if self._session is not None:
+                self._refused_token = self._session.access
+                self._session = self._session.spent()
             return bool(self.access.email)
 
     def token(self) -> str:
@@ -262,11 +267,25 @@ class Connection:
         if not self.access.email:
             return self.access.key
         with self._lock:
-            if self._token is None or time.monotonic() >= self._token.renew_at:
-                self._token = self._signed_in(self._token)
-            return self._token.access
+            if self._session is None or not self._session.is_good():
+                self._session = self._found() or self._made()
+            return self._session.access
 
-    def _signed_in(self, former: _Token | None) -> _Token:
+    def _found(self) -> Session | None:
+        """What another process has kept, where it is good."""
+        kept = self._kept.recall()
+        is_good = kept is not None and kept.is_good() and kept.access != self._refused_token
+        return kept if is_good else None
+
+    def _made(self) -> Session:
+        with self._kept.held():
+            made = self._found()  # while we waited for the lock
+            if made is None:
+                made = self._signed_in(self._kept.recall() or self._session)
+                self._kept.keep(made)
+            return made
+
+    def _signed_in(self, former: Session | None) -> Session:
         if former is not None:
             try:
                 return self._grant("refresh_token", {"refresh_token": former.refresh})
@@ -275,14 +294,14 @@ class Connection:
                     raise
         return self._grant("password", {"email": self.access.email, "password": self.access.password})
 
-    def _grant(self, kind: str, given: dict[str, str]) -> _Token:
+    def _grant(self, kind: str, given: dict[str, str]) -> Session:
         answer = self.http.post(
             f"{self.access.url}/auth/v1/token", params={"grant_type": kind}, json=given
         ).json()
         try:
             life_s = float(answer["expires_in"])
             renew_at = time.monotonic() + life_s - min(_MARGIN_S, life_s * _MARGIN)
-            return _Token(str(answer["access_token"]), str(answer["refresh_token"]), renew_at)
+            return Session(str(answer["access_token"]), str(answer["refresh_token"]), renew_at)
         except (KeyError, TypeError, ValueError):
             raise CloudError(502, "no_session", "signing in was answered without a session") from None
 
@@ -292,6 +311,10 @@ class Connection:
         idle = "content-profile" if request.method in ("GET", "HEAD") else "accept-profile"
         for name in (*_IDLE_HEADERS, idle):
             request.headers.pop(name, None)
+        if "return=minimal" in request.headers.get("prefer", ""):  # nothing comes that could be packed
+            request.headers.pop("accept-encoding", None)
+        if request.headers.get("accept") == "*/*":  # as without it
+            del request.headers["accept"]
         request.headers["User-Agent"] = "ezrec"
         request.headers["apikey"] = self.access.key
         request.headers["Authorization"] = f"Bearer {self.access.key if is_sign_in else self.token()}"
@@ -299,5 +322,9 @@ class Connection:
 
 def _refuse(response: httpx.Response) -> None:
     error = read_error(response)
+    kind = response.headers.get("content-type", "")
+    is_of_rows = response.status_code in (200, 206) and "/rest/v1/" in response.url.path
+    if error is None and is_of_rows and "json" not in kind:  # the client library would take it for no rows
+        error = CloudError(502, PORTAL, f"rows were asked for, and {kind or 'nothing'} came")
     if error is not None:
         raise error

@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 
 from ezrec import durable
-from ezrec.domain import cloud, forms
+from ezrec.domain import cloud, forms, heartbeat
 from ezrec.domain.cloud import Access, Cloud
 from ezrec.ports import Clock, Row
 
-COLUMNS = "columns.json"
+COLUMNS, PIECES = "columns.json", "pieces.json"
 _ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
 _TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
 _SAID_AGAIN_S = 3600.0
@@ -138,6 +138,35 @@ class Lacking:
         return self._found
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    url: str
+    most: int
+    at: datetime
+
+
+class Limit:
+    """The largest piece of an upload that goes through to a server which has refused a larger one."""
+
+    def __init__(self, folder: Path | None, clock: Clock, url: str) -> None:
+        self._folder, self._clock, self._url = folder, clock, url
+        self._found: _Found | None = None
+
+    def most(self) -> int | None:
+        if self._found is None and self._folder is not None:
+            with suppress(OSError, msgspec.DecodeError):
+                self._found = forms.decode((self._folder / PIECES).read_bytes(), _Found)
+        found = self._found
+        if found is None or found.url != self._url or found.most < 1 or found.at.tzinfo is None:
+            return None
+        # Asked for more again one day: a person may have allowed it.
+        return found.most if abs(self._clock.now() - found.at) < _ASKED_AGAIN else None
+
+    def found(self, most: int) -> None:
+        self._found = _Found(self._url, most, self._clock.now())
+        _write(self._folder, PIECES, msgspec.json.encode(self._found))
+
+
 @dataclass(slots=True)
 class CameraRow:
     """When the row in `cameras` has to be told: at a change, else now and then; without one, hourly."""
@@ -176,17 +205,14 @@ class Heartbeats:
     def news(self, row: Row) -> dict[str, Any]:
         is_whole = self.clock.monotonic() >= self._whole_at
         whole = {name: value for name, value in row.items() if name not in self.fixed}
-        news = {
-            name: value
-            for name, value in whole.items()
-            if name not in self._told or self._told[name] != value
-        }
+        news = heartbeat.news(whole, self._told)
         return whole if is_whole or not news else news  # an empty change is answered like a missing row
 
-    def told(self, row: Row) -> None:
+    def told(self, sent: Row) -> None:
+        """`sent`: what `news` named, which is there now."""
         if self.clock.monotonic() >= self._whole_at:
             self._whole_at = self.clock.monotonic() + _TOUCHED_S
-        self._told = dict(row)
+        self._told = {**self._told, **sent}
 
 
 def _facts(row: Row) -> tuple[Any, ...]:

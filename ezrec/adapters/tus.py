@@ -2,56 +2,46 @@
 
 1. A known upload (the state file) is asked for its offset; an unknown one is created, empty.
 2. The state file is durable before the first byte is sent.
-3. Pieces of 6 MiB are sent from the offset that the *server* names, never from what we have counted:
-   after a crash over there the offset can go back.
+3. Pieces (`domain/pieces.py` says how large) are sent from the offset that the *server* names, never from
+   what we have counted: after a crash over there the offset can go back.
 4. A cut or a busy answer: wait, ask for the offset, go on. 404 or 410: the upload has expired, start over.
-5. The caller asks for the object's size afterwards: "offset equals length" does not prove that it exists.
+5. A piece that is called too large is no fault of the video: a smaller one is sent.
+6. The caller asks for the object's size afterwards: "offset equals length" does not prove that it exists.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
-import msgspec
-
-from ezrec import durable
-from ezrec.adapters.supabase_errors import PORTAL, CloudError, Verdict, is_about_the_token, verdict
-from ezrec.domain import forms
+from ezrec.adapters.supabase_errors import PORTAL, CloudError, Verdict, is_about_the_token, redacted, verdict
+from ezrec.adapters.tus_place import Place, PlaceFile
+from ezrec.adapters.tus_sizes import Sizes
 from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.pieces import USUAL, Pieces
 
 if TYPE_CHECKING:
     import httpx
 
     from ezrec.adapters.supabase_connection import Connection
 
-PIECE = 6 * 1024 * 1024  # what hosted projects ask for
 _BLOCK = 256 * 1024
+_TOLD = USUAL  # within a larger piece, progress is told for each so many bytes …
+_IN_HAND = USUAL  # … without those that the kernel may still have in its hands
 _PATIENCE = 5  # faults in a row without a byte of progress before the job is laid aside
 _RESTARTS = 3
 _LONGEST_WAIT_S = 30.0
 _FINISHING = 4.0  # times the usual silence: storage answers the last piece when it has built the object
 _TICK_S = 0.1
 _log = logging.getLogger("ezrec.upload")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the state file holds: where the upload is, and of which bytes it is."""
-
-    url: str
-    bucket: str
-    key: str
-    size: int
-    mtime_ns: int
 
 
 class Pace:
@@ -86,18 +76,19 @@ class Upload:
         state: Path | None = None,
         pace: Pace | None = None,
         wait_s: float = 0.25,
-        piece: int = PIECE,
+        sizes: Sizes | None = None,
         content_type: str = "application/octet-stream",
     ) -> None:
         self._connection = connection
         self._endpoint = f"{connection.access.url}/storage/v1/upload/resumable"
-        self._bucket, self._key, self._source, self._state = bucket, key, source, state
+        self._bucket, self._key, self._source = bucket, key, source
+        self._state = PlaceFile(state)
         self._progress, self._is_stopped = progress, is_stopped
         self._pace = pace or Pace(0)
         self._wait_s = wait_s
-        self._piece = piece
+        self._sizes = sizes or Sizes(Pieces())
         self._content_type = content_type
-        self._best = 0
+        self._best = self._shown = 0
         self._size = self._mtime_ns = 0
 
     def run(self) -> int:
@@ -116,15 +107,14 @@ class Upload:
 
     def forget(self) -> None:
         """Begin anew next time."""
-        if self._state is not None:
-            self._state.unlink(missing_ok=True)
+        self._state.forget()
 
-    # ---- steps 1 to 4
+    # ---- steps 1 to 5
 
     def _send(self, file: BinaryIO) -> None:
         import httpx
 
-        place, faults, restarts = self._recall(), 0, 0
+        place, faults, restarts = self._state.recall(self._endpoint, self._wanted()), 0, 0
         while True:
             self._check()
             before = self._best
@@ -134,6 +124,7 @@ class Upload:
                     offset = 0
                 else:
                     offset = self._offset(place)
+                    self._sizes.resumed(offset)
                 while offset < self._size:
                     offset = self._send_piece(file, place, offset)
                 return
@@ -141,10 +132,13 @@ class Upload:
                 if place is not None and error.status in (404, 410) and error.code != PORTAL:
                     _log.info("%s: the upload has expired over there: starting over", self._key)
                     self.forget()
-                    self._best = 0  # else what is sent anew would not count as progress
+                    self._best = self._shown = 0  # else what is sent anew would not count as progress
                     place, restarts = None, restarts + 1
                     if restarts > _RESTARTS:
                         raise Retry(f"the upload of {self._key} expired {restarts} times") from error
+                    continue
+                if self._sizes.refused(error.status, by_server=error.code != PORTAL):
+                    _log.info("%s: too large a piece over there: %s", self._key, redacted(str(error)))
                     continue
                 fault: Exception = error
                 self._judge(error, faults)
@@ -187,9 +181,12 @@ class Upload:
         name = urlsplit(answer.headers.get("location", "")).path.rpartition("/")[2]
         if not name:
             raise CloudError(502, PORTAL, "the upload was created without a place")
-        place = Place(f"{self._endpoint}/{name}", self._bucket, self._key, self._size, self._mtime_ns)
-        self._remember(place)
+        place = self._wanted(f"{self._endpoint}/{name}")
+        self._state.remember(place)
         return place
+
+    def _wanted(self, url: str = "") -> Place:
+        return Place(url, self._bucket, self._key, self._size, self._mtime_ns)
 
     def _offset(self, place: Place) -> int:
         answer = self._request("HEAD", place.url, {})
@@ -197,26 +194,33 @@ class Upload:
 
     def _send_piece(self, file: BinaryIO, place: Place, offset: int) -> int:
         self._check()
-        length = min(self._piece, self._size - offset)
+        length = self._sizes.begin(offset, self._size - offset)
         file.seek(offset)
         headers = {
             "Upload-Offset": str(offset),
             "Content-Type": "application/offset+octet-stream",
             "Content-Length": str(length),
         }
-        answer = self._request("PATCH", place.url, headers, self._blocks(file, length), _FINISHING)
-        return self._told(answer)
+        blocks = self._blocks(file, offset, length)
+        offset = self._told(self._request("PATCH", place.url, headers, blocks, _FINISHING))
+        self._sizes.taken()
+        return offset
 
-    def _blocks(self, file: BinaryIO, length: int) -> Iterator[bytes]:
-        left = length
+    def _blocks(self, file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
+        import httpx
+
+        left, sent = length, offset
         while left > 0:
             self._check()
+            if self._sizes.is_too_long():
+                raise httpx.WriteTimeout("a large piece took too long")
+            self._show(sent - _IN_HAND)
             block = file.read(min(self._pace.block, left))
             if not block:
                 raise Retry(f"{self._source.name} became shorter while it was uploaded")
             self._sleep(self._pace.wait_s(len(block)))
             yield block
-            left -= len(block)
+            left, sent = left - len(block), sent + len(block)
 
     def _told(self, answer: httpx.Response) -> int:
         """The offset in an answer; one without it is not from a TUS server."""
@@ -226,9 +230,14 @@ class Upload:
         offset = int(text)
         if offset > self._best:
             self._best = offset
-            if offset < self._size:  # the whole is told by the caller, once the object is there
-                self._progress(offset / self._size)
+            self._show(offset, at_once=True)
         return offset
+
+    def _show(self, offset: int, *, at_once: bool = False) -> None:
+        """Tell the progress, which never falls. The whole is told by the caller, once the object is there."""
+        if self._shown + (0 if at_once else _TOLD) < offset < self._size:
+            self._shown = offset
+            self._progress(offset / self._size)
 
     def _request(
         self,
@@ -241,36 +250,15 @@ class Upload:
         import httpx
 
         cloud = self._connection
-        return cloud.http.request(
+        answer = cloud.http.request(
             method,
-            url,
+            _parsed(url),
             headers={"Tus-Resumable": "1.0.0", "x-upsert": "true", **headers},
             content=content,
             timeout=httpx.Timeout(cloud.silence_s * patience, connect=cloud.connect_s, write=cloud.silence_s),
         )
-
-    # ---- the state file
-
-    def _recall(self) -> Place | None:
-        if self._state is None:
-            return None
-        try:
-            place = forms.decode(self._state.read_bytes(), Place)
-        except (OSError, msgspec.DecodeError):
-            return None
-        wanted = Place(place.url, self._bucket, self._key, self._size, self._mtime_ns)
-        # The token goes where the URL points: a state file from elsewhere must not lead it astray.
-        is_ours = place == wanted and place.url.startswith(f"{self._endpoint}/")
-        return place if is_ours else None
-
-    def _remember(self, place: Place) -> None:
-        if self._state is None:
-            return
-        try:
-            durable.write(self._state, msgspec.json.encode(place))
-        except OSError as fault:
-            # A full disk must not stop the upload that would empty it.
-            _log.warning("%s: not resumable after a restart: %s", self._key, fault.strerror)
+        self._sizes.heard(answer.headers)
+        return answer
 
     # ---- waiting
 
@@ -283,6 +271,14 @@ class Upload:
         while (left := until - time.monotonic()) > 0:
             self._check()
             time.sleep(min(left, _TICK_S))
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(url: str) -> httpx.URL:
+    """Once an upload: looked through anew for every piece it was a tenth of the CPU."""
+    import httpx
+
+    return httpx.URL(url)
 
 
 @contextlib.contextmanager

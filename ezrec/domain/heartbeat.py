@@ -6,12 +6,24 @@ it, one column is left out and not twenty. Its figures are coarse, because whate
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ezrec.domain.facts import Facts
 
 _GB = 1e9
 _LONGEST_ERROR = 500  # characters; it is read in a column
+# By how much a gauge must differ from what was told, to be told again before its turn.
+_COARSE = {
+    "cpu_usage_percent": 5.0,
+    "memory_usage_percent": 2.0,
+    "disk_usage_percent": 0.5,
+    "temperature_celsius": 1.0,
+    "memory_available_gb": 0.2,
+    "disk_free_gb": 0.2,
+    "uptime_seconds": 300.0,
+}
+_PASSING = ("bookings_fetched", "last_frame_age_s")  # of `details`: moves while all is well
 
 
 def row(facts: Facts, user_id: str, camera_id: str, last_error: str = "") -> dict[str, Any]:
@@ -39,6 +51,24 @@ def row(facts: Facts, user_id: str, camera_id: str, last_error: str = "") -> dic
         "details": _details(facts),
         **{name: value for name, value in gauges.items() if value is not None},
     }
+
+
+def news(row: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that differ from what was told by more than their noise."""
+    return {name: now for name, now in row.items() if name not in told or _differs(name, now, told[name])}
+
+
+def _differs(name: str, now: Any, told: Any) -> bool:
+    if name == "details" and isinstance(now, dict) and isinstance(told, dict):
+        return _lasting(now) != _lasting(told)
+    noise = _COARSE.get(name)
+    if noise is None or not isinstance(now, int | float) or not isinstance(told, int | float):
+        return bool(now != told)
+    return abs(now - told) >= noise
+
+
+def _lasting(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if name not in _PASSING}
 
 
 def _details(facts: Facts) -> dict[str, Any]:

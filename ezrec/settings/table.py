@@ -137,6 +137,12 @@ class Settings:
     upload_kbps: int = _setting(
         "EZREC_UPLOAD_KBPS", kinds.whole(0, 10_000_000), "0", "kilobits a second for uploads; 0 is unlimited"
     )
+    upload_piece_mib: int | None = _setting(
+        "EZREC_UPLOAD_PIECE_MB",
+        kinds.piece,
+        "auto",
+        "largest request of an upload in MiB; `auto`: 6 to hosted projects, to others what they take",
+    )
     upload_hours: Hours = _setting(
         "EZREC_UPLOAD_WINDOW",
         read_hours,
@@ -147,7 +153,7 @@ class Settings:
         "EZREC_UPLOAD_WHILE_RECORDING",
         kinds.flag,
         "yes",
-        "`no`: uploads wait, after the piece they are at, until nothing is recorded",
+        "`no`: uploads wait, after the 6 MiB they are at, until nothing is recorded",
     )
     upload_order: tuple[str, ...] = _setting(
         "EZREC_UPLOAD_ORDER",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from ezrec.domain import report as reports
 from ezrec.domain.facts import SILENT_AT_REST_S, SILENT_S, Facts, Recorder, Uploads, is_alive, measured_rate
 from ezrec.domain.health import CameraState, Health
-from ezrec.domain.heartbeat import row
+from ezrec.domain.heartbeat import news, row
 from ezrec.domain.machine import Machine, Throttling
 from ezrec.domain.report import Report
 
@@ -86,6 +87,28 @@ def test_the_row_has_the_tables_columns_and_leaves_out_what_nobody_knows() -> No
         "uptime_seconds": 99,
     }
     assert len(row(Facts(NOW), "u", "0", "x" * 9000)["last_error"]) == 500
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "now", "is_news"),
+    [
+        ("cpu_usage_percent", 3.0, 7.9, False),
+        ("cpu_usage_percent", 3.0, 8.0, True),
+        ("cpu_usage_percent", 3.0, None, True),
+        ("disk_free_gb", 16.0, 15.7, True),
+        ("is_recording", False, True, True),
+        ("last_error", None, "the disk is full", True),
+        ("last_heartbeat", "2026-06-01T18:00:00+00:00", "2026-06-01T18:00:15+00:00", True),
+        ("details", {"jobs": {"raw": 1}}, {"jobs": {"raw": 2}}, True),
+        ("details", {"last_frame_age_s": 0}, {"last_frame_age_s": 1, "bookings_fetched": "x"}, False),
+        ("details", None, {"jobs": {}}, True),
+    ],
+)
+def test_a_column_is_news_when_it_differs_by_more_than_its_noise(
+    name: str, told: Any, now: Any, is_news: bool
+) -> None:
+    assert (news({name: now}, {name: told}) == {name: now}) is is_news
+    assert news({name: now}, {}) == {name: now}
 
 
 def test_a_report_comes_back_as_it_was_written() -> None:

@@ -11,13 +11,20 @@ from pathlib import Path
 
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
+from ezrec.domain.pieces import Pieces
 from tests.fakes.clock import StandingClock
 
 
 def upload(url: str, key: str, user: str, name: str, source: str, state: str, piece: str) -> None:
     # Paced, so that a kill after a moment meets an upload under way and not one that is over.
     backend = SupabaseBackend(
-        Access(url, key), user, "0", StandingClock(), upload_bytes_s=8_000_000, piece=int(piece), wait_s=0.05
+        Access(url, key),
+        user,
+        "0",
+        StandingClock(),
+        upload_bytes_s=8_000_000,
+        sizes=Pieces(int(piece)),
+        wait_s=0.05,
     )
     backend.store("videos", name, Path(source), say, state=Path(state))
     os.write(1, b"done\n")

@@ -12,8 +12,9 @@ import pytest
 
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
-from ezrec.adapters.tus import PIECE
 from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.pieces import USUAL as PIECE
+from ezrec.domain.pieces import Pieces
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer, Portal, Reset, Slow
 from tests.faults.uploading import backend, deaf, film, keep_storing, stored
@@ -127,7 +128,7 @@ def test_an_upload_that_the_server_calls_gone_starts_over(project: Project, tmp_
     stops: list[Callable[[], None]] = []
     with (
         project.another_front(TUS_EXPIRY_MS="1000") as front,
-        backend(front.url, project.service_key, account, piece=65536) as cloud,
+        backend(front.url, project.service_key, account, sizes=Pieces(65536)) as cloud,
     ):
         with pytest.raises(Stopped):
             cloud.store("videos", name, source, lambda _: stops[0](), state=state, on_stop=stops.append)

@@ -83,12 +83,22 @@ async function answer(raw, response) {
   const path = decodeURIComponent(url.pathname)
   if (path === '/health') return json(200, {})
   const isSigned = /^\/storage\/v1\/object\/(public|sign)\//.test(path) && raw.method === 'GET'
+  if (Number(raw.headers['content-length']) > proxyLimit) return tooLargeForTheProxy
   if (!raw.headers.apikey && !isSigned) return json(401, { message: 'No API key found in request' })
   const prefix = Object.keys(PREFIXES).find((start) => path.startsWith(start))
   if (!prefix) return json(404, { message: 'no Route matched with those values' })
   const rest = path.slice(prefix.length)
   const { method, headers } = raw
   return PREFIXES[prefix]({ method, headers, path: rest, query: url.searchParams, raw, response })
+}
+
+/** As a proxy in front of a server of one's own may do: `PROXY_BODY_LIMIT` in bytes. */
+const proxyLimit = Number(env.PROXY_BODY_LIMIT || Infinity)
+const tooLargeForTheProxy = {
+  status: 413,
+  headers: { 'content-type': 'text/html' },
+  body: '<html><h1>413 Request Entity Too Large</h1></html>',
+  close: true,
 }
 
 /** As the network in front of a hosted project does: `GZIP=1`. */
@@ -110,6 +120,7 @@ function send(response, result) {
 
 const server = http.createServer(async (raw, response) => {
   try {
+    if (env.GATEWAY_HEADER) response.setHeader(env.GATEWAY_HEADER, 'x')
     const result = await answer(raw, response)
     if (result && !raw.complete) raw.resume()
     send(response, packed(raw, result))

@@ -111,6 +111,14 @@ def _recorder(
     return Recorder(alive, recording=health.recording if alive else (), health=health)
 
 
+def recorder_lives(settings: Settings, clock: Clock) -> bool:
+    """Whether a recorder that is alive left its word, wherever its spool is."""
+    health = read_health(settings.state)
+    return health is not None and known.is_alive(
+        health, clock.now(), clock.boot_id(), has_process=_has_process(health.pid)
+    )
+
+
 def last_report(state: Path) -> Report | None:
     """What the status pulse last wrote; None where there is nothing, or nothing readable."""
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from ezrec import archive, logs
+from ezrec import archive, logs, settings
 from ezrec.adopt import Adopter
 from ezrec.archive import MOST_BYTES, Pending, Sent, pack, stamp_after
 from ezrec.domain.errors import Retry
@@ -20,8 +22,9 @@ from ezrec.domain.job import Kind
 from ezrec.domain.outcomes import Closed, Done, Later
 from ezrec.domain.report import Report, encode
 from ezrec.domain.stages import STAGES, State, settle
-from ezrec.journal import is_closed
+from ezrec.journal import UNITS, is_closed
 from ezrec.pulses.logs import ASKED, CollectLogs, collect
+from ezrec.settings.table import SECRETS
 from ezrec.spool import Entry
 from ezrec.task import Task
 from tests.boxes import LOG, CourtBox, a_box
@@ -184,6 +187,47 @@ def test_no_secret_leaves_in_an_archive(box: CourtBox, journal: FakeJournal) -> 
     assert found["recorder.log"].endswith("after\n")
     leaks = ("abcDEF123", "abc.def", "s3cr3t", "hunter2", "canary", "pw12345")
     assert [leak for leak in leaks for text in found.values() if leak in text] == []
+
+
+def test_no_secret_setting_leaves_in_an_archive_whichever_and_however_it_was_logged(
+    box: CourtBox, journal: FakeJournal
+) -> None:
+    """Every field that is a secret, in every form in which a library may quote it."""
+    canaries = {name: f"canary/{number}+{name.lower()} é@x" for number, name in enumerate(SECRETS)}
+    wishes = settings.load({"EZREC_HOME": str(box.home), **canaries})
+    assert set(wishes.secrets()) >= set(canaries.values())
+    shapes = (str, quote, quote_plus, json.dumps, repr)
+    lines = [f"{name} said {shape(value)}" for name, value in canaries.items() for shape in shapes]
+    try:
+        logs.hide(wishes.secrets())
+        for lane in {*logs.SERVICES.values()}:
+            write(box, f"{lane}.log", "\n".join(lines) + "\n")
+        for unit in UNITS:
+            journal.say(unit, *lines)
+        found = archived(box)
+    finally:
+        logs._hidden.clear()
+    assert found is not None
+    assert len(found) == len(set(logs.SERVICES.values())) + len(UNITS)
+    assert [name for name, text in found.items() if "canary" in text] == []
+    assert all(text.count("***") == len(lines) for text in found.values())
+
+
+def test_a_journal_that_talks_without_end_is_bounded_too(
+    box: CourtBox, journal: FakeJournal, tmp_path: Path
+) -> None:
+    for unit in ("ezrec", "ezrec-sync"):
+        journal.say(unit, *(f"line {number:04}" for number in range(500)))
+    write(box, "recorder.log", "one\n")
+    assert pack(tmp_path / "x.zip", box.settings.logs, Sent(), most_bytes=2000) is not None
+    with zipfile.ZipFile(tmp_path / "x.zip") as packed:
+        found = {name: packed.read(name).decode() for name in packed.namelist()}
+    note = found.pop("NOTE.txt")
+    assert sum(map(len, found.values())) <= 2000
+    assert found["recorder.log"] == "one\n"
+    said = found["journal_ezrec.log"].splitlines()
+    assert (said[0], said[-1]) == (f"line {500 - len(said):04}", "line 0499"), "the newest, in whole lines"
+    assert "journal_ezrec-sync.log: the oldest" in note
 
 
 def test_an_archive_is_bounded_and_says_what_it_left_out(box: CourtBox, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Processor time and memory of the record stage, against FFmpeg writing the same software camera to a file."""
+"""Processor and memory of the record stage, against FFmpeg writing the same software camera to a file."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def measure(size: float = 1.0) -> Result:
         pace <= _GOAL * floor,
         f"The difference between bookings of {long} s and of {short} s, {rounds} of each in turn with the "
         "floor: camera, memory of the last seconds, the take with its fsyncs. What a booking costs once "
-        f"beyond that (Python, imports, arming, closing) is {once:.1f} s of a core. Ratio and goal are of the "
-        f"processor time. Memory is resident, each process counted whole: {held / alone:.2f} × the floor's, "
-        "for a Python and its FFmpeg.",
+        f"beyond that (Python, imports, arming, closing) is {once:.1f} s of a core. Ratio and goal are of "
+        "the processor time. Memory is resident, each process counted whole: "
+        f"{held / alone:.2f} × the floor's, for a Python and its FFmpeg.",
     )
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bench.jobs import environment, home
@@ -79,6 +80,16 @@ def _processor_s(pid: int) -> float:
             continue  # ended since it was listed: its parent has its time
         total += sum(map(int, fields[11:15]))
     return total / _TICKS
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process and all below it, each counted whole; of those that still are there."""
+    total = 0.0
+    with suppress(OSError):
+        for one in _tree(pid):
+            with suppress(OSError):
+                total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return total / 1e6
 
 
 def _pss_mb(pid: int) -> float:

@@ -66,7 +66,7 @@ class Adopter:
     _stillness: Stillness = field(init=False)
 
     def __post_init__(self) -> None:
-        self._stillness = Stillness(self.clock, self.quiet_s, self.forgotten_s)
+        self._stillness = Stillness(self.clock, self.quiet_s, self.forgotten_s, self._is_whole)
 
     def adopt(self, strangers: list[Stranger]) -> tuple[list[Entry], float | None]:
         """Adopt what is complete. Returns the changed or new entries, and in how many seconds to look
@@ -107,6 +107,15 @@ class Adopter:
             return os.lstat(self._path(stranger.name)).st_mtime_ns
         except OSError:
             return 0
+
+    def _is_whole(self, path: Path) -> bool:
+        """A booking: of half an object no JSON can be read, for its last sign closes it."""
+        if self.state is not State.INCOMING or not path.name.lower().endswith(".json"):
+            return False
+        try:
+            return isinstance(msgspec.json.decode(_read_small(path)), dict)
+        except (OSError, BadBooking, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
 
     # ---- what is it?
 

@@ -106,7 +106,8 @@ def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
     """What the recorder shows for itself; `of` is another camera than the settings name."""
     from ezrec.vitals import Vitals, leave_a_hung_camera
 
-    settings.state.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # a disk of its own that is full or read-only stops no recording
+        settings.state.mkdir(parents=True, exist_ok=True)
     log = logs.logger("record")
     made = Vitals(
         of or camera(settings, log),

@@ -202,8 +202,10 @@ def pack(
             spoken[unit], cursors[unit] = found
     if not pieces and not spoken:
         return None
+    cut = _cut(spoken, most_bytes // 2)
     room = most_bytes - sum(len(text) for text in spoken.values())
     pieces, dropped = _bounded(pieces, room)
+    dropped |= cut
     try:
         with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
             for name in sorted({piece.name for piece in pieces}):
@@ -220,6 +222,16 @@ def pack(
         target.unlink(missing_ok=True)
         raise
     return replace(sent, files=marks, cursors=cursors)
+
+
+def _cut(spoken: dict[str, str], most: int) -> dict[str, int]:
+    """Leave each unit the newest of what it said, an equal share of `most`; what that left out, by name."""
+    share, dropped = most // max(1, len(spoken)), {}
+    for unit, text in spoken.items():
+        if len(text) > share:
+            spoken[unit] = text[-share:].partition("\n")[2]
+            dropped[f"journal_{unit}.log"] = len(text) - len(spoken[unit])
+    return dropped
 
 
 def _bounded(pieces: list[_Piece], room: int) -> tuple[list[_Piece], dict[str, int]]:

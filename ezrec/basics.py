@@ -6,10 +6,12 @@ import logging
 
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
+from ezrec.domain.errors import Busy
 from ezrec.hooks import Hooks
 from ezrec.ports import Clock, Gauges
 from ezrec.settings import Settings
 from ezrec.spool import Spool
+from ezrec.survey import recorder_lives
 
 
 def clock(settings: Settings) -> Clock:
@@ -19,6 +21,9 @@ def clock(settings: Settings) -> Clock:
 def spool(settings: Settings) -> Spool:
     """The spool, its directories in place and what a crash left in it finished off."""
     made = Spool(settings.spool)
+    if not made.root.is_dir() and recorder_lives(settings, clock(settings)):
+        # Made anew it would be another one, and in the way of the real one when that comes back.
+        raise Busy(f"the spool {made.root} is away, and the recorder waits for it: was a disk unplugged?")
     made.prepare()
     if not made.is_tidy():
         for said in made.finish_off():

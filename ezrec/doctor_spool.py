@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ezrec import app, ground
+from ezrec import app, ground, reserve
+from ezrec.domain.disks import OtherDisk
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, Stage, State
 from ezrec.findings import Finding, Findings, fault, ok, warning
 from ezrec.settings import Settings
 from ezrec.spool import Entry, Spool
+from ezrec.survey import last_report, other_disks
 from ezrec.watch import Unwatchable, Watcher
 
 # What a spool cannot stand on, and why. fuseblk is how NTFS and exFAT sticks appear.
@@ -60,7 +62,10 @@ def room(wishes: Settings) -> Findings:
         return
     spool = Spool(wishes.spool)
     yield _first_page(spool)
-    yield space(shutil.disk_usage(spool.root).free, wishes.bitrate)
+    free = shutil.disk_usage(spool.root).free
+    yield space(free, wishes.bitrate)
+    yield laid_aside(spool.root, wishes.reserve_mb * 1_000_000, free, has_run=_has_run(wishes))
+    yield from map(beside, other_disks(wishes))
     yield _watch(spool)
 
 
@@ -174,6 +179,51 @@ def space(free: int, bitrate: int) -> Finding:
     if hours < _NOTHING_H:
         return fault("space", said, cure)
     return warning("space", said, cure) if hours < _LITTLE_H else ok("space", said)
+
+
+def _has_run(wishes: Settings) -> bool:
+    """Whether the pulse `status`, which lays the reserve aside, was ever here."""
+    return last_report(wishes.state) is not None
+
+
+def laid_aside(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
+    """Whether a full disk could still be written to."""
+    if not wanted:
+        return warning(
+            "reserve",
+            "none: EZREC_RESERVE_MB is 0, so on a full disk no record can be written and nothing removed",
+            "set EZREC_RESERVE_MB=64",
+        )
+    missing = reserve.missing(root, wanted)
+    if not missing:
+        return ok("reserve", f"{wanted / 1e6:.0f} MB lie aside for a full disk")
+    if free < 2 * missing:
+        return warning(
+            "reserve",
+            f"its {wanted / 1e6:.0f} MB are given up, or were never to be had: {free / 1e6:.0f} MB are free",
+            "make room, then it is laid aside again: ezrec spool purge; ezrec spool ls",
+        )
+    if not has_run:
+        return ok("reserve", f"{wanted / 1e6:.0f} MB are laid aside with the first beat of the pulse status")
+    return warning(
+        "reserve",
+        f"{wanted / 1e6:.0f} MB are not laid aside yet, though there is room",
+        "the pulse status does it: sudo systemctl start ezrec, or ezrec pulse status",
+    )
+
+
+def beside(disk: OtherDisk) -> Finding:
+    """One disk that holds something of ours beside the spool's."""
+    if not disk.wrong:
+        holds = ", ".join(disk.holds)
+        return ok("other disk", f"{disk.place}, with {holds}: {disk.free_bytes / 1e6:.0f} MB free")
+    if disk.is_read_only:
+        mount = ground.mount_of(Path(disk.place))
+        point = mount.point if mount else disk.place
+        return warning("other disk", disk.wrong, f"see why: dmesg; then sudo mount -o remount,rw {point}")
+    return warning(
+        "other disk", disk.wrong, f"see what fills it: sudo du -xh --threshold=10M {disk.place}; df -i"
+    )
 
 
 def _watch(spool: Spool) -> Finding:

@@ -66,6 +66,11 @@ class Entry:
     def state(self) -> State:
         return State(self.path.parent.name)
 
+    def is_away(self) -> bool:
+        """True while the whole spool is (a disk unplugged, a directory renamed): then the job is nobody
+        else's, and comes back with it."""
+        return not os.path.isdir(self.path.parent)
+
     def update(self, **changes: Any) -> None:
         """Change fields of the record, durably."""
         self.job = replace(self.job, **changes)

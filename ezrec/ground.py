@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from ezrec.domain.disks import OtherDisk
 
 _PROC = Path("/proc")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
@@ -46,6 +49,33 @@ def mount_of(path: Path) -> Mount | None:
             options = {*fields[5].split(","), *super_options.split()[-1].split(",")}
             found = Mount(kind, point, "ro" in options)
     return found
+
+
+def other_disks(root: Path, places: Mapping[str, Path]) -> tuple[OtherDisk, ...]:
+    """The disks, other than that of `root`, on which `places` lie (setting → path), as far as they answer."""
+    found: dict[int, OtherDisk] = {}
+    try:
+        here = os.stat(nearest(root)).st_dev
+    except OSError:
+        return ()
+    for name, path in places.items():
+        place = nearest(path)
+        try:
+            number, disk = os.stat(place).st_dev, os.statvfs(place)
+        except OSError:
+            continue
+        known = found.get(number)
+        if known is not None:
+            found[number] = replace(known, holds=(*known.holds, name))
+        elif number != here:
+            found[number] = OtherDisk(
+                (name,),
+                str(place),
+                disk.f_bavail * disk.f_frsize,
+                disk.f_favail if disk.f_files else None,
+                bool(disk.f_flag & os.ST_RDONLY),
+            )
+    return tuple(found.values())
 
 
 def holder_of(lock: Path) -> int | None:

@@ -12,7 +12,11 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+
+from ezrec.guard import tied_to_us
 
 UNITS = (
     "ezrec",
@@ -26,6 +30,7 @@ UNITS = (
     "ezrec-retry",
     "ezrec-ahead",
 )
+PLACES = (Path("/run/log/journal"), Path("/var/log/journal"))
 _MOST_LINES = 5000
 _MOST_BYTES = 8 << 20
 _LIMIT_S = 20.0
@@ -50,6 +55,33 @@ def read(unit: str, after: str | None) -> tuple[str, str] | None:
     return text.decode(errors="replace"), cursor[1].decode(errors="replace")
 
 
+def is_closed(places: Sequence[Path] = PLACES) -> bool:
+    """True where there is a journal that this process may not read; who has none loses nothing."""
+    may_read = [_may_read(folder / "system.journal") for place in places for folder in _folders(place)]
+    return False in may_read and True not in may_read
+
+
+def _folders(place: Path) -> list[Path]:
+    """One a machine; `place` itself where we may not even look."""
+    try:
+        return list(place.iterdir())
+    except PermissionError:
+        return [place]
+    except OSError:
+        return []
+
+
+def _may_read(path: Path) -> bool | None:
+    """None where there is nothing to read."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK)):
+            return True
+    except PermissionError:
+        return False
+    except OSError:
+        return None
+
+
 def _ask(unit: str, since: tuple[str, ...]) -> bytes | None:
     """What journalctl says, or None when it fails, is not there or does not end."""
     program = shutil.which("journalctl")
@@ -59,10 +91,9 @@ def _ask(unit: str, since: tuple[str, ...]) -> bytes | None:
         program, "--unit", unit, "--output", "short-iso", "--quiet", "--no-pager", "--show-cursor",
         "--lines", str(_MOST_LINES), *since,
     ]  # fmt: skip
-    setpriv = shutil.which("setpriv")  # it ends with us, even if we are killed
     try:
         child = subprocess.Popen(
-            [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else command,
+            [*tied_to_us(), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

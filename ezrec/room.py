@@ -55,9 +55,22 @@ def _evictables(spool: Spool, logs: Path) -> Iterator[Evictable]:
                 yield Evictable(Goes.LEFTOVER, path, _weight(path), _lies_since(path))
     with contextlib.suppress(OSError):
         if os.stat(logs).st_dev == os.stat(spool.root).st_dev:
-            for path in _in(logs):
-                if _ROTATED.fullmatch(path.name) and stat.S_ISREG(os.lstat(path).st_mode):
-                    yield Evictable(Goes.LOG, path, _weight(path), _lies_since(path))
+            yield from _rotated(logs)
+
+
+def logs_elsewhere(spool: Spool, logs: Path) -> list[Evictable]:
+    """The rotated logs, the oldest first, where they lie on a disk of their own: they help that one alone."""
+    with contextlib.suppress(OSError):
+        if os.stat(logs).st_dev != os.stat(spool.root).st_dev:
+            return rooms.in_order(_rotated(logs))
+    return []
+
+
+def _rotated(logs: Path) -> Iterator[Evictable]:
+    for path in _in(logs):
+        with contextlib.suppress(OSError):
+            if _ROTATED.fullmatch(path.name) and stat.S_ISREG(os.lstat(path).st_mode):
+                yield Evictable(Goes.LOG, path, _weight(path), _lies_since(path))
 
 
 def _in(place: Path) -> list[Path]:

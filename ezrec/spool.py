@@ -60,6 +60,8 @@ class Spool(Yard):
                 write_record(entry.path / JOB, job)
                 entry.job = job
         except FileNotFoundError:
+            if entry.is_away():
+                raise  # not somebody else's: it comes back with the spool
             raise Gone(entry.id) from None
         return self._carry(entry, state)
 
@@ -74,7 +76,7 @@ class Spool(Yard):
         try:
             durable.rename(entry.path, target)
         except FileNotFoundError:
-            if os.path.lexists(entry.path):
+            if os.path.lexists(entry.path) or entry.is_away():
                 raise  # not the entry is missing, but the directory it should go to
             raise Gone(entry.id) from None
         except OSError as fault:

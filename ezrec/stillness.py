@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Stillness:
     clock: Clock
     quiet_s: float = QUIET_S
     forgotten_s: float = FORGOTTEN_S
+    is_whole: Callable[[Path], bool] = lambda _: False  # for what shows by its form that it has its end
     _seen: dict[Path, tuple[tuple[int, ...], float]] = field(default_factory=dict)
 
     def forget_all_but(self, paths: set[Path]) -> None:
@@ -49,6 +51,8 @@ class Stillness:
             return self._quiet_for(path, _mark(path, info), self.forgotten_s)
         if is_file and is_written is False and info.st_size > 0:
             return None
+        if is_file and is_written is None and self.is_whole(path):
+            return None  # of another user: the kernel grants no lease, and a changed booking cannot wait
         if is_file or stat.S_ISDIR(info.st_mode):
             return self._quiet_for(path, _mark(path, info), self.quiet_s)
         return None

@@ -16,12 +16,14 @@ from pathlib import Path
 
 import msgspec
 
+from ezrec import ground
 from ezrec.domain import cloud as clouds
 from ezrec.domain import facts as known
 from ezrec.domain import health as healths
 from ezrec.domain import report as reports
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
 from ezrec.domain.cloud import Cloud
+from ezrec.domain.disks import OtherDisk
 from ezrec.domain.facts import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
 from ezrec.domain.health import Health
 from ezrec.domain.job import OPEN, Job
@@ -29,7 +31,6 @@ from ezrec.domain.machine import Machine
 from ezrec.domain.report import Report
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.uplink import Wait
-from ezrec.ground import holder_of
 from ezrec.ports import Clock
 from ezrec.settings import Settings
 from ezrec.spool import Entry, Spool, Stranger
@@ -80,7 +81,21 @@ def survey(
         cloud_reached_at=before.cloud_reached_at if before else None,
         cloud=read_cloud(settings),
         last_error=failed[-1].reason if failed else last_word,
+        other_disks=other_disks(settings),
     )
+
+
+def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:
+    """The disks that hold something of ours beside the spool's."""
+    places = {
+        "EZREC_STATE": settings.state,
+        "LOGS_DIR": settings.logs,
+        "MEDIA_CACHE_DIR": settings.media_cache,
+        "BOOKING_CACHE_FILE": settings.booking_cache.parent,
+    }
+    if settings.backend == "local":
+        places["EZREC_LOCAL_STORE"] = settings.local_store
+    return ground.other_disks(settings.spool, places)
 
 
 # ---- the recorder
@@ -94,6 +109,14 @@ def _recorder(
         return Recorder(recording=tuple(_open_takes(spool, entries[State.RECORDING])))
     alive = known.is_alive(health, clock.now(), clock.boot_id(), has_process=_has_process(health.pid))
     return Recorder(alive, recording=health.recording if alive else (), health=health)
+
+
+def recorder_lives(settings: Settings, clock: Clock) -> bool:
+    """Whether a recorder that is alive left its word, wherever its spool is."""
+    health = read_health(settings.state)
+    return health is not None and known.is_alive(
+        health, clock.now(), clock.boot_id(), has_process=_has_process(health.pid)
+    )
 
 
 def last_report(state: Path) -> Report | None:
@@ -124,7 +147,7 @@ def read_cloud(settings: Settings) -> Cloud | None:
 
 def _open_takes(spool: Spool, entries: list[Entry]) -> Iterator[str]:
     """Without a health: a take is open, and somebody holds the camera's lock."""
-    if not entries or holder_of(spool.root / ".locks" / "record.lock") is None:
+    if not entries or ground.holder_of(spool.root / ".locks" / "record.lock") is None:
         return
     for entry in entries:
         if any(take.ended_by == OPEN for take in entry.job.takes):

@@ -43,6 +43,7 @@ _LONGEST_NAMED_S = 900.0
 _END_LIMIT_S = 5.0
 _HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
 _JITTER = 0.1
+_AWAY_S = 5.0  # between two looks for a spool that is away
 _LATE_S = 10.0  # so much a lane may oversleep on a loaded machine
 
 
@@ -64,13 +65,17 @@ class _Ring(FileSystemEventHandler):
 class Watcher:
     """Rings bells when something appears in directories. Not recursive.
 
-    `check()` belongs into a slow round: it finds what watchdog does not tell, and re-arms.
+    `check()` belongs into a slow round: it finds what watchdog does not tell, and re-arms. While `root`, the
+    spool, is away as a whole, it waits for that.
     """
 
-    def __init__(self, bells: Mapping[Path, Callable[[], None]], log: logging.Logger) -> None:
-        self._bells = dict(bells)
+    def __init__(
+        self, bells: Mapping[Path, Callable[[], None]], log: logging.Logger, root: Path | None = None
+    ) -> None:
+        self._bells, self._root = dict(bells), root
         self._log = log
         self._observer: Any = None
+        self._misses = False
         # Open all the while: the number of a directory that is gone could be given to its successor at once.
         self._armed: dict[Path, int] = {}
 
@@ -88,15 +93,24 @@ class Watcher:
             raise Unwatchable(f"the spool cannot be watched: {fault}") from None
 
     def check(self) -> bool:
-        """True when all is well; else watch anew, ring every bell and return False."""
+        """True when all is well; else watch anew, ring every bell and return False. Raises `Unwatchable`."""
         if self._is_well():
             return True
-        self._log.warning("the watch on the spool was lost: watching anew")
         self.disarm()
+        if self._is_away():  # a disk unplugged, a spool renamed: a fresh process would find no more
+            if not self._misses:
+                self._log.error("the spool is away: waiting for it to come back")
+            self._misses = True
+            return False
+        self._misses = False
+        self._log.warning("the watch on the spool was lost: watching anew")
         self.arm()
         for ring in self._bells.values():
             ring()
         return False
+
+    def _is_away(self) -> bool:
+        return self._root is not None and not os.path.isdir(self._root)
 
     def _is_well(self) -> bool:
         observer = self._observer
@@ -232,7 +246,7 @@ class Services:
         self._vitals = vitals
         self._rescan_s = rescan_s
         self._log = log
-        self._watcher = Watcher(watched, log)
+        self._watcher = Watcher(watched, log, drains[0].spool.root if drains else None)
         self._lanes = [Lane(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains]
         self._lanes += [
             Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log)
@@ -256,8 +270,9 @@ class Services:
                 self._vitals.start()
             ready()
             round_s = min(self._rescan_s, alive_s)
-            while not select.select([self._ended], [], [], round_s)[0]:
-                self._watcher.check()
+            pause_s = round_s
+            while not select.select([self._ended], [], [], pause_s)[0]:
+                pause_s = round_s if self._watcher.check() else min(round_s, _AWAY_S)
                 if self._is_well():
                     alive()
         finally:

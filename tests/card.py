@@ -25,7 +25,7 @@ class Card:
         with self.image.open("wb") as file:
             file.truncate(megabytes << 20)
         _run("mkfs.ext4", "-q", "-F", str(self.image))
-        self._mount()
+        self.mount()
 
     def cut_power(self) -> None:
         """Off and on again; for a card on which nobody has a file open."""
@@ -43,13 +43,13 @@ class Card:
         _run("umount", str(self.at))
         # As long as the old device is there, a mount gives back the old file system, dead as it is.
         assert eventually(lambda: not _run("losetup", "--associated", str(self.image)), 60)
-        self._mount()
+        self.mount()
 
     def close(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
             _run("umount", str(self.at))
 
-    def _mount(self) -> None:
+    def mount(self) -> None:
         _run("mount", "-o", "loop", str(self.image), str(self.at))
 
 

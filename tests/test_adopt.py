@@ -272,6 +272,27 @@ print(json.dumps(answers))
 """
 
 
+def test_a_booking_of_another_user_is_taken_at_once_when_it_is_whole_and_waits_while_it_is_not(
+    box: Box,
+) -> None:
+    """As the recorder's user meets what the sync's user drops: a change has to be honoured within 2 s."""
+    box.drop_row({**ROW, "end_time": "21:00"}, "x-whole.json")
+    box.drop("x-half.json", json.dumps(ROW).encode()[:-1], State.INCOMING)
+    box.drop("x-list.json", b"[1, 2]", State.INCOMING)
+    for name in ("whole", "half", "list"):
+        (box.spool.directory(State.INCOMING) / f"x-{name}.json").chmod(0o644)
+    _as_nobody(
+        box,
+        """
+from ezrec.domain.stages import State
+adopted, again = box.look(State.INCOMING)
+assert [entry.id for entry in adopted] == ["b1"], adopted
+assert again == 3.0, again
+""",
+    )
+    assert sorted(box.spool.names(State.INCOMING)) == ["b1", "x-half.json", "x-list.json"]
+
+
 def test_a_file_that_changes_begins_its_quiet_time_again(tmp_path: Path) -> None:
     clock, folder = StillClock(), tmp_path / "folder"
     stillness = Stillness(clock)

@@ -269,3 +269,25 @@ def test_the_demonstration_survives_the_pulled_plug(tmp_path: Path) -> None:
     assert report["interruptions"] == 1
     assert report["duration_s"] > report["intro_s"] + 2
     assert report["rows"]["bookings"]["status"] == "video_uploaded"
+
+
+def test_a_spool_that_is_away_for_a_while_is_waited_for_and_not_made_anew(box: Box) -> None:
+    """As a disk that is unplugged: made anew, it would be in the way of the real one."""
+    daemon = box.run()
+    booking = box.book(1, 600)
+    box.wait_for(lambda: box.is_writing(booking), "it does not record")
+    recorder = box.recorder(daemon)
+    elsewhere = box.home / "elsewhere"
+    box.spool.root.rename(elsewhere)
+    box.wait_for(lambda: "the spool is away" in box.talk(), "nobody misses it")
+    command = [sys.executable, "-m", "ezrec", "pulse", "sync"]
+    done = subprocess.run(command, env=box.environ, capture_output=True, text=True, timeout=60, check=False)
+    assert "is away, and the recorder waits for it" in done.stderr
+    assert done.returncode != 0
+    assert not box.spool.root.exists()
+    elsewhere.rename(box.spool.root)
+    assert box.recorder(daemon) == recorder, "the recorder was started again"
+    box.whistle(booking)
+    job = box.published(booking)
+    assert (len(job.takes), job.outcome) == (1, JobOutcome.PUBLISHED)
+    assert daemon.poll() is None

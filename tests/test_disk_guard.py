@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,6 +161,67 @@ def test_logs_on_another_disk_free_nothing_here_and_stay(box: CourtBox) -> None:
     if os.stat(elsewhere).st_dev == os.stat(box.spool.root).st_dev:
         pytest.skip("needs two file systems")
     assert not [one for one in room.evictables(box.spool, elsewhere) if one.goes is Goes.LOG]
+
+
+@dataclass
+class TwoDisks:
+    """The logs have one of their own, on which each removed log frees its size."""
+
+    logs: Path
+    free: int
+    removed: int = 10 * MB
+
+    def __call__(self, place: Path) -> Space:
+        if place != self.logs:
+            return Space(1_000_000 * MB)
+        return Space(self.free + self.removed * (3 - len(list(self.logs.iterdir()))))
+
+
+@pytest.fixture
+def logs_elsewhere(tmp_path: Path) -> Iterator[CourtBox]:
+    elsewhere = Path("/dev/shm")
+    if os.stat(elsewhere).st_dev == os.stat(tmp_path).st_dev:
+        pytest.skip("needs two file systems")
+    with tempfile.TemporaryDirectory(dir=elsewhere) as folder:
+        made = a_box(tmp_path, EZREC_RESERVE_MB="0", LOGS_DIR=f"{folder}/logs")
+        for number in (1, 2, 3):
+            path = rotated(made, f"record.log.{number}")
+            os.utime(path, (4000 - number, 4000 - number))
+        yield made
+
+
+def left(box: CourtBox) -> list[str]:
+    return sorted(path.name for path in box.settings.logs.iterdir())
+
+
+def test_on_a_disk_of_their_own_old_logs_go_until_it_has_room_again(logs_elsewhere: CourtBox) -> None:
+    box = logs_elsewhere
+    guard(box, TwoDisks(box.settings.logs, 30 * MB))(booked(box))
+    assert left(box) == ["record.log.1", "record.log.2"], "the oldest goes, and no more than has to"
+
+
+def test_logs_on_a_disk_of_their_own_stay_while_it_has_room_however_short_the_spools_is(
+    logs_elsewhere: CourtBox,
+) -> None:
+    box = logs_elsewhere
+    kept_copy = kept(box, "k1")
+    guard(box, lambda place: Space(1000 * MB if place == box.settings.logs else 0))(booked(box))
+    assert len(left(box)) == 3
+    assert not kept_copy.exists()
+
+
+def test_the_trash_stays_when_only_the_disk_of_the_logs_is_short(logs_elsewhere: CourtBox) -> None:
+    box = logs_elsewhere
+    thing = trashed(box, "t1")
+    guard(box, TwoDisks(box.settings.logs, 0))(booked(box))
+    assert left(box) == []
+    assert thing.exists()
+
+
+def test_the_facts_tell_of_the_disks_beside_the_spools(logs_elsewhere: CourtBox) -> None:
+    (disk,) = logs_elsewhere.survey().other_disks
+    assert disk.holds == ("LOGS_DIR",)
+    assert disk.free_bytes == pytest.approx(room.space(Path("/dev/shm")).free, rel=0.5)
 
 
 def test_a_link_in_the_trash_is_removed_and_not_followed(box: CourtBox, tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from ezrec import doctor, doctor_spool, ground, settings
+from ezrec import doctor, doctor_spool, ground, reserve, settings
 from ezrec.cli.doctor import draw, exit_code
+from ezrec.domain.facts import Facts
+from ezrec.domain.report import Report, encode
 from ezrec.domain.stages import State
 from ezrec.findings import Finding, Verdict, fault, ok, warning
 from ezrec.spool import Spool
@@ -52,6 +54,40 @@ def found(home: Path, **environ: str) -> dict[str, Finding]:
         if before is None or list(Verdict).index(finding.verdict) > list(Verdict).index(before.verdict):
             worst[finding.check] = finding
     return worst
+
+
+@needs_root
+def test_the_reserve_is_looked_at(home: Path, disk: Path) -> None:
+    assert found(home)["reserve"].verdict is Verdict.OK, "nothing has run yet, so nothing laid it aside"
+    assert found(home, EZREC_RESERVE_MB="0")["reserve"].verdict is Verdict.WARNING
+    assert reserve.make(home / "spool", 2_000_000)
+    assert "2 MB lie aside" in found(home, EZREC_RESERVE_MB="2")["reserve"].evidence
+    reserve.give_up(home / "spool")
+    (home / "state").mkdir()
+    (home / "state" / "status.json").write_bytes(encode(Report(Facts(NOW))))
+    missing = found(home, EZREC_RESERVE_MB="2")["reserve"]
+    assert (missing.verdict, "pulse status" in missing.remedy) == (Verdict.WARNING, True)
+    short = found(home, EZREC_RESERVE_MB="2", EZREC_SPOOL=str(disk / "spool"))
+    assert "reserve" not in short, "there is no spool yet"
+    Spool(disk / "spool").prepare()
+    short = found(home, EZREC_RESERVE_MB="2", EZREC_SPOOL=str(disk / "spool"))
+    assert "given up" in short["reserve"].evidence
+    assert "ezrec spool purge" in short["reserve"].remedy
+
+
+@needs_root
+def test_a_disk_beside_the_spools_is_looked_at(home: Path, disk: Path) -> None:
+    assert "other disk" not in found(home)
+    full = found(home, LOGS_DIR=str(disk / "logs"), EZREC_STATE=str(disk))["other disk"]
+    assert full.verdict is Verdict.WARNING
+    assert f"the disk of EZREC_STATE, LOGS_DIR ({disk}) is nearly full" in full.evidence
+    assert str(disk) in full.remedy
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=20)
+    closed = found(home, MEDIA_CACHE_DIR=str(disk))["other disk"]
+    assert "is read-only" in closed.evidence
+    assert f"remount,rw {disk}" in closed.remedy
+    subprocess.run(["mount", "-o", "remount,rw,size=64m", str(disk)], check=True, timeout=20)
+    assert found(home, LOGS_DIR=str(disk / "logs"))["other disk"].verdict is Verdict.OK
 
 
 def test_a_microphone_is_listened_to_where_sound_is_wanted(home: Path) -> None:

@@ -642,3 +642,20 @@ def test_another_fault_of_the_system_in_a_handler_is_a_bug_as_ever(tmp_path: Pat
     put(spool, State.RAW, "a")
     a_drain("process", spool, broken).run()
     assert read(spool, "a").recoveries == 1
+
+
+def test_a_job_that_ends_while_the_spool_is_away_is_moved_on_when_it_is_back(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    put(spool, State.INCOMING, "b1")
+    away = tmp_path / "away"
+    back = threading.Timer(0.5, lambda: away.rename(spool.root))
+
+    def leave(entry: Entry, _: Task) -> Done:
+        spool.root.rename(away)
+        back.start()
+        return Done()
+
+    a_drain("record", spool, leave, wide=True).run()
+    back.join()
+    assert spool.names(State.RAW) == ["b1"]
+    assert not away.exists()

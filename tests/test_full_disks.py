@@ -240,6 +240,49 @@ def test_record_a_disk_that_goes_read_only_ends_the_take_and_recording_goes_on_w
     assert len(kept) >= take.duration_s * 30 - 75, "no more is lost than was not synced, some seconds"
 
 
+def test_record_a_disk_that_is_pulled_and_comes_back_is_written_on_at_once(
+    card: Card, court: Court, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a USB disk in the middle of a match: all but what was in flight is kept, and what the camera has in
+    memory of the time between is written."""
+    court.wait_for(lambda: court.camera.health().written > 250_000)
+    card.lose_power()
+    court.wait_for(lambda: "disk failed" in court.health().last_error or "again in" in caplog.text)
+    assert eventually(lambda: _is_unmounted(card), LIMIT_S)
+    court.wait_for(lambda: "again in 5 s" in caplog.text)
+    assert court.camera.health().running
+    assert court.health().expected_to_record
+    began = court.clock.now()
+    card.mount()
+    court.wait_for(lambda: len(court.job.takes) == 2 and court.is_writing(2))
+    assert court.whistled() == Done()
+    first, second = court.job.takes
+    salvage(court.entry.path / first.file)
+    kept, more = (frame_numbers(court.entry.path / take.file) for take in court.job.takes)
+    assert are_in_a_row(kept)
+    assert are_in_a_row(more)
+    assert len(kept) >= first.duration_s * 30 - 75, "no more is lost than was not synced, some seconds"
+    assert second.started < began, "what the camera had in memory of the time before is in it"
+
+
+def _is_unmounted(card: Card) -> bool:
+    return subprocess.run(["umount", str(card.at)], capture_output=True, timeout=20).returncode == 0
+
+
+def test_record_a_spool_that_is_renamed_and_comes_back_interrupts_nothing(
+    card: Card, court: Court, caplog: pytest.LogCaptureFixture
+) -> None:
+    court.wait_for(court.is_writing)
+    court.spool.root.rename(card.at / "elsewhere")
+    size = court.camera.health().written
+    court.wait_for(lambda: court.camera.health().written > size + 250_000)
+    (card.at / "elsewhere").rename(court.spool.root)
+    assert court.whistled() == Done()
+    (take,) = _written(court).takes
+    assert are_in_a_row(frame_numbers(court.entry.path / take.file))
+    assert not (card.at / "spool" / "recording" / "match" / "recording").exists()
+
+
 def _device(card: Card) -> str:
     source = subprocess.run(
         ["findmnt", "-no", "SOURCE", card.at], check=True, capture_output=True, text=True, timeout=20

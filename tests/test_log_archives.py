@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from ezrec import archive, logs
+from ezrec import archive, logs, settings
 from ezrec.adopt import Adopter
 from ezrec.archive import MOST_BYTES, Pending, Sent, pack, stamp_after
 from ezrec.domain.errors import Retry
 from ezrec.domain.facts import Facts, Uploads
 from ezrec.domain.job import Kind
-from ezrec.domain.outcomes import Closed, Done
+from ezrec.domain.outcomes import Closed, Done, Later
 from ezrec.domain.report import Report, encode
-from ezrec.domain.stages import State
-from ezrec.pulses.logs import CollectLogs, collect
+from ezrec.domain.stages import STAGES, State, settle
+from ezrec.journal import UNITS, is_closed
+from ezrec.pulses.logs import ASKED, CollectLogs, collect
+from ezrec.settings.table import SECRETS
 from ezrec.spool import Entry
 from ezrec.task import Task
 from tests.boxes import LOG, CourtBox, a_box
@@ -183,6 +189,47 @@ def test_no_secret_leaves_in_an_archive(box: CourtBox, journal: FakeJournal) -> 
     assert [leak for leak in leaks for text in found.values() if leak in text] == []
 
 
+def test_no_secret_setting_leaves_in_an_archive_whichever_and_however_it_was_logged(
+    box: CourtBox, journal: FakeJournal
+) -> None:
+    """Every field that is a secret, in every form in which a library may quote it."""
+    canaries = {name: f"canary/{number}+{name.lower()} é@x" for number, name in enumerate(SECRETS)}
+    wishes = settings.load({"EZREC_HOME": str(box.home), **canaries})
+    assert set(wishes.secrets()) >= set(canaries.values())
+    shapes = (str, quote, quote_plus, json.dumps, repr)
+    lines = [f"{name} said {shape(value)}" for name, value in canaries.items() for shape in shapes]
+    try:
+        logs.hide(wishes.secrets())
+        for lane in {*logs.SERVICES.values()}:
+            write(box, f"{lane}.log", "\n".join(lines) + "\n")
+        for unit in UNITS:
+            journal.say(unit, *lines)
+        found = archived(box)
+    finally:
+        logs._hidden.clear()
+    assert found is not None
+    assert len(found) == len(set(logs.SERVICES.values())) + len(UNITS)
+    assert [name for name, text in found.items() if "canary" in text] == []
+    assert all(text.count("***") == len(lines) for text in found.values())
+
+
+def test_a_journal_that_talks_without_end_is_bounded_too(
+    box: CourtBox, journal: FakeJournal, tmp_path: Path
+) -> None:
+    for unit in ("ezrec", "ezrec-sync"):
+        journal.say(unit, *(f"line {number:04}" for number in range(500)))
+    write(box, "recorder.log", "one\n")
+    assert pack(tmp_path / "x.zip", box.settings.logs, Sent(), most_bytes=2000) is not None
+    with zipfile.ZipFile(tmp_path / "x.zip") as packed:
+        found = {name: packed.read(name).decode() for name in packed.namelist()}
+    note = found.pop("NOTE.txt")
+    assert sum(map(len, found.values())) <= 2000
+    assert found["recorder.log"] == "one\n"
+    said = found["journal_ezrec.log"].splitlines()
+    assert (said[0], said[-1]) == (f"line {500 - len(said):04}", "line 0499"), "the newest, in whole lines"
+    assert "journal_ezrec-sync.log: the oldest" in note
+
+
 def test_an_archive_is_bounded_and_says_what_it_left_out(box: CourtBox, tmp_path: Path) -> None:
     old, new = write(box, "old.log", "o" * 900 + "\n"), write(box, "new.log", "n" * 499 + "\n")
     os.utime(old, (1000, 1000))
@@ -304,9 +351,9 @@ def adopt(box: CourtBox) -> list[Entry]:
     return first or adopter.adopt(box.spool.look(State.RAW)[1])[0]
 
 
-def handle(box: CourtBox, entry: Entry, wait_s: float = 60) -> Done | Closed:
+def handle(box: CourtBox, entry: Entry, wait_s: float = 60, *, closed: bool = False) -> Done | Closed:
     known = {"spool": box.spool, "clock": box.clock, "settings": box.settings, "log": LOG}
-    return collect(entry, Task(), **known, wait_s=wait_s)  # type: ignore[arg-type]
+    return collect(entry, Task(), **known, wait_s=wait_s, is_closed=lambda: closed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["logs", "logs.request"])
@@ -337,6 +384,93 @@ def test_a_request_while_a_collector_is_at_work_comes_back(box: CourtBox) -> Non
     (entry,) = adopt(box)
     with box.spool.lock("logs").held(5), pytest.raises(Retry):
         handle(box, entry, wait_s=0.2)
+
+
+def asked(box: CourtBox) -> Entry:
+    """A request that was taken up by a process which may not read the journal."""
+    (box.spool.directory(State.RAW) / "logs").touch()
+    (entry,) = adopt(box)
+    claimed = box.spool.claim(entry, State.PROCESSING)
+    with pytest.raises(Retry) as told:
+        handle(box, claimed, closed=True)
+    later = Later(told.value.reason, told.value.after_s, told.value.blameless)
+    state, job = settle(STAGES["process"], claimed.job, later, box.now, 1.0)
+    return box.spool.move(claimed, state, job)
+
+
+def test_a_request_that_may_not_read_the_journal_is_answered_by_the_pulse_that_may(
+    box: CourtBox, journal: FakeJournal
+) -> None:
+    journal.say("ezrec-sync", "j1")
+    assert archived(box) == {"journal_ezrec-sync.log": "j1\n"}
+    write(box, "recorder.log", "one\n")
+    journal.say("ezrec-sync", "j2")
+    entry = asked(box)
+    assert entry.state is State.DEFERRED
+    assert (box.settings.state / ASKED).exists(), "nobody is rung"
+    CollectLogs(box.spool, box.clock, box.settings, LOG)()
+    assert not (box.settings.state / ASKED).exists(), "the path unit would start the pulse for ever"
+    (back,) = box.spool.entries(State.RAW)
+    assert isinstance(handle(box, back, closed=True), Done)
+    assert contents(back) == {"recorder.log": "one\n", "journal_ezrec-sync.log": "j2\n"}
+    assert archived(box) is None, "nothing is sent twice"
+
+
+def test_a_request_that_nobody_answers_is_packed_without_the_journal(
+    box: CourtBox, journal: FakeJournal
+) -> None:
+    journal.say("ezrec-sync", "j1")
+    archived(box)
+    write(box, "recorder.log", "one\n")
+    journal.does("#!/bin/sh\nexit 1\n")
+    entry = asked(box)
+    assert entry.job.due is not None
+    assert (entry.job.due - box.now).total_seconds() <= 60
+    assert isinstance(handle(box, entry, closed=True), Done)
+    assert contents(entry) == {"recorder.log": "one\n"}
+
+
+def test_where_nobody_ever_read_a_journal_a_request_waits_for_nobody(box: CourtBox) -> None:
+    (box.spool.directory(State.RAW) / "logs").touch()
+    (entry,) = adopt(box)
+    write(box, "recorder.log", "one\n")
+    assert isinstance(handle(box, entry, closed=True), Done)
+
+
+def test_a_journal_is_closed_to_those_who_may_not_read_it(tmp_path: Path) -> None:
+    places = [tmp_path / "run", tmp_path / "var"]
+    assert not is_closed(places), "there is none"
+    for place in places:
+        (place / "machine").mkdir(parents=True)
+    assert not is_closed(places)
+    (places[1] / "machine" / "system.journal").touch()
+    assert not is_closed(places)
+    (places[1] / "machine").chmod(0)  # as journald makes it for a journal in memory
+    with as_nobody(tmp_path):
+        assert is_closed(places)
+    (places[1] / "machine").chmod(0o755)
+    (places[1] / "machine" / "system.journal").chmod(0)
+    with as_nobody(tmp_path):
+        assert is_closed(places)
+
+
+@contextlib.contextmanager
+def as_nobody(place: Path) -> Iterator[None]:
+    """Root may read what nobody else may. `place` is made passable, and what lies above it."""
+    was = os.geteuid()
+    if was == 0:
+        places = (place, *place.parents)
+        modes = [(path, mode) for path in places if not (mode := path.stat().st_mode) & 0o001]
+        for path, mode in modes:
+            path.chmod(mode | 0o001)
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if was == 0:
+            os.seteuid(was)
+            for path, mode in modes:
+                path.chmod(mode)
 
 
 def test_a_link_named_like_a_request_is_rejected_as_any_link(box: CourtBox) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from ezrec import logs, settings
 from ezrec.settings.table import SECRETS
+from tests.daemon import Box
 
 SERVICE = "ezrec.system_status"
 
@@ -140,6 +141,15 @@ def test_json_lines_hold_time_level_service_message_and_traceback(tmp_path: Path
     assert (first["level"], first["service"], first["message"]) == ("INFO", "system_status", "two\nlines")
     assert first["time"].endswith("+00:00")
     assert "ValueError: boom" in second["traceback"]
+
+
+def test_a_setting_makes_json_of_every_line_in_the_file_and_on_standard_output(tmp_path: Path) -> None:
+    box = Box(tmp_path / "home", EZREC_LOG_FORMAT="json")
+    done = box.once("pulse", "status")
+    lines = box.log("system_status").splitlines()
+    assert lines
+    assert "system_status" in {json.loads(line)["service"] for line in lines}
+    assert [json.loads(line) for line in done.stdout.splitlines()] != []
 
 
 def test_text_lines_have_the_form_that_installations_know(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from ezrec.adapters.fragments import BadStream
 from ezrec.adapters.limited import Broken, Hung, within
 from ezrec.adapters.picamera import PicameraCamera
-from ezrec.adapters.picamera_device import Picture, has_hardware_encoder, holder
+from ezrec.adapters.picamera_device import Picture, configuration, has_hardware_encoder, holder
 from ezrec.adapters.picamera_eye import Eye
 from ezrec.adapters.picamera_inbox import Inbox, silence
 from ezrec.adapters.picamera_mux import Muxer, has_parameters, parameter_sets
@@ -268,6 +268,14 @@ def test_the_small_picture_has_the_shape_of_the_large_one(
 
 def test_the_frame_duration_follows_the_rate() -> None:
     assert [Picture(64, 64, fps, 1).frame_us for fps in (25, 30, 60)] == [40_000, 33_333, 16_667]
+
+
+def test_the_camera_is_asked_for_yuv420_a_small_stream_and_a_fixed_rate_where_it_knows_one() -> None:
+    asked = configuration(Picture(1920, 1080, 30, 10_000_000), {"FrameDurationLimits": (), "AeEnable": ()})
+    assert asked["main"] == {"size": (1920, 1080), "format": "YUV420"}
+    assert asked["lores"] == {"size": Picture(1920, 1080, 30, 1).small, "format": "YUV420"}
+    assert asked["controls"] == {"FrameDurationLimits": (33_333, 33_333)}
+    assert configuration(Picture(1920, 1080, 30, 10_000_000), {"AeEnable": ()})["controls"] == {}
 
 
 def test_only_the_older_boards_encoder_counts_as_hardware(tmp_path: Path) -> None:

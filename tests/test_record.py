@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec import app, settings
 from ezrec.adapters.feed import FeedRecording
 from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 from ezrec.adapters.ffmpeg_sources import SoftwareSource
@@ -281,6 +282,39 @@ def test_a_take_without_one_picture_leaves_nothing_behind(court: Court) -> None:
     run.ended()
     assert all(take.duration_s > 0 for take in run.entry.job.takes)
     assert _footage(run.entry) == sorted(take.file for take in run.entry.job.takes)
+
+
+# ---- by the clock alone
+
+
+def test_the_camera_is_armed_thirty_seconds_before_and_the_first_frame_is_there_five_before_the_start(
+    court: Court, tmp_path: Path
+) -> None:
+    wishes = settings.load({"EZREC_HOME": str(tmp_path)})
+    court.padding = Padding(wishes.pre_roll_s, wishes.post_roll_s, wishes.arm_s)
+    assert court.padding == Padding(5, 5, 30)
+    adopter = app.drain("record", wishes).adopter
+    assert adopter is not None
+    assert adopter.lead_s == 35, "it is taken in hand in time"
+    entry = court.book("b1", 1000, 600)
+    start = entry.job.booking.start if entry.job.booking else court.clock.now()
+
+    def at(before_s: float) -> None:
+        court.clock.step = start - timedelta(seconds=before_s) - datetime.now(UTC)
+        run.task.bell.ring()
+
+    run = court.start(entry)
+    at(39)
+    time.sleep(0.5)
+    assert court.fake.starts == 0, "armed too early"
+    at(35)
+    assert eventually(lambda: court.camera.health().running, LIMIT_S)
+    assert court.fake.starts == 1
+    assert not entry.job.takes
+    at(5)
+    assert eventually(run.is_writing, LIMIT_S)
+    assert eventually(lambda: entry.job.takes[0].started <= start - timedelta(seconds=5), LIMIT_S)
+    assert court.fake.starts == 1
 
 
 # ---- amendments

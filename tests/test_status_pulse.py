@@ -63,6 +63,8 @@ def test_the_heartbeat_has_the_columns_of_the_table_and_sane_numbers(box: CourtB
     assert 0 < found["memory_available_gb"] <= found["memory_total_gb"] < 100_000
     assert 0 <= found["disk_free_gb"] <= found["disk_total_gb"]
     assert 0 < found["uptime_seconds"] < 100 * 365 * 86400
+    for name in ("load_15min", "sent_gb", "received_gb"):
+        assert found["details"][name] >= 0, name
     json.dumps(found)
 
 

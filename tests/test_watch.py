@@ -496,3 +496,9 @@ def test_a_signal_handler_can_stop_everything(tmp_path: Path) -> None:
         signal.signal(signal.SIGUSR1, before)
     assert begun.is_set()
     assert where(spool) == {"a": "raw"}, "laid down"
+
+
+def test_a_pulse_beats_with_a_tenth_of_jitter_so_that_boxes_do_not_beat_as_one() -> None:
+    spans = [Pulse("status", 15.0, lambda: None).turn() for _ in range(200)]
+    assert 13.5 <= min(spans) < 14.5
+    assert 15.5 < max(spans) <= 16.5

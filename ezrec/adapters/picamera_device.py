@@ -11,7 +11,7 @@ import atexit
 import importlib
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -126,17 +126,9 @@ class Device:
             raise Retry(told) from fault
 
     def _configure(self) -> None:
-        camera, picture = self._camera, self._picture
-        controls = {}
-        if "FrameDurationLimits" in camera.camera_controls:
-            controls["FrameDurationLimits"] = (picture.frame_us, picture.frame_us)
-        camera.configure(
-            camera.create_video_configuration(
-                main={"size": (picture.width, picture.height), "format": "YUV420"},
-                lores={"size": picture.small, "format": "YUV420"},
-                controls=controls,
-            )
-        )
+        camera = self._camera
+        asked = configuration(self._picture, camera.camera_controls)
+        camera.configure(camera.create_video_configuration(**asked))
 
     def _start(self, eye: Eye) -> None:
         camera = self._camera
@@ -145,6 +137,18 @@ class Device:
         camera.pre_callback = eye.see
         camera.start_encoder(encoder, _make_output(eye.inbox), name="main")
         camera.start()
+
+
+def configuration(picture: Picture, controls: Container[str]) -> dict[str, Any]:
+    """What the camera is asked for: pictures to encode, small ones for snapshots, a rate that does not
+    follow the light. `controls`: those that it knows.
+    """
+    rate = {"FrameDurationLimits": (picture.frame_us, picture.frame_us)}
+    return {
+        "main": {"size": (picture.width, picture.height), "format": "YUV420"},
+        "lores": {"size": picture.small, "format": "YUV420"},
+        "controls": {name: value for name, value in rate.items() if name in controls},
+    }
 
 
 def has_hardware_encoder(devices: Path = Path("/sys/class/video4linux")) -> bool:

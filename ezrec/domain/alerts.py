@@ -128,6 +128,10 @@ def _disk_short(facts: Facts, _: float) -> str:
     return facts.forecast_short
 
 
+def _other_disk(facts: Facts, _: float) -> str:
+    return "; ".join(disk.wrong for disk in facts.other_disks if disk.wrong)
+
+
 def _unsynchronised(facts: Facts, _: float) -> str:
     return "" if facts.clock_synchronised else "the clock is not synchronised: no booking can be judged"
 
@@ -165,6 +169,10 @@ RULES = (
     Rule("cloud_unreachable", Severity.WARNING, _unreachable, "look at the network: ezrec doctor"),
     Rule(
         "under_voltage", Severity.WARNING, _under_voltage, "use the Pi's own supply and cable", calm_s=300
+    ),
+    Rule(
+        "other_disk", Severity.WARNING, _other_disk,
+        "make room there (df -h), or have it checked (dmesg); recording goes on without it", calm_s=300,
     ),
     Rule("failed_jobs", Severity.WARNING, _failed_jobs, "ezrec spool ls --failed"),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from ezrec.domain.booking import Instant
 from ezrec.domain.cloud import Cloud
+from ezrec.domain.disks import OtherDisk
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine
 from ezrec.domain.room import WITH_VIDEO
@@ -123,8 +124,9 @@ class Facts:
     `to_process_bytes`: the largest footage that waits to be made a video.
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
     heartbeat last arrived. `cloud`: how it treated us when it last answered. `forecast_short`: why the disk
-    will not do, if it will not, and `disk_measure` what is done so that it will. `booking_cache_at`: when the
-    bookings were last fetched, or five minutes before. `last_error` is the newest that any job or the
+    will not do, if it will not, and `disk_measure` what is done so that it will. `other_disks`: those
+    beside the spool's that hold something of ours. `booking_cache_at`: when the bookings were last
+    fetched, or five minutes before. `last_error` is the newest that any job or the
     recorder has to tell.
     """
 
@@ -149,6 +151,7 @@ class Facts:
     last_error: str = ""
     to_process_bytes: int = 0
     disk_measure: str = ""
+    other_disks: tuple[OtherDisk, ...] = ()
 
     @property
     def is_recording(self) -> bool:

@@ -74,7 +74,8 @@ def _lasting(details: Mapping[str, Any]) -> dict[str, Any]:
 def _details(facts: Facts) -> dict[str, Any]:
     """Counts by directory, minutes and hours; nothing that changes from beat to beat while all is at rest."""
     recorder, uploads, hours = facts.recorder, facts.uploads, facts.recording_hours
-    health, throttling = recorder.health, facts.machine.throttling
+    machine, health = facts.machine, recorder.health
+    throttling = machine.throttling
     found = {
         "recorder_alive": recorder.is_alive,
         "expected_to_record": list(recorder.expected),
@@ -89,10 +90,17 @@ def _details(facts: Facts) -> dict[str, Any]:
         "disk_measure": facts.disk_measure or None,
         "clock_synchronised": facts.clock_synchronised,
         "bookings_fetched": facts.booking_cache_at and facts.booking_cache_at.isoformat(timespec="minutes"),
+        "load_15min": round(machine.load[2], 1) if machine.load else None,
+        "sent_gb": _tenths(machine.sent_bytes),
+        "received_gb": _tenths(machine.received_bytes),
         "throttling": list(throttling.now) if throttling else None,
         "versions": facts.versions,
     }
     return {name: value for name, value in found.items() if value not in (None, [], {})}
+
+
+def _tenths(count: int | None) -> float | None:
+    return None if count is None else round(count / _GB, 1)
 
 
 def _gb(count: int | None) -> float | None:

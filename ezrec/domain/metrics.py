@@ -139,6 +139,8 @@ def _machine(facts: Facts) -> Iterator[Metric]:
         "disk_recording_seconds", "Recording for which the free disk has room.",
         None if hours is None else hours * 3600,
     )  # fmt: skip
+    yield _by("place", "other_disk_free_bytes", "Free bytes on the disks that hold state, logs or caches.",
+              [(disk.place, disk.free_bytes) for disk in facts.other_disks])  # fmt: skip
     yield _gauge("cpu_usage_ratio", "Processor in use, 0 to 1.", _ratio(machine.cpu_percent))
     yield _gauge("memory_usage_ratio", "Memory in use, 0 to 1.", _ratio(machine.memory_percent))
     yield _gauge("memory_size_bytes", "Memory of the machine.", machine.memory_bytes)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -30,8 +31,9 @@ from ezrec.domain.health import Duty
 from ezrec.domain.job import OPEN, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.outcomes import Closed, Done, Kept
-from ezrec.handlers.sound import DIED, Listening, measured
+from ezrec.handlers.sound import Listening
 from ezrec.handlers.steady import SteadyClock
+from ezrec.handlers.stock import take_stock
 from ezrec.ports import Camera, Clock, Recording
 from ezrec.spool import Entry
 from ezrec.task import Task
@@ -78,7 +80,7 @@ def record(
     if microphone:
         session.sound = Listening(entry, microphone, steady, session.remember, log)
     try:
-        _take_stock(entry, salvage, log)
+        take_stock(entry, salvage, log)
         session.run()
         return session.outcome()
     finally:
@@ -196,9 +198,8 @@ class _Session:
         before = self.booking
         try:
             self.entry.take_amendment()
-        except FileNotFoundError:
-            raise  # somebody took the entry away
         except OSError as fault:  # known, but not written: it stays beside the record until it can be
+            self._unless_taken(fault)
             self.signs.fault(f"job.json cannot be written: {fault.strerror}")
         if self.booking != before:
             self.log.info("booking %s: now %s to %s, %s", self.entry.id, *_words(self.booking, self.zone))
@@ -223,10 +224,13 @@ class _Session:
         self.log.error("booking %s: %s; again in %g s", self.entry.id, reason, pause_s)
         ends = self.clock.monotonic() + pause_s
         self.entry.report(stage="record", doing="waiting for the camera", fault=reason)
+        was_away = self.entry.is_away()
         while not self._is_over() and (left_s := ends - self.clock.monotonic()) > 0:
             self.task.check()
+            if was_away and not self.entry.is_away():
+                return  # at once: what the camera has in memory of the time between is still written
             window_s = (self.window.end - self.clock.now()).total_seconds()
-            wait_s = max(0.0, min(left_s, window_s))
+            wait_s = max(0.0, min(left_s, window_s, _REPORT_S if was_away else window_s))
             self._promise("a pause", wait_s + _DISK_S)
             self.task.wait(wait_s)
 
@@ -246,9 +250,8 @@ class _Session:
         except Retry:
             self.remember(takes=known_before)  # broken off this very moment: there is no such take
             raise
-        except FileNotFoundError:
-            raise
         except OSError as fault:  # a take that stands in no record would be lost in the next crash
+            self._unless_taken(fault)
             self.entry.job = replace(self.entry.job, takes=known_before)
             raise Retry(f"job.json cannot be written: {fault.strerror}") from fault
         self.clock.hold_fast()
@@ -280,7 +283,8 @@ class _Session:
         others = (known for known in self.entry.job.takes if known.file != take.file)
         self.remember(takes=(*others, closed) if closed.duration_s else tuple(others))
         if not closed.duration_s:
-            path.unlink(missing_ok=True)  # a header without a picture: it would only be in the way
+            with suppress(OSError):  # a header without a picture: it would only be in the way
+                path.unlink()
         self.log.info("booking %s: %s holds %.1f s", self.entry.id, closed.file, closed.duration_s)
         return closed
 
@@ -315,30 +319,15 @@ class _Session:
         """
         try:
             self.entry.update(**noted)
-        except FileNotFoundError:
-            raise  # somebody took the entry away: then it is theirs
         except OSError as fault:
+            self._unless_taken(fault)
             self.log.error("booking %s: its record cannot be written: %s", self.entry.id, fault.strerror)
             self.signs.fault(f"job.json cannot be written: {fault.strerror}")
 
-
-def _take_stock(entry: Entry, salvage: Callable[[Path], float], log: logging.Logger) -> None:
-    """Measure the takes that nobody closed: the recorder died, or lost power, while it wrote them."""
-    if not any(take.ended_by == OPEN for take in entry.job.takes):
-        return
-    takes = []
-    for take in entry.job.takes:
-        path = entry.path / take.file
-        if take.ended_by == OPEN:
-            seconds = salvage(path) if path.exists() else 0.0
-            log.warning("booking %s: %s was cut off after %.1f s", entry.id, take.file, seconds)
-            if not seconds:
-                path.unlink(missing_ok=True)  # no whole picture in it: there is nothing to lose
-                continue
-            take = measured(take, entry.path, salvage)
-            take = replace(take, duration_s=seconds, size=path.stat().st_size, ended_by=DIED)
-        takes.append(take)
-    entry.update(takes=tuple(takes))
+    def _unless_taken(self, fault: OSError) -> None:
+        """Somebody took the entry away: then it is theirs. A spool that is away as a whole comes back."""
+        if isinstance(fault, FileNotFoundError) and not self.entry.is_away():
+            raise fault
 
 
 def _words(booking: Booking, zone: tzinfo) -> tuple[str, str, str]:

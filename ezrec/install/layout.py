@@ -26,7 +26,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "split": (
         "ezrec.target",
         *(f"ezrec-{part}.service" for part in ("recorder", "process", "sync", "status", "logs")),
-        *(f"ezrec-{part}.path" for part in ("process", "upload")),
+        *(f"ezrec-{part}.path" for part in ("process", "upload", "logs")),
         *(f"ezrec-{part}.timer" for part in ("sweep", "retry", "ahead", "sync", "status", "logs")),
     ),
 }

@@ -4,6 +4,7 @@ there is not.
 1. the reserve is made again, when there is room for it
 2. what tonight needs is compared with what is free
 3. while it is short: trash, leftovers, kept copies, old logs go, one by one, each told with its size
+   what lies on another disk helps that one alone: so rotated logs go there when it is nearly full
 4. what is left decides the measure (`domain/room.py`), which stands in `room.json` for those who keep it
 
 Asked with every beat of the pulse `status`, which also beats when the bookings change. Never touches what
@@ -12,6 +13,7 @@ nobody has uploaded, and never raises for a disk that does not answer: the heart
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from ezrec import reserve, room
 from ezrec.domain import room as rooms
+from ezrec.domain.disks import NEARLY_FULL
 from ezrec.domain.facts import Facts
 from ezrec.domain.room import Demand, Evictable, Measure, Room, Space
 from ezrec.ports import Clock
@@ -43,6 +46,7 @@ class DiskGuard:
     _written_s: float | None = None
 
     def __call__(self, facts: Facts) -> str:
+        self._relieve_the_logs()
         before = room.read_room(self.state, facts.at)
         demand = _demand(facts, self.bitrate, before)
         try:
@@ -73,6 +77,15 @@ class DiskGuard:
                 break
             self._remove(one, needed, space)
             space = self.space(self.spool.root)
+
+    def _relieve_the_logs(self) -> None:
+        """On a disk of their own; the spool's is none of theirs."""
+        with contextlib.suppress(OSError):
+            for one in room.logs_elsewhere(self.spool, self.logs):
+                space = self.space(self.logs)
+                if space.free >= NEARLY_FULL and not space.lacks_inodes:
+                    break
+                self._remove(one, NEARLY_FULL, space)
 
     def _remove(self, one: Evictable, needed: float, space: Space) -> None:
         if room.remove(self.spool, one):

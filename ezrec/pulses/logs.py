@@ -1,31 +1,47 @@
 """The pulse `logs`: collects the logs into a job that is uploaded like any other.
 
 Also the handler of a request for them, which a person drops into `raw/`: packed by the same rules, at once.
+
+Where each part is a unit of its own, the one that works on `raw/` may not read the journal: it reads hostile
+files. There the pulse, which may, answers the request:
+
+1. the handler marks the job with the file `asked`, rings (`logs.asked` in EZREC_STATE) and lets the job wait
+2. the path unit starts the pulse, which packs everything into the waiting job and gives it back to `raw/`
+3. the handler finds the archive there, and is done
+
+Should nobody come within a minute, the handler packs what it may read itself.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ezrec import archive, durable
+from ezrec import archive, durable, journal
 from ezrec.archive import Pending
 from ezrec.domain.errors import Busy, Retry
 from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.names import JobId
 from ezrec.domain.outcomes import Closed, Done
-from ezrec.domain.stages import State
+from ezrec.domain.stages import RETRY, State, settle
 from ezrec.ports import Clock
 from ezrec.settings import Settings
-from ezrec.spool import Entry, Spool
+from ezrec.spool import Entry, Gone, Spool
 from ezrec.survey import last_report
 from ezrec.task import Task
 
 _WAITING = (State.PROCESSED, State.DEFERRED)
 # An uplink that is measured to be faster than this takes logs without a recording noticing.
 FAST_BYTES_S = 1_250_000
+ASKED = "logs.asked"  # in EZREC_STATE: the bell of the pulse's path unit
+_MARK = "asked"  # in the job: somebody else was asked to pack it
+_ANSWER_S = 60.0
+_ON_ITS_WAY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _LOCK = "logs"
 _LOCK_WAIT_S = 60.0
 _EARLY = 0.8  # of the interval: a beat that comes sooner was rung by an event
@@ -47,6 +63,8 @@ class CollectLogs:
     _began: float | None = None
 
     def __call__(self) -> None:
+        if self._answer_requests():
+            return
         now = self.clock.monotonic()
         is_regular = self._began is None or now - self._began >= self.settings.logs_interval_s * _EARLY
         if self._must_wait():
@@ -57,6 +75,31 @@ class CollectLogs:
                 return
             self._began = now
             self._collect(sent)
+
+    def _answer_requests(self) -> bool:
+        """Pack into the jobs that wait for somebody who may read the journal; True when there was one."""
+        with suppress(OSError):  # first: what fails below must not start the unit without end
+            (self.settings.state / ASKED).unlink(missing_ok=True)
+        asked = self._asked()
+        if asked:
+            with self.spool.lock(_LOCK).held(_LOCK_WAIT_S, "collecting logs"):
+                for entry in asked:
+                    with suppress(Gone, FileNotFoundError):  # a minute was over: it is packed elsewhere
+                        self._answer(entry)
+        return bool(asked)
+
+    def _asked(self) -> list[Entry]:
+        """The handler rings before its job lies in `deferred/`: one that is on its way is waited for."""
+        for pause_s in _ON_ITS_WAY_S:
+            if not any(_is_asked(entry) for entry in self.spool.entries(State.PROCESSING)):
+                break
+            time.sleep(pause_s)
+        return [entry for entry in self.spool.entries(State.DEFERRED) if _is_asked(entry)]
+
+    def _answer(self, entry: Entry) -> None:
+        _collect_into(entry.path, entry.id, self.spool, self.clock, self.settings, self.log)
+        state, job = settle(RETRY, entry.job, Done(), self.clock.now(), 0.0)
+        self.spool.move(entry, state, job)
 
     def _must_wait(self) -> bool:
         if any(entry.job.kind is Kind.LOGS for state in _WAITING for entry in self.spool.entries(state)):
@@ -98,15 +141,42 @@ def collect(
     settings: Settings,
     log: logging.Logger,
     wait_s: float = _LOCK_WAIT_S,
+    is_closed: Callable[[], bool] = journal.is_closed,
 ) -> Done | Closed:
-    """The handler of a request for logs: packs them into the job."""
-    if list(entry.path.glob("*_logs.zip")):
+    """The handler of a request for logs: packs them into the job. `is_closed`: the journal, to us."""
+    if _is_packed(entry):
         return Done()
+    if is_closed():
+        _ask_the_pulse(entry, spool, settings, log)
     try:
         with spool.lock(_LOCK).held(wait_s, "collecting logs", lambda: task.is_stopping):
             return _collect_into(entry.path, entry.id, spool, clock, settings, log)
     except Busy as fault:
         raise Retry(str(fault), blameless=True) from None
+
+
+def _ask_the_pulse(entry: Entry, spool: Spool, settings: Settings, log: logging.Logger) -> None:
+    """Raises `Retry` while another may come who reads the journal; returns when nobody did."""
+    if (entry.path / _MARK).exists():
+        log.warning("job %s: nobody came who may read the journal; its logs are packed without it", entry.id)
+        return
+    if not archive.read_sent(settings.state, spool).cursors:
+        return  # nobody here has ever read one
+    try:
+        (entry.path / _MARK).touch()
+        (settings.state / ASKED).touch()
+    except OSError as fault:
+        raise Retry(f"the logs cannot be asked for: {fault.strerror}") from None
+    raise Retry("the logs are packed by the pulse, which may read the journal", _ANSWER_S, blameless=True)
+
+
+def _is_asked(entry: Entry) -> bool:
+    is_ours = entry.job.kind is Kind.LOGS and not entry.job.held
+    return is_ours and (entry.path / _MARK).exists() and not _is_packed(entry)
+
+
+def _is_packed(entry: Entry) -> bool:
+    return any(entry.path.glob("*_logs.zip"))
 
 
 def _collect_into(

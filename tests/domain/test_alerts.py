@@ -10,6 +10,7 @@ import pytest
 
 from ezrec.domain.alerts import RULES, Alert, Judged, judge, worst_first
 from ezrec.domain.cloud import Access, Cloud
+from ezrec.domain.disks import OtherDisk
 from ezrec.domain.facts import Facts, Failed, Recorder, Uploads, Waiting
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
@@ -52,6 +53,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "upload_stopped": {"uploads": Uploads(1, 9, Waiting("b0", "deferred", NOW - 4 * HOUR))},
     "cloud_unreachable": {"cloud_reached_at": NOW - 2 * HOUR},
     "under_voltage": {"machine": Machine(uptime_s=5000.0, throttling=Throttling(("under_voltage",)))},
+    "other_disk": {"other_disks": (OtherDisk(("LOGS_DIR",), "/var/log/ezrec", 1_000_000),)},
     "failed_jobs": {"failed": (Failed("b9", NOW, "no picture", "copy it again"),)},
 }
 

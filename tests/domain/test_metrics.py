@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from ezrec.domain.alerts import RULES, judge
+from ezrec.domain.disks import OtherDisk
 from ezrec.domain.facts import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
@@ -41,6 +42,7 @@ FULL = Facts(
     3600.0,
     {"ezrec": "1.0", "ffmpeg": '5.1 "odd" \\ build\nline'},
     NOW,
+    other_disks=(OtherDisk(("EZREC_STATE", "LOGS_DIR"), "/mnt/ram disk", 1 << 30),),
 )  # fmt: skip
 UNITS = ("seconds", "bytes", "ratio", "celsius", "hertz", "info", "second")
 UNITLESS = {

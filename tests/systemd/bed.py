@@ -24,8 +24,9 @@ CLONE = Path(__file__).parents[2]
 UNITS = CLONE / "systemd"
 PROGRAM = "/opt/ezrec/.venv/bin/ezrec"
 SPLIT = (
-    "ezrec.target", "ezrec-recorder.service", "ezrec-process.path", "ezrec-upload.path", "ezrec-sweep.timer",
-    "ezrec-retry.timer", "ezrec-ahead.timer", "ezrec-sync.timer", "ezrec-status.timer", "ezrec-logs.timer",
+    "ezrec.target", "ezrec-recorder.service", "ezrec-process.path", "ezrec-upload.path", "ezrec-logs.path",
+    "ezrec-sweep.timer", "ezrec-retry.timer", "ezrec-ahead.timer", "ezrec-sync.timer", "ezrec-status.timer",
+    "ezrec-logs.timer",
 )  # fmt: skip
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _LIMIT_S = 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,25 @@ def test_a_file_that_somebody_drops_is_published(
     shutil.copyfile(clip, box.box.spool.root / "raw" / "court-final.mp4")
     job = box.box.published("court-final")
     assert job.outcome is JobOutcome.PUBLISHED
+
+
+def test_a_request_for_the_logs_brings_the_journal_although_its_worker_may_not_read_it(
+    box: Appliance,
+) -> None:
+    box.start(SPLIT)
+    sent = box.home / "state" / "logs_sent.json"
+    box.bed.wait_for(lambda: sent.exists() and "ezrec-" in sent.read_text(), "the journal is never read")
+    box.bed.wait_for(lambda: bool(archives(box)), "the first archive does not come")
+    before = archives(box)
+    (box.box.spool.root / "raw" / "logs").touch()
+    box.bed.wait_for(lambda: archives(box) > before, "the request is not answered")
+    (answer,) = archives(box) - before
+    with zipfile.ZipFile(answer) as packed:
+        assert "journal_ezrec-process.log" in packed.namelist(), box.bed.journal("ezrec-process")
+    assert "its logs are packed without it" not in box.bed.journal("ezrec-process")
+
+
+def archives(box: Appliance) -> set[Path]:
+    """Those that arrived in the cloud."""
+    found = (box.home / "local").rglob("*_logs.zip")
+    return {path for path in found if not path.name.startswith(".")}

@@ -16,16 +16,24 @@ from contextlib import suppress
 
 UNITS = (
     "ezrec",
-    "ezrec-recorder",
-    "ezrec-process",
+    "recorder",
+    "video_worker",
     "ezrec-upload",
-    "ezrec-sync",
-    "ezrec-status",
-    "ezrec-logs",
+    "booking_sync",
+    "system_status",
+    "log_collector",
     "ezrec-sweep",
     "ezrec-retry",
     "ezrec-ahead",
 )
+# What the checklist's five were called before, and are as aliases: the journal keeps the name of the day.
+FORMER = {
+    "recorder": "ezrec-recorder",
+    "video_worker": "ezrec-process",
+    "booking_sync": "ezrec-sync",
+    "system_status": "ezrec-status",
+    "log_collector": "ezrec-logs",
+}
 _MOST_LINES = 5000
 _MOST_BYTES = 8 << 20
 _LIMIT_S = 20.0
@@ -55,8 +63,9 @@ def _ask(unit: str, since: tuple[str, ...]) -> bytes | None:
     program = shutil.which("journalctl")
     if program is None:
         return None
+    names = [word for name in (unit, FORMER.get(unit)) if name for word in ("--unit", name)]
     command = [
-        program, "--unit", unit, "--output", "short-iso", "--quiet", "--no-pager", "--show-cursor",
+        program, *names, "--output", "short-iso", "--quiet", "--no-pager", "--show-cursor",
         "--lines", str(_MOST_LINES), *since,
     ]  # fmt: skip
     setpriv = shutil.which("setpriv")  # it ends with us, even if we are killed

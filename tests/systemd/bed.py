@@ -24,7 +24,7 @@ CLONE = Path(__file__).parents[2]
 UNITS = CLONE / "systemd"
 PROGRAM = "/opt/ezrec/.venv/bin/ezrec"
 SPLIT = (
-    "ezrec.target", "ezrec-recorder.service", "ezrec-process.path", "ezrec-upload.path", "ezrec-sweep.timer",
+    "ezrec.target", "recorder.service", "ezrec-process.path", "ezrec-upload.path", "ezrec-sweep.timer",
     "ezrec-retry.timer", "ezrec-ahead.timer", "ezrec-sync.timer", "ezrec-status.timer", "ezrec-logs.timer",
 )  # fmt: skip
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -90,7 +90,7 @@ class Bed:
             return
         self.run(
             "sh", "-euc",
-            "cp -r /etc/ezrec-units/ezrec* /etc/systemd/system/; "
+            "cd /etc/ezrec-units; cp -r ezrec* *.service *.service.d /etc/systemd/system/; "
             "mkdir -p /etc/sysusers.d /etc/tmpfiles.d; "
             "mv /etc/systemd/system/ezrec.sysusers /etc/sysusers.d/ezrec.conf; "
             "mv /etc/systemd/system/ezrec.tmpfiles /etc/tmpfiles.d/ezrec.conf; "

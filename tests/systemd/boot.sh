@@ -46,7 +46,8 @@ for bind in "$@"; do
 done
 
 # Nothing of the machine's own: no unit of its /etc, nothing that would talk to its kernel.
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/*.requires "$root"/etc/systemd/system/ezrec*
+rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/*.requires "$root"/etc/systemd/system/ezrec* \
+	"$root"/etc/systemd/system/{recorder,video_worker,booking_sync,system_status,log_collector}.service*
 for unit in systemd-{sysctl,modules-load,binfmt,udevd,hwdb-update,random-seed}.service kmod-static-nodes.service \
 	{sys-kernel-debug,sys-kernel-tracing,sys-kernel-config,sys-fs-fuse-connections,dev-hugepages,dev-mqueue}.mount \
 	systemd-journald-audit.socket; do

@@ -16,7 +16,7 @@ from tests import media
 from tests.systemd.appliance import Appliance
 from tests.systemd.bed import SPLIT
 
-RECORDER = "ezrec-recorder.service"
+RECORDER = "recorder.service"
 TIMERS = [unit for unit in SPLIT if unit.endswith(".timer")]
 WATCHDOG_S = 6
 PARTS = 300
@@ -49,7 +49,7 @@ def test_a_killed_recorder_records_again_and_both_takes_are_in_the_video(box: Ap
 
 @pytest.mark.parametrize(
     ("unit", "held_in"),
-    [("ezrec-process.service", State.PROCESSING), ("ezrec-upload.service", State.PROCESSED)],
+    [("video_worker.service", State.PROCESSING), ("ezrec-upload.service", State.PROCESSED)],
     ids=["process", "upload"],
 )
 def test_a_killed_worker_is_started_again_and_its_job_is_published(

@@ -1,4 +1,4 @@
-"""A box with a real systemd: PID 1 of its own namespaces, over an overlay of this machine's root.
+"""A box with a real systemd: PID 1 of its own namespaces, over an overlay of a root, mostly this machine's.
 
 Up in about a second. Its EZREC_HOME is a directory of the test's, so that a test looks at the spool from
 outside while systemd's units work on it inside, each as its own user.

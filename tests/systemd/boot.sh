@@ -1,5 +1,6 @@
 #!/bin/bash
-# Becomes PID 1 of the namespaces it was started in: a bare systemd over an overlay of this machine's root.
+# Becomes PID 1 of the namespaces it was started in: a bare systemd over an overlay of this machine's root, or of
+# the directories in EZREC_BED_ROOT.
 # Called by bed.py. $1: an empty directory to mount in. $2…: binds, each `ro:SOURCE:TARGET` or `rw:SOURCE:TARGET`.
 #
 # What is written inside lies in memory and is forgotten with the mount namespace. There is no network but an `lo`
@@ -13,7 +14,7 @@ root=$bed/root
 mount --make-rprivate /
 mount -t tmpfs -o size=1g,mode=755 tmpfs "$bed"
 mkdir "$bed/upper" "$bed/work" "$root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$bed/upper,workdir=$bed/work" "$root"
+mount -t overlay overlay -o "lowerdir=${EZREC_BED_ROOT:-/},upperdir=$bed/upper,workdir=$bed/work" "$root"
 
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"

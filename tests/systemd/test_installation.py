@@ -19,6 +19,7 @@ import pytest
 from ezrec.journal import FORMER
 from tests.systemd.bed import CLONE, Bed
 
+pytestmark = pytest.mark.timeout(600)  # pip makes several environments, beside cameras and FFmpeg
 INSTALL = "/etc/ezrec-clone/install.sh"
 ANSWERS = (
     "USER_ID=club-1\nCAMERA_ID=court-1\nEZREC_CAMERA=software\nRESOLUTION=320x180\nEZREC_ASSUME_CLOCK=yes\n"
@@ -163,8 +164,8 @@ def test_an_older_box_is_taken_over_into_the_split_shape_with_its_keys_apart(mac
     unit = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
     machine.bed.run("sh", "-c", 'printf "%s" "$1" >/etc/systemd/system/recorder.service', "sh", unit)
     machine.bed.drop_in("recorder.service", "[Service]\nUser=root")
-    machine.bed.run("sh", "-euc", 'mkdir /opt/old; printf "%s" "$1" >/opt/old/video_worker.service; '
-                    "systemctl link /opt/old/video_worker.service", "sh", unit)  # fmt: skip
+    machine.bed.run("sh", "-euc", 'mkdir /opt/before; printf "%s" "$1" >/opt/before/video_worker.service; '
+                    "systemctl link /opt/before/video_worker.service", "sh", unit)  # fmt: skip
     machine.bed.run("systemctl", "enable", "--now", "recorder", "video_worker")
 
     too_soon = machine.call(INSTALL, "--shape", "split", "--yes")
@@ -188,7 +189,7 @@ def test_an_older_box_is_taken_over_into_the_split_shape_with_its_keys_apart(mac
     assert machine.bed.call("pgrep", "-x", "sleep").stdout.count("\n") <= 1, "an older service runs on"
     kept = machine.bed.run("sh", "-c", "cd /etc/ezrec/older-units; grep -rl . . | sort").split()
     assert kept == ["./recorder.service", "./recorder.service.d/test.conf", "./video_worker.service"]
-    assert machine.bed.run("cat", "/opt/old/video_worker.service") == unit
+    assert machine.bed.run("cat", "/opt/before/video_worker.service") == unit
     assert (machine.home / "raw_recordings" / "raw_b1_20260601_180000.mp4").read_bytes() == b"footage"
     machine.bed.wait_for(lambda: machine.bed.show("recorder", "SubState") == "running", "no recorder")
 

@@ -119,4 +119,10 @@ def test_the_doctor_tells_units_that_are_missing_failed_or_not_enabled(box: Appl
     box.bed.run("systemctl", "daemon-reload")
     faults = [one["evidence"] for one in said(box) if one["verdict"] == Verdict.FAULT]
     assert any("not installed" in one and "recorder.service" in one for one in faults), faults
+
+    older = "printf '[Service]\nExecStart=/bin/sleep infinity\n' >/etc/systemd/system/recorder.service"
+    box.bed.run("sh", "-c", f"{older}; systemctl daemon-reload")
+    assert any("in the place of ours" in one["evidence"] for one in said(box))
+    box.bed.run("systemctl", "start", "recorder.service")
+    assert any("the older EZREC runs as well" in one["evidence"] for one in said(box))
     box.bed.run("systemctl", "disable", "--now", "ezrec.target")

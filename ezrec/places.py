@@ -20,6 +20,8 @@ from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.entry import JOB, Entry, Stranger, read_record
 from ezrec.locks import Lock
 
+# Some kernels stamp directories every 4 ms only: what moves twice within that is not seen by its stamps.
+_LEAST_LOOKS, _MOST_LOOKS = 3, 100
 _WE_ARE_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -157,14 +159,28 @@ class Places:
         """True when the id is in the spool, in the trash or (unless `anew`) in the history.
 
         The order matters, because jobs move while we look: a job on its way out stands in `.done/` before
-        it leaves its directory, so `.done/` is looked at last; a job that moves between two directories is
-        seen in one of them by the second look.
+        it leaves its directory, so `.done/` is looked at last. One that moves between two directories may be
+        missed in both, so "no" is said only of directories that nothing entered or left meanwhile.
         """
-        return (
-            any(os.path.lexists(self.directory(state) / job_id) for state in (*DIRECTORIES,) * 3)
-            or os.path.lexists(self.trash / job_id)
-            or (not anew and os.path.lexists(self.done / f"{job_id}.json"))
-        )
+        for look in range(_MOST_LOOKS):
+            before = self._stamps()
+            if (
+                any(os.path.lexists(self.directory(state) / job_id) for state in DIRECTORIES)
+                or os.path.lexists(self.trash / job_id)
+                or (not anew and os.path.lexists(self.done / f"{job_id}.json"))
+            ):
+                return True
+            if look + 1 >= _LEAST_LOOKS and self._stamps() == before:
+                return False
+        return False
+
+    def _stamps(self) -> list[int]:
+        """When something last entered or left each directory, to the file system's own precision."""
+        stamps = []
+        for state in DIRECTORIES:
+            with contextlib.suppress(FileNotFoundError):
+                stamps.append(os.stat(self.directory(state)).st_mtime_ns)
+        return stamps
 
     def is_tidy(self) -> bool:
         """False while `.new/` or `.gone/` hold something that a crash left."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 _YOUNG_S = 10.0
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+_TOGETHER_S = 0.5
 _END_LIMIT_S = 30.0
 _KILL_LIMIT_S = 10.0  # a camera's driver can hold a process beyond death; then nobody waits for it
 _START_LIMIT_S = 60.0  # to the first sign of life: a small box that has just booted takes its time
@@ -73,7 +74,8 @@ class Supervised:
         while not self._stopping.is_set():
             began = time.monotonic()
             ended = self._run_once()
-            if self._stopping.is_set():
+            # One that ends in order was asked to: by Ctrl-C, say, which goes to us as well.
+            if self._stopping.is_set() or (ended == 0 and self._stopping.wait(_TOGETHER_S)):
                 return
             if ended == CONFIGURATION:
                 self._on_hopeless()

@@ -192,6 +192,20 @@ def test_record_a_take_that_the_full_disk_ends_stands_whole_in_its_record_at_onc
     assert all(are_in_a_row(numbers) for numbers in court.footage())
 
 
+def test_record_a_take_ends_also_when_a_record_was_first_to_take_the_reserve(
+    card: Card, court: Court
+) -> None:
+    court.wait_for(court.is_writing)
+    ballast = fill(card.at)
+    assert eventually(lambda: not has_reserve(court.spool) or reserve.give_up(court.spool.root), LIMIT_S)
+    court.wait_for(lambda: [take.ended_by for take in _written(court).takes] == ["disk full"])
+    disk = os.statvfs(card.at)
+    assert disk.f_bavail * disk.f_frsize > RESERVE / 2, "the take went on in the room of the records"
+    ballast.unlink()
+    court.wait_for(lambda: court.is_writing(2))
+    assert court.whistled() == Done()
+
+
 def _written(court: Court) -> Job:
     return court.spool.read(State.RECORDING, "match").job
 

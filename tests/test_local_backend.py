@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import multiprocessing
 import os
 import random
@@ -19,8 +21,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ezrec.adapters.local import LocalBackend
+from ezrec.adapters.local_tables import MIGRATIONS
+from ezrec.domain import heartbeat
 from ezrec.domain.booking import Window, parse_booking
 from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.facts import Facts
 from ezrec.ports import Branding
 from tests.fakes.clock import StandingClock
 
@@ -493,6 +498,28 @@ def test_a_heartbeat_shows_on_the_camera_too(backend: LocalBackend) -> None:
         1,
         "2026-06-01T12:00:00+00:00",
     )
+
+
+def test_every_column_of_a_real_heartbeat_has_its_place(
+    backend: LocalBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend.heartbeat(heartbeat.row(Facts(NOON, jobs={"raw": 2}), "user-1", "0"))
+    assert "no column" not in caplog.text
+    [row] = backend.tables.rows("SELECT * FROM system_status")
+    assert json.loads(row["details"])["jobs"] == {"raw": 2}
+
+
+def test_tables_of_the_first_version_are_brought_up_to_date_with_what_they_hold(
+    tmp_path: Path, backend: LocalBackend
+) -> None:
+    backend.tables.path.parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(backend.tables.path)) as db:
+        db.executescript(f"PRAGMA journal_mode = WAL; {MIGRATIONS[0]} PRAGMA user_version = 1;")
+        db.execute("INSERT INTO system_status (user_id, camera_id, uptime_seconds) VALUES ('user-1', '7', 9)")
+        db.commit()
+    backend.heartbeat({"details": {"jobs": {}}})
+    kept = backend.tables.rows("SELECT camera_id, uptime_seconds, details FROM system_status ORDER BY 1")
+    assert [tuple(row.values()) for row in kept] == [("0", None, '{"jobs": {}}'), ("7", 9.0, None)]
 
 
 def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:

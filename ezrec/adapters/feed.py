@@ -153,9 +153,7 @@ class Feed:
 
     def attach(self, path: Path, at: datetime) -> FeedRecording:
         """The port's `attach`. What the file system has to do for it happens outside the lock."""
-        header = self._state.header
-        if header is None or self._state.is_lost:
-            raise Retry(f"the camera is not running: {self._state.fault or 'no picture yet'}")
+        header = self._header()
         options = {} if self._queue_bytes is None else {"queue_bytes": self._queue_bytes}
         wall_zero = self._clock.now() - timedelta(seconds=self._clock.monotonic())
         writer = TakeWriter(path, header, wall_zero, disk=self._disk, **options)
@@ -167,6 +165,12 @@ class Feed:
                 writer.fail(self._state.fault)
             self._state.recordings.append(recording)
         return recording
+
+    def _header(self) -> Header:
+        header = self._state.header
+        if header is None or self._state.is_lost:
+            raise Retry(f"the camera is not running: {self._state.fault or 'no picture yet'}")
+        return header
 
     def detach(self, recording: FeedRecording) -> None:
         with self.changed:

@@ -11,6 +11,7 @@ Must not know what a status or a booking means.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -61,6 +62,7 @@ MIGRATIONS = (
         PRIMARY KEY (user_id, id)
     ) STRICT;
     """,
+    "ALTER TABLE system_status ADD COLUMN details TEXT;",
 )
 
 
@@ -202,6 +204,8 @@ def cell(value: Any) -> str | int | float | None:
     if isinstance(value, str):
         # Lone surrogates, as a file name may bring them, are not text to SQLite.
         return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return json.dumps(value)
     raise Reject(
         f"a row cannot hold a {type(value).__name__}",
         "rows hold text, numbers, times with a zone, or nothing",

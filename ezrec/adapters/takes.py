@@ -58,20 +58,27 @@ class Disk:
 
 
 class ReservingDisk(Disk):
-    """No take begins in the room of a reserve that was given up (`ezrec/reserve.py`): it would eat what the
-    records of its predecessors need.
+    """No take begins or goes on in the room of a reserve that was given up (`ezrec/reserve.py`): it would eat
+    what the records need. A running one has to look too: any small record may have met the full disk first.
     """
 
     def __init__(self, reserve_bytes: int) -> None:
         self._reserve_bytes = reserve_bytes
+        self._spool: Path | None = None
 
     def create(self, path: Path) -> int:
-        missing = reserve.missing(path.parent.parent.parent, self._reserve_bytes)
-        if missing:
-            disk = os.statvfs(path.parent)
-            if disk.f_bavail * disk.f_frsize < missing + _LEAST_TAKE:
-                raise OSError(errno.ENOSPC, "disk full")
+        self._spool = path.parent.parent.parent
+        self._keep_out(os.statvfs(path.parent), _LEAST_TAKE)
         return super().create(path)
+
+    def sync(self, fd: int) -> None:
+        super().sync(fd)
+        self._keep_out(os.fstatvfs(fd), 0)
+
+    def _keep_out(self, disk: os.statvfs_result, besides: int) -> None:
+        missing = reserve.missing(self._spool, self._reserve_bytes) if self._spool else 0
+        if missing and disk.f_bavail * disk.f_frsize < missing + besides:
+            raise OSError(errno.ENOSPC, "disk full")
 
 
 @dataclass(slots=True)

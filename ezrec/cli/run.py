@@ -62,7 +62,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     log = logs.logger("record" if only == ["record"] else "run")
     apart = "record" in only and only != ["record"]
     services = app.services(settings, [name for name in only if name != "record" or not apart])
-    _stop_on_signals(services)
+    asked = _stop_on_signals(services)
     # Beside the start, not before it: a recorder that was started again has a match to go on with.
     saying = threading.Thread(target=_say_versions, args=(log, only == ["record"]), name="versions")
     saying.start()
@@ -80,6 +80,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     finally:
         if keeper:
             keeper.stop()
+        log.info("ezrec ends%s", f": {asked[0]}" if asked else "")
 
 
 def _refuse_unfit_ground(settings: Settings) -> None:
@@ -101,12 +102,20 @@ def _begin_logs(settings: Settings, lanes: list[str]) -> None:
     logs.begin(settings.logs, lanes, form=settings.log_format, secrets=settings.secrets())
 
 
-def _stop_on_signals(services: Services) -> None:
+def _stop_on_signals(services: Services) -> list[str]:
+    """The names of the signals that came will stand in what is returned."""
+    came: list[str] = []
+
+    def stop(number: int, _: object) -> None:
+        came.append(signal.Signals(number).name)
+        services.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: services.stop())
+        signal.signal(number, stop)
     # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
     # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
     signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
+    return came
 
 
 def _say_versions(log: Any, recording: bool) -> None:

@@ -197,7 +197,7 @@ def pack(
     spoken: dict[str, str] = {}
     cursors = dict(sent.cursors)
     for unit in journal.UNITS:
-        found = read_journal(unit, sent.cursors.get(unit))
+        found = read_journal(unit, sent.cursors.get(unit) or sent.cursors.get(journal.FORMER.get(unit, unit)))
         if found is not None:
             spoken[unit], cursors[unit] = found
     if not pieces and not spoken:

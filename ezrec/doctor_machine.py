@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 
 from ezrec.findings import Findings, fault, ok, warning
-from ezrec.install.layout import OLDER, SHAPES, STARTS
+from ezrec.install.layout import SHAPES, STARTS
+from ezrec.install.system import older_unit
+from ezrec.journal import FORMER
 from ezrec.settings import Settings
 
 _LIMIT_S = 10.0
@@ -19,8 +21,7 @@ def units(wishes: Settings) -> Findings:
     if not shutil.which("systemctl") or not Path("/run/systemd/system").is_dir():
         return
     shown = _shown(sorted({unit for shape in SHAPES.values() for unit in shape}))
-    there = {unit for unit, states in shown.items() if states.get("LoadState") == "loaded"}
-    if not there:
+    if not any(shown[start].get("LoadState") == "loaded" for start in STARTS.values()):
         yield ok("units", "none is installed; systemd does not start EZREC")
         return
     used = [shape for shape in SHAPES if shown[STARTS[shape]].get("UnitFileState") == "enabled"]
@@ -28,9 +29,13 @@ def units(wishes: Settings) -> Findings:
         yield warning("units", "installed, and none is enabled: after a boot nothing starts", _REPAIR)
     for shape in used:
         yield from _shape(shape, shown)
-    for name in OLDER:
-        if _shown([f"{name}.service"])[f"{name}.service"].get("Id") == f"{name}.service" and _runs(name):
+    for name in FORMER:
+        if (path := older_unit(name)) is None:
+            continue
+        if _runs(name):
             yield fault("units", f"{name}.service of the older EZREC runs as well", _REPAIR)
+        elif "split" in used:
+            yield fault("units", f"{path} is the older EZREC's, in the place of ours", _REPAIR)
 
 
 def _shape(shape: str, shown: dict[str, dict[str, str]]) -> Findings:

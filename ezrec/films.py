@@ -5,6 +5,7 @@ What is heavy is imported where it is used.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -109,7 +110,8 @@ class AtLowest:
     work: Ahead
 
     def __call__(self) -> float | None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
+        with contextlib.suppress(PermissionError):  # a sandboxed unit may not, and has Nice= in place of it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
         return self.work()
 
     def stop(self) -> None:

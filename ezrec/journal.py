@@ -20,17 +20,25 @@ from ezrec.guard import tied_to_us
 
 UNITS = (
     "ezrec",
-    "ezrec-recorder",
-    "ezrec-process",
+    "recorder",
+    "video_worker",
     "ezrec-upload",
-    "ezrec-sync",
-    "ezrec-status",
-    "ezrec-logs",
+    "booking_sync",
+    "system_status",
+    "log_collector",
     "ezrec-sweep",
     "ezrec-retry",
     "ezrec-ahead",
 )
 PLACES = (Path("/run/log/journal"), Path("/var/log/journal"))
+# What the checklist's five were called before, and are as aliases: the journal keeps the name of the day.
+FORMER = {
+    "recorder": "ezrec-recorder",
+    "video_worker": "ezrec-process",
+    "booking_sync": "ezrec-sync",
+    "system_status": "ezrec-status",
+    "log_collector": "ezrec-logs",
+}
 _MOST_LINES = 5000
 _MOST_BYTES = 8 << 20
 _LIMIT_S = 20.0
@@ -87,8 +95,9 @@ def _ask(unit: str, since: tuple[str, ...]) -> bytes | None:
     program = shutil.which("journalctl")
     if program is None:
         return None
+    names = [word for name in (unit, FORMER.get(unit)) if name for word in ("--unit", name)]
     command = [
-        program, "--unit", unit, "--output", "short-iso", "--quiet", "--no-pager", "--show-cursor",
+        program, *names, "--output", "short-iso", "--quiet", "--no-pager", "--show-cursor",
         "--lines", str(_MOST_LINES), *since,
     ]  # fmt: skip
     try:

@@ -474,7 +474,7 @@ def test_logs_go_to_files_and_stdout_and_every_service_is_restarted_by_systemd(e
         for line in evening.said(service).splitlines()[:1]:
             assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [A-Z]+ - ", line)
     assert evening.booking in (evening.box.home / "daemon.log").read_text(), "standard output"
-    for name in ("ezrec.service", "ezrec-recorder.service"):
+    for name in ("ezrec.service", "recorder.service"):
         unit = ConfigParser(strict=False, interpolation=None)
         unit.read(SYSTEMD / name)
         assert unit["Service"]["Restart"] == "always"

@@ -14,6 +14,7 @@ from ezrec.domain.errors import Refused
 from ezrec.domain.stages import State
 from ezrec.install import layout, quiet, releases, words
 from ezrec.install.steps import Failed, Step, pending, run
+from ezrec.journal import FORMER
 from ezrec.settings import table
 from ezrec.spool import Spool
 from tests.jobs import NOW, booking, ezrec, laid
@@ -99,7 +100,10 @@ def test_the_shapes_name_the_units_that_there_are_and_another_home_is_written_in
     enabled = {path.name for path in UNITS.iterdir() if path.is_file() and "[Install]" in path.read_text()}
     assert named == enabled
     files = layout.unit_files(UNITS, Path("/srv/courts"))
-    assert {path.name for path in files} == there | {"hardening.conf"}
+    assert {path.name for path in files if path.parent == layout.UNITS} == there
+    over = {path.parent.name for path in files if path.parent != layout.UNITS}
+    assert over == {"ezrec-.service.d", *(f"{name}.service.d" for name in FORMER)}
+    assert {path.name for path in files if path.parent != layout.UNITS} == {"hardening.conf"}
     assert not any(str(layout.HOME) in text for text in files.values())
 
 

@@ -138,9 +138,25 @@ def test_half_a_line_waits_for_its_other_half_but_not_for_ever(box: CourtBox) ->
 def test_a_journal_that_forgot_the_cursor_is_read_anew(box: CourtBox, journal: FakeJournal) -> None:
     journal.say("ezrec", "a", "b", "c")
     archived(box)
-    journal.forget("ezrec")
+    journal.forget()
     journal.say("ezrec", "d")
     assert archived(box) == {"journal_ezrec.log": "d\n"}
+
+
+def test_what_a_unit_said_under_its_former_name_is_sent_once_and_nothing_is_left_out(
+    box: CourtBox, journal: FakeJournal, tmp_path: Path
+) -> None:
+    journal.say("ezrec-recorder", "sent before")
+    sent = Sent(cursors={"ezrec-recorder": "c1"})
+    journal.say("ezrec-recorder", "stopped")
+    journal.say("recorder", "started")
+    journal.say("recorder-of-somebody", "not ours")
+    reached = pack(tmp_path / "logs.zip", box.settings.logs, sent)
+    assert reached is not None
+    with zipfile.ZipFile(tmp_path / "logs.zip") as packed:
+        said = {name: packed.read(name).decode() for name in packed.namelist()}
+    assert said == {"journal_recorder.log": "stopped\nstarted\n"}
+    assert pack(tmp_path / "next.zip", box.settings.logs, reached) is None
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\nexit 1\n", "#!/bin/sh\necho nonsense\n", None])

@@ -11,6 +11,7 @@ import pytest
 
 from ezrec.app import PULSE_LANES, STAGE_LANES
 from ezrec.domain.stages import STAGES
+from ezrec.journal import FORMER
 from ezrec.journal import UNITS as JOURNALS
 from ezrec.settings import DEFAULT_HOME
 from ezrec.supervise import _END_LIMIT_S, CONFIGURATION
@@ -21,7 +22,7 @@ KINDS = (".service", ".path", ".timer", ".target")
 FILES = sorted(path for path in UNITS.iterdir() if path.suffix in KINDS)
 HARDENING = UNITS / "ezrec-.service.d" / "hardening.conf"
 SERVICES = [path for path in FILES if path.suffix == ".service"]
-NOTIFYING = ("ezrec.service", "ezrec-recorder.service")
+NOTIFYING = ("ezrec.service", "recorder.service")
 
 
 def values(path: Path, key: str) -> list[str]:
@@ -40,7 +41,8 @@ def test_systemd_accepts_every_unit_without_a_word(tmp_path: Path) -> None:
         copy = tmp_path / path.name
         copy.write_text(path.read_text().replace(EXECUTABLE, "/bin/true"))
         copies.append(str(copy))
-    shutil.copytree(HARDENING.parent, tmp_path / HARDENING.parent.name)
+    for folder in UNITS.glob("*.service.d"):
+        shutil.copytree(folder, tmp_path / folder.name, symlinks=True)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *copies],
         capture_output=True, text=True, timeout=60, check=False,
@@ -80,6 +82,7 @@ def test_every_command_in_a_unit_is_one_that_exists(path: Path) -> None:
     known = {
         "run", "run --only record",
         *(f"run-stage {stage} --once" for stage in STAGE_LANES),
+        *(f"run-stage {stage} --once --patient" for stage in STAGE_LANES),
         *(f"pulse {pulse}" for pulse in PULSE_LANES),
     }  # fmt: skip
     ours = [line for line in values(path, "ExecStart") if EXECUTABLE in line]
@@ -92,11 +95,13 @@ def test_a_path_unit_watches_the_directory_its_stage_takes_from(stage: str) -> N
     watched = values(UNITS / f"ezrec-{stage}.path", "DirectoryNotEmpty")
     places = {DEFAULT_HOME / "spool" / place for place in (STAGES[stage].takes_from, STAGES[stage].works_in)}
     assert {Path(each) for each in watched} == places
-    service = f"ezrec-{stage}.service"
+    (service,) = values(UNITS / f"ezrec-{stage}.path", "Unit") or [f"ezrec-{stage}.service"]
     assert value(service, "Type") == "oneshot"
     assert value(service, "StartLimitIntervalSec") == "0"
     assert value(service, "ExecStopPost").startswith("/bin/sleep ")
-    assert "4" in value(service, "SuccessExitStatus").split()
+    assert value(service, "SuccessExitStatus").split() == ["4", "SIGTERM"]
+    assert (value(service, "Restart"), value(service, "RestartPreventExitStatus")) == ("on-failure", "78")
+    assert value(service, "ExecStart").endswith(" --patient"), "the path unit would start it at once again"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,19 @@ def test_what_needs_a_camera_or_runs_hooks_can_in_the_one_unit() -> None:
         assert values(path, key) == [], key
     assert values(path, "ReadWritePaths") == [str(DEFAULT_HOME)]
     assert values(path, "User") == ["ezrec"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SERVICES if path.name != "ezrec.service"], ids=lambda path: path.name
+)
+def test_the_hardening_reaches_every_part_by_the_name_that_nobody_can_disable(path: Path) -> None:
+    """An alias goes with `systemctl disable`, and what was laid over the alias goes with it."""
+    own = UNITS / f"{path.name}.d" / HARDENING.name
+    if path.name.startswith("ezrec-"):
+        assert not own.exists(), "it has the prefix's"
+    else:
+        assert own.is_symlink(), "one text, and no copy of it"
+        assert own.resolve() == HARDENING
 
 
 def test_no_unit_undoes_what_all_share() -> None:
@@ -134,3 +152,5 @@ def test_no_secret_can_be_read_from_a_unit() -> None:
 def test_the_log_collector_asks_for_the_journal_of_every_service() -> None:
     asked = set(JOURNALS)
     assert {path.stem for path in SERVICES} == asked
+    aliases = {path.stem: values(path, "Alias") for path in SERVICES if values(path, "Alias")}
+    assert {name: [f"{former}.service"] for name, former in FORMER.items()} == aliases

@@ -179,13 +179,18 @@ def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except errors.ConfigError as fault:
-        return _say(CONFIGURATION, *fault.problems)
+        return tell_wrong(fault)
     except tuple(_CODES) as fault:
         return tell(fault)
     except OSError as fault:
         where = f": {fault.filename}" if fault.filename else ""
         code = CONFIGURATION if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else TEMPORARY
         return _say(code, f"{fault.strerror or fault}{where}")
+
+
+def tell_wrong(fault: errors.ConfigError) -> int:
+    """Say on stderr everything that is wrong with the settings; the exit code for it."""
+    return _say(CONFIGURATION, *fault.problems)
 
 
 def tell(fault: Exception) -> int:

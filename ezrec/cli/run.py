@@ -21,6 +21,9 @@ _LOOK_S = 1.0
 # What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
 # a process that ends at once never sees, and a path unit would start it for ever.
 _SOON_S, _PATIENCE_S = 5.0, 30.0
+# A path unit starts whatever ended, as long as there is work: with wrong settings that would be for ever and
+# at once. The rest is here and not in the unit's ExecStopPost=, which nothing can cut short.
+_REST_S = 30.0
 
 
 def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -148,15 +151,29 @@ def _end_with_keeper(services: Services, settings: Settings) -> None:
 @click.option(
     "--wait", "wait_s", type=float, default=0.0, metavar="SECONDS", help="For a stage that is busy."
 )
+@click.option("--patient", is_flag=True, hidden=True, help="Rest before an end because of wrong settings.")
 @click.pass_obj
-def run_stage(context: Any, stage: str, once: bool, wait_s: float) -> None:
+def run_stage(context: Any, stage: str, once: bool, wait_s: float, patient: bool) -> None:
     """Do the work that is due in one stage, then end; what is due in a few seconds is waited for.
 
     Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
     """
+    from ezrec.cli import main
+    from ezrec.domain.errors import ConfigError
+
+    try:
+        _work(context.settings, stage, wait_s)
+    except ConfigError as fault:
+        if not patient:
+            raise
+        code = main.tell_wrong(fault)
+        time.sleep(_REST_S)
+        raise click.exceptions.Exit(code) from None
+
+
+def _work(settings: Settings, stage: str, wait_s: float) -> None:
     from ezrec import app
 
-    settings: Settings = context.settings
     _begin_logs(settings, [stage])
     recorder = app.vitals(settings) if stage == "record" else None
     drain = app.drain(stage, settings, wait_s, recorder)

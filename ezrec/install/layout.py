@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ezrec.journal import FORMER
+
 APP = Path("/opt/ezrec")
 HOME = Path("/opt/ezrec-backend")  # as the unit files say it; another home is written into them
 RELEASES = APP / "releases"
@@ -25,15 +27,16 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "one": ("ezrec.service",),
     "split": (
         "ezrec.target",
-        *(f"ezrec-{part}.service" for part in ("recorder", "process", "sync", "status", "logs")),
+        # The older EZREC has units of these names, too: `system.older_unit` tells them apart.
+        *(f"{name}.service" for name in FORMER),
         *(f"ezrec-{part}.path" for part in ("process", "upload", "logs")),
         *(f"ezrec-{part}.timer" for part in ("sweep", "retry", "ahead", "sync", "status", "logs")),
     ),
 }
+KINDS = (".service", ".path", ".timer", ".target")
 STARTS = {"one": "ezrec.service", "split": "ezrec.target"}
-RTSP = UNITS / "ezrec-recorder.service.d" / "rtsp-camera.conf"
-# The services of the older EZREC. In the shape `split` their names are aliases.
-OLDER = ("booking_sync", "recorder", "video_worker", "system_status", "log_collector")
+RECORDERS = {"one": "ezrec.service", "split": "recorder.service"}
+RTSP = UNITS / "recorder.service.d" / "rtsp-camera.conf"
 PACKAGES = ("ffmpeg", "fonts-dejavu-core", "python3-venv")
 CAMERA_PACKAGE = "python3-picamera2"
 
@@ -54,8 +57,8 @@ def clone() -> Path | None:
 def unit_files(source: Path, home: Path) -> dict[Path, str]:
     """Every unit file and drop-in by its place, with `home` written in."""
     found = {}
-    for path in sorted([*source.glob("ezrec*.*"), *source.glob("ezrec-.service.d/*.conf")]):
-        if path.is_file() and path.suffix in (".service", ".path", ".timer", ".target", ".conf"):
+    for path in sorted([*source.iterdir(), *source.glob("*.service.d/*.conf")]):
+        if path.is_file() and (path.suffix in KINDS or path.parent != source):
             found[UNITS / path.relative_to(source)] = written_for(path, home)
     return found
 

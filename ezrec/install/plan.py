@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ezrec.install import layout, releases, system, words
+from ezrec.install import layout, names, releases, system, words
 from ezrec.install.steps import Failed, Step
 
 _STARTS_S = 60.0
@@ -66,8 +66,13 @@ def install(wish: Wish) -> list[Step]:
     if wish.source is not None:
         steps.append(releases.build_step(wish.release, wish.source))
     steps += [*_ground(wish, source), *_settings(wish), _check(wish)]
-    steps += [*_older(), releases.switch_step(wish.release), *_files(wish, source), _start(wish, source)]
-    return steps
+    steps += [
+        *names.set_older_aside(),
+        releases.switch_step(wish.release),
+        *_files(wish, source),
+        *names.let_former_be_aliases(),
+    ]
+    return [*steps, _start(wish, source)]
 
 
 # ---- packages, users, directories
@@ -217,25 +222,6 @@ def _check(wish: Wish) -> Step:
 # ---- units
 
 
-def _older() -> Iterator[Step]:
-    for name in layout.OLDER:
-        if (path := system.older_unit(name)) is not None:
-            yield Step(
-                f"stop the older {name}.service and lay its file into {layout.SET_ASIDE}",
-                "two recorders would fight for the camera",
-                lambda name=name, path=path: _set_aside(name, path),  # type: ignore[misc]
-                lambda name=name: system.older_unit(name) is None,  # type: ignore[misc]
-            )
-
-
-def _set_aside(name: str, path: Path) -> None:
-    system.must("systemctl", "disable", "--now", f"{name}.service")
-    layout.SET_ASIDE.mkdir(parents=True, exist_ok=True)
-    system.write(layout.SET_ASIDE / path.name, path.read_text())
-    path.unlink()
-    system.must("systemctl", "daemon-reload")
-
-
 def _files(wish: Wish, source: Path) -> Iterator[Step]:
     units = layout.unit_files(source, wish.home)
     yield Step(
@@ -313,9 +299,9 @@ def _restart(shape: str, other: str, stamp: Callable[[], str]) -> None:
     if system.is_enabled(layout.STARTS[other]) or system.is_active(layout.STARTS[other]):
         system.must("systemctl", "disable", "--now", *layout.SHAPES[other])
     system.must("systemctl", "enable", *layout.SHAPES[shape])
-    system.call("systemctl", "reset-failed", "ezrec*")
+    system.call("systemctl", "reset-failed", *layout.SHAPES[shape])
     system.must("systemctl", "restart", layout.STARTS[shape], limit_s=180)
-    recorder = "ezrec.service" if shape == "one" else "ezrec-recorder.service"
+    recorder = layout.RECORDERS[shape]
     gives_up = time.monotonic() + _STARTS_S
     while not system.is_active(recorder):
         if time.monotonic() > gives_up:

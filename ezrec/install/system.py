@@ -10,12 +10,14 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from ezrec.install.layout import GROUP, UNITS, USERS
+from ezrec.install.layout import CURRENT, GROUP, UNITS, USERS
 from ezrec.install.steps import Failed
+from ezrec.journal import FORMER
 
 _LIMIT_S = 120.0
 LONG_S = 3600.0  # a package manager on a small Pi with a slow line
 _LAST_LINES = 8
+_STARTED_BY_UNITS = str(CURRENT / "bin" / "ezrec")
 
 
 def call(*argv: str, limit_s: float = _LIMIT_S) -> subprocess.CompletedProcess[str]:
@@ -149,7 +151,21 @@ def is_active(unit: str) -> bool:
     return call("systemctl", "is-active", "--quiet", unit).returncode == 0
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a unit file starts this EZREC, whatever its name."""
+    try:
+        return _STARTED_BY_UNITS in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # who may not read it is not root, and changes nothing
+        return False
+
+
 def older_unit(name: str) -> Path | None:
-    """A service of the older EZREC: a file of its own, where ours would be a link."""
+    """A service of the older EZREC, which has the name that ours has: a file, or a link to one elsewhere."""
     path = UNITS / f"{name}.service"
+    return path if path.is_file() and not is_ours(path) else None
+
+
+def former_unit(name: str) -> Path | None:
+    """The file of a service under the name that it had before, where an alias, a link, has to be."""
+    path = UNITS / f"{FORMER[name]}.service"
     return path if path.is_file() and not path.is_symlink() else None

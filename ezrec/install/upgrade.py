@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ezrec.install import layout, plan, quiet, releases, system
 from ezrec.install.steps import Failed, Step, run
+from ezrec.journal import FORMER
 
 _STAYS_S = 6.0  # RestartSec of the units is 1 and 2 s: what falls does so within this
 
@@ -86,7 +87,7 @@ def _restore_previous(kept: str | None) -> None:
 
 
 def _stay(shape: str) -> None:
-    unit = "ezrec.service" if shape == "one" else "ezrec-recorder.service"
+    unit = layout.RECORDERS[shape]
     began = system.call("systemctl", "show", "-P", "NRestarts", unit).stdout
     time.sleep(_STAYS_S)
     if (
@@ -98,8 +99,10 @@ def _stay(shape: str) -> None:
 
 def uninstall(home: Path) -> list[Step]:
     """Everything but what a person would miss: spool, footage, settings and keys stay."""
-    units = [unit for shape in layout.SHAPES.values() for unit in shape]
+    foreign = {f"{name}.service" for name in FORMER if system.older_unit(name)}
+    units = [unit for shape in layout.SHAPES.values() for unit in shape if unit not in foreign]
     files = [*layout.unit_files(layout.shipped(), home), layout.RTSP]
+    files = [path for path in files if path.name not in foreign]
     return [
         Step(
             "stop and disable every unit",

@@ -1,25 +1,28 @@
-"""A `journalctl` on disk, for PATH: tells the lines of `journal/<unit>` behind a cursor, a number."""
+"""A `journalctl` on disk, for PATH: tells what units said behind a cursor, the number of a line of all."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _PROGRAM = r"""#!/bin/sh
-unit= after=0 lines=999999
+units=" " after=0 lines=999999
 while [ $# -gt 0 ]; do
 	case $1 in
-	--unit) unit=$2; shift ;;
+	--unit) units="$units$2 "; shift ;;
 	--after-cursor) after=${2#c}; shift ;;
 	--lines) lines=$2; shift ;;
 	esac
 	shift
 done
-file=%s/$unit
+file=%s
 [ -f "$file" ] || exit 0
 total=$(wc -l <"$file")
 [ "$after" -le "$total" ] || exit 1
-[ "$after" -eq "$total" ] && exit 0
-tail -n +$((after + 1)) "$file" | tail -n "$lines"
+said=$(tail -n +$((after + 1)) "$file" | while IFS=' ' read -r unit line; do
+	case $units in *" $unit "*) printf '%%s\n' "$line" ;; esac
+done)
+[ -n "$said" ] || exit 0
+printf '%%s\n' "$said" | tail -n "$lines"
 echo "-- cursor: c$total"
 """
 
@@ -30,7 +33,6 @@ class FakeJournal:
     def __init__(self, place: Path) -> None:
         self.bin, self._lines = place / "bin", place / "journal"
         self.bin.mkdir()
-        self._lines.mkdir()
         self.does(_PROGRAM % self._lines)
 
     def does(self, script: str) -> None:
@@ -38,8 +40,8 @@ class FakeJournal:
         (self.bin / "journalctl").chmod(0o755)
 
     def say(self, unit: str, *lines: str) -> None:
-        with (self._lines / unit).open("a") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        with self._lines.open("a") as file:
+            file.writelines(f"{unit} {line}\n" for line in lines)
 
-    def forget(self, unit: str) -> None:
-        (self._lines / unit).write_text("")
+    def forget(self) -> None:
+        self._lines.write_text("")

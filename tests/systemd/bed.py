@@ -1,4 +1,4 @@
-"""A box with a real systemd: PID 1 of its own namespaces, over an overlay of this machine's root.
+"""A box with a real systemd: PID 1 of its own namespaces, over an overlay of a root, mostly this machine's.
 
 Up in about a second. Its EZREC_HOME is a directory of the test's, so that a test looks at the spool from
 outside while systemd's units work on it inside, each as its own user.
@@ -24,7 +24,7 @@ CLONE = Path(__file__).parents[2]
 UNITS = CLONE / "systemd"
 PROGRAM = "/opt/ezrec/.venv/bin/ezrec"
 SPLIT = (
-    "ezrec.target", "ezrec-recorder.service", "ezrec-process.path", "ezrec-upload.path", "ezrec-logs.path",
+    "ezrec.target", "recorder.service", "ezrec-process.path", "ezrec-upload.path", "ezrec-logs.path",
     "ezrec-sweep.timer", "ezrec-retry.timer", "ezrec-ahead.timer", "ezrec-sync.timer", "ezrec-status.timer",
     "ezrec-logs.timer",
 )  # fmt: skip
@@ -91,7 +91,7 @@ class Bed:
             return
         self.run(
             "sh", "-euc",
-            "cp -r /etc/ezrec-units/ezrec* /etc/systemd/system/; "
+            "cd /etc/ezrec-units; cp -r ezrec* *.service *.service.d /etc/systemd/system/; "
             "mkdir -p /etc/sysusers.d /etc/tmpfiles.d; "
             "mv /etc/systemd/system/ezrec.sysusers /etc/sysusers.d/ezrec.conf; "
             "mv /etc/systemd/system/ezrec.tmpfiles /etc/tmpfiles.d/ezrec.conf; "

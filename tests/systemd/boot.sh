@@ -1,5 +1,6 @@
 #!/bin/bash
-# Becomes PID 1 of the namespaces it was started in: a bare systemd over an overlay of this machine's root.
+# Becomes PID 1 of the namespaces it was started in: a bare systemd over an overlay of this machine's root, or of
+# the directories in EZREC_BED_ROOT.
 # Called by bed.py. $1: an empty directory to mount in. $2…: binds, each `ro:SOURCE:TARGET` or `rw:SOURCE:TARGET`.
 #
 # What is written inside lies in memory and is forgotten with the mount namespace. There is no network but an `lo`
@@ -13,7 +14,7 @@ root=$bed/root
 mount --make-rprivate /
 mount -t tmpfs -o size=1g,mode=755 tmpfs "$bed"
 mkdir "$bed/upper" "$bed/work" "$root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$bed/upper,workdir=$bed/work" "$root"
+mount -t overlay overlay -o "lowerdir=${EZREC_BED_ROOT:-/},upperdir=$bed/upper,workdir=$bed/work" "$root"
 
 mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -46,7 +47,8 @@ for bind in "$@"; do
 done
 
 # Nothing of the machine's own: no unit of its /etc, nothing that would talk to its kernel.
-rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/*.requires "$root"/etc/systemd/system/ezrec*
+rm -rf "$root"/etc/systemd/system/*.wants "$root"/etc/systemd/system/*.requires "$root"/etc/systemd/system/ezrec* \
+	"$root"/etc/systemd/system/{recorder,video_worker,booking_sync,system_status,log_collector}.service*
 for unit in systemd-{sysctl,modules-load,binfmt,udevd,hwdb-update,random-seed}.service kmod-static-nodes.service \
 	{sys-kernel-debug,sys-kernel-tracing,sys-kernel-config,sys-fs-fuse-connections,dev-hugepages,dev-mqueue}.mount \
 	systemd-journald-audit.socket; do

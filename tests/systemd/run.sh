@@ -1,5 +1,6 @@
 #!/bin/bash
-# Boots a real systemd and tests the units in it. `--optional`: a machine that cannot is no failure; it says so either way.
+# Boots a real systemd and tests the units in it; with DEBIAN=13 that of Debian 13, whatever this machine has.
+# `--optional`: a machine that cannot is no failure; it says so either way.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 optional=no
@@ -16,8 +17,13 @@ unshare --mount --pid --fork --net --uts --ipc --cgroup true 2>/dev/null || not_
 unshare --mount sh -c 'mount -t tmpfs t /mnt && mkdir /mnt/u /mnt/w /mnt/r && mount -t overlay o \
 	-o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/r' 2>/dev/null || not_run "An overlay of / cannot be mounted."
 status=0
-EZREC_APPLIANCE=$(tests/systemd/build.sh) || status=$?
+case ${DEBIAN:-} in
+"") built=/$'\n'$(tests/systemd/build.sh) || status=$? ;;
+13) built=$(tests/systemd/build13.sh) || status=$? ;;
+*) not_run "DEBIAN may be 13, or not set: this machine's own." ;;
+esac
 [ $status = 3 ] && not_run "See above for what is missing."
 [ $status = 0 ] || exit $status
-export EZREC_APPLIANCE
+{ read -r EZREC_BED_ROOT && read -r EZREC_APPLIANCE; } <<<"$built"
+export EZREC_BED_ROOT EZREC_APPLIANCE
 exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n 2 --dist worksteal tests/systemd "$@"

@@ -13,10 +13,10 @@ import pytest
 from ezrec.domain.job import Job
 from ezrec.domain.stages import DIRECTORIES, State
 from tests import media
-from tests.systemd.appliance import Appliance
+from tests.systemd.appliance import ONE, Appliance
 from tests.systemd.bed import SPLIT
 
-RECORDER = "ezrec-recorder.service"
+RECORDER = "recorder.service"
 TIMERS = [unit for unit in SPLIT if unit.endswith(".timer")]
 WATCHDOG_S = 6
 PARTS = 300
@@ -36,11 +36,14 @@ def finished(box: Appliance, booking: str) -> Job:
     return box.box.published(booking)
 
 
-def test_a_killed_recorder_records_again_and_both_takes_are_in_the_video(box: Appliance) -> None:
-    box.start()
+@pytest.mark.parametrize(("units", "killed"), [(SPLIT, RECORDER), (ONE, *ONE)], ids=["recorder", "one unit"])
+def test_a_killed_recorder_records_again_and_both_takes_are_in_the_video(
+    box: Appliance, units: tuple[str, ...], killed: str
+) -> None:
+    box.start(units)
     booking = box.box.book(4, 60)
     box.bed.wait_for(lambda: box.box.is_writing(booking), "it does not record")
-    box.bed.run("systemctl", "kill", "--kill-whom=all", "--signal=KILL", RECORDER)
+    box.bed.run("systemctl", "kill", "--kill-whom=all", "--signal=KILL", killed)
     box.bed.wait_for(lambda: box.box.is_writing(booking, take=2), "it does not record again")
     job = finished(box, booking)
     assert len(job.takes) == 2
@@ -49,7 +52,7 @@ def test_a_killed_recorder_records_again_and_both_takes_are_in_the_video(box: Ap
 
 @pytest.mark.parametrize(
     ("unit", "held_in"),
-    [("ezrec-process.service", State.PROCESSING), ("ezrec-upload.service", State.PROCESSED)],
+    [("video_worker.service", State.PROCESSING), ("ezrec-upload.service", State.PROCESSED)],
     ids=["process", "upload"],
 )
 def test_a_killed_worker_is_started_again_and_its_job_is_published(
@@ -65,6 +68,36 @@ def test_a_killed_worker_is_started_again_and_its_job_is_published(
     box.bed.run("systemctl", "kill", "--kill-whom=all", "--signal=KILL", unit)
     for clip in clips:
         box.box.published(clip.stem)
+
+
+def beats(box: Appliance, service: str, how: str) -> int:
+    return box.bed.run("journalctl", "--no-pager", "-u", service).count(how)
+
+
+def is_killed(box: Appliance, service: str) -> bool:
+    box.bed.call(
+        "sh",
+        "-c",
+        'systemctl start --no-block "$1"; sleep 0.2; systemctl kill --signal=KILL "$1"',
+        "sh",
+        service,
+    )
+    return beats(box, service, "status=9/KILL") > 0
+
+
+def test_what_a_timer_starts_may_be_killed_and_the_next_beat_does_its_work(box: Appliance) -> None:
+    box.start()
+    services = ["booking_sync", "system_status", "ezrec-retry", "ezrec-ahead"]
+    for service in services:
+        box.bed.wait_for(functools.partial(is_killed, box, service), f"{service} cannot be killed")
+    booking = box.box.book(600, 60)
+    done = {service: beats(box, service, "Finished") for service in services}
+    for service in services:
+        box.bed.wait_for(
+            lambda service=service: beats(box, service, "Finished") > done[service],  # type: ignore[misc]
+            f"{service} is not started again",
+        )
+    box.bed.wait_for(lambda: box.box.find(booking) is not None, "the booking is lost")
 
 
 def test_a_hung_recorder_is_ended_by_the_watchdog_and_records_again(box: Appliance) -> None:

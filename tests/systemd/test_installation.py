@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.journal import FORMER
 from tests.systemd.bed import CLONE, Bed
 
+pytestmark = pytest.mark.timeout(600)  # pip makes several environments, beside cameras and FFmpeg
 INSTALL = "/etc/ezrec-clone/install.sh"
 ANSWERS = (
     "USER_ID=club-1\nCAMERA_ID=court-1\nEZREC_CAMERA=software\nRESOLUTION=320x180\nEZREC_ASSUME_CLOCK=yes\n"
@@ -26,6 +28,25 @@ OLDER_ENV = (
     "# of the older EZREC\nSUPABASE_URL=http://127.0.0.1:9\nSUPABASE_SERVICE_ROLE_KEY='sb_secret_old one'\n"
     "USER_ID=club-1\nCAMERA_ID=0\nSYSTEM_STATUS_INTERVAL=1\nEZREC_ASSUME_CLOCK=yes\nSOMETHING_ELSE=kept\n"
 )
+
+# An installation from when the checklist's names were the aliases; $1 $2 …: each name with the former one.
+AS_BEFORE = """
+systemctl stop ezrec.target
+cd /etc/systemd/system
+while [ $# -gt 0 ]; do
+	systemctl disable --now "$1.service"
+	sed "s/^Alias=.*/Alias=$1.service/" "$1.service" >"$2.service"
+	rm -r "$1.service" "$1.service.d"
+	services="${services:-} $2.service"
+	shift 2
+done
+sed -i '/^Unit=/d' ezrec-*.path ezrec-*.timer
+mkdir ezrec-recorder.service.d
+printf '[Service]\nLogRateLimitBurst=77\n' >ezrec-recorder.service.d/mine.conf
+systemctl daemon-reload
+systemctl enable $services
+systemctl start ezrec.target
+"""
 
 
 class Machine:
@@ -55,7 +76,7 @@ class Machine:
 
     def run(self, *words: str) -> str:
         done = self.call(*words)
-        assert done.returncode == 0, done.stdout + done.stderr + self.bed.journal("ezrec", "ezrec-recorder")
+        assert done.returncode == 0, done.stdout + done.stderr + self.bed.journal("ezrec", "recorder")
         return done.stdout
 
     def answers(self, text: str = ANSWERS) -> str:
@@ -142,7 +163,10 @@ def test_an_older_box_is_taken_over_into_the_split_shape_with_its_keys_apart(mac
     (machine.home / "raw_recordings" / "raw_b1_20260601_180000.mp4").write_bytes(b"footage")
     unit = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
     machine.bed.run("sh", "-c", 'printf "%s" "$1" >/etc/systemd/system/recorder.service', "sh", unit)
-    machine.bed.run("systemctl", "enable", "--now", "recorder")
+    machine.bed.drop_in("recorder.service", "[Service]\nUser=root")
+    machine.bed.run("sh", "-euc", 'mkdir /opt/before; printf "%s" "$1" >/opt/before/video_worker.service; '
+                    "systemctl link /opt/before/video_worker.service", "sh", unit)  # fmt: skip
+    machine.bed.run("systemctl", "enable", "--now", "recorder", "video_worker")
 
     too_soon = machine.call(INSTALL, "--shape", "split", "--yes")
     assert (too_soon.returncode, "the older EZREC is recording" in too_soon.stderr) == (3, True)
@@ -156,16 +180,26 @@ def test_an_older_box_is_taken_over_into_the_split_shape_with_its_keys_apart(mac
     key = machine.bed.run("cat", "/etc/ezrec/credentials/SUPABASE_KEY")
     assert key == "sb_secret_old one\n"
     assert machine.bed.run("stat", "-c", "%a %U", "/etc/ezrec/credentials/SUPABASE_KEY") == "600 root\n"
-    assert machine.bed.show("recorder", "Id") == "ezrec-recorder.service"
-    assert "sleep" not in machine.bed.show("recorder", "ExecStart")
+    for name, user in (("recorder", "ezrec-rec"), ("video_worker", "ezrec-work")):
+        assert machine.bed.show(name, "Id") == f"{name}.service"
+        assert "sleep" not in machine.bed.show(name, "ExecStart")
+        assert machine.bed.show(name, "User") == user, (
+            "what was laid over the older unit was not meant for ours"
+        )
+    assert machine.bed.call("pgrep", "-x", "sleep").stdout.count("\n") <= 1, "an older service runs on"
+    kept = machine.bed.run("sh", "-c", "cd /etc/ezrec/older-units; grep -rl . . | sort").split()
+    assert kept == ["./recorder.service", "./recorder.service.d/test.conf", "./video_worker.service"]
+    assert machine.bed.run("cat", "/opt/before/video_worker.service") == unit
     assert (machine.home / "raw_recordings" / "raw_b1_20260601_180000.mp4").read_bytes() == b"footage"
-    machine.bed.wait_for(lambda: machine.bed.show("ezrec-recorder", "SubState") == "running", "no recorder")
+    machine.bed.wait_for(lambda: machine.bed.show("recorder", "SubState") == "running", "no recorder")
 
     assert doings(machine.run("/usr/local/bin/ezrec", "install", "--yes")) == []
 
-    machine.bed.call("systemctl", "start", "ezrec-sync")
+    machine.bed.call("systemctl", "start", "booking_sync")
     # Whichever of the cloud's units is the first says it for all, and for an hour.
-    said = machine.bed.run("journalctl", "--no-pager", "-u", "ezrec-*")
+    said = machine.bed.run(
+        "journalctl", "--no-pager", "-u", "ezrec-*", "-u", "booking_sync", "-u", "system_status"
+    )
     assert "SUPABASE_KEY is a secret key" in said, "the key is not handed over"
     root = machine.bed.call("/usr/local/bin/ezrec", "doctor", "--json").stdout
     assert "SUPABASE_KEY is not set" not in root, "root may read what systemd hands over"
@@ -176,9 +210,36 @@ def test_an_older_box_is_taken_over_into_the_split_shape_with_its_keys_apart(mac
     assert (machine.home / "raw_recordings" / "raw_b1_20260601_180000.mp4").read_bytes() == b"footage"
 
     machine.bed.run("mv", "/etc/ezrec/credentials/SUPABASE_KEY", "/root")
-    machine.bed.call("systemctl", "start", "ezrec-sync")
-    assert "SUPABASE_KEY is not set" in machine.bed.journal("ezrec-sync")
-    assert machine.bed.show("ezrec-recorder", "SubState") == "running", "a recorder needs no key"
+    machine.bed.call("systemctl", "start", "booking_sync")
+    assert "SUPABASE_KEY is not set" in machine.bed.journal("booking_sync")
+    assert machine.bed.show("recorder", "SubState") == "running", "a recorder needs no key"
+
+
+def test_where_the_names_were_the_other_way_round_they_change_places(machine: Machine) -> None:
+    bed = machine.bed
+    machine.run(INSTALL, "--shape", "split", "--answers", machine.answers())
+    bed.run("sh", "-euc", AS_BEFORE, "sh", *(word for pair in FORMER.items() for word in pair))
+    assert bed.show("recorder", "Id") == "ezrec-recorder.service"
+    assert bed.show("ezrec-recorder", "LogRateLimitBurst") == "77"
+    bed.wait_for(lambda: bed.show("recorder", "SubState") == "running", "no recorder")
+
+    machine.run("/usr/local/bin/ezrec", "install", "--yes")
+    for name, former in FORMER.items():
+        assert bed.show(former, "Id") == f"{name}.service"
+    bed.wait_for(lambda: bed.show("recorder", "SubState") == "running", "no recorder")
+    assert bed.run("pgrep", "-fc", "ezrec run --only record").strip() == "1"
+    assert bed.show("recorder", "LogRateLimitBurst") == "77", "what a person added is lost"
+    wanted = bed.run("ls", "/etc/systemd/system/ezrec.target.wants").split()
+    assert ("recorder.service" in wanted, "ezrec-recorder.service" in wanted) == (True, False)
+    for unit in ("ezrec-process.path", "ezrec-sync.timer"):
+        assert bed.show(unit, "ActiveState") == "active", unit
+    assert doings(machine.run("/usr/local/bin/ezrec", "install", "--yes")) == []
+
+    machine.run("/usr/local/bin/ezrec", "uninstall")
+    left = bed.run(
+        "sh", "-c", "cd /etc/systemd/system; ls -d ezrec* recorder* video_worker* *.wants/ezrec* || true"
+    )
+    assert left.split() == ["recorder.service.d"], "a person's drop-in, and nothing of ours"
 
 
 def test_an_upgrade_a_rollback_a_way_back_and_a_removal(machine: Machine) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.journal import FORMER
 from tests.systemd.appliance import Appliance
 from tests.systemd.bed import UNITS
 
-RECORDER, PROCESS, UPLOAD = "ezrec-recorder", "ezrec-process", "ezrec-upload"
+RECORDER, PROCESS, UPLOAD = "recorder", "video_worker", "ezrec-upload"
 EVERYBODY = {"write the spool", "write state", "run a hook", "run ffmpeg"}
 CLOUD = {*EVERYBODY, "read its keys", "connect", "netlink"}
 ALLOWED = {
@@ -19,18 +20,15 @@ ALLOWED = {
     PROCESS: EVERYBODY,
     "ezrec-retry": EVERYBODY,
     "ezrec-ahead": EVERYBODY,
-    "ezrec-logs": EVERYBODY,
+    "log_collector": EVERYBODY,
     UPLOAD: CLOUD,
-    "ezrec-sync": CLOUD,
-    "ezrec-status": CLOUD,
+    "booking_sync": CLOUD,
+    "system_status": CLOUD,
 }
 OTHERS_OF_ITS_USER = {"read others' keys"}  # the cloud's units are one user, and hold the same keys
 # The most that `systemd-analyze security` may find to be exposed, 0 to 10.
-SCORES = {RECORDER: 1.0, PROCESS: 0.5, UPLOAD: 1.5, "ezrec-status": 1.5}
-ALIASES = {
-    "booking_sync": "ezrec-sync", "recorder": RECORDER, "video_worker": PROCESS,
-    "system_status": "ezrec-status", "log_collector": "ezrec-logs",
-}  # fmt: skip
+SCORES = {RECORDER: 1.0, PROCESS: 0.5, UPLOAD: 1.5, "system_status": 1.5}
+SHARED = ("ProtectSystem", "NoNewPrivileges", "RestrictSUIDSGID", "Group", "MemoryDenyWriteExecute")
 PROBE = """[Service]
 Type=oneshot
 Restart=no
@@ -56,15 +54,15 @@ def test_each_unit_may_do_what_it_has_to_and_nothing_else(box: Appliance) -> Non
         "echo secret >/home/somebody/secret; mknod -m 666 /dev/probe-disk b 7 0; "
         "mknod -m 666 /dev/probe-loop-control c 10 237",
     )  # fmt: skip
-    bed.drop_in("ezrec-sync.service", HOLDS_KEYS)
-    bed.run("systemctl", "start", "--no-block", "ezrec-sync.service")
+    bed.drop_in("booking_sync.service", HOLDS_KEYS)
+    bed.run("systemctl", "start", "--no-block", "booking_sync.service")
     bed.wait_for(
-        lambda: bed.call("test", "-d", "/run/credentials/ezrec-sync.service").returncode == 0, "no keys"
+        lambda: bed.call("test", "-d", "/run/credentials/booking_sync.service").returncode == 0, "no keys"
     )
     found: dict[str, set[str]] = {}
-    for name in [name for name in ALLOWED if name != "ezrec-sync"] + ["ezrec-sync"]:
-        if name == "ezrec-sync":
-            bed.run("systemctl", "stop", "ezrec-sync.service")
+    for name in [name for name in ALLOWED if name != "booking_sync"] + ["booking_sync"]:
+        if name == "booking_sync":
+            bed.run("systemctl", "stop", "booking_sync.service")
         bed.drop_in(f"{name}.service", PROBE.format(name=name))
         done = bed.call("systemctl", "start", f"{name}.service")
         assert done.returncode == 0, bed.journal(f"{name}.service")
@@ -97,17 +95,28 @@ def test_all_units_are_accepted_and_everything_they_name_exists(box: Appliance) 
             box.bed.run("getent", "group", group)
         for program in re.findall(r"^Exec\w+=[-+@:!]*(/\S+)", text, re.MULTILINE):
             box.bed.run("test", "-x", program)
-        for other in re.findall(r"\bezrec[\w-]*\.(?:service|path|timer|target)\b", text):
-            assert other in names, f"{name} names {other}"
+        aliases = {f"{former}.service" for former in FORMER.values()}
+        for other in re.findall(r"\b[\w-]+\.(?:service|path|timer)\b|\bezrec[\w-]*\.target\b", text):
+            assert other in {*names, *aliases}, f"{name} names {other}"
 
 
-def test_the_names_of_the_checklist_lead_to_the_units(box: Appliance) -> None:
-    box.bed.run("systemctl", "enable", *(f"{name}.service" for name in ALIASES.values()))
-    for alias, name in ALIASES.items():
-        assert box.bed.show(f"{alias}.service", "Id") == f"{name}.service"
-    box.start()
-    box.bed.wait_for(lambda: box.bed.show("recorder", "ActiveState") == "active", "it does not start")
-    assert "ezrec-recorder.service" in box.bed.run("systemctl", "status", "--no-pager", "recorder")
+def test_every_part_is_hardened_also_when_its_other_name_is_gone(box: Appliance) -> None:
+    parts = [f"{name}.service" for name in (*ALLOWED, "ezrec-sweep")]
+    named = [f"{name}.service" for name in FORMER]
+
+    def hardened() -> dict[str, str]:
+        box.bed.run("systemctl", "daemon-reload")
+        return {part: ",".join(box.bed.show(part, key) for key in SHARED) for part in parts}
+
+    wanted = dict.fromkeys(parts, "strict,yes,yes,ezrec,yes")
+    assert hardened() == wanted
+    box.bed.run("systemctl", "enable", *named)
+    for name, former in FORMER.items():
+        assert box.bed.show(f"{former}.service", "Id") == f"{name}.service"
+    assert hardened() == wanted
+    box.bed.run("systemctl", "disable", *named)
+    assert box.bed.call("systemctl", "cat", "ezrec-recorder.service").returncode != 0
+    assert hardened() == wanted
 
 
 def test_the_users_are_what_the_units_and_the_spool_need(box: Appliance) -> None:

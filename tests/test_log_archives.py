@@ -243,7 +243,7 @@ def test_a_journal_that_talks_without_end_is_bounded_too(
     assert found["recorder.log"] == "one\n"
     said = found["journal_ezrec.log"].splitlines()
     assert (said[0], said[-1]) == (f"line {500 - len(said):04}", "line 0499"), "the newest, in whole lines"
-    assert "journal_ezrec-sync.log: the oldest" in note
+    assert "journal_booking_sync.log: the oldest" in note
 
 
 def test_an_archive_is_bounded_and_says_what_it_left_out(box: CourtBox, tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_a_request_that_may_not_read_the_journal_is_answered_by_the_pulse_that_m
     box: CourtBox, journal: FakeJournal
 ) -> None:
     journal.say("ezrec-sync", "j1")
-    assert archived(box) == {"journal_ezrec-sync.log": "j1\n"}
+    assert archived(box) == {"journal_booking_sync.log": "j1\n"}
     write(box, "recorder.log", "one\n")
     journal.say("ezrec-sync", "j2")
     entry = asked(box)
@@ -428,7 +428,7 @@ def test_a_request_that_may_not_read_the_journal_is_answered_by_the_pulse_that_m
     assert not (box.settings.state / ASKED).exists(), "the path unit would start the pulse for ever"
     (back,) = box.spool.entries(State.RAW)
     assert isinstance(handle(box, back, closed=True), Done)
-    assert contents(back) == {"recorder.log": "one\n", "journal_ezrec-sync.log": "j2\n"}
+    assert contents(back) == {"recorder.log": "one\n", "journal_booking_sync.log": "j2\n"}
     assert archived(box) is None, "nothing is sent twice"
 
 

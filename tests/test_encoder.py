@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,13 @@ def test_x264_passes_the_test_that_an_encoder_in_hardware_has_to_pass() -> None:
     ("name", "fault"),
     [
         ("h264_nonsense", "this FFmpeg has no such encoder"),
-        ("mpeg4", "Error while opening encoder"),
+        ("mpeg4", "Error while opening encoder|Nothing was written"),  # FFmpeg 5.1, 7.1
         ("libx265", "a track of another codec"),
         ("libx264rgb", "4:2:0"),
     ],
 )
 def test_what_makes_no_plain_h264_fails_it(name: str, fault: str) -> None:
-    assert fault in encoders.try_encoder("ffmpeg", name, Log())
+    assert re.search(fault, encoders.try_encoder("ffmpeg", name, Log()))
 
 
 @pytest.mark.skipif(has_device(), reason="this machine has an encoder in hardware, or may have one")

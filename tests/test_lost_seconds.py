@@ -43,7 +43,7 @@ def check(job: Job, deaths: list[Death], least_s: float) -> None:
     assert last.ended_by == ""
     assert last.file not in {death.take for death in deaths}
     assert job.booking is not None
-    assert job.gaps == gaps_in(job.booking.window, job.takes, 1.0)
+    assert job.gaps == gaps_in(job.booking.window, job.takes, 0.5)
     assert sum(fault.kind == "died" for fault in job.errors) == DEATHS
     missing = sum((gap.length_s for gap in gaps_in(job.booking.window, job.takes)), 0.0)
     assert job.coverage_pct == pytest.approx(100 * (1 - missing / job.booking.window.length_s), abs=0.01)

@@ -67,7 +67,7 @@ def with_logo(
     numbered = source["v:0"].filter("settb", f"1/({rate})").filter("setpts", "N").filter("fps", fps=rate)
     first, last = shown
     laid = graph.with_logo(numbered, logo, target, enable=f"gte(n,{first})*lt(n,{last})")
-    options = {**picture(measure), "r": rate, "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
+    options = {**picture(measure), "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
     if target.full_range:
         options["pix_fmt"] = "yuvj420p"
     return graph.compiled(program, ffmpeg.output(laid, file_url(output), **options))

@@ -16,7 +16,7 @@ from ezrec.domain.outcomes import Closed, Done, Kept
 
 KEPT = timedelta(hours=24)
 _ASK_AGAIN = timedelta(hours=1)  # while the clock cannot be trusted, no day begins
-_UNNAMED_GAP_S = 1.0  # less is the distance of two frames and a key frame, not a hole
+_UNNAMED_GAP_S = 0.5  # less is the distance of two frames and a key frame, not a hole
 
 
 class OnCancel(StrEnum):

@@ -51,6 +51,8 @@ def test_a_hole_in_a_take_is_a_gap_of_the_booking_unless_another_take_fills_it(
 
 def test_a_recording_with_gaps_is_partial() -> None:
     assert of_a_recorded(job(take(0, 100)))["recording"] is JobOutcome.RECORDED
+    assert of_a_recorded(job(take(0, 50), take(50.4, 49.6)))["recording"] is JobOutcome.RECORDED
+    assert of_a_recorded(job(take(0, 50), take(50.6, 49.4)))["recording"] is JobOutcome.PARTIAL
     noted = of_a_recorded(job(take(0, 75)))
     assert noted["recording"] is JobOutcome.PARTIAL
     assert noted["coverage_pct"] == 75

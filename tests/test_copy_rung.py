@@ -270,6 +270,15 @@ def test_a_torn_tail_is_cut_and_a_gap_of_the_camera_named(
     assert [one.at for one in films.packets(output)] == [one.at for one in films.packets(take)]
 
 
+def test_a_slow_cameras_own_pace_is_no_gap(tmp_path: Path, transcoder: FfmpegTranscoder) -> None:
+    slow = media.make_take(
+        tmp_path / "t.mp4", fps=12, seconds=3, filters="select='not(between(n\\,20\\,25))'"
+    )
+    _, report = rendered(transcoder, tmp_path, [slow])
+    [gap] = report["gaps"]
+    assert gap["lasts_s"] == pytest.approx(7 / 12, abs=0.01)
+
+
 def test_a_copy_that_is_stopped_leaves_nothing(tmp_path: Path, transcoder: FfmpegTranscoder) -> None:
     take = films.software_take(tmp_path / "t.mp4")
     plan = RenderPlan(

@@ -32,6 +32,7 @@ from ezrec.adapters.proof import Proof
 
 _LONGEST_GAP_S = Fraction(60, 1000)
 _MOST_GAPS = 1000
+_PACE_FROM = 300  # frames at the beginning that tell the camera's pace
 _WRITING = 0.2  # of the work, where there is a logo to be encoded first
 
 
@@ -220,8 +221,10 @@ def _firsts(parts: Sequence[mp4lanes.Part], *, each_stretch: bool) -> list[int]:
 
 
 def _gaps(lane: mp4lanes.Lane) -> Iterator[dict[str, object]]:
-    """Where the picture stands still because the camera gave no frames."""
-    limit = int(_LONGEST_GAP_S * lane.scale)
+    """Where the picture stands still because the camera gave no frames; a slow camera's own pace is none."""
+    lengths = sorted(after - start for start, after in pairwise(lane.starts[:_PACE_FROM]))
+    usual = lengths[len(lengths) // 2] if lengths else 0
+    limit = max(int(_LONGEST_GAP_S * lane.scale), usual * 3 // 2)
     gaps = ((start, after - start) for start, after in pairwise(lane.starts) if after - start > limit)
     for start, lasts in islice(gaps, _MOST_GAPS):
         yield {"at_s": round(start / lane.scale, 3), "lasts_s": round(lasts / lane.scale, 3)}

@@ -47,15 +47,15 @@ def test_a_request_for_the_logs_brings_the_journal_although_its_worker_may_not_r
 ) -> None:
     box.start(SPLIT)
     sent = box.home / "state" / "logs_sent.json"
-    box.bed.wait_for(lambda: sent.exists() and "ezrec-" in sent.read_text(), "the journal is never read")
+    box.bed.wait_for(lambda: sent.exists() and "booking_sync" in sent.read_text(), "the journal is never read")
     box.bed.wait_for(lambda: bool(archives(box)), "the first archive does not come")
     before = archives(box)
     (box.box.spool.root / "raw" / "logs").touch()
     box.bed.wait_for(lambda: archives(box) > before, "the request is not answered")
     (answer,) = archives(box) - before
     with zipfile.ZipFile(answer) as packed:
-        assert "journal_ezrec-process.log" in packed.namelist(), box.bed.journal("ezrec-process")
-    assert "its logs are packed without it" not in box.bed.journal("ezrec-process")
+        assert "journal_video_worker.log" in packed.namelist(), box.bed.journal("video_worker")
+    assert "its logs are packed without it" not in box.bed.journal("video_worker")
 
 
 def archives(box: Appliance) -> set[Path]:

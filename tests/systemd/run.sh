@@ -26,4 +26,4 @@ esac
 [ $status = 0 ] || exit $status
 { read -r EZREC_BED_ROOT && read -r EZREC_APPLIANCE; } <<<"$built"
 export EZREC_BED_ROOT EZREC_APPLIANCE
-exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n "$(($(nproc) + 1))" --dist worksteal tests/systemd "$@"
+exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n "$(($(nproc) + 2))" --dist worksteal tests/systemd "$@"

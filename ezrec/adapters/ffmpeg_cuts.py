@@ -149,7 +149,7 @@ class Recipe:
         size_limit = int(self.cut.count / target.rate * measure.bitrate / 8 * 3) + (16 << 20)
         picture = {key: value for key, value in pieces.picture(measure).items() if key not in _COLOURS}
         return {
-            **picture, "g": max(1, round(2 * target.rate)), "r": graph.ratio(target.rate),
+            **picture, "g": max(1, round(2 * target.rate)),
             "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
         }  # fmt: skip
 

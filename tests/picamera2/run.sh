@@ -16,7 +16,7 @@ case ${PICAMERA2:-both} in
 esac
 
 # One or two tests a way in which a film is made.
-films="only_the_groups or every_frame_is_shown_once or passes_makes_the_film or burned_in_is_copied or follow_each_other"
+films="only_the_groups or every_frame_is_shown_once or passes_makes_the_film or burned_in_is_copied or follow_each_other or turned_picture_is_upright"
 
 not_run() {
 	echo "!!! test-picamera2 did NOT run: the camera module is NOT tested here. $*" >&2
@@ -59,6 +59,7 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ezrec:/opt/py \
 		timeout -k 10 300 chroot "$tree" sh -c "cd /opt/ezrec && python3 -m pytest -q -p no:cacheprovider --noconftest \
 			-c /dev/null --rootdir /opt/ezrec tests/test_smart_rung.py tests/test_parts_rung.py tests/test_copy_rung.py \
-			tests/test_transcoder.py tests/test_encoder.py -k \"\$1\"" sh "$films" || status=1
+			tests/test_transcoder.py tests/test_encoder.py \
+			tests/test_encode_in_parts.py -k \"\$1\"" sh "$films" || status=1
 	exit $status
 ' sh "$tree" "$here/../.." "$films" "$versions" "$@"

@@ -47,7 +47,9 @@ def test_a_request_for_the_logs_brings_the_journal_although_its_worker_may_not_r
 ) -> None:
     box.start(SPLIT)
     sent = box.home / "state" / "logs_sent.json"
-    box.bed.wait_for(lambda: sent.exists() and "booking_sync" in sent.read_text(), "the journal is never read")
+    box.bed.wait_for(
+        lambda: sent.exists() and "booking_sync" in sent.read_text(), "the journal is never read"
+    )
     box.bed.wait_for(lambda: bool(archives(box)), "the first archive does not come")
     before = archives(box)
     (box.box.spool.root / "raw" / "logs").touch()

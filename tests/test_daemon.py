@@ -93,7 +93,7 @@ def test_after_a_kill_of_everything_in_the_middle_both_takes_are_in_the_video(bo
     assert second.duration_s > 0.5
     hole_s = (second.started - first.ended).total_seconds()
     assert 0 < hole_s < 60
-    assert job.recording is (JobOutcome.PARTIAL if hole_s > 1 else JobOutcome.RECORDED)
+    assert job.recording is (JobOutcome.PARTIAL if hole_s > 0.5 else JobOutcome.RECORDED)
     row, path = box.video(booking)
     assert row["duration_seconds"] == pytest.approx(first.duration_s + second.duration_s, abs=0.3)
     assert media.frames(path) == pytest.approx(row["duration_seconds"] * 30, abs=4)

@@ -321,7 +321,7 @@ def test_the_camera_is_armed_thirty_seconds_before_and_the_first_frame_is_there_
 
 
 def test_an_extended_booking_is_recorded_to_its_new_end(court: Court) -> None:
-    run = court.start(court.book("longer", 0, 2.5))
+    run = court.start(court.book("longer", 1.5, 2.5))
     assert eventually(run.is_writing, LIMIT_S)
     booking = run.entry.job.booking
     assert booking is not None
@@ -333,7 +333,7 @@ def test_an_extended_booking_is_recorded_to_its_new_end(court: Court) -> None:
 
 
 def test_a_shortened_booking_ends_at_its_new_end(court: Court) -> None:
-    run = court.start(court.book("shorter", 0, 60))
+    run = court.start(court.book("shorter", 1.5, 60))
     assert eventually(run.is_writing, LIMIT_S)
     end = court.clock.now() + timedelta(seconds=1)
     run.amend(end=end)

@@ -107,6 +107,8 @@ class Attrition:
         self.deaths.append(Death(moment, take, self._tap.delivered(moment)))
         if self._card:
             assert eventually(self._comes_back, LIMIT_S), "the card stays in use"
+        # A take without a picture is removed, and one that begins in the same second may have its name.
+        time.sleep(1 - time.time() % 1)
 
     def _comes_back(self) -> bool:
         assert self._card

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -34,9 +31,8 @@ from ezrec.adapters.ffmpeg_tools import Tools, Unfit
 from ezrec.adapters.ffmpeg_workshop import Workshop
 from ezrec.ports import RenderPlan
 from tests import films, media
-from tests.rendering import deaf, eventually, processes_naming
+from tests.rendering import deaf, killed_in_the_middle
 
-ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT, BITS = 160, 96, 12
 STRIPE = WIDTH // BITS
 SECONDS, RATE = 66, 10  # two whole parts and a piece
@@ -250,22 +246,7 @@ def loudness(film: Path) -> list[float]:
 
 def test_a_kill_costs_the_part_in_hand_alone(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, numbered(tmp_path / "t.mp4"))
-    code = (
-        "from pathlib import Path\n"
-        "from ezrec.adapters.ffmpeg import FfmpegTranscoder\n"
-        "from ezrec.ports import RenderPlan\n"
-        f"d = Path({str(tmp_path)!r})\n"
-        "plan = RenderPlan(takes=[d / 't.mp4'], output=d / 'out.mp4', log=d / 'log', logo=d / 'l.png',"
-        " parts=d / 'parts')\n"
-        "FfmpegTranscoder(bitrate=600_000, preset='ultrafast').render(plan, lambda _: None, lambda _: None)\n"
-    )
-    worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    try:
-        assert eventually(lambda: bool(parts(plan)), 60)
-    finally:
-        worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
-    assert eventually(lambda: not processes_naming(str(plan.parts)))
+    killed_in_the_middle(tmp_path, 600_000, lambda: bool(parts(plan)))
     kept = {name: (tmp_path / "parts" / name).stat().st_mtime_ns for name in parts(plan)}
     assert len(kept) < 3
     transcoder().render(plan, deaf, deaf)

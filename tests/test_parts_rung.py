@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -24,9 +20,8 @@ from ezrec.locks import Lock
 from ezrec.ports import RenderPlan
 from tests import films, media
 from tests.films import needs_openh264
-from tests.rendering import deaf, eventually, processes_naming
+from tests.rendering import deaf, killed_in_the_middle
 
-ROOT = Path(__file__).parents[1]
 SECONDS = 65  # two whole parts and a piece
 
 
@@ -183,22 +178,7 @@ def test_a_stop_costs_the_part_in_hand_alone(plan: RenderPlan) -> None:
 
 
 def test_a_kill_costs_the_part_in_hand_alone(plan: RenderPlan, tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path\n"
-        "from ezrec.adapters.ffmpeg import FfmpegTranscoder\n"
-        "from ezrec.ports import RenderPlan\n"
-        f"d = Path({str(tmp_path)!r})\n"
-        "plan = RenderPlan(takes=[d / 't.mp4'], output=d / 'out.mp4', log=d / 'log', logo=d / 'l.png',"
-        " parts=d / 'parts')\n"
-        "FfmpegTranscoder(bitrate=800_000, preset='ultrafast').render(plan, lambda _: None, lambda _: None)\n"
-    )
-    worker = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    try:
-        assert eventually(lambda: bool(parts(plan)), 60)
-    finally:
-        worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
-    assert eventually(lambda: not processes_naming(str(plan.parts)))
+    killed_in_the_middle(tmp_path, 800_000, lambda: bool(parts(plan)))
     kept = parts(plan)
     transcoder().render(plan, deaf, deaf)
     assert report(plan)["checks"]["parts_found"] == len(kept)

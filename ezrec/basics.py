@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from ezrec import logs
 from ezrec.adapters.clock import SystemClock
@@ -19,16 +20,25 @@ def clock(settings: Settings) -> Clock:
 
 
 def spool(settings: Settings) -> Spool:
-    """The spool, its directories in place and what a crash left in it finished off."""
+    """The spool, its directories in place and what a crash left in it finished off.
+
+    What is half deleted is removed beside the start: a recorder that was started again has a match to go on
+    with, and gigabytes take their time.
+    """
     made = Spool(settings.spool)
     if not made.root.is_dir() and recorder_lives(settings, clock(settings)):
         # Made anew it would be another one, and in the way of the real one when that comes back.
         raise Busy(f"the spool {made.root} is away, and the recorder waits for it: was a disk unplugged?")
     made.prepare()
     if not made.is_tidy():
-        for said in made.finish_off():
-            logs.logger("run").warning("after a crash: %s", said)
+        _say(made.finish_building())
+        threading.Thread(target=lambda: _say(made.finish_deleting()), name="deleting", daemon=True).start()
     return made
+
+
+def _say(done: list[str]) -> None:
+    for said in done:
+        logs.logger("run").warning("after a crash: %s", said)
 
 
 def gauges(settings: Settings) -> Gauges:

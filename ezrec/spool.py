@@ -80,9 +80,11 @@ class Spool(Yard):
                 raise  # not the entry is missing, but the directory it should go to
             raise Gone(entry.id) from None
         except OSError as fault:
-            if fault.errno not in _OCCUPIED:
-                raise
-            return self._carry_beside(entry, state)
+            if fault.errno in _OCCUPIED:
+                return self._carry_beside(entry, state)
+            if not os.path.lexists(entry.path) and os.path.lexists(target):
+                entry.path = target  # moved, but nobody can say that a power cut would not take it back
+            raise
         entry.path = target
         return entry
 
@@ -92,14 +94,17 @@ class Spool(Yard):
         A crash between the two steps leaves a directory whose record names another job: a stranger, which
         waits for a person with all that is in it.
         """
+        left = entry.path.parent
         with self.lock("new").held(wait_s=30):
             free = self._with_free_id(entry.job).id
             target = self.directory(state) / free
             try:
-                durable.rename(entry.path, target)
+                os.rename(entry.path, target)
             except FileNotFoundError:
                 raise Gone(entry.id) from None
         entry.path = target
+        durable.sync_directory(target.parent)
+        durable.sync_directory(left)
         entry.update(id=free)
         return entry
 

@@ -8,7 +8,9 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +34,7 @@ from tests.spooling import (
     put_clip,
     whereabouts,
 )
+from tests.syscalls import needs_strace
 
 
 @pytest.fixture
@@ -611,3 +614,70 @@ def test_preparing_again_changes_nothing(spool: Spool) -> None:
 def test_a_job_without_arrivals_is_taken_as_it_is(spool: Spool) -> None:
     job = Job(JobId("b1"), Kind.CLIP, NOW, attempts={"process": 1})
     assert job.as_found_in("raw") == job
+
+
+# ---- nobody waits for another's disk
+
+
+def _slow(spool: Spool, calls: str, does: str, tmp_path: Path) -> subprocess.Popen[bytes]:
+    """Another process that does a thing to the spool on a disk that takes 3 s for each of the calls."""
+    head = (
+        "import sys\nfrom pathlib import Path\nfrom tests.spooling import *\n"
+        "spool = Spool(Path(sys.argv[1]))\nprint('ready', flush=True)\n"
+    )
+    argv = ["strace", "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", f"trace={calls}"]
+    argv += ["-e", f"inject={calls}:delay_enter=3000000", sys.executable, "-c", head + does, str(spool.root)]
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent, env=env)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    return child
+
+
+@needs_strace
+def test_a_booking_does_not_wait_for_a_big_file_that_is_being_taken_in(spool: Spool, tmp_path: Path) -> None:
+    with _slow(spool, "fsync", "put_clip(spool)", tmp_path) as other:
+        while not any(spool.root.glob(".new/raw.b1.*/job.json")):
+            assert other.poll() is None
+            time.sleep(0.01)
+        began = time.monotonic()
+        spool.create(State.INCOMING, booking_job("b2"))
+        assert time.monotonic() - began < 2
+        assert spool.finish_building() == [], "the other one is alive"
+        assert not spool.is_tidy()
+        assert other.wait(60) == 0
+    assert whereabouts(spool) == {"b1": ["raw"], "b2": ["incoming"]}
+
+
+@needs_strace
+def test_a_booking_does_not_wait_for_what_is_being_deleted(spool: Spool, tmp_path: Path) -> None:
+    for n in range(3):
+        (spool.gone / f"b{n}.0").mkdir()
+        (spool.gone / f"b{n}.0/x.mp4").write_bytes(FOOTAGE)
+    with _slow(spool, "unlinkat", "spool.finish_off()", tmp_path) as other:
+        time.sleep(0.5)
+        began = time.monotonic()
+        spool.create(State.INCOMING, booking_job("b2"))
+        assert time.monotonic() - began < 2
+        assert not spool.is_tidy()
+        assert other.wait(60) == 0
+    assert spool.is_tidy()
+
+
+def test_of_two_that_are_built_at_once_under_one_id_the_second_is_numbered(spool: Spool) -> None:
+    found: list[str] = []
+    start = threading.Barrier(4)
+
+    def build(n: int) -> None:
+        mine = spool.root.parent / f"source{n}.mp4"
+        mine.write_bytes(FOOTAGE)
+        start.wait(30)
+        found.append(spool.create(State.RAW, clip_job(), (mine, TAKE), number=True).id)
+
+    builders = [threading.Thread(target=build, args=(n,)) for n in range(4)]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join(30)
+    assert sorted(found) == ["b1", "b1-2", "b1-3", "b1-4"]
+    assert spool.is_tidy()

@@ -45,6 +45,7 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         cache, now = settings.booking_cache, clock(settings)
         branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
         sync = Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
+        sync.interval_s = settings.sync_interval_s
         sync.was_shut_out = lambda: bool((found := read_cloud(settings)) and found.hidden)
         return sync
     if name == "tell":

@@ -6,6 +6,8 @@ import json
 import logging
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -671,3 +673,60 @@ for name in ("sync", "status", "upload", "some helper"):
     assert "upload: 500: oops ***" in lines["video_worker"]
     assert "sync" not in lines["system_status"]
     assert sum("some helper" in text for text in lines.values()) == 1
+
+
+# ---- nothing twice, and nothing late
+
+
+def test_what_the_recorder_has_not_taken_yet_is_not_written_again(box: Box) -> None:
+    for n in range(3):
+        box.cloud.add_booking(row(f"b{n}"))
+    sync = box.sync()
+    sync()
+
+    def files() -> list[tuple[int, int]]:
+        found = [path.stat() for path in sorted((box.spool.root / "incoming").iterdir())]
+        return [(info.st_ino, info.st_mtime_ns) for info in found]
+
+    before = files()
+    assert len(before) == 3
+    sync()
+    box.sync()()
+    assert files() == before
+    box.cloud.add_booking(row("b1", end="20:00"))
+    sync()
+    assert box.dropped()["b1.json"]["end_time"] == "20:00"
+
+
+class SlowStorage(FakeBackend):
+    """Its intro comes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_come = threading.Event()
+
+    def fetch(self, bucket: str, key: str, target: Path) -> None:
+        assert self.may_come.wait(60)
+        super().fetch(bucket, key, target)
+
+
+def test_a_long_download_of_the_branding_keeps_no_booking_waiting(box: Box) -> None:
+    box.cloud = SlowStorage()
+    _brand(box, "u/intro.mp4")
+    sync = box.sync()
+    sync.interval_s = 0.05
+    sync()
+    box.cloud.add_booking(row("b1"))
+    sync()
+    assert list(box.dropped()) == ["b1.json"]
+    ending = threading.Thread(target=sync.finish, args=(1.0,))  # as a process of its own does
+    ending.start()
+    box.cloud.add_booking(row("b2"))
+    ends = time.monotonic() + 30
+    while "b2.json" not in box.dropped():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    box.cloud.may_come.set()
+    ending.join(30)
+    assert not ending.is_alive()
+    assert sync.media.assets().intro is not None

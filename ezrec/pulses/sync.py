@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ezrec import durable
 from ezrec.branding import MediaCache
 from ezrec.domain import forms
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
+from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.names import BadName, safe_id, shown, stand_in
 from ezrec.domain.reconcile import needs_witness, reconcile
 from ezrec.domain.stages import State
@@ -26,6 +28,7 @@ from ezrec.spool import Spool
 
 _PAST = timedelta(days=1)  # a row that ended longer ago is history, and no booking that was missed
 _MARKED = timedelta(minutes=5)  # a mark costs a memory card some 16 kB; so exact need no age be
+_BRANDING_SOON_S = 2.0  # mostly nothing is new, and it is known before the beat is over
 _BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 
 
@@ -39,6 +42,7 @@ class Sync:
     key that was shut out gets the same empty list, for ever. What is being recorded is no exception: with a
     witness its row was deleted, without one it is recorded on. The cache is written after the drops: a crash
     in between drops again, which changes nothing. Its time says when an answer last agreed with it.
+    The branding is fetched beside it, and never keeps a booking waiting.
     """
 
     backend: Backend
@@ -51,6 +55,9 @@ class Sync:
     past_days: int | None = None  # how far back the backend's answers reach
     branding_s: float = 0.0  # an idle box asks for the branding this often
     was_shut_out: Callable[[], bool] = lambda: False  # when an earlier process asked
+    interval_s: float = 15.0  # from one fetch of the bookings to the next while the branding is fetched
+    _fetching: threading.Thread | None = None
+    _branding_fault: Exception | None = None
     _has_begun: bool = False
     _shut_out: bool = False
 
@@ -59,15 +66,55 @@ class Sync:
             self.from_cache()
             self._shut_out = self.was_shut_out()
             self._has_begun = True
+        self._fetch_bookings()
+        if self._is_fetching() or self._branding_is_due():
+            self._fetch_branding()
+
+    def finish(self, _: float) -> None:
+        """Wait for a branding that is still being fetched, and fetch the bookings meanwhile as ever."""
+        while self._is_fetching():
+            self._wait_for_branding(self.interval_s)
+            if self._is_fetching():
+                try:
+                    self._fetch_bookings()
+                except (Retry, Reject) as fault:
+                    self.log.warning("%s; again in %g s", fault, self.interval_s)
+
+    def _fetch_bookings(self) -> None:
         known, since = read_cache(self.cache), self._since()
         fetched = self.backend.bookings()
         if not self._is_shut_out(known, fetched, since):
             self._take_in(known, fetched, since)
             self._mark(self.cache, _MARKED)
-        if self._branding_is_due():
+
+    # ---- the branding, beside the bookings
+
+    def _fetch_branding(self) -> None:
+        """In a thread of its own: an intro can keep a slow line busy for minutes."""
+        if not self._is_fetching():
+            self._fetching = threading.Thread(target=self._refresh, name="branding", daemon=True)
+            self._fetching.start()
+        self._wait_for_branding(_BRANDING_SOON_S)
+
+    def _wait_for_branding(self, limit_s: float) -> None:
+        """Raises what was in the way of fetching it."""
+        if self._fetching is not None:
+            self._fetching.join(limit_s)
+        if not self._is_fetching() and self._branding_fault is not None:
+            fault, self._branding_fault = self._branding_fault, None
+            raise fault
+
+    def _is_fetching(self) -> bool:
+        return self._fetching is not None and self._fetching.is_alive()
+
+    def _refresh(self) -> None:
+        try:
             self.media.refresh(self.backend, self.log.info)
-            if self.branding_s:
-                self._mark(self.media.record, timedelta(seconds=self.branding_s))
+        except (Retry, Reject, OSError) as fault:
+            self._branding_fault = fault
+            return
+        if self.branding_s:
+            self._mark(self.media.record, timedelta(seconds=self.branding_s))
 
     def _mark(self, path: Path, age: timedelta) -> None:
         """Let the file's own time say when it was last found to be true; not again while that is younger."""
@@ -158,9 +205,15 @@ class Sync:
         return (self.clock.now().astimezone(self.zone) - timedelta(days=self.past_days)).date()
 
     def _drop(self, key: str, row: Mapping[str, Any]) -> None:
-        """As a person would: a booking's row as a `.json` in `incoming/`."""
+        """As a person would: a booking's row as a `.json` in `incoming/`. Not again what lies there unchanged
+        because the recorder is away: 200 bookings at each fetch wear a memory card out.
+        """
         name = key if _is_safe(key) else stand_in(ascii(key))
-        durable.write(self.spool.directory(State.INCOMING) / f"{name}.json", _as_json(row))
+        path, data = self.spool.directory(State.INCOMING) / f"{name}.json", _as_json(row)
+        with suppress(OSError):
+            if path.read_bytes() == data:
+                return
+        durable.write(path, data)
 
 
 def _marked(path: Path) -> datetime:

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import msgspec
 
 from ezrec import durable
-from ezrec.domain.booking import BadBooking, Booking, parse_booking
-from ezrec.domain.job import Job, JobOutcome, Kind, Take
+from ezrec.booking_intake import BookingIntake, decoded
+from ezrec.domain.booking import BadBooking, Booking
+from ezrec.domain.job import BadRecord, Job, JobOutcome, Kind, Take
 from ezrec.domain.names import (
     UNFINISHED_SUFFIXES,
     BadName,
-    JobId,
     numbered,
     parse_clip_name,
     raw_name,
@@ -36,13 +37,23 @@ from ezrec.domain.names import (
 from ezrec.domain.stages import DIRECTORIES, IN_HAND, State
 from ezrec.entry import unusable
 from ezrec.ports import Clock
-from ezrec.spool import AMENDMENT, Entry, Gone, Spool, Stranger, Taken
+from ezrec.spool import Entry, Gone, Spool, Stranger, Taken
 from ezrec.stillness import FORGOTTEN_S, QUIET_S, Stillness
 
-_LARGEST_BOOKING = 64 * 1024  # bytes
+_AGAIN_S = 5.0  # after a fault of the disk a thing is tried again
+_LASTS_S = 60.0  # what fails for so long is no passing fault, and a person is told
+_UNREAD_LASTS_S = 600.0  # the same for what may be a sound job
 _IMMOVABLE = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EBUSY, errno.EROFS)
 LOGS_REQUESTS = ("logs", "logs.request")  # names in raw/ by which a person asks for a log archive
 REJECTED = "rejected"  # the name under which a bad thing lies in its entry: its own may be hostile
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Since when a thing cannot be adopted, and from when on it may be tried again; monotonic."""
+
+    began: float
+    again: float
 
 
 @dataclass(slots=True)
@@ -64,40 +75,103 @@ class Adopter:
     quiet_s: float = QUIET_S
     forgotten_s: float = FORGOTTEN_S
     _stillness: Stillness = field(init=False)
+    _bookings: BookingIntake = field(init=False)
+    _faults: dict[str, _Fault] = field(default_factory=dict, init=False)
+    _has_left: bool = field(default=True, init=False)  # bookings that were taken and are not applied
 
     def __post_init__(self) -> None:
+        self._bookings = BookingIntake(self.spool, self.clock, self.zone, self.log, self.lead_s)
         self._stillness = Stillness(self.clock, self.quiet_s, self.forgotten_s, self._is_whole)
 
-    def adopt(self, strangers: list[Stranger]) -> tuple[list[Entry], float | None]:
-        """Adopt what is complete. Returns the changed or new entries, and in how many seconds to look
-        again for what is not complete yet (None: nothing is pending).
+    @property
+    def is_pending(self) -> bool:
+        """True while something may lie here that no listing shows."""
+        return self._has_left
+
+    def is_left(self) -> bool:
+        """True while a booking that was taken is not applied."""
+        return bool(self._left())
+
+    def adopt(self, strangers: list[Stranger], slice_s: float = math.inf) -> tuple[list[Entry], float | None]:
+        """Adopt what is complete, for about `slice_s` seconds. Returns the changed or new entries, and in how
+        many seconds to look again for what is not complete yet (None: nothing is pending).
         """
         adopted: list[Entry] = []
-        look_again: float | None = None
-        for stranger in sorted(strangers, key=self._age):
-            wait_s = self._stillness.wait_s(self._path(stranger.name))
-            if wait_s is not None:
-                look_again = min(wait_s, look_again or wait_s)
+        waits: list[float] = []
+        ends = self.clock.monotonic() + slice_s
+        strangers = self._in_order(strangers)
+        for stranger in strangers:
+            wait_s = self._stillness.wait_s(self._path(stranger.name)) or self._rest_s(stranger)
+            if wait_s:
+                waits.append(wait_s)
                 continue
+            if self.clock.monotonic() >= ends:
+                waits.append(0.0)
+                break
             entry = self._adopted(stranger)
             if entry is not None:
                 adopted.append(entry)
-        self._stillness.forget_all_but({self._path(stranger.name) for stranger in strangers})
-        return adopted, look_again
+            waits += [
+                fault.again - self.clock.monotonic() for fault in [self._faults.get(stranger.name)] if fault
+            ]
+        names = {stranger.name for stranger in strangers}
+        self._stillness.forget_all_but({self._path(name) for name in names})
+        self._faults = {name: fault for name, fault in self._faults.items() if name in names}
+        if self._has_left and not waits and self._left():
+            waits.append(_AGAIN_S)
+        return adopted, max(0.0, min(waits)) if waits else None
+
+    def _in_order(self, strangers: list[Stranger]) -> list[Stranger]:
+        if self.state is not State.INCOMING:
+            return sorted(strangers, key=self._age)
+        by_name = {stranger.name: stranger for stranger in (*strangers, *self._left())}
+        return [by_name[name] for name in self._bookings.in_order(list(by_name))]
+
+    def _left(self) -> list[Stranger]:
+        """Bookings that we, or who died in our place, took and did not apply."""
+        if self.state is not State.INCOMING or not self._has_left:
+            return []
+        left = [Stranger(name, "a booking that was taken and not applied") for name in self._bookings.left()]
+        self._has_left = bool(left)
+        return left
+
+    # ---- faults that may pass
 
     def _adopted(self, stranger: Stranger) -> Entry | None:
         """Adopt one thing. Its faults are its own: the others must not wait for it."""
         try:
-            return self._adopt(stranger)
+            entry = self._adopt(stranger)
         except (Gone, FileNotFoundError):
+            self._has_left = True
             return None  # taken away while we looked: then it is not ours
         except OSError as fault:
-            self.log.error(
-                "%s in %s/ cannot be adopted: %s", shown(stranger.name), self.state, fault.strerror
-            )
-            if fault.errno in _IMMOVABLE:
-                return self._cannot_move(stranger.name, fault)
-            return None
+            self._has_left = True
+            return self._failed(stranger.name, fault)
+        self._faults.pop(stranger.name, None)
+        self._take_back_note(stranger.name)
+        return entry
+
+    def _failed(self, name: str, fault: OSError) -> Entry | None:
+        """A disk that refuses once may give in a moment later: only what lasts is told to a person."""
+        now = self.clock.monotonic()
+        began = self._faults[name].began if name in self._faults else now
+        lasts = now - began >= _LASTS_S
+        self._faults[name] = _Fault(began, now + (_LASTS_S if lasts else _AGAIN_S))
+        self.log.error("%s in %s/ cannot be adopted: %s", shown(name), self.state, fault.strerror)
+        return self._cannot_move(name, fault) if lasts and fault.errno in _IMMOVABLE else None
+
+    def _rest_s(self, stranger: Stranger) -> float | None:
+        """Seconds until a thing that has failed may be tried again."""
+        now = self.clock.monotonic()
+        if not stranger.unread:
+            known = self._faults.get(stranger.name)
+            return known.again - now if known and known.again > now else None
+        known = self._faults.setdefault(stranger.name, _Fault(now, now + _AGAIN_S))
+        return None if self._lasts(stranger.name, _UNREAD_LASTS_S) else _AGAIN_S
+
+    def _lasts(self, name: str, limit_s: float = _LASTS_S) -> bool:
+        known = self._faults.get(name)
+        return known is not None and self.clock.monotonic() - known.began >= limit_s
 
     def _path(self, name: str) -> Path:
         return self.spool.directory(self.state) / name
@@ -113,7 +187,7 @@ class Adopter:
         if self.state is not State.INCOMING or not path.name.lower().endswith(".json"):
             return False
         try:
-            return isinstance(msgspec.json.decode(_read_small(path)), dict)
+            return isinstance(decoded(path), dict)
         except (OSError, BadBooking, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
@@ -128,8 +202,10 @@ class Adopter:
         if fault:
             return self._reject(stranger.name, fault[0], fault[1])
         if stranger.name in LOGS_REQUESTS:
-            return self._adopt_request(stranger.name)
+            return self._adopt_request(stranger.name, info)
         if not os.access(path, os.R_OK, follow_symlinks=False):
+            if not self._lasts(stranger.name):  # it may be about to get its rights from who dropped it
+                raise PermissionError(errno.EACCES, "it may not be read by us")
             why = f"{shown(stranger.name)} may not be read by us (permission denied)"
             return self._reject(stranger.name, why, "chmod a+r, then drop it again")
         if self.state is State.INCOMING:
@@ -137,6 +213,7 @@ class Adopter:
         return self._adopt_clip(stranger.name, info)
 
     def _wrong_place(self, name: str) -> tuple[str, str] | None:
+        name = self._bookings.shown_name(name)
         wanted = {State.INCOMING: ".json", State.RAW: ".mp4"}.get(self.state)
         if name.endswith(UNFINISHED_SUFFIXES):
             return f"{shown(name)} was never finished: nobody has written it for 10 minutes", "copy it again"
@@ -175,15 +252,18 @@ class Adopter:
         self.log.info("adopted %s as job %s", shown(name), entry.id)
         return entry
 
-    def _adopt_request(self, name: str) -> Entry:
-        """A wish for the logs: what stands in the file is not read."""
-        now = self.clock.now()
-        job = Job(safe_id(f"logs-{now:%Y%m%d-%H%M%S}"), Kind.LOGS, now)
-        entry = self.spool.create(self.state, job, number=True)
+    def _adopt_request(self, name: str, info: os.stat_result) -> Entry | None:
+        """A wish for the logs: what stands in the file is not read. Its time is its name: a wish that could
+        not be removed when its job was made is the same one.
+        """
+        job = Job(safe_id(f"logs-{self._written(info):%Y%m%d-%H%M%S}"), Kind.LOGS, self.clock.now())
+        entry = None
+        with suppress(Taken):
+            entry = self.spool.create(self.state, job, anew=True)
         path = self._path(name)
         path.unlink(missing_ok=True)
         durable.sync_directory(path.parent)
-        self.log.info("the logs are asked for: job %s", entry.id)
+        self.log.info("the logs are asked for: job %s", job.id)
         return entry
 
     def _written(self, info: os.stat_result) -> datetime:
@@ -195,84 +275,31 @@ class Adopter:
         return written if 1970 <= written.year < 2200 else self.clock.now()
 
     def _adopt_booking(self, name: str) -> Entry | None:
-        path = self._path(name)
+        """Take it, then read it: what is dropped under its name from now on is another, newer word."""
+        self._has_left = True  # whatever happens from here on: `left` will tell
+        taken = self._bookings.take(name)
+        if self._stillness.is_held_open(taken):
+            return None  # somebody began to write in it just before we took it
         try:
-            row = msgspec.json.decode(_read_small(path))
-            booking = parse_booking(row, self.zone)
-        except (BadBooking, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-            why = str(fault) if isinstance(fault, BadBooking) else f"not readable as JSON: {fault}"
-            return self._reject(
-                name, f"{shown(name)}: {why}", "correct it and drop it into spool/incoming/ again"
-            )
-        entry = self._apply(booking)
-        path.unlink(missing_ok=True)
-        durable.sync_directory(path.parent)
+            booking = self._bookings.read(taken)
+        except BadBooking as fault:
+            why = f"{shown(self._bookings.shown_name(name))}: {fault}"
+            return self._reject(taken.name, why, "correct it and drop it into spool/incoming/ again")
+        entry = self._bookings.apply(booking)
+        self._bookings.remove(taken)
         return entry
-
-    def _apply(self, booking: Booking) -> Entry | None:
-        """A booking becomes an entry, or amends the one it has, or is known to be over."""
-        job_id = self._id_of_its_job(booking)
-        entry = self.spool.find(job_id)
-        if entry is None:
-            return self._begin(job_id, booking)
-        is_news = entry.job.booking != booking or (entry.path / AMENDMENT).exists()  # back to what it was
-        if entry.job.kind is not Kind.BOOKING or not is_news:
-            return None
-        if entry.state is State.RECORDING:
-            self.spool.amend(entry, booking)
-        elif entry.state is State.INCOMING or entry.job.return_to == State.INCOMING:
-            due = None if booking.is_cancelled else self.due(booking)
-            entry.update(booking=booking, due=None if entry.job.held else due)
-        else:
-            self.log.info("booking %s changed after it was recorded: nothing to do", booking.id)
-            return None
-        self.log.info(
-            "booking %s amended: %s to %s, %s", booking.id, booking.start, booking.end, booking.status
-        )
-        return entry
-
-    def _begin(self, job_id: JobId, booking: Booking) -> Entry | None:
-        """Make the booking's job, unless it is over."""
-        again = self._is_on_again(booking, self.spool.finished(job_id))
-        if booking.is_cancelled or booking.is_finished or self.spool.knows(job_id, anew=again):
-            self.log.info("booking %s is over (%s): nothing to do", booking.id, booking.status)
-            return None
-        job = Job(job_id, Kind.BOOKING, self.clock.now(), booking, due=self.due(booking))
-        try:
-            entry = self.spool.create(State.INCOMING, job, anew=again)
-        except Taken:
-            return None
-        self.log.info("booking %s: %s to %s", booking.id, booking.start, booking.end)
-        return entry
-
-    def _id_of_its_job(self, booking: Booking) -> JobId:
-        """Its own id, unless footage that was dropped in bears it and the booking is still to come."""
-        job = self.spool.last_word(booking.id)
-        is_over = booking.end <= self.clock.now() and self.clock.is_synchronised()
-        if job is None or job.kind is Kind.BOOKING or is_over:
-            return booking.id
-        return safe_id(f"{booking.id[:57]}-booked")
-
-    def _is_on_again(self, booking: Booking, over: Job | None) -> bool:
-        """True for one that was cancelled and is confirmed again, or missed and moved to a time to come."""
-        if over is None or over.outcome not in (JobOutcome.CANCELLED, JobOutcome.MISSED):
-            return False
-        return over.booking != booking and booking.end > self.clock.now()
-
-    def due(self, booking: Booking) -> datetime:
-        """When the recorder takes the booking in hand: the camera is armed before the first frame counts."""
-        return booking.start - timedelta(seconds=self.lead_s)
 
     def _reject(self, name: str, reason: str, remedy: str) -> Entry:
         """Move the thing, unread, into an entry of its own in `failed/`."""
         job = self._rejection(name, reason, remedy)
         entry = self.spool.create(State.FAILED, job, (self._path(name), REJECTED), number=True)
+        name = self._bookings.shown_name(name)
         self.log.warning("%s → failed/%s: %s", shown(name), entry.id, reason)
         return entry
 
     def _rejection(self, name: str, reason: str, remedy: str) -> Job:
         return Job(
-            rejected_id(name),
+            rejected_id(self._bookings.shown_name(name)),
             Kind.CLIP,
             self.clock.now(),
             reason=reason,
@@ -288,6 +315,16 @@ class Adopter:
             return self.spool.create(State.FAILED, self._rejection(name, reason, remedy))
         return None
 
+    def _take_back_note(self, name: str) -> None:
+        """What could be adopted after all needs no person any more."""
+        path = self.spool.directory(State.FAILED) / rejected_id(name)
+        if not os.path.lexists(path):
+            return
+        with suppress(OSError, Gone, BadRecord):
+            note = self.spool.read(State.FAILED, path.name)
+            if f"{shown(name)} cannot be moved out of" in note.job.reason and not note.media():
+                self.spool.leave(note, replace(note.job, outcome=JobOutcome.REMOVED))
+
 
 def _elsewhere(info: os.stat_result, root: Path) -> tuple[str, str] | None:
     if info.st_dev == os.lstat(root).st_dev:
@@ -295,18 +332,11 @@ def _elsewhere(info: os.stat_result, root: Path) -> tuple[str, str] | None:
     return "it lies on another file system than the spool", "copy it onto the spool's file system"
 
 
-def _read_small(path: Path) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        data = file.read(_LARGEST_BOOKING + 1)
-    if len(data) > _LARGEST_BOOKING:
-        raise BadBooking(f"a booking of more than {_LARGEST_BOOKING} bytes")
-    return data
-
-
 def take_in_strangers(adopter: Adopter, strangers: list[Stranger]) -> None:
     """Move strangers out of a directory that only stages write to (`recording/`, `processing/`)."""
     for stranger in strangers:
+        if stranger.unread:
+            continue  # perhaps a sound job, which the next look can read
         with suppress(Gone):
             try:
                 adopter._reject(stranger.name, stranger.why, "drop videos into spool/raw/")

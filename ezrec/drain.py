@@ -4,10 +4,13 @@ Rule 1: nobody tells a drain what there is to do; it looks. Its steps:
 
 1. wait for the stage's lock (the kernel frees it when its holder dies)
 2. recover: what stands in the directory of work has a dead owner
-3. adopt loose files
-4. while an entry is due: claim it by rename, count the attempt, handle it, write its record, move it
+3. while an entry is due: claim it by rename, count the attempt, handle it, write its record, move it
    by one rename, tell the hooks – and list again
+4. adopt loose files
 5. return how long the caller may sleep
+
+Due work goes first. Recovery and adoption are done in slices of a second, with a look at what is due and a
+sign of life between two of them: a thousand bookings that come at once keep none from its start.
 
 When a drain returns, nothing due is left in its queue, so a level-triggered path unit cannot spin; what
 could not be moved (a full disk, a name taken twice) is let alone for some seconds, so that we do not either.
@@ -23,8 +26,10 @@ import math
 import random
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from ezrec.adopt import Adopter, take_in_strangers
@@ -33,12 +38,15 @@ from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
 from ezrec.domain.stages import RETRY, ROLES, Role, Stage, State, settle
 from ezrec.hooks import Hooks
+from ezrec.listing import Listing
 from ezrec.ports import Clock
 from ezrec.spool import Entry, Gone, Spool, Stranger
 from ezrec.task import Bell, Task, Tasks
 
 Handler = Callable[[Entry, Task], Done | Closed | Kept]
 _STALE_S = 1.0  # after work of so long a narrow stage lists again before it takes the next
+_LOOKS_SHARE = 10  # or after so many times what the look took, where there is much to list
+_SLICE_S = 1.0  # of recovery or adoption, before the next look at what is due
 _STUCK_S = 5.0  # for so long a job is let alone that could not be moved
 _LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
 _LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
@@ -79,6 +87,14 @@ class Drain:
     _tasks: Tasks = field(default_factory=Tasks)
     _is_stale: bool = False
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
+    _listing: Listing = field(init=False)
+    _strangers: list[Stranger] = field(default_factory=list)  # at the last look
+    _ownerless: deque[Entry] = field(default_factory=deque)  # to be given back
+    _unsettled: dict[str, tuple[Entry, Outcome]] = field(default_factory=dict)  # worked, but not moved on
+    _in_the_way: list[Stranger] = field(default_factory=list)  # among the jobs in hand
+
+    def __post_init__(self) -> None:
+        self._listing = Listing(self.spool, self.stage.takes_from)
 
     def stop(self) -> None:
         """Lay the work down: jobs in hand go back where they came from."""
@@ -109,21 +125,45 @@ class Drain:
     # ---- step 2
 
     def _recover(self) -> None:
-        """Give back what a dead owner had in hand, and move out what strangers left there."""
+        """Find what a dead owner had in hand, and give it back: what is in play first."""
         stage = self.stage
         if stage is RETRY:
             return
         entries, strangers = self.spool.look(stage.works_in)
-        if stage.works_in is not stage.takes_from and self.adopter is not None:
-            with self._kept_to("what lies loose in %s/", stage.works_in):
-                take_in_strangers(replace(self.adopter, state=stage.works_in), strangers)
-        for entry in entries:
-            if stage.works_in is stage.takes_from and not entry.job.boot_id:
-                continue  # it waits here; only the mark of an owner tells work in place from waiting
+        if stage.works_in is stage.takes_from:  # only the mark of an owner tells work in place from waiting
+            entries = [entry for entry in entries if entry.job.boot_id]
+        else:
+            self._in_the_way = strangers
+        now = self.clock.now()
+        entries.sort(key=lambda entry: (_is_over(entry.job, now), *first_come(entry.job)))
+        self._ownerless = deque(entries)
+        self._give_some_back()
+
+    def _give_some_back(self) -> None:
+        """A slice of what has no owner; the rest has its turn after what is due."""
+        ends = self.clock.monotonic() + _SLICE_S
+        for _ in range(len(self._ownerless)):
+            entry = self._ownerless.popleft()
+            if self._stuck.get(entry.id, -math.inf) > self.clock.monotonic():
+                self._ownerless.append(entry)
+                continue
+            given = False
             with self._kept_to("job %s, whose owner died,", entry.id):
                 self._give_back(entry)
+                given = True
+            if not given:
+                self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+                self._ownerless.append(entry)
+            if self.clock.monotonic() >= ends:
+                return
 
     def _give_back(self, entry: Entry) -> None:
+        known = self._unsettled.get(entry.id)
+        if known is not None and known[0].path == entry.path:  # its worker was this one, and is not dead
+            with contextlib.suppress(Gone):
+                self._settle(*known)
+            del self._unsettled[entry.id]
+            return
         with contextlib.suppress(Gone):
             if entry.job.boot_id:
                 self._settle(entry, Died(power_cut=entry.job.boot_id != self.clock.boot_id()))
@@ -144,20 +184,53 @@ class Drain:
     def _work(self) -> float | None:
         while True:
             self.sign(_LOOK_S)
+            began = self.clock.monotonic()
             due, rest = self._look_again()
             if self._stopping.is_set():
                 return 0.0 if due else rest
-            looked, self._is_stale = self.clock.monotonic(), False
-            for entry in due:
-                if not self._stopping.is_set() and not self._take(entry):
-                    self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
-                if not self.wide and (self._is_stale or self.clock.monotonic() - looked > _STALE_S):
-                    break  # meanwhile something may have come that goes first
-            if due:
+            self._take_all(due, max(_STALE_S, _LOOKS_SHARE * (self.clock.monotonic() - began)))
+            more = self._do_a_slice()
+            if due or more == 0:
                 continue  # list again until nothing is due
+            rest = min((s for s in (rest, more) if s is not None), default=None)
             if not self._tasks:
                 return rest
             self._wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+
+    def _take_all(self, due: list[Entry], stale_s: float) -> None:
+        looked, self._is_stale = self.clock.monotonic(), False
+        for entry in due:
+            if not self._stopping.is_set() and not self._take(entry):
+                self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+            if not self.wide and (self._is_stale or self.clock.monotonic() - looked > stale_s):
+                break  # meanwhile something may have come that goes first
+
+    def _do_a_slice(self) -> float | None:
+        """Some of what may wait for a second: what has no owner, what lies in the way, what lies loose.
+
+        In how many seconds to go on (0: at once); None when nothing is left.
+        """
+        if self._stopping.is_set():
+            return None
+        soon: list[float] = []
+        if self._ownerless:
+            self.sign(_LOOK_S)
+            before = len(self._ownerless)
+            self._give_some_back()
+            soon.append(0.0 if len(self._ownerless) < before else _STUCK_S)
+        if self._in_the_way and self.adopter is not None:
+            self.sign(_LOOK_S)
+            some, self._in_the_way = self._in_the_way[:1], self._in_the_way[1:]
+            with self._kept_to("what lies loose in %s/", self.stage.works_in):
+                take_in_strangers(replace(self.adopter, state=self.stage.works_in), some)
+            soon.append(0.0)
+        if self.adopter is not None and (self._strangers or self.adopter.is_pending):
+            self.sign(_LOOK_S)
+            wait_s: float | None = _STUCK_S
+            with self._kept_to("what lies loose in %s/", self.stage.takes_from):
+                wait_s = self._adopt(self.adopter, self._strangers)
+            soon += [] if wait_s is None else [wait_s]
+        return min(soon, default=None)
 
     def _wait(self, limit_s: float) -> None:
         self.sign(limit_s + _LOOK_S)
@@ -177,14 +250,8 @@ class Drain:
 
     def _look(self) -> tuple[list[Entry], float | None]:
         """The entries that are due now, in their order, and in how many seconds the next thing is."""
-        entries, strangers = self.spool.look(self.stage.takes_from)
+        entries, self._strangers = self._listing.look()
         soon: list[float] = []
-        if strangers and self.adopter is not None:
-            look_again_s = _STUCK_S
-            with self._kept_to("what lies loose in %s/", self.stage.takes_from):
-                look_again_s = self._adopt(self.adopter, strangers)
-            entries = self.spool.entries(self.stage.takes_from)
-            soon.append(look_again_s)
         now, tick = self.clock.now(), self.clock.monotonic()
         self._stuck = {name: until for name, until in self._stuck.items() if until > tick}
         soon += [until - tick for until in self._stuck.values()]
@@ -192,6 +259,7 @@ class Drain:
             entry
             for entry in entries
             if not (entry.id in self._tasks or entry.id in self._stuck or entry.job.held)
+            and not self._is_left(entry)
         ]
         if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
             due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
@@ -203,13 +271,18 @@ class Drain:
         due.sort(key=lambda entry: self.order(entry.job))
         return due, min((s for s in soon if s < math.inf), default=None)
 
-    def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float:
-        """Adopt what is complete; in how many seconds to look at the rest."""
-        adopted, look_again_s = adopter.adopt(strangers)
+    def _is_left(self, entry: Entry) -> bool:
+        """True for work in place that has no owner: it is settled before it is taken again."""
+        in_place = self.stage.works_in is self.stage.takes_from
+        return in_place and any(left.id == entry.id for left in self._ownerless)
+
+    def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float | None:
+        """Adopt some of what is complete; in how many seconds to look at the rest."""
+        adopted, look_again_s = adopter.adopt(strangers, _SLICE_S)
         for entry in adopted:
             self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
         self._tasks.ring({entry.id for entry in adopted})  # an amendment of a job in hand
-        return math.inf if look_again_s is None else look_again_s
+        return 0.0 if adopted else look_again_s
 
     def _take(self, entry: Entry) -> bool:
         """Claim an entry and do its work: here, or in a thread where the stage is wide.
@@ -242,8 +315,12 @@ class Drain:
         return True
 
     def _put_back(self, entry: Entry) -> None:
-        with contextlib.suppress(OSError, Gone):
+        try:
             self.spool.move(entry, self.stage.takes_from)
+        except Gone:
+            return
+        except OSError:
+            self._ownerless.append(entry)  # nobody else would look there while other jobs are in hand
 
     def _attempted(self, job: Job) -> dict[str, object]:
         marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
@@ -278,7 +355,9 @@ class Drain:
         except OSError as fault:
             self.log.error("job %s cannot be moved on, and is taken up again later: %s", entry.id, fault)
             entry.job = before  # decided anew then, and counted once
+            self._unsettled[entry.id] = (entry, outcome)
             return False
+        self._unsettled.pop(entry.id, None)
         return True
 
     def _handled(self, entry: Entry, task: Task) -> Outcome:
@@ -337,6 +416,10 @@ class Drain:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
             self._wait(_LOOK_AGAIN_S)
+
+
+def _is_over(job: Job, now: datetime) -> bool:
+    return job.booking is not None and job.booking.end <= now
 
 
 def _at(fault: OSError) -> str:

@@ -36,6 +36,7 @@ class Stranger:
 
     name: str
     why: str
+    unread: bool = False  # it could not be read at this moment: it may well be a sound job
 
 
 class Entry:
@@ -94,7 +95,7 @@ class Entry:
         """The newest amendment of this booking, taken out of the entry; None when there is none.
 
         It is renamed before it is read: a newer one that comes meanwhile keeps its place. What a crash
-        left renamed is taken the next time.
+        left renamed, or could not be read (OSError), is taken the next time.
         """
         taken = self.path / f".{AMENDMENT}.taken"
         with contextlib.suppress(FileNotFoundError):
@@ -103,12 +104,17 @@ class Entry:
             booking = forms.decode(taken.read_bytes(), Booking)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError):
+        except msgspec.DecodeError:
             booking = None
         if booking is not None:
             self.update(booking=booking)
         taken.unlink(missing_ok=True)
         return booking
+
+    def has_amendment(self) -> bool:
+        """True while a change waits for the owner, taken already or not."""
+        names = (AMENDMENT, f".{AMENDMENT}.taken")
+        return any(os.path.lexists(self.path / name) for name in names)
 
     def size(self) -> int:
         """Bytes of the files in the entry."""

@@ -23,6 +23,11 @@ from ezrec.locks import Lock
 # Some kernels stamp directories every 4 ms only: what moves twice within that is not seen by its stamps.
 _LEAST_LOOKS, _MOST_LOOKS = 3, 100
 _WE_ARE_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# What a thing is cannot be said while the disk, or the rights to it, are not as they should be.
+_PASSING = (
+    errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EAGAIN, errno.ESTALE,
+    errno.ETIMEDOUT,
+)  # fmt: skip
 
 
 class Gone(Exception):
@@ -96,20 +101,33 @@ class Places:
         """What lies in a directory, unsorted: the entries, and everything visible that is none."""
         entries, strangers = [], []
         for name in self.names(state):
-            try:
-                entries.append(self.read(state, name))
-            except BadRecord as fault:
-                strangers.append(Stranger(name, str(fault)))
-            except Gone:
-                continue
+            match self.look_at(state, name):
+                case Entry() as entry:
+                    entries.append(entry)
+                case Stranger() as stranger:
+                    strangers.append(stranger)
         return entries, strangers
+
+    def look_at(self, state: State, name: str) -> Entry | Stranger | None:
+        """What lies under a name; None when nothing does any more."""
+        try:
+            return self.read(state, name)
+        except BadRecord as fault:
+            return Stranger(name, str(fault))
+        except Gone:
+            return None
+        except OSError as fault:
+            if fault.errno in _WE_ARE_SHORT:
+                raise  # that is our trouble: a sound job must not be taken for a broken one
+            return Stranger(name, f"{shown(name)} cannot be read: {fault.strerror}", unread=True)
 
     def entries(self, state: State) -> list[Entry]:
         """The entries of a directory, unsorted."""
         return self.look(state)[0]
 
     def read(self, state: State, name: str) -> Entry:
-        """Open one entry. Raises `Gone` when it is not there, `BadRecord` when it is no entry.
+        """Open one entry. Raises `Gone` when it is not there, `BadRecord` when it is no entry, and OSError
+        when that cannot be said now.
 
         Never follows a link: what a name here points to elsewhere is not the spool's.
         """
@@ -119,12 +137,12 @@ class Places:
         except NotADirectoryError:
             raise BadRecord(f"{shown(name)} is a loose file, not a job") from None
         except FileNotFoundError:
-            if os.path.lexists(path):
+            if is_there(path):
                 raise BadRecord(f"the directory {shown(name)} has no {JOB}") from None
             raise Gone(name) from None
         except OSError as fault:
-            if fault.errno in _WE_ARE_SHORT:
-                raise  # that is our trouble: a sound job must not be taken for a broken one
+            if fault.errno in (*_WE_ARE_SHORT, *_PASSING):
+                raise
             raise BadRecord(f"{shown(name)}: {fault.strerror}") from None
         job = records.decode(data)
         if job.id != name:
@@ -132,7 +150,10 @@ class Places:
         return Entry(path, job.as_found_in(state))
 
     def find(self, job_id: str) -> Entry | None:
-        """The entry of that id, wherever it is. Looks twice: it may move while we look."""
+        """The entry of that id, wherever it is. Looks twice: it may move while we look.
+
+        Raises OSError when it cannot be read now: who takes it for unknown makes another.
+        """
         for _ in range(2):
             for state in DIRECTORIES:
                 with contextlib.suppress(Gone, BadRecord):
@@ -140,10 +161,10 @@ class Places:
         return None
 
     def finished(self, job_id: str) -> Job | None:
-        """The last record of a job that has left the spool."""
+        """The last record of a job that has left the spool. Raises OSError when it cannot be read now."""
         try:
             return records.decode((self.done / f"{job_id}.json").read_bytes())
-        except (OSError, BadRecord):
+        except (FileNotFoundError, BadRecord):
             return None
 
     def last_word(self, job_id: str) -> Job | None:
@@ -151,7 +172,7 @@ class Places:
         entry = self.find(job_id)
         if entry is not None:
             return entry.job
-        with contextlib.suppress(OSError, BadRecord):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, BadRecord):
             return records.decode(read_record(self.trash / job_id))
         return self.finished(job_id)
 
@@ -165,9 +186,9 @@ class Places:
         for look in range(_MOST_LOOKS):
             before = self._stamps()
             if (
-                any(os.path.lexists(self.directory(state) / job_id) for state in DIRECTORIES)
-                or os.path.lexists(self.trash / job_id)
-                or (not anew and os.path.lexists(self.done / f"{job_id}.json"))
+                any(is_there(self.directory(state) / job_id) for state in DIRECTORIES)
+                or is_there(self.trash / job_id)
+                or (not anew and is_there(self.done / f"{job_id}.json"))
             ):
                 return True
             if look + 1 >= _LEAST_LOOKS and self._stamps() == before:
@@ -200,3 +221,12 @@ class Places:
             with contextlib.suppress(OSError, BadRecord):
                 found.append(Entry(path, records.decode(read_record(path))))
         return found
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether a name is taken. Raises OSError when that cannot be said, where `os.path.lexists` says "no"."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

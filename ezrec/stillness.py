@@ -57,6 +57,10 @@ class Stillness:
             return self._quiet_for(path, _mark(path, info), self.quiet_s)
         return None
 
+    def is_held_open(self, path: Path) -> bool:
+        """True when the kernel says that somebody has it open for writing."""
+        return _being_written(path) is True
+
     def _quiet_for(self, path: Path, mark: tuple[int, ...], needed_s: float) -> float | None:
         """Wait until sizes and times have stood still for `needed_s` seconds of the monotonic clock."""
         now = self.clock.monotonic()

@@ -8,6 +8,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -65,6 +66,11 @@ class Box:
             more, _ = self.look(state)
             adopted += more
         return adopted
+
+    def adopt_for_a_while(self, state: State = State.RAW) -> None:
+        """Until nobody can take a fault for a passing one any more."""
+        for _ in range(150):
+            self.adopt(state)
 
     def rejected(self, state: State = State.RAW) -> Entry:
         """The one thing that was dropped waits for a person, whole, with one clear line."""
@@ -452,7 +458,7 @@ def _as_nobody(box: Box, script: str) -> None:
         if not path.name.startswith("x") and not path.name.startswith("inside"):
             os.chown(path, 65534, 65534)
     head = (
-        "import os, sys\nfrom pathlib import Path\nfrom tests.test_adopt import Box\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tests.test_adopt import Box, State\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\nbox = Box(Path(sys.argv[1]))\n"
     )
     done = subprocess.run(
@@ -465,7 +471,7 @@ def _as_nobody(box: Box, script: str) -> None:
 
 def test_a_file_that_we_may_not_read_waits_for_a_person(box: Box) -> None:
     box.drop("x1.mp4").chmod(0)
-    _as_nobody(box, "box.adopt()")
+    _as_nobody(box, "box.adopt(); assert box.spool.names(State.FAILED) == []; box.adopt_for_a_while()")
     (entry,) = box.spool.entries(State.FAILED)
     assert "permission denied" in entry.job.reason
     assert (entry.path / REJECTED).read_bytes() == FOOTAGE
@@ -475,7 +481,7 @@ def test_a_thing_that_we_may_not_move_is_told_of_once_and_keeps_nobody(box: Box)
     _folder(box.spool.root / "raw/x1")
     (box.spool.root / "raw/x1").chmod(0o700)
     box.drop("b1.mp4")
-    _as_nobody(box, "box.adopt(); box.adopt()")
+    _as_nobody(box, "box.adopt(); assert box.spool.names(State.FAILED) == []; box.adopt_for_a_while()")
     assert (box.spool.root / "raw/x1/inside.mp4").read_bytes() == FOOTAGE
     assert sorted(box.spool.names(State.RAW)) == ["b1", "x1"]
     (entry,) = box.spool.entries(State.FAILED)
@@ -497,7 +503,7 @@ def test_a_file_from_another_file_system_is_told_of_and_not_touched(box: Box, tm
         (tmp_path / "disk/far.mp4").write_bytes(FOOTAGE)
         subprocess.run(["mount", "--bind", tmp_path / "disk/far.mp4", target], check=True)
         try:
-            box.adopt()
+            box.adopt_for_a_while()
             (entry,) = box.spool.entries(State.FAILED)
             assert "cannot be moved" in entry.job.reason
             assert target.read_bytes() == FOOTAGE
@@ -699,3 +705,98 @@ def test_a_lease_is_what_this_file_system_gives(tmp_path: Path) -> None:
         pytest.skip("this file system gives no leases: three quiet seconds decide")
     finally:
         os.close(fd)
+
+
+# ---- the newer word
+
+
+class _Dropper(logging.Handler):
+    """Does something at the moment at which a booking was applied."""
+
+    def __init__(self, act: Any) -> None:
+        super().__init__()
+        self._acts = iter([act])
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg.startswith("booking %s") and (act := next(self._acts, None)):
+            act()
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["a new booking", "an amendment"])
+def test_a_newer_word_that_is_dropped_while_the_older_is_applied_is_applied_too(
+    box: Box, is_known: bool
+) -> None:
+    if is_known:
+        box.drop_row(ROW)
+        box.adopt(State.INCOMING)
+    log = logging.getLogger("test")
+    dropper = _Dropper(lambda: box.drop_row(ROW | {"end_time": "22:00"}))
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(dropper)
+    try:
+        box.drop_row(ROW | {"end_time": "21:00"})
+        box.adopt(State.INCOMING)
+    finally:
+        log.removeHandler(dropper)
+        log.setLevel(level)
+    box.adopt(State.INCOMING)
+    waiting = incoming(box).job.booking
+    assert waiting is not None
+    assert waiting.end == datetime(2026, 7, 1, 20, tzinfo=UTC)
+    assert os.listdir(box.spool.directory(State.INCOMING)) == ["b1"]
+
+
+def test_a_booking_that_a_dead_recorder_had_taken_is_applied_by_the_next(box: Box) -> None:
+    box.drop_row(ROW, ".taken.0badcafe.b1.json")
+    box.drop_row(ROW | {"id": "b2"}, "b2.json")
+    assert {entry.id for entry in box.adopt(State.INCOMING)} == {"b1", "b2"}
+    assert sorted(os.listdir(box.spool.directory(State.INCOMING))) == ["b1", "b2"]
+
+
+def test_an_amendment_that_cannot_be_read_now_is_read_later(box: Box) -> None:
+    entry = box.spool.create(State.RECORDING, booking_job())
+    box.spool.amend(entry, booking(status="cancelled"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            entry.take_amendment()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    taken = entry.take_amendment()
+    assert taken is not None
+    assert taken.is_cancelled
+
+
+def test_what_begins_next_is_adopted_first_and_the_words_about_one_booking_in_their_order(box: Box) -> None:
+    rows = [
+        ("season", "2026-07-20", "20:00"),
+        ("today", "2026-07-01", "20:00"),
+        ("season", "2026-07-20", "21:00"),
+    ]
+    for n, (name, day, end) in enumerate(rows):
+        path = box.drop_row(ROW | {"id": name, "date": day, "end_time": end}, f"{9 - n}.json")
+        os.utime(path, (1e9 + n, 1e9 + n))
+    assert [entry.id for entry in box.adopt(State.INCOMING)] == ["today", "season", "season"]
+    ends = {
+        entry.id: entry.job.booking.end.hour
+        for entry in box.spool.entries(State.INCOMING)
+        if entry.job.booking
+    }
+    assert ends == {"today": 18, "season": 19}
+
+
+def test_a_text_editor_of_windows_writes_bookings_too(box: Box) -> None:
+    box.drop("b1.json", b"\xef\xbb\xbf" + json.dumps(ROW).encode(), State.INCOMING)
+    assert [entry.id for entry in box.adopt(State.INCOMING)] == ["b1"]
+
+
+def test_the_note_of_a_thing_that_could_not_be_moved_goes_when_it_can_be(box: Box) -> None:
+    box.drop("b1.mp4")
+    job = replace(
+        booking_job("b1-rejected"), kind=Kind.CLIP, reason="'b1.mp4' cannot be moved out of raw/: Device or resource busy"
+    )  # fmt: skip
+    box.spool.create(State.FAILED, job)
+    assert [entry.id for entry in box.adopt()] == ["b1"]
+    assert whereabouts(box.spool) == {"b1": ["raw"]}

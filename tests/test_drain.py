@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.domain.job import JobOutcome, Kind
 from ezrec.domain.outcomes import Closed, Done
 from ezrec.domain.stages import State
-from ezrec.spool import Entry, Gone
+from ezrec.spool import Entry, Gone, Spool
 from ezrec.task import Task
 from tests.fakes.clock import StandingClock
 from tests.stagework import CREATED, LIMIT_S, a_drain, a_spool, full_disk, put, read, until, where
@@ -659,3 +660,119 @@ def test_a_job_that_ends_while_the_spool_is_away_is_moved_on_when_it_is_back(tmp
     back.join()
     assert spool.names(State.RAW) == ["b1"]
     assert not away.exists()
+
+
+# ---- a burst
+
+
+class SlowClock(StandingClock):
+    """Each look at it takes a fifth of a second, as a memory card does for each booking that is adopted."""
+
+    def monotonic(self) -> float:
+        self.pass_time(0.2)
+        return super().monotonic()
+
+
+def drop_bookings(spool: Spool, number: int) -> None:
+    for n in range(number):
+        row = f'{{"id": "j{n}", "start_time": "2027-06-01T10:00:00Z", "end_time": "2027-06-01T11:00:00Z"}}'
+        (spool.directory(State.INCOMING) / f"j{n}.json").write_text(row)
+
+
+def loose(spool: Spool) -> int:
+    return sum(name.endswith(".json") for name in spool.names(State.INCOMING))
+
+
+def test_what_is_due_goes_before_a_burst_of_bookings(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    left: list[int] = []
+
+    def note(entry: Entry, task: Task) -> Done:
+        left.append(loose(spool))
+        return Done()
+
+    put(spool, State.INCOMING, "due", due=CREATED)
+    drop_bookings(spool, 60)
+    a_drain("record", spool, note, clock=SlowClock()).run()
+    assert left == [60]
+    assert loose(spool) == 0
+
+
+def test_a_booking_that_comes_in_a_burst_and_begins_next_does_not_wait_for_the_others(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    left: list[int] = []
+
+    def note(entry: Entry, task: Task) -> Done:
+        left.append(loose(spool))
+        return Done()
+
+    drop_bookings(spool, 60)
+    row = '{"id": "now", "start_time": "2026-06-01T12:00:00Z", "end_time": "2026-06-01T13:00:00Z"}'
+    (spool.directory(State.INCOMING) / "zz.json").write_text(row)
+    a_drain("record", spool, note, clock=SlowClock()).run()
+    assert len(left) == 1
+    assert left[0] > 40, "it waited for the others"
+
+
+def test_a_burst_is_adopted_with_signs_of_life(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    drop_bookings(spool, 60)
+    seen: list[int] = []
+    drain = a_drain("record", spool, clock=SlowClock(), sign=lambda _: seen.append(loose(spool)))
+    drain.run()
+    steps = [before - after for before, after in itertools.pairwise(seen)]
+    assert sum(steps) == 60
+    assert max(steps) < 10
+
+
+def test_what_is_due_goes_before_the_rest_of_what_a_dead_recorder_left(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    left: list[int] = []
+
+    def note(entry: Entry, task: Task) -> Done:
+        left.append(len(spool.names(State.RECORDING)))
+        return Done()
+
+    for n in range(40):
+        put(spool, State.RECORDING, f"j{n}", boot_id="boot-1", due=CREATED + timedelta(days=400))
+        (spool.directory(State.RECORDING) / f"stray{n}.mp4").write_bytes(b"x")
+    put(spool, State.INCOMING, "due", due=CREATED)
+    a_drain("record", spool, note, clock=SlowClock()).run()
+    assert left[0] > 60
+
+
+def test_a_long_queue_is_not_read_anew_for_every_job(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    clock = StandingClock()
+
+    def work(entry: Entry, task: Task) -> Done:
+        clock.pass_time(60)
+        return Done()
+
+    for n in range(150):
+        put(spool, State.RAW, f"j{n}")
+    before = reads()
+    a_drain("process", spool, work, clock=clock).run()
+    assert len(spool.names(State.PROCESSED)) == 150
+    assert reads() - before < 150 * 20, "of 11,000 where each job is looked for in all the others"
+
+
+def reads() -> int:
+    """How often this process has asked the kernel to read."""
+    return int(Path("/proc/self/io").read_text().split("syscr:")[1].split()[0])
+
+
+def test_a_record_that_changes_in_a_long_queue_is_seen(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    clock = StandingClock()
+
+    def hold_the_others(entry: Entry, task: Task) -> Done:
+        clock.pass_time(60)
+        for other in spool.entries(State.RAW):
+            other.update(held="wait")
+        return Done()
+
+    for job_id in "abc":
+        put(spool, State.RAW, job_id)
+    a_drain("process", spool, hold_the_others, clock=clock).run()
+    assert where(spool) == {"a": "processed", "b": "raw", "c": "raw"}

@@ -99,7 +99,7 @@ def _adopt(state: State) -> Callable[[Spool], None]:
     def act(spool: Spool) -> None:
         adopter = Adopter(spool, state, StillClock(), UTC, logging.getLogger("test"))
         adopter.adopt(spool.look(state)[1])
-        if spool.look(state)[1]:  # it logs its faults and goes on; here they count
+        if spool.look(state)[1] or adopter.is_left():  # it logs its faults and goes on; here they count
             raise OSError("not adopted")
 
     return act

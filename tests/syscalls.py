@@ -7,11 +7,15 @@ one it is to die in is the WHENth, and goes on to the real ones.
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,8 +27,12 @@ import pytest
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 CALLS = ("mkdir", "write", "fsync", "rename", "unlink", "unlinkat", "rmdir")
+# Calls that ask, and may be refused as well as those that change something.
+QUESTIONS = ("openat", "read", "newfstatat", "fstat", "faccessat2", "getdents64", "flock", "fcntl")
 WHEN = 60
 _NOWHERE = "/proc/no-such-thing"
+_LIBC = ctypes.CDLL(None)
+_GETDENTS64 = {"x86_64": 217, "aarch64": 61}.get(platform.machine(), 217)
 _DUMMIES: dict[str, Callable[[], object]] = {
     "mkdir": lambda: os.mkdir(_NOWHERE),
     "write": lambda: os.write(9999, b""),
@@ -33,6 +41,14 @@ _DUMMIES: dict[str, Callable[[], object]] = {
     "unlink": lambda: os.unlink(_NOWHERE),
     "unlinkat": lambda: os.unlink("no-such-thing", dir_fd=os.open("/proc", os.O_RDONLY)),
     "rmdir": lambda: os.rmdir(_NOWHERE),
+    "openat": lambda: os.open(_NOWHERE, os.O_RDONLY),
+    "read": lambda: os.read(9999, 1),
+    "newfstatat": lambda: os.lstat(_NOWHERE),
+    "fstat": lambda: os.fstat(9999),
+    "faccessat2": lambda: os.access(_NOWHERE, os.R_OK, follow_symlinks=False),
+    "getdents64": lambda: _LIBC.syscall(_GETDENTS64, 9999, None, 0),
+    "flock": lambda: fcntl.flock(9999, fcntl.LOCK_UN),
+    "fcntl": lambda: fcntl.fcntl(9999, fcntl.F_GETFD),
 }
 
 
@@ -49,7 +65,9 @@ class Crash:
         return f"{self.transition}-{self.call}-{self.nth}"
 
 
-def run_traced(module: str, arguments: Sequence[str], log: Path, *options: str) -> None:
+def run_traced(
+    module: str, arguments: Sequence[str], log: Path, *options: str, calls: Sequence[str] = CALLS
+) -> None:
     """Run `python -m module …` and its children under strace. They may well be killed."""
     argv = [
         "strace",
@@ -61,7 +79,7 @@ def run_traced(module: str, arguments: Sequence[str], log: Path, *options: str) 
         "-o",
         str(log),
         "-e",
-        f"trace={','.join(CALLS)}",
+        f"trace={','.join(calls)}",
         *options,
     ]
     argv += [sys.executable, "-m", module, *arguments]
@@ -70,7 +88,40 @@ def run_traced(module: str, arguments: Sequence[str], log: Path, *options: str) 
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
-def in_child(work: Callable[[], None], crash: Crash | None = None) -> tuple[int, int]:
+def run_attached(
+    module: str,
+    arguments: Sequence[str],
+    log: Path,
+    *options: str,
+    calls: Sequence[str],
+    limit_s: float = 100,
+) -> None:
+    """As `run_traced`; but the process is traced only from `wait_for_tracer` on, so that no call of its start
+    is counted or fails."""
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as work:
+        assert work.stdout is not None
+        assert work.stdout.readline() == b"ready\n"
+        argv = ["strace", "-f", "-qq", "-s", "300", "-y", "-o", str(log), "-p", str(work.pid)]
+        argv += ["-e", f"trace={','.join(calls)}", *options]
+        with subprocess.Popen(argv) as tracer:
+            try:
+                assert work.wait(limit_s) == 0
+                assert tracer.wait(limit_s) == 0
+            finally:
+                work.kill()
+                tracer.kill()
+
+
+def wait_for_tracer() -> None:
+    """Until `run_attached` traces this process."""
+    print("ready", flush=True)
+    while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
+        time.sleep(0.05)
+
+
+def in_child(work: Callable[[], None], crash: Crash | None = None, when: int = WHEN) -> tuple[int, int]:
     """Fork, make the dummy calls, do the work. The child's pid and status: 0 done, 3 an OSError, 9 killed,
     1 a bug.
     """
@@ -78,7 +129,7 @@ def in_child(work: Callable[[], None], crash: Crash | None = None) -> tuple[int,
     if pid == 0:
         status = 1
         try:
-            for _ in range(WHEN - crash.nth if crash else 0):
+            for _ in range(when - crash.nth if crash else 0):
                 try:
                     _DUMMIES[crash.call]()  # type: ignore[union-attr]
                 except OSError:

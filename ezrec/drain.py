@@ -26,19 +26,18 @@ import math
 import random
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
-from ezrec.domain.job import Job, JobOutcome, Kind
+from ezrec.domain.job import Job, JobOutcome, Kind, first_come
 from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
 from ezrec.domain.stages import RETRY, ROLES, Role, Stage, State, settle
 from ezrec.hooks import Hooks
 from ezrec.listing import Listing
+from ezrec.ownerless import Ownerless
 from ezrec.ports import Clock
 from ezrec.spool import Entry, Gone, Spool, Stranger
 from ezrec.task import Bell, Task, Tasks
@@ -50,10 +49,6 @@ _SLICE_S = 1.0  # of recovery or adoption, before the next look at what is due
 _STUCK_S = 5.0  # for so long a job is let alone that could not be moved
 _LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
 _LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
-
-
-def first_come(job: Job) -> Any:
-    return job.due or job.created, job.id
 
 
 @dataclass(slots=True)
@@ -89,7 +84,7 @@ class Drain:
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
     _listing: Listing = field(init=False)
     _strangers: list[Stranger] = field(default_factory=list)  # at the last look
-    _ownerless: deque[Entry] = field(default_factory=deque)  # to be given back
+    _ownerless: Ownerless = field(default_factory=Ownerless)
     _unsettled: dict[str, tuple[Entry, Outcome]] = field(default_factory=dict)  # worked, but not moved on
     _in_the_way: list[Stranger] = field(default_factory=list)  # among the jobs in hand
 
@@ -134,28 +129,19 @@ class Drain:
             entries = [entry for entry in entries if entry.job.boot_id]
         else:
             self._in_the_way = strangers
-        now = self.clock.now()
-        entries.sort(key=lambda entry: (_is_over(entry.job, now), *first_come(entry.job)))
-        self._ownerless = deque(entries)
+        self._ownerless.find(entries, self.clock.now())
         self._give_some_back()
 
-    def _give_some_back(self) -> None:
-        """A slice of what has no owner; the rest has its turn after what is due."""
-        ends = self.clock.monotonic() + _SLICE_S
-        for _ in range(len(self._ownerless)):
-            entry = self._ownerless.popleft()
-            if self._stuck.get(entry.id, -math.inf) > self.clock.monotonic():
-                self._ownerless.append(entry)
-                continue
-            given = False
-            with self._kept_to("job %s, whose owner died,", entry.id):
-                self._give_back(entry)
-                given = True
-            if not given:
-                self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
-                self._ownerless.append(entry)
-            if self.clock.monotonic() >= ends:
-                return
+    def _give_some_back(self) -> float:
+        """A slice of what has no owner; in how many seconds the rest has its turn."""
+        return self._ownerless.give_some(self._given_back, self.clock.monotonic, _SLICE_S, _STUCK_S)
+
+    def _given_back(self, entry: Entry) -> bool:
+        is_left = True
+        with self._kept_to("job %s, whose owner died,", entry.id):
+            self._give_back(entry)
+            is_left = False
+        return not is_left
 
     def _give_back(self, entry: Entry) -> None:
         known = self._unsettled.get(entry.id)
@@ -200,6 +186,8 @@ class Drain:
     def _take_all(self, due: list[Entry], stale_s: float) -> None:
         looked, self._is_stale = self.clock.monotonic(), False
         for entry in due:
+            if self.wide:
+                self.sign(_LOOK_S)  # a card may take a second for each
             if not self._stopping.is_set() and not self._take(entry):
                 self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
             if not self.wide and (self._is_stale or self.clock.monotonic() - looked > stale_s):
@@ -215,9 +203,7 @@ class Drain:
         soon: list[float] = []
         if self._ownerless:
             self.sign(_LOOK_S)
-            before = len(self._ownerless)
-            self._give_some_back()
-            soon.append(0.0 if len(self._ownerless) < before else _STUCK_S)
+            soon.append(self._give_some_back())
         if self._in_the_way and self.adopter is not None:
             self.sign(_LOOK_S)
             some, self._in_the_way = self._in_the_way[:1], self._in_the_way[1:]
@@ -251,6 +237,9 @@ class Drain:
     def _look(self) -> tuple[list[Entry], float | None]:
         """The entries that are due now, in their order, and in how many seconds the next thing is."""
         entries, self._strangers = self._listing.look()
+        left = (
+            self._ownerless.paths()
+        )  # work in place that lost its owner is settled before it is taken again
         soon: list[float] = []
         now, tick = self.clock.now(), self.clock.monotonic()
         self._stuck = {name: until for name, until in self._stuck.items() if until > tick}
@@ -259,7 +248,7 @@ class Drain:
             entry
             for entry in entries
             if not (entry.id in self._tasks or entry.id in self._stuck or entry.job.held)
-            and not self._is_left(entry)
+            and entry.path not in left
         ]
         if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
             due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
@@ -270,11 +259,6 @@ class Drain:
             soon += [(moment - now).total_seconds() for moment in waits]
         due.sort(key=lambda entry: self.order(entry.job))
         return due, min((s for s in soon if s < math.inf), default=None)
-
-    def _is_left(self, entry: Entry) -> bool:
-        """True for work in place that has no owner: it is settled before it is taken again."""
-        in_place = self.stage.works_in is self.stage.takes_from
-        return in_place and any(left.id == entry.id for left in self._ownerless)
 
     def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float | None:
         """Adopt some of what is complete; in how many seconds to look at the rest."""
@@ -320,7 +304,7 @@ class Drain:
         except Gone:
             return
         except OSError:
-            self._ownerless.append(entry)  # nobody else would look there while other jobs are in hand
+            self._ownerless.add(entry)  # nobody else would look there while other jobs are in hand
 
     def _attempted(self, job: Job) -> dict[str, object]:
         marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
@@ -416,10 +400,6 @@ class Drain:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
             self._wait(_LOOK_AGAIN_S)
-
-
-def _is_over(job: Job, now: datetime) -> bool:
-    return job.booking is not None and job.booking.end <= now
 
 
 def _at(fault: OSError) -> str:

@@ -126,7 +126,8 @@ def _later_reading(
     if day is None or day == date.max:
         return end
     morning, _ = _instant(row, "end_time", day + timedelta(days=1), zone)
-    return morning if morning - start <= OVERNIGHT else end
+    is_midnight = not (local := morning.astimezone(zone)).hour and not local.minute  # the end of the day
+    return morning if (is_midnight and end < start) or morning - start <= OVERNIGHT else end
 
 
 def _text(row: Mapping[str, object], key: str) -> str | None:
@@ -166,6 +167,8 @@ def _instant(
         if "T" in text or (len(text) > 10 and text[4:5] == "-"):
             moment = datetime.fromisoformat(text)
             return _utc(moment, zone), False
+        if text[1:2] == ":":  # `9:00`, as people write it
+            text = f"0{text}"
         if text[2:3] != ":":  # `18-00` would pass as 18 o'clock at the offset -00
             raise ValueError(text)
         if day is None:

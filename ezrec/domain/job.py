@@ -218,3 +218,8 @@ def decode(data: bytes) -> Job:
     except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:
         raise BadRecord(f"job.json cannot be read: {fault}") from None
     return job
+
+
+def first_come(job: Job) -> tuple[datetime, str]:
+    """The order of most queues."""
+    return job.due or job.created, job.id

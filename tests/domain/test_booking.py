@@ -70,12 +70,17 @@ def test_every_instant_is_utc() -> None:
 def test_a_late_match_ends_after_midnight() -> None:
     assert window("23:00", "00:30") == (utc(2026, 7, 1, 21), utc(2026, 7, 1, 22, 30))
     assert window("23:00", "00:00")[1] == utc(2026, 7, 1, 22)
+    assert window("17:00", "00:00")[1] == utc(2026, 7, 1, 22), "the end of the day, however long the match"
     assert window("23:00", "24:00")[1] == utc(2026, 7, 1, 22)
     assert window("23:00", "24:00:00", "2026-12-31")[1] == utc(2026, 12, 31, 23)
 
 
+def test_an_hour_may_have_one_digit() -> None:
+    assert window("9:00", "10:30") == window("09:00", "10:30")
+
+
 def test_an_end_far_before_the_start_is_a_typing_error() -> None:
-    for start, end in (("20:00", "19:00"), ("18:00", "18:00"), ("12:00", "06:00")):
+    for start, end in (("20:00", "19:00"), ("18:00", "18:00"), ("12:00", "06:00"), ("00:00", "00:00")):
         with pytest.raises(BadBooking, match="before it starts"):
             window(start, end)
 

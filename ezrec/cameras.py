@@ -83,10 +83,11 @@ def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
 
 
 def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
-    """How a camera gets the logo that it draws; nothing where processing is to lay it over."""
-    if log is None or not draws_logo(settings):
+    """Whom a camera tells what it notices, and how it gets the logo that it draws, if it is to draw one."""
+    if log is None:
         return {}
-    return {"burn_in": burn_ins(settings, log), "tell": log.warning}
+    drawn = {"burn_in": burn_ins(settings, log)} if draws_logo(settings) else {}
+    return {**drawn, "tell": log.warning}
 
 
 def draws_logo(settings: Settings) -> bool:

@@ -42,7 +42,8 @@ class CameraHealth:
 
     `frames` came out of the sensor, `packets` out of the encoder, and `written` are bytes in takes' files.
     `restarts`: lives that were begun because one broke off. `hung`: why only a fresh process can have the
-    camera again; empty while that is not so.
+    camera again; empty while that is not so. `key_every_s`: seconds between key frames. `awaits_key`: frames
+    come, and nothing can be written before the next key frame.
     """
 
     running: bool
@@ -55,6 +56,8 @@ class CameraHealth:
     fps: float | None = None
     restarts: int = 0
     hung: str = ""
+    key_every_s: float | None = None
+    awaits_key: bool = False
 
 
 class Recording(Protocol):
@@ -63,6 +66,10 @@ class Recording(Protocol):
     @property
     def lost(self) -> threading.Event:
         """Set when the camera can write no more into this take."""
+
+    @property
+    def goes_on(self) -> bool:
+        """True where it is `lost` only because the pictures changed their size: the next take follows."""
 
     @property
     def span(self) -> tuple[float, float] | None:

@@ -154,6 +154,7 @@ class Vitals:
                 bytes_written=camera.written,
                 dropped=camera.dropped,
                 restarts=camera.restarts,
+                key_every_s=None if camera.key_every_s is None else round(camera.key_every_s, 1),
                 fps=None if camera.fps is None else round(camera.fps, 2),
                 bytes_a_minute=self._bytes_a_minute() if recording else None,
                 last_error=fault or self.signs.last_fault,
@@ -170,6 +171,8 @@ class Vitals:
                 counts, before, (moved.frames, moved.packets, moved.written), strict=True
             ))
         )  # fmt: skip
+        if camera.awaits_key:  # nothing can be written yet, and that is not the recorder's fault
+            self._moved = replace(self._moved, written=now)
         self._counts = counts
         if camera.frame_age_s is not None:
             self._last_frame = now - camera.frame_age_s

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from ezrec.adapters import ffmpeg_sources
-from ezrec.adapters.ffmpeg_camera import FfmpegCamera
-from ezrec.adapters.ffmpeg_sources import Faults, SoftwareSource
+from ezrec.adapters.ffmpeg_camera import CameraLimits, FfmpegCamera
+from ezrec.adapters.ffmpeg_sources import Faults, SoftwareSource, Source
 from ezrec.adapters.mp4boxes import check_whole
 from ezrec.adapters.salvage import salvage
 from ezrec.adapters.takes import Disk
@@ -53,10 +53,13 @@ class Court:
         faults: Faults | None = None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
+        source: Source | None = None,
+        limits: CameraLimits | None = None,
     ) -> None:
-        self.clock = SteppingClock()
-        source = SoftwareSource(320, 180, 30, 400_000, faults or Faults())
-        self.camera = FfmpegCamera(source, self.clock, disk=disk, queue_bytes=queue_bytes)
+        self.clock, self.told = SteppingClock(), list[str]()
+        source = source or SoftwareSource(320, 180, 30, 400_000, faults or Faults())
+        more = {"disk": disk, "queue_bytes": queue_bytes}
+        self.camera = FfmpegCamera(source, self.clock, limits, tell=self.told.append, **more)  # type: ignore[arg-type]
         self.vitals = Vitals(self.camera, "software", self.clock, home / "health.json", LOG, LOG.error)
         self.spool = Spool(home / "spool")
         self.spool.prepare()

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.adapters.camera_clock import MARK_S
 from ezrec.adapters.ffmpeg_sources import RtspSource, SoftwareSource, Source, V4l2Source, source_for
+from ezrec.adapters.fragments import FragmentReader
 
 SECRET = "rtsp://admin:hunter2@10.0.0.9:554/live?token=abc"
 
@@ -49,6 +51,22 @@ def test_a_usb_camera_that_encodes_by_itself_is_copied() -> None:
     assert has(source, "-input_format", "h264")
     assert has(source, "-c:v", "copy")
     assert "libx264" not in source.argv()
+
+
+@pytest.mark.parametrize("by", [3600, -3600, -3, 90_000])
+def test_a_usb_cameras_clock_that_jumps_comes_as_one_step_of_a_known_length(by: int) -> None:
+    """And the encoder makes one key frame of it, not one for every second that the clock skipped."""
+    argv = list(V4l2Source(Path("/dev/video0"), 160, 90, 25, 200_000).argv())
+    begin, end = argv.index("-f"), argv.index("-i") + 2
+    argv[begin:end] = ["-f", "lavfi", "-i", f"testsrc2=s=160x90:r=25:d=6,setpts='PTS+gte(N,60)*{by}/TB'"]
+    made = subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout
+    fragments = FragmentReader().feed(made, 0.0)
+    steps = [step / one.timescale for one in fragments for step in one.durations]
+    jumps = [n for n, step in enumerate(steps) if step > 0.1]
+    assert (len(steps), jumps) == (150, [59])
+    assert steps[59] == pytest.approx(MARK_S)
+    assert fragments[-1].base_time < 20 * fragments[-1].timescale
+    assert sum(one.starts_with_key for one in fragments) <= 8
 
 
 def test_a_network_camera_is_copied_over_tcp_and_may_open_nothing_else() -> None:

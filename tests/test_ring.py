@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ezrec.adapters.ring import Piece, Ring, Timeline
-from tests.fakes.camera import footage
+from tests.fakes.camera import GOP_S, footage
 
 MANY = 1 << 30
 
@@ -37,7 +37,7 @@ def test_a_take_begins_at_the_last_key_frame_at_or_before_the_moment(moment: flo
 
 def test_a_moment_that_is_forgotten_begins_at_the_first_key_frame_still_there() -> None:
     found = filled(2.5, MANY, 40).since(100.0)
-    assert found[0].began == pytest.approx(106.0)
+    assert found[0].began == pytest.approx(105.0)
 
 
 def test_without_a_key_frame_there_is_nothing_to_begin_with() -> None:
@@ -47,15 +47,53 @@ def test_without_a_key_frame_there_is_nothing_to_begin_with() -> None:
     assert ring.since(0) == []
 
 
-@pytest.mark.parametrize(("seconds", "most_bytes"), [(1.0, MANY), (60, 6000)])
+@pytest.mark.parametrize(("seconds", "most_bytes"), [(1.5, MANY), (60, 20_000)])
 def test_the_ring_stays_within_its_bounds(seconds: float, most_bytes: int) -> None:
     ring = Ring(seconds, most_bytes)
     for piece in pieces(100):
         ring.add(piece)
-        kept = ring._pieces
+        kept = ring.since(0)
         assert kept[-1] is piece
-        assert kept[-1].ended - kept[0].ended <= seconds
+        assert kept[-1].ended - kept[0].began <= seconds + 2 * GOP_S
         assert sum(len(p.fragment.data) for p in kept) <= most_bytes
+
+
+def one_key(count: int) -> list[Piece]:
+    """Pieces of a camera that sends a single key frame, and then none."""
+    first, *rest = pieces(count)
+    return [first, *(replace(p, fragment=replace(p.fragment, starts_with_key=False)) for p in rest)]
+
+
+def test_the_newest_key_frame_is_kept_however_long_ago_it_came() -> None:
+    ring, sent = Ring(10, MANY), one_key(400)
+    for piece in sent:
+        ring.add(piece)
+    assert ring.since(float("inf")) == sent
+    assert ring.rate() == pytest.approx(15)
+
+
+def test_the_key_frame_before_a_moment_is_kept_while_the_moment_is_within_the_rings_time() -> None:
+    ring, gop = Ring(10, MANY), one_key(200)  # 40 s
+    following = [replace(p, began=p.began + 40) for p in gop]
+    for piece in [*gop, *following[:25]]:  # the second key frame came 5 s ago
+        ring.add(piece)
+    assert ring.since(138)[0] is gop[0]
+    for piece in following[25:60]:
+        ring.add(piece)
+    assert ring.since(138)[0] is following[0]
+
+
+def test_a_key_frame_with_more_behind_it_than_memory_has_room_for_goes_as_a_whole() -> None:
+    sent = one_key(100)
+    bound = sum(len(piece.fragment.data) for piece in sent[:50])
+    ring = Ring(10, bound)
+    for n, piece in enumerate(sent):
+        ring.add(piece)
+        assert sum(len(p.fragment.data) for p in ring.since(0)) <= bound
+        assert ring.has_key == (n < 50)
+    (key,) = pieces(1)
+    ring.add(replace(key, began=300.0))
+    assert [piece.began for piece in ring.since(0)] == [300.0]
 
 
 def test_one_piece_larger_than_the_ring_is_still_kept() -> None:

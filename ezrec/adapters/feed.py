@@ -22,7 +22,7 @@ from ezrec.domain.job import Take
 from ezrec.ports import CameraHealth, Clock
 
 _RING_S = 10.0
-_RING_BYTES = 32 << 20
+_RING_BYTES = 48 << 20  # all since a key frame of a minute ago, at 6 Mbit/s
 _MOST_RESERVED_S = 2.0  # of `finish`'s limit, kept back for making the take durable
 _SLOW = 0.5  # of the promised rate: below it the camera is called slow
 
@@ -47,6 +47,38 @@ class Sensor(Protocol):
     frame_at: float | None
 
 
+class Placing(Protocol):
+    """Says when a camera's fragments were taken. `fault` is what is wrong with its stamps, if anything is."""
+
+    fault: str
+
+    def place(self, fragment: Fragment) -> Piece: ...
+
+
+@dataclass(slots=True)
+class _Keys:
+    """When key frames came."""
+
+    began: float | None = None  # the first fragment at all
+    newest: float | None = None
+    every_s: float | None = None
+
+    def hear(self, piece: Piece) -> None:
+        self.began = piece.began if self.began is None else self.began
+        if piece.fragment.starts_with_key:
+            if self.newest is not None:
+                self.every_s = piece.began - self.newest
+            self.newest = piece.began
+
+    def distance_s(self, now: float) -> float | None:
+        """Seconds between the two newest ones; what it has been already, where the next one is overdue."""
+        since = self.began if self.newest is None else self.newest
+        if since is None:
+            return None
+        known = self.every_s or 0.0
+        return max(known, now - since) or None
+
+
 @dataclass(slots=True)
 class _Counts:
     frames: int = 0
@@ -65,11 +97,13 @@ class _State:
     recordings: list[FeedRecording] = field(default_factory=list)
     holders: list[Holder] = field(default_factory=list)
     counts: _Counts = field(default_factory=_Counts)
+    keys: _Keys = field(default_factory=_Keys)
 
 
 class Feed:
     """Made by whoever starts a camera; `fps` is what the camera promises, where that is known.
 
+    `timeline` is a `CameraClock` where the stamps are a device's.
     Without a `sensor`, what came in a fragment is all that is known of frames and packets.
     """
 
@@ -80,13 +114,14 @@ class Feed:
         fps: float | None = None,
         sensor: Sensor | None = None,
         ring: Ring | None = None,
+        timeline: Placing | None = None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
         self._clock, self._fps, self._disk, self._queue_bytes = clock, fps, disk, queue_bytes
         self._ring = ring or Ring(_RING_S, _RING_BYTES)
         self._sensor = sensor
-        self._timeline = Timeline()
+        self._timeline: Placing = timeline or Timeline()
         self._state = _State()
         self.burned_in = ""  # the key of the logo that stands in the pictures
         self.changed = threading.Condition()
@@ -97,11 +132,21 @@ class Feed:
         with self.changed:
             self._state.header = header
 
+    def renew(self, header: Header, why: str) -> None:
+        """The pictures that come from now on need another header, so other takes: those in hand end here."""
+        with self.changed:
+            self._state.header = header
+            self._ring.clear()
+            for recording in self._state.recordings:
+                recording.goes_on = not recording.lost.is_set()
+                recording.writer.fail(why)
+
     def push(self, fragment: Fragment) -> None:
-        """A fragment has come. The first one must begin with a key frame to be of use to anybody."""
+        """A fragment has come. Before the first key frame it only shows that the camera lives."""
         with self.changed:
             piece = self._timeline.place(fragment)
             self._ring.add(piece)
+            self._state.keys.hear(piece)
             self._state.counts.frames += fragment.frames
             self._state.counts.arrived = fragment.arrived
             for recording in self._state.recordings:
@@ -131,11 +176,25 @@ class Feed:
     def fault(self) -> str:
         return self._state.fault
 
-    def wait_for_picture(self, limit_s: float) -> bool:
-        """True as soon as a take could begin; False when the stream ended first or the limit passed."""
+    def wait_for_picture(self, limit_s: float, key_s: float = float("inf")) -> bool:
+        """True as soon as a take could begin, or, after `key_s`, frames come that only lack their key frame.
+
+        False when the stream ended first or the limit passed.
+        """
+        keyless = time.monotonic() + key_s
         with self.changed:
-            self.changed.wait_for(lambda: self._state.is_lost or self._can_begin(), limit_s)
-            return not self._state.is_lost and self._can_begin()
+            self.changed.wait_for(
+                lambda: self._state.is_lost or self._can_begin() or self._only_lacks_a_key(keyless), limit_s
+            )
+            return not self._state.is_lost and (self._can_begin() or self._only_lacks_a_key(keyless))
+
+    @property
+    def keyless_s(self) -> float:
+        """For how long frames have come without any key frame among them."""
+        keys = self._state.keys
+        if keys.began is None or keys.newest is not None:
+            return 0.0
+        return self._clock.monotonic() - keys.began
 
     def join(self, holder: Holder) -> bool:
         """False when the stream is over already: nobody would call the holder any more."""
@@ -159,10 +218,14 @@ class Feed:
         writer = TakeWriter(path, header, wall_zero, disk=self._disk, **options)
         recording = FeedRecording(self, writer)
         with self.changed:
-            for piece in self._ring.since(self.moment(at)):
+            is_fitting = self._state.header is header
+            for piece in self._ring.since(self.moment(at)) if is_fitting else ():
                 recording.hear(piece)
             if self._state.is_lost:
                 writer.fail(self._state.fault)
+            elif not is_fitting:
+                recording.goes_on = True
+                writer.fail("the camera changed its picture this very moment")
             self._state.recordings.append(recording)
         return recording
 
@@ -187,7 +250,7 @@ class Feed:
         with self.changed:
             state = self._state
             counts, rate = state.counts, self._ring.rate()
-            fault = state.fault
+            fault = state.fault or self._timeline.fault
             if not fault and self._fps and rate is not None and rate < self._fps * _SLOW:
                 fault = f"slow: {rate:.0f} of {self._fps:g} frames a second"
             health = CameraHealth(
@@ -199,6 +262,8 @@ class Feed:
                 packets=counts.frames,
                 written=counts.written + sum(recording.writer.size for recording in state.recordings),
                 fps=rate,
+                key_every_s=None if state.is_lost else state.keys.distance_s(self._clock.monotonic()),
+                awaits_key=not state.is_lost and counts.arrived is not None and not self._ring.has_key,
             )
         return health if self._sensor is None else self._counted(health, self._sensor)
 
@@ -221,7 +286,11 @@ class Feed:
             return header.data + newest[0].fragment.data if header and newest else None
 
     def _can_begin(self) -> bool:
-        return self._state.header is not None and bool(self._ring.since(float("inf")))
+        return self._state.header is not None and self._ring.has_key
+
+    def _only_lacks_a_key(self, since: float) -> bool:
+        state = self._state
+        return state.header is not None and state.counts.arrived is not None and time.monotonic() >= since
 
 
 class FeedRecording:
@@ -229,6 +298,7 @@ class FeedRecording:
 
     def __init__(self, feed: Feed, writer: TakeWriter) -> None:
         self.writer = writer
+        self.goes_on = False  # the port says what it is
         self._feed = feed
         self._until = float("inf")
         self._last_frame = float("-inf")

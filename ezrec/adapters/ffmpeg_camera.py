@@ -19,15 +19,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ezrec.adapters import ffmpeg_run
+from ezrec.adapters.camera_clock import CameraClock
 from ezrec.adapters.feed import Feed
 from ezrec.adapters.ffmpeg_sources import SoftwareSource, Source, with_bitrate
-from ezrec.adapters.fragments import BadStream, FragmentReader
+from ezrec.adapters.fragments import BadStream, Fragment, FragmentReader
+from ezrec.adapters.picture_form import PictureForm
 from ezrec.adapters.shared_camera import Life, SharedCamera
 from ezrec.adapters.stamp import BurnIn
 from ezrec.adapters.takes import Disk
 from ezrec.domain.errors import Retry
 from ezrec.ports import Clock
 
+_KEYLESS_S = 120.0  # a smart codec's key frames are 20 to 60 s apart; a new connection may bring one
 _PIPE_BYTES = 1 << 20  # four times 0.2 s at 10 Mbit/s: a moment in which nobody reads loses nothing
 
 
@@ -36,6 +39,7 @@ class CameraLimits:
     """How long what may last, in seconds."""
 
     start_s: float = 10.0
+    key_s: float = 12.0  # frames that come count as a start, also before the first key frame
     silence_s: float = 3.0
     term_s: float = 2.0
     kill_s: float = 5.0
@@ -45,7 +49,8 @@ class FfmpegCamera(SharedCamera):
     """`disk` and `queue_bytes` are handed to the takes.
 
     `burn_in` is asked at each start for what is to be drawn into the frames, where the source can draw;
-    `tell` hears why it is not. `bitrate` is asked at each start too, where it is ours to choose.
+    `tell` hears why it is not, and what is wrong with the camera's clock.
+    `bitrate` is asked at each start too, where it is ours to choose.
     """
 
     def __init__(
@@ -60,13 +65,14 @@ class FfmpegCamera(SharedCamera):
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
-        limits = limits or CameraLimits()
+        limits = limits or CameraLimits(start_s=source.start_s)
 
         self._refused = ""  # the logo with which the camera did not start
         self._begun: Feed | None = None
 
         def begin() -> tuple[Feed, Life]:
-            feed = Feed(clock, fps=source.fps, disk=disk, queue_bytes=queue_bytes)
+            timeline = CameraClock(tell) if source.has_own_clock else None
+            feed = Feed(clock, fps=source.fps, timeline=timeline, disk=disk, queue_bytes=queue_bytes)
             self._begun, before = feed, self._begun
             now = with_bitrate(source, bitrate()) if bitrate else source
             drawing = self._with_logo(now, before, burn_in, tell)
@@ -74,7 +80,7 @@ class FfmpegCamera(SharedCamera):
             return feed, _Child(drawing or now, clock, feed, limits)
 
         # A little longer than the child is given: its own last word says more than "no picture".
-        super().__init__(source.name, begin, limits.start_s + limits.term_s)
+        super().__init__(source.name, begin, limits.start_s + limits.term_s, limits.key_s)
 
     def _with_logo(
         self,
@@ -102,6 +108,7 @@ class _Child:
     def __init__(self, source: Source, clock: Clock, feed: Feed, limits: CameraLimits) -> None:
         self._source, self._clock, self._feed, self._limits = source, clock, feed, limits
         self._reader, self._log = FragmentReader(), ffmpeg_run.Log()
+        self._form: PictureForm | None = None
         self._stop_asked = threading.Event()
         self._bell, self._rope = socket.socketpair()
         self._thread = threading.Thread(target=self._live, name=source.name, daemon=True)
@@ -176,13 +183,20 @@ class _Child:
 
     def _hear(self, data: bytes) -> bool:
         """True when a fragment became whole."""
-        opened = self._reader.header is not None
         fragments = self._reader.feed(data, self._clock.monotonic())
-        if not opened and self._reader.header is not None:
+        if self._form is None and self._reader.header is not None:
+            self._form = PictureForm(self._reader.header)
             self._feed.open(self._reader.header)
         for fragment in fragments:
-            self._feed.push(fragment)
+            self._push(fragment)
+        if self._feed.keyless_s > _KEYLESS_S:
+            raise BadStream(f"no key frame for {_KEYLESS_S:g} s: have the camera send one every 1 to 2 s")
         return bool(fragments)
+
+    def _push(self, fragment: Fragment) -> None:
+        if self._form is not None and (how := self._form.look(fragment)):
+            self._feed.renew(self._form.header, f"the camera changed its picture {how}")
+        self._feed.push(fragment)
 
     def _last_word(self, child: subprocess.Popen[bytes]) -> str:
         """Why a child closed its output: its own last line, once it has ended."""

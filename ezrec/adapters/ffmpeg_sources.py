@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from ezrec.adapters.camera_clock import HONEST_S, MARK_S
 from ezrec.adapters.ffmpeg_run import Failed, Limits, run
 from ezrec.adapters.stamp import BurnIn
 from ezrec.domain.errors import Retry
@@ -28,6 +29,16 @@ _FRAGMENTS = (
     "-movflags", "empty_moov+default_base_moof+frag_keyframe", "-frag_duration", "200000",
     "-flush_packets", "1", "pipe:1",
 )  # fmt: skip
+# A step of the camera's clock that no muxer could carry, or that is no honest one, becomes one of a length
+# that `CameraClock` knows: what it really was, only the arrival of the pictures can say.
+_STEP = f"if(between({{now}}-{{before}},1,{HONEST_S:g}/TB),{{now}}-{{before}},{MARK_S:g}/TB)"
+_COPIED_STEP = f"if(eq(N,0),DTS,PREV_OUTDTS+{_STEP.format(now='DTS', before='PREV_INDTS')})"
+# Pictures that no key frame leads are passed on too: they show that the camera lives.
+_COPY = (
+    "-c:v", "copy", "-copyinkf", "-video_track_timescale", "90000",
+    "-bsf:v", f"setts=dts='{_COPIED_STEP}':pts='{_COPIED_STEP}+clip(PTS-DTS,0,1/TB)'",
+)  # fmt: skip
+_SHOWN_STEP = f"setpts='if(isnan(PREV_INPTS),PTS,PREV_OUTPTS+{_STEP.format(now='PTS', before='PREV_INPTS')})'"
 _FONTS = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
@@ -45,6 +56,14 @@ class Source(Protocol):
 
     @property
     def fps(self) -> float | None: ...
+
+    @property
+    def has_own_clock(self) -> bool:
+        """True where a device makes the stamps: they are held against arrival."""
+
+    @property
+    def start_s(self) -> float:
+        """How long it may take until something comes."""
 
     def argv(self) -> Sequence[str]: ...
 
@@ -74,6 +93,8 @@ class SoftwareSource:
     bitrate: int
     faults: Faults = Faults()
     name: str = "software camera"
+    has_own_clock: bool = False
+    start_s: float = 10.0
     logo: BurnIn | None = None
 
     def argv(self) -> Sequence[str]:
@@ -139,6 +160,8 @@ class V4l2Source:
     fps: float
     bitrate: int
     pixels: str = "mjpeg"
+    has_own_clock: bool = True
+    start_s: float = 10.0
 
     @property
     def name(self) -> str:
@@ -147,7 +170,7 @@ class V4l2Source:
     def argv(self) -> Sequence[str]:
         wanted = ("-video_size", f"{self.width}x{self.height}", "-framerate", f"{self.fps:g}")
         inputs = ("-f", "v4l2", "-input_format", self.pixels, *wanted, "-i", str(self.device))
-        codec = ("-c:v", "copy") if self.pixels == "h264" else _x264(self.bitrate, self.fps)
+        codec = _COPY if self.pixels == "h264" else ("-vf", _SHOWN_STEP, *_x264(self.bitrate, self.fps))
         return (*_QUIET, *inputs, *codec, *_FRAGMENTS)
 
     def told(self, fault: str) -> str:
@@ -160,6 +183,10 @@ class RtspSource:
 
     url: str
     fps: float | None = None
+    has_own_clock: bool = True
+    start_s: float = (
+        60.0  # silence FFmpeg notices by itself, after 5 s; a camera's first key frame takes longer
+    )
 
     @property
     def name(self) -> str:
@@ -168,8 +195,12 @@ class RtspSource:
     def argv(self) -> Sequence[str]:
         # Over TCP: a lost datagram would tear pictures. The answer limit is in microseconds.
         allowed = ("-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls,crypto")
-        inputs = (*allowed, "-rtsp_transport", "tcp", "-timeout", "5000000", "-i", self.url)
-        return (*_QUIET, *inputs, "-c:v", "copy", *_FRAGMENTS)
+        # The picture alone: beside sound FFmpeg would stamp it by the camera's wall clock, which may be set.
+        only = ("-allowed_media_types", "video", "-correct_ts_overflow", "0")
+        # What the camera does not say of its picture stands in a key frame, and that may be a minute off.
+        patience = ("-fpsprobesize", "0", "-analyzeduration", "60000000", "-probesize", str(64 << 20))
+        inputs = (*allowed, "-rtsp_transport", "tcp", "-timeout", "5000000", *only, *patience, "-i", self.url)
+        return (*_QUIET, *inputs, *_COPY, *_FRAGMENTS)
 
     def told(self, fault: str) -> str:
         """Without the url's name, password and query, which FFmpeg repeats."""
@@ -245,7 +276,8 @@ def _x264(bitrate: int, fps: float) -> tuple[str, ...]:
     """A key frame every second by time, so also when frames are missing. No B-frames: nothing waits."""
     return (
         "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-bf", "0", "-threads", "2",
-        "-g", str(max(1, round(fps))), "-sc_threshold", "0", "-force_key_frames", "expr:gte(t,n_forced)",
+        "-g", str(max(1, round(fps))), "-sc_threshold", "0",
+        "-force_key_frames", "expr:if(isnan(prev_forced_t),1,gte(t,prev_forced_t+0.999))",
         "-b:v", str(bitrate), "-maxrate", str(bitrate), "-bufsize", str(bitrate), "-pix_fmt", "yuv420p",
         "-fps_mode", "passthrough",
     )  # fmt: skip

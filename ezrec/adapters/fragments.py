@@ -7,8 +7,8 @@ camera sends is bounded here before it is kept. One track only; sound is recorde
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 _KIB, _MIB = 1 << 10, 1 << 20
 # The largest box that is believed. A second of 100 Mbit/s has 12 MiB; an index of 30 frames has 1 KiB.
@@ -41,13 +41,20 @@ class Fragment:
     timescale: int
     base_time: int
     duration: int
-    last_duration: int
-    frames: int
+    durations: tuple[int, ...]
     starts_with_key: bool
     arrived: float
     sequence_at: int
     time_at: int
     time_is_wide: bool
+
+    @property
+    def frames(self) -> int:
+        return len(self.durations)
+
+    @property
+    def last_duration(self) -> int:
+        return self.durations[-1]
 
     @property
     def end_time(self) -> int:
@@ -75,6 +82,30 @@ def retimed(fragment: Fragment, sequence: int, origin: int) -> bytes:
         ">Q" if fragment.time_is_wide else ">I", data, fragment.time_at, fragment.base_time - origin
     )
     return bytes(data)
+
+
+def with_durations(fragment: Fragment, durations: Sequence[int]) -> Fragment:
+    """The fragment with frames that last so long; how far each is shown behind its turn is scaled along."""
+    data = fragment.data
+    (moof,) = struct.unpack_from(">I", data)
+    traf = _one(data, 8, moof, b"traf")
+    run = _one(data, traf.body, traf.end, b"trun")
+    flags, head, column = _columns(data, run)
+    new = sum(durations)
+    if 0x800 in column:
+        bits = -1 << 32  # the offsets are signed where the box says so; two's complement serves both
+        signed = [value + bits if data[run.body] and value >> 31 else value for value in column[0x800]]
+        column[0x800] = [round(value * new / fragment.duration) & 0xFFFF_FFFF for value in signed]
+    column[0x100] = list(durations)
+    rows = zip(*(column[bit] for bit in sorted(column)), strict=True)
+    table = [value for row in rows for value in row]
+    grown = head + 4 * len(table) - run.end
+    made = bytearray(data[:head] + struct.pack(f">{len(table)}I", *table) + data[run.end :])
+    struct.pack_into(">I", made, run.body, flags | 0x100)
+    sizes = [0, traf.body - 8, run.body - 8, *([run.body + 8] if flags & 0x1 else [])]
+    for place in sizes:  # the last one is where the media data begin
+        struct.pack_into(">I", made, place, struct.unpack_from(">I", made, place)[0] + grown)
+    return replace(fragment, data=bytes(made), duration=new, durations=tuple(durations))
 
 
 class FragmentReader:
@@ -150,32 +181,42 @@ class FragmentReader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Box:
+class Box:
+    """A box inside another: its body begins and ends there."""
+
     type: bytes
     body: int
     end: int
 
 
-def _children(data: bytes, start: int, end: int) -> Iterator[_Box]:
+def _children(data: bytes, start: int, end: int) -> Iterator[Box]:
     while start < end:
         if end - start < 8:
             raise BadStream("half a box header inside a box")
         size, kind = struct.unpack_from(">I4s", data, start)
         if size < 8 or start + size > end:
             raise BadStream(f"box {kind!r} does not fit into the box around it")
-        yield _Box(kind, start + 8, start + size)
+        yield Box(kind, start + 8, start + size)
         start += size
 
 
-def _one(data: bytes, start: int, end: int, *path: bytes) -> _Box:
+def _one(data: bytes, start: int, end: int, *path: bytes) -> Box:
     """The only box at `path`."""
-    box = _Box(b"", start, end)
+    box = Box(b"", start, end)
     for kind in path:
         found = [child for child in _children(data, box.body, box.end) if child.type == kind]
         if len(found) != 1:
             raise BadStream(f"{len(found)} boxes {kind!r} where there must be one")
         box = found[0]
     return box
+
+
+def box_path(data: bytes, *path: bytes) -> list[Box]:
+    """The boxes on a way into a header, each the only one of its kind. Raises `BadStream`."""
+    found = [Box(b"", 0, len(data))]
+    for kind in path:
+        found.append(_one(data, found[-1].body, found[-1].end, kind))
+    return found[1:]
 
 
 def _read(form: str, data: bytes, offset: int, end: int) -> tuple[int, ...]:
@@ -223,8 +264,7 @@ def _fragment(header: Header, moof: bytes, mdat: bytes, arrived: float) -> Fragm
         timescale=header.timescale,
         base_time=base_time,
         duration=sum(durations),
-        last_duration=durations[-1],
-        frames=len(durations),
+        durations=tuple(durations),
         starts_with_key=is_key,
         arrived=arrived,
         sequence_at=sequence.body + 4,
@@ -233,7 +273,7 @@ def _fragment(header: Header, moof: bytes, mdat: bytes, arrived: float) -> Fragm
     )
 
 
-def _defaults(header: Header, moof: bytes, box: _Box) -> _Defaults:
+def _defaults(header: Header, moof: bytes, box: Box) -> _Defaults:
     (flags,) = _read(">I", moof, box.body, box.end)
     if flags & 0x1 or not flags & 0x2_0000:
         raise BadStream("a fragment that can only be read at its old place in the stream")
@@ -246,23 +286,28 @@ def _defaults(header: Header, moof: bytes, box: _Box) -> _Defaults:
     return _Defaults(*values.values())
 
 
-def _frames(moof: bytes, run: _Box, defaults: _Defaults) -> tuple[list[int], int, bool]:
-    """The duration of each frame, their bytes together, and whether the first is a key frame."""
-    flags, count = _read(">II", moof, run.body, run.end)
+def _columns(data: bytes, run: Box) -> tuple[int, int, dict[int, list[int]]]:
+    """The flags of a `trun`, where its table begins, and the table's columns by their flags."""
+    flags, count = _read(">II", data, run.body, run.end)
     if not 0 < count <= _MOST_FRAMES:
         raise BadStream(f"a fragment of {count} frames")
-    offset = run.body + 8 + (4 if flags & 0x1 else 0)
-    first_flags = defaults.flags
-    if flags & 0x4:
-        (first_flags,) = _read(">I", moof, offset, run.end)
-        offset += 4
+    offset = run.body + 8 + (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
     kept = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
     if offset + 4 * len(kept) * count > run.end:
         raise BadStream("a box is shorter than its content")
-    values = struct.unpack_from(f">{len(kept) * count}I", moof, offset)
-    column = {bit: values[place :: len(kept)] for place, bit in enumerate(kept)}
-    durations = list(column.get(0x100, (defaults.ticks,) * count))
-    total = sum(column.get(0x200, (defaults.size,) * count))
+    values = struct.unpack_from(f">{len(kept) * count}I", data, offset)
+    return flags, offset, {bit: list(values[place :: len(kept)]) for place, bit in enumerate(kept)}
+
+
+def _frames(moof: bytes, run: Box, defaults: _Defaults) -> tuple[list[int], int, bool]:
+    """The duration of each frame, their bytes together, and whether the first is a key frame."""
+    flags, table, column = _columns(moof, run)
+    (count,) = _read(">I", moof, run.body + 4, run.end)
+    first_flags = defaults.flags
+    if flags & 0x4:
+        (first_flags,) = _read(">I", moof, table - 4, run.end)
+    durations = column.get(0x100) or [defaults.ticks] * count
+    total = sum(column.get(0x200) or [defaults.size] * count)
     if 0x400 in column:
         first_flags = column[0x400][0]
     if sum(durations) <= 0:

@@ -90,7 +90,7 @@ def gathered(units: Iterable[bytes]) -> Sets:
 
 def slice_pps(nal: bytes) -> int:
     """Which picture parameter set a slice uses."""
-    bits = _Bits(nal[1:40])
+    bits = Bits(nal[1:40])
     bits.ue()  # first macroblock
     bits.ue()  # type
     return bits.ue()
@@ -137,7 +137,7 @@ def write_avcc(sets: Sets) -> bytes:
 
 
 def read_sps(nal: bytes) -> Sps:
-    bits = _Bits(nal[1:])
+    bits = Bits(nal[1:])
     profile, flags, level = bits.take(8), bits.take(8), bits.take(8)
     number = bits.ue()
     chroma, depth = _formats(bits) if profile in _WITH_CHROMA else (1, 8)
@@ -162,7 +162,7 @@ def read_sps(nal: bytes) -> Sps:
     )  # fmt: skip
 
 
-def _formats(bits: _Bits) -> tuple[int, int]:
+def _formats(bits: Bits) -> tuple[int, int]:
     chroma = bits.ue()
     if chroma == 3:
         bits.take(1)
@@ -174,7 +174,7 @@ def _formats(bits: _Bits) -> tuple[int, int]:
     return chroma, depth
 
 
-def _skip_order(bits: _Bits) -> None:
+def _skip_order(bits: Bits) -> None:
     order = bits.ue()
     if order == 0:
         bits.ue()
@@ -186,7 +186,7 @@ def _skip_order(bits: _Bits) -> None:
             bits.ue()
 
 
-def _usability(bits: _Bits) -> tuple[tuple[int, int], bool, tuple[int, int, int]]:
+def _usability(bits: Bits) -> tuple[tuple[int, int], bool, tuple[int, int, int]]:
     """The part of VUI that changes how a picture looks."""
     sar, full_range, colours = (1, 1), False, (2, 2, 2)
     if bits.take(1):
@@ -207,13 +207,13 @@ def _usability(bits: _Bits) -> tuple[tuple[int, int], bool, tuple[int, int, int]
 
 def _id_of(nal: bytes) -> int:
     what = kind(nal)
-    number = _Bits(nal[4:] if what == SPS else nal[1:]).ue()
+    number = Bits(nal[4:] if what == SPS else nal[1:]).ue()
     if number >= _MOST_IDS[what]:
         raise NotH264(f"a parameter set numbered {number}")
     return number
 
 
-class _Bits:
+class Bits:
     """Reads bits, without the bytes that only keep start codes apart."""
 
     def __init__(self, data: bytes) -> None:

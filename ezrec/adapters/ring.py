@@ -1,6 +1,6 @@
 """The last seconds of a running camera in memory, placed on the monotonic clock.
 
-So that a take asked for now can begin with a frame of a moment ago. Bounded in seconds and in bytes.
+So that a take asked for now can begin with a frame of a moment ago. Bounded in bytes.
 Not for threads: whoever owns it holds a lock.
 """
 
@@ -38,6 +38,8 @@ class Timeline:
     time, is the truth. Only the last minute counts, because no two clocks run equally fast.
     """
 
+    fault = ""
+
     def __init__(self) -> None:
         self._leads: deque[float] = deque(maxlen=_SEEN)
 
@@ -47,31 +49,69 @@ class Timeline:
 
 
 class Ring:
-    """The newest pieces: at most `seconds` and `most_bytes` of them, but always the newest one."""
+    """The newest pieces, from a key frame on: of the last `seconds`, and all since the newest key frame.
+
+    Never more than `most_bytes`. What lies longer ago goes first. Where all since one key frame is more than
+    that (a minute at 6 Mbit/s is 45 MB), it goes as a whole, because a part of it shows nothing: then a take
+    begins with the next key frame.
+    """
 
     def __init__(self, seconds: float, most_bytes: int) -> None:
         self._seconds, self._most_bytes = seconds, most_bytes
         self._pieces: deque[Piece] = deque()
+        self._keys: deque[int] = deque()  # which pieces begin with one, counted from the first of all
+        self._first = 0  # how many were forgotten
         self._bytes = 0
 
+    @property
+    def has_key(self) -> bool:
+        return bool(self._keys)
+
     def add(self, piece: Piece) -> None:
+        if piece.fragment.starts_with_key:
+            self._keys.append(self._first + len(self._pieces))
+        elif not self._keys:
+            return
         self._pieces.append(piece)
         self._bytes += len(piece.fragment.data)
-        while len(self._pieces) > 1 and self._is_over(piece):
-            self._bytes -= len(self._pieces.popleft().fragment.data)
+        while len(self._keys) > 1 and self._is_over(piece):
+            self._forget(self._keys[1])
+        if self._bytes > self._most_bytes and len(self._pieces) > 1:
+            self.clear()
+
+    def clear(self) -> None:
+        self._forget(self._first + len(self._pieces))
 
     def since(self, moment: float) -> list[Piece]:
         """From the last key frame at or before `moment`, else from the first one after it, to the newest."""
-        keys = [n for n, piece in enumerate(self._pieces) if piece.fragment.starts_with_key]
-        if not keys:
+        if not self._keys:
             return []
-        first = max((n for n in keys if self._pieces[n].began <= moment), default=keys[0])
+        keys = (key for key in reversed(self._keys) if self._at(key).began <= moment)
+        first = next(keys, self._keys[0]) - self._first
         return list(itertools.islice(self._pieces, first, None))
 
     def rate(self) -> float | None:
-        """Frames a second in memory; None while there is less than a second."""
-        seconds = self._pieces[-1].ended - self._pieces[0].began if self._pieces else 0.0
-        return sum(piece.fragment.frames for piece in self._pieces) / seconds if seconds >= 1 else None
+        """Frames a second of late; None while there is less than a second in memory."""
+        if not self._pieces:
+            return None
+        ended, frames, began = self._pieces[-1].ended, 0, self._pieces[-1].ended
+        for piece in reversed(self._pieces):
+            if ended - piece.began > self._seconds:
+                break
+            frames, began = frames + piece.fragment.frames, piece.began
+        return frames / (ended - began) if ended - began >= 1 else None
+
+    def _at(self, key: int) -> Piece:
+        return self._pieces[key - self._first]
 
     def _is_over(self, newest: Piece) -> bool:
-        return self._bytes > self._most_bytes or newest.ended - self._pieces[0].ended > self._seconds
+        """True where what comes before the second key frame is needed by no take, or too much."""
+        is_old = newest.ended - self._at(self._keys[1]).began >= self._seconds
+        return is_old or self._bytes > self._most_bytes
+
+    def _forget(self, until: int) -> None:
+        while self._first < until:
+            self._bytes -= len(self._pieces.popleft().fragment.data)
+            self._first += 1
+        while self._keys and self._keys[0] < until:
+            self._keys.popleft()

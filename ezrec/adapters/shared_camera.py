@@ -38,11 +38,20 @@ class Life(Protocol):
 
 
 class SharedCamera:
-    """`begin` makes a feed and a life around it; `name` is what a fault calls the camera."""
+    """`begin` makes a feed and a life around it; `name` is what a fault calls the camera.
 
-    def __init__(self, name: str, begin: Callable[[], tuple[Feed, Life]], start_limit_s: float) -> None:
+    A start whose frames come is not broken off for want of a key frame: after `key_limit_s` it counts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        begin: Callable[[], tuple[Feed, Life]],
+        start_limit_s: float,
+        key_limit_s: float = float("inf"),
+    ) -> None:
         self.name = name
-        self._begin, self._start_limit_s = begin, start_limit_s
+        self._begin, self._start_limit_s, self._key_limit_s = begin, start_limit_s, key_limit_s
         # Starts and stops one after the other: two lives at once would fight for the device.
         self._gate = threading.Lock()
         self._counting = threading.RLock()
@@ -116,7 +125,7 @@ class SharedCamera:
         self._forget()
         self._feed, self._life = self._begin()
         self._life.start()
-        if not self._feed.wait_for_picture(self._start_limit_s):
+        if not self._feed.wait_for_picture(self._start_limit_s, self._key_limit_s):
             fault = self._feed.fault or f"no picture within {self._start_limit_s:g} s"
             self._feed.lose(fault)
             self._stop()

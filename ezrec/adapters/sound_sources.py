@@ -27,6 +27,8 @@ class SoundSource:
     name: str
     inputs: tuple[str, ...]
     fps: float | None = None
+    start_s: float = 10.0
+    has_own_clock: bool = False  # its samples are counted; how long they took is told beside them
 
     def argv(self) -> Sequence[str]:
         return (*_QUIET, *self.inputs, *_FRAGMENTS)

@@ -21,6 +21,7 @@ UNSYNCHRONISED_S = 600.0
 UPLOAD_SILENT_S = 1800.0  # an upload that gets on somewhere is no stopped lane
 REACHED_S = 900.0  # a heartbeat that recently arrived: the network is there
 UNREACHED_S = 3600.0
+KEY_EVERY_S = 5.0  # a take cannot begin between two key frames, and a film cannot be cut there
 
 
 class Severity(StrEnum):
@@ -90,6 +91,13 @@ def _no_frame(facts: Facts, _: float) -> str:
     if not facts.is_recording or age_s is None or age_s <= NO_FRAME_S:
         return ""
     return f"no frame came from the camera for {age_s:.0f} s"
+
+
+def _keys_far_apart(facts: Facts, _: float) -> str:
+    health = facts.recorder.health
+    if not facts.recorder.is_alive or health is None or (health.key_every_s or 0.0) < KEY_EVERY_S:
+        return ""
+    return f"the camera sends a key frame every {health.key_every_s:.0f} s: set it to 1–2 s"
 
 
 def _upload_stopped(facts: Facts, stall_s: float) -> str:
@@ -173,6 +181,11 @@ RULES = (
     Rule(
         "other_disk", Severity.WARNING, _other_disk,
         "make room there (df -h), or have it checked (dmesg); recording goes on without it", calm_s=300,
+    ),
+    Rule(
+        "key_frames", Severity.WARNING, _keys_far_apart,
+        "in the camera's settings: I-frame interval (GOP) of 1–2 s, smart codec (H.264+, H.265+) off",
+        calm_s=300,
     ),
     Rule("failed_jobs", Severity.WARNING, _failed_jobs, "ezrec spool ls --failed"),
 )  # fmt: skip

@@ -37,7 +37,9 @@ class CameraState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One look at the recorder. Instants are UTC; `bytes_a_minute` is measured over the newest minutes."""
+    """One look at the recorder. Instants are UTC; `bytes_a_minute` is measured over the newest minutes.
+    `key_every_s`: seconds between the camera's key frames.
+    """
 
     at: Instant
     pid: int
@@ -56,6 +58,7 @@ class Health:
     bytes_a_minute: int | None = None
     last_error: str = ""
     alarm: str = ""  # why it does not call itself alive any more; whoever keeps it will end it
+    key_every_s: float | None = None
     v: int = 1
 
     @property

@@ -170,6 +170,9 @@ class _Session:
             self._promise(f"the end of {take.file}", _FINISH_LIMIT_S + _DISK_S, Duty.CLOSES)
             closed = self._close(recording, take)
         if recording.lost.is_set() and not self._is_over():
+            if recording.goes_on:  # the pictures changed their size: the next take follows without a pause
+                self.log.warning("booking %s: %s: another take begins", self.entry.id, closed.ended_by)
+                return
             raise Retry(closed.ended_by or self.camera.health().fault or "the camera broke off")
 
     def _write(self, recording: Recording, take: Take) -> None:

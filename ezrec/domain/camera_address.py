@@ -12,7 +12,7 @@ _HOST = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|[\w.-]+:\d+)(?:[
 _NAMES_A_SECRET = re.compile(r"token|key|auth|pass|pwd|secret|sig", re.IGNORECASE)
 
 FORM = "rtsp://user:password@host:554/path"
-WRITE = "in a user name or password write # as %23, / as %2F, ? as %3F, @ as %40 and a space as %20"
+WRITE = "write # as %23, / as %2F, ? as %3F, @ as %40, and a space as %20"
 
 
 def is_network_camera(camera: str) -> bool:
@@ -28,14 +28,14 @@ def checked(camera: str) -> str:
     if any(not char.isprintable() or char.isspace() for char in rest):
         raise ValueError(f"holds a space, or what cannot be printed: {WRITE}")
     if _breaks_its_login(rest):
-        raise ValueError(f"its @ do not say where the host begins: {WRITE}")
+        raise ValueError(f"its user name or password holds # / ? or @ as it is: {WRITE}")
     try:
         parts = urlsplit(f"{scheme}://{rest}")
         has_host, _ = bool(parts.hostname), parts.port
     except ValueError:
         has_host = False
     if not has_host:
-        raise ValueError(f"must look like {FORM}; {WRITE}")
+        raise ValueError(f"must look like {FORM}; in a user name or password {WRITE}")
     return f"{scheme}://{rest}"
 
 

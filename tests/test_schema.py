@@ -250,7 +250,7 @@ def test_another_camera_of_the_club_reads_a_video_and_can_neither_replace_nor_mo
 def test_a_box_with_a_new_account_goes_on_and_leaves_the_videos_of_the_old_one_as_they_are(
     device: Device, tmp_path: Path
 ) -> None:
-    """Its pictures and logs are its camera's, whoever signs in for it; a video is the account's that stored it."""
+    """Logs are its camera's, whoever signs in for it; a video is the account's that stored it."""
     old = f"{device.user_id}/{uuid.uuid4()}.mp4"
     logs = (f"logs/status/{device.camera_id}.jpg", f"logs/{device.camera_id}/20260601_100000_logs.zip")
     for path in (f"videos/{old}", *logs):

@@ -30,7 +30,7 @@ import msgspec
 
 from ezrec import durable, journal
 from ezrec.domain import forms
-from ezrec.logs import redacted
+from ezrec.domain.redaction import redacted
 from ezrec.spool import Spool
 
 STATE, NEXT = "logs_sent.json", "logs_sent.next.json"

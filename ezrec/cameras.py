@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ezrec.adapters.clock import SystemClock
 from ezrec.branding import MediaCache
+from ezrec.domain.camera_address import is_network_camera
 from ezrec.ports import Backend, Camera
 from ezrec.settings import Settings
 
@@ -140,7 +141,7 @@ def camera_name(settings: Settings) -> str:
 
 def promised(settings: Settings) -> tuple[float | None, int | None]:
     """Frames and bits a second that the camera keeps to; None where it decides by itself."""
-    if settings.camera.startswith("rtsp"):
+    if is_network_camera(settings.camera):
         return None, None
     return float(settings.fps), settings.bitrate
 

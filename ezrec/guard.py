@@ -1,13 +1,16 @@
-"""Words to put before a command so that it does not outlive us: the kernel kills it when its starter ends.
+"""How we start commands: so that none outlives us, and so that what it is told in private stays private.
 
 An FFmpeg whose worker was killed would go on writing into an entry that somebody else has taken by then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 
 _LIMIT_S = 5.0
 
@@ -28,3 +31,17 @@ def tied_to_us() -> tuple[str, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return words if tried.returncode == 0 else ()
+
+
+@contextlib.contextmanager
+def as_input(data: bytes) -> Iterator[int]:
+    """A file in memory, for a command's standard input. Nobody but our own user can read it, while any user
+    may read a command's arguments; and what the command does not read holds nobody up.
+    """
+    fd = os.memfd_create("input")
+    try:
+        os.write(fd, data)
+        os.lseek(fd, 0, os.SEEK_SET)
+        yield fd
+    finally:
+        os.close(fd)

@@ -15,14 +15,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ezrec.domain import job as records
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
-from ezrec.guard import tied_to_us
+from ezrec.guard import as_input, tied_to_us
 
 ALERT = "alert"  # the directory of those that are told of alerts
 _MOST_WAITING = 1000
@@ -107,7 +107,7 @@ class Hooks:
 
     def _run(self, path: Path, event: Event) -> None:
         name = f"hook {event.directory}/{shown(path.name)} for {event.about}"
-        with _as_file(event.data) as record:
+        with as_input(event.data) as record:
             try:
                 child = subprocess.Popen(
                     [*tied_to_us(), str(path)],
@@ -133,18 +133,6 @@ class Hooks:
             self._log.warning("%s failed with %d: %s", name, child.returncode, text or "it said nothing")
         elif text:
             self._log.info("%s: %s", name, text)
-
-
-@contextlib.contextmanager
-def _as_file(data: bytes) -> Iterator[int]:
-    """A file in memory: what a hook does not read of its standard input then holds nobody up."""
-    fd = os.memfd_create("job.json")
-    try:
-        os.write(fd, data)
-        os.lseek(fd, 0, os.SEEK_SET)
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _listen(child: subprocess.Popen[bytes], limit_s: float) -> bytes | None:

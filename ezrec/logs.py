@@ -11,13 +11,14 @@ import json
 import logging
 import logging.handlers
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+
+from ezrec.domain.redaction import hide, redacted
 
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 # lane → service. The names are those of docs/contract.md.
@@ -37,54 +38,13 @@ SERVICES = {
 }
 _LARGEST = 5 << 20
 _KEPT = 3
-_HIDDEN = "***"
-_SHORTEST_SECRET = 4  # a shorter one would be found in every second word
-_SECRETS = (
-    re.compile(r"()eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),  # a JWT
-    re.compile(r"()\bsb_(?:secret|publishable)_[\w-]+"),
-    re.compile(r"((?:[Bb]earer|[Bb]asic) )[^\s\"',]+"),
-    re.compile(r"(://)[^/\s:@\"']*:[^/\s\"']*(?=@)"),  # up to the last @: a password may hold one
-    re.compile(
-        r"((?:password|passwd|pwd|secret|token|api_?key|(?:supabase|role|anon)_key)"
-        r"(?:[\"']\s*:\s*[\"']|[\"']?\s*[=:]\s*))[^&\s\"',;]+",
-        re.IGNORECASE,
-    ),
-)
 _ASIDE = ("ezrec.supabase", "ezrec.upload", "ezrec.local")
 _QUIET = ("httpx", "httpcore", "hpack", "h2", "watchdog", "asyncio", "urllib3", "picamera2", "PIL")
-_hidden: list[re.Pattern[str]] = []
 
 
 def logger(lane: str) -> logging.Logger:
     """The logger of the service that a lane belongs to."""
     return logging.getLogger(f"ezrec.{SERVICES[lane]}")
-
-
-def hide(secrets: Iterable[str]) -> None:
-    """Let these never be read in a log of this process: neither plain, nor as they stand in an address, in
-    JSON or in a literal of Python, or in one of these within another.
-    """
-    worth = [secret for secret in sorted(secrets, key=len, reverse=True) if len(secret) >= _SHORTEST_SECRET]
-    _hidden.extend(re.compile("".join(map(_any_form, secret))) for secret in worth)
-
-
-def _any_form(char: str) -> str:
-    """A pattern for one character, however it is quoted."""
-    if char.isascii() and char.isalnum():
-        return char
-    in_address = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
-    escaped = "|".join((re.escape(char), f"u{ord(char):04x}", f"x{ord(char):02x}"))
-    plus = r"|\+" if char == " " else ""
-    return rf"(?:{re.escape(char)}|(?i:{in_address})|\\+(?i:{escaped}){plus})"
-
-
-def redacted(text: str) -> str:
-    """`text` without keys, tokens, and passwords in addresses."""
-    for word in _hidden:
-        text = word.sub(_HIDDEN, text)
-    for secret in _SECRETS:
-        text = secret.sub(rf"\1{_HIDDEN}", text)
-    return text
 
 
 class _Line(logging.Formatter):

@@ -189,9 +189,23 @@ language sql stable security definer set search_path = public as $$
         or (bucket = 'logs' and object = 'status/' || d.camera_id || '.jpg'))
   )
 $$;
+
+-- The account's owner: sees both, puts branding, and removes what is no longer wanted.
 drop policy if exists ezrec_owner_reads on storage.objects;
 create policy ezrec_owner_reads on storage.objects for select to authenticated
   using (bucket_id in ('videos', 'usermedia') and split_part(name, '/', 1) = auth.uid()::text);
+drop policy if exists ezrec_owner_inserts on storage.objects;
+create policy ezrec_owner_inserts on storage.objects for insert to authenticated
+  with check (bucket_id = 'usermedia' and split_part(name, '/', 1) = auth.uid()::text);
+drop policy if exists ezrec_owner_updates on storage.objects;
+create policy ezrec_owner_updates on storage.objects for update to authenticated
+  using (bucket_id = 'usermedia' and split_part(name, '/', 1) = auth.uid()::text);
+drop policy if exists ezrec_owner_deletes on storage.objects;
+create policy ezrec_owner_deletes on storage.objects for delete to authenticated
+  using (bucket_id in ('videos', 'usermedia') and split_part(name, '/', 1) = auth.uid()::text);
+
+-- The device. All cameras of an account share a folder in `videos`, so each may replace only what it stored itself;
+-- in `logs` the folder is the camera's own, whoever signs in for it.
 drop policy if exists ezrec_device_reads on storage.objects;
 create policy ezrec_device_reads on storage.objects for select to authenticated
   using (ezrec_is_my_object(bucket_id, name));
@@ -200,7 +214,10 @@ create policy ezrec_device_inserts on storage.objects for insert to authenticate
   with check (bucket_id <> 'usermedia' and ezrec_is_my_object(bucket_id, name));
 drop policy if exists ezrec_device_updates on storage.objects;
 create policy ezrec_device_updates on storage.objects for update to authenticated
-  using (bucket_id <> 'usermedia' and ezrec_is_my_object(bucket_id, name));
+  using (
+    bucket_id <> 'usermedia' and ezrec_is_my_object(bucket_id, name)
+    and (bucket_id = 'logs' or owner_id = auth.uid()::text)
+  );
 
 -- For EZREC_REALTIME=yes: Realtime tells of the tables in this publication alone.
 do $$

@@ -21,8 +21,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ezrec.domain import camera_address
 from ezrec.domain import health as healths
-from ezrec.domain.health import Duty, Health, Moved, Patience, Promise, camera_state, shown_camera
+from ezrec.domain.health import Duty, Health, Moved, Patience, Promise, camera_state
 from ezrec.ports import Camera, CameraHealth, Clock
 
 HUNG = 75  # exit code (EX_TEMPFAIL): the camera hangs; a fresh recorder may have it
@@ -92,7 +93,7 @@ class Vitals:
         patience: Patience | None = None,
     ) -> None:
         self.camera = camera
-        self._name, self._clock = shown_camera(camera_name), clock
+        self._name, self._clock = camera_address.shown(camera_name), clock
         self._path, self._log, self._leave = path, log, leave
         self._patience = patience or Patience()
         self.signs = Signs(clock.monotonic)

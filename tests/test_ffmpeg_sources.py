@@ -72,13 +72,29 @@ def test_a_usb_cameras_clock_that_jumps_comes_as_one_step_of_a_known_length(by: 
 def test_a_network_camera_is_copied_over_tcp_and_may_open_nothing_else() -> None:
     source = made(SECRET)
     assert isinstance(source, RtspSource)
-    assert has(source, "-i", SECRET)
+    assert has(source, "-f", "concat", "-safe", "0", "-i", "pipe:0")
     assert has(source, "-c:v", "copy")
-    assert has(source, "-rtsp_transport", "tcp")
-    assert has(source, "-timeout", "5000000")
+    said = source.private().decode().splitlines()
+    assert said[1:] == [f"file '{SECRET}'", "option rtsp_transport tcp", "option timeout 5000000"]
     whitelist = source.argv()[source.argv().index("-protocol_whitelist") + 1]
     assert "file" not in whitelist.split(",")
     assert source.fps is None
+
+
+def test_a_network_cameras_address_stands_in_no_argument() -> None:
+    source = made("RTSPS://admin:it's@10.0.0.9:554/live?token=abc")
+    assert not any(word in " ".join(source.argv()) for word in ("admin", "it's", "10.0.0.9", "abc"))
+    assert b"file 'rtsps://admin:it'\\''s@10.0.0.9:554/live?token=abc'\n" in source.private()
+
+
+@pytest.mark.parametrize("password", ["p", "camera", "Invalid", "rtsp", "hunter2"])
+def test_a_password_of_one_letter_or_of_a_common_word_leaves_a_line_that_can_be_read(password: str) -> None:
+    source = made(f"rtsp://admin:{password}@10.0.0.9/live")
+    said = source.told(f"Impossible to open 'rtsp://admin:{password}@10.0.0.9/live'")
+    assert "10.0.0.9/live" in said
+    assert f":{password}@" not in said
+    assert source.name == "camera rtsp://10.0.0.9/live"
+    assert source.told("pipe:0: 401 Unauthorized") == "rtsp://10.0.0.9/live: 401 Unauthorized"
 
 
 def test_no_password_leaves_a_network_camera_in_its_name_or_its_faults() -> None:
@@ -108,7 +124,7 @@ def test_a_busy_usb_camera_names_its_holder(tmp_path: Path) -> None:
      "rtsp://", "rtsp:", "rtsp://host/a b", "rtsp://host/\n-y", "file:/etc/passwd", "http://host/live"],
 )  # fmt: skip
 def test_what_names_no_camera_is_refused(camera: str) -> None:
-    with pytest.raises(ValueError, match=r"must be|is named"):
+    with pytest.raises(ValueError, match=r"must be|is named|must look like|holds a space"):
         made(camera)
 
 

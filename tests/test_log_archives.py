@@ -16,6 +16,7 @@ import pytest
 from ezrec import archive, logs, settings
 from ezrec.adopt import Adopter
 from ezrec.archive import MOST_BYTES, Pending, Sent, pack, stamp_after
+from ezrec.domain import redaction
 from ezrec.domain.errors import Retry
 from ezrec.domain.facts import Facts, Uploads
 from ezrec.domain.job import Kind
@@ -188,7 +189,7 @@ def test_links_fifos_and_folders_are_passed_over(box: CourtBox, tmp_path: Path) 
 def test_no_secret_leaves_in_an_archive(box: CourtBox, journal: FakeJournal) -> None:
     canary = "canary+of/the device"
     try:
-        logs.hide([canary])
+        redaction.hide([canary])
         lines = (
             "sb_secret_abcDEF123", "GET /o?token=abc.def&x=1", "Authorization: Bearer s3cr3t-t0ken",
             "rtsp://admin:hunter2@10.0.0.9/stream", f"pass {canary}", "EZREC_DEVICE_PASSWORD=pw12345",
@@ -197,7 +198,7 @@ def test_no_secret_leaves_in_an_archive(box: CourtBox, journal: FakeJournal) -> 
         journal.say("ezrec", *lines)
         found = archived(box)
     finally:
-        logs._hidden.clear()
+        redaction.forget()
     assert found is not None
     assert found["recorder.log"].startswith("before\n")
     assert found["recorder.log"].endswith("after\n")
@@ -215,14 +216,14 @@ def test_no_secret_setting_leaves_in_an_archive_whichever_and_however_it_was_log
     shapes = (str, quote, quote_plus, json.dumps, repr)
     lines = [f"{name} said {shape(value)}" for name, value in canaries.items() for shape in shapes]
     try:
-        logs.hide(wishes.secrets())
+        redaction.hide(wishes.secrets())
         for lane in {*logs.SERVICES.values()}:
             write(box, f"{lane}.log", "\n".join(lines) + "\n")
         for unit in UNITS:
             journal.say(unit, *lines)
         found = archived(box)
     finally:
-        logs._hidden.clear()
+        redaction.forget()
     assert found is not None
     assert len(found) == len(set(logs.SERVICES.values())) + len(UNITS)
     assert [name for name, text in found.items() if "canary" in text] == []

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from ezrec import logs, settings
+from ezrec.domain import redaction
 from ezrec.settings.table import SECRETS
 from tests.daemon import Box
 
@@ -34,7 +35,7 @@ def own_handlers() -> Iterator[None]:
             if handler not in before[name]:
                 own.removeHandler(handler)
                 handler.close()
-    logs._hidden.clear()
+    redaction.forget()
 
 
 CANARIES = {name: f"canary/{number}+{name.lower()} é@x" for number, name in enumerate(SECRETS)}
@@ -52,6 +53,13 @@ FORMS = {
     "rtsp with an at": ("rtsp://admin:hun@ter2@10.0.0.9/stream", "ter2"),
     "env": ("SUPABASE_KEY=canary88 USER_ID=u", "canary88"),
     "env of another name": ("SUPABASE_SERVICE_ROLE_KEY=canary99", "canary99"),
+    "rtsp in capitals": ("RTSP://admin:hunter2@10.0.0.9/stream", "hunter2"),
+    "rtsp with what ends a host": ("rtsp://admin:hun/#?ter2@10.0.0.9/stream", "ter2"),
+    "rtsp with a token": ("rtsp://10.0.0.9/stream?t=hunter2: 401", "hunter2"),
+    "rtsp with a name alone": ("rtsp://hunter2@10.0.0.9/stream", "hunter2"),
+    "https": ("HTTPS://me:hunter2@x.co/", "hunter2"),
+    "json in json": (r'{"body": "{\"refresh_token\":\"canary 5566\"}"}', "5566"),
+    "words in json": ('{"password": "canary 5566", "x": 1}', "5566"),
     "json": ('{"password": "canary55", "x": 1}', "canary55"),
     "python": ("{'apikey': 'canary66'}", "canary66"),
 }
@@ -59,7 +67,12 @@ FORMS = {
 
 def _settings(tmp_path: Path) -> settings.Settings:
     return settings.load(
-        {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_CAMERA": f"rtsp://admin:{RTSP}@cam/1", **CANARIES}
+        {
+            "EZREC_HOME": str(tmp_path),
+            "TZ": "UTC",
+            "EZREC_CAMERA": f"rtsp://admin:{quote(RTSP, safe='')}@cam/1",
+            **CANARIES,
+        }
     )
 
 
@@ -113,7 +126,7 @@ def test_what_looks_like_a_secret_is_taken_for_one(
     "text", ["key: user-1/logo/logo_1.png", "booking b1: 18:00 to 19:00", "rtsp://cam.local:554/stream"]
 )
 def test_plain_lines_stay_as_they_are(text: str) -> None:
-    assert logs.redacted(text) == text
+    assert redaction.redacted(text) == text
 
 
 def test_a_line_that_cannot_be_written_is_not_printed_instead(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from ezrec.adapters.supabase import SupabaseBackend
-from ezrec.adapters.supabase_connection import Access
+from ezrec.adapters.supabase_connection import Access, Connection
 from ezrec.domain.errors import Reject
 from ezrec.schema import reference
 from tests.fakes.clock import StandingClock
@@ -21,12 +22,12 @@ from tests.supabase_server.fixture import Project
 class Device:
     """A signed-in camera of an account, and what it finds there."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, user_id: str = "", camera_id: str = "") -> None:
         self.project = project
-        self.user_id, self.camera_id = str(uuid.uuid4()), str(uuid.uuid4())
-        email = f"{self.camera_id}@device.test"
-        auth_id = project.sign_up(email, "a-password")
-        device = {"auth_id": auth_id, "user_id": self.user_id, "camera_id": self.camera_id}
+        self.user_id, self.camera_id = user_id or str(uuid.uuid4()), camera_id or str(uuid.uuid4())
+        email = f"{uuid.uuid4()}@device.test"
+        self.auth_id = project.sign_up(email, "a-password")
+        device = {"auth_id": self.auth_id, "user_id": self.user_id, "camera_id": self.camera_id}
         project.insert("devices", device)
         access = Access(project.url, project.anon_key, email, "a-password")
         self.backend = SupabaseBackend(access, self.user_id, self.camera_id, StandingClock())
@@ -173,3 +174,160 @@ def test_a_cancelled_booking_stays_so_under_the_database_too(device: Device) -> 
         "PATCH", "/rest/v1/bookings", params={"id": f"eq.{booking_id}"}, json={"status": "completed"}
     )
     assert answer.status_code == 403
+
+
+# ---- devices of one club
+
+
+@pytest.fixture
+def neighbour(device: Device) -> Iterator[Device]:
+    """Another camera of the same club."""
+    made = Device(device.project, device.user_id)
+    yield made
+    made.backend.close()
+
+
+def stored(device: Device, bucket: str, path: str) -> tuple[bytes, str]:
+    """What an object holds, and whose it is."""
+    content = device.project.request("GET", f"/storage/v1/object/{bucket}/{path}")
+    database, _ = device.project.local()
+    where = f"bucket_id = '{bucket}' and name = '{path}'"
+    [row] = database.rows(f"select owner_id from storage.objects where {where}")
+    return content, row["owner_id"]
+
+
+def put(device: Device, path: str, content: bytes, method: str = "POST") -> httpx.Response:
+    headers = {"x-upsert": "true", "Content-Type": "video/mp4"}
+    return device.ask(method, f"/storage/v1/object/{path}", content=content, headers=headers)
+
+
+def resumable(device: Device, path: str, content: bytes) -> httpx.Response:
+    bucket, _, name = path.partition("/")
+    told = {"bucketName": bucket, "objectName": name, "contentType": "video/mp4"}
+    headers = {
+        "Tus-Resumable": "1.0.0", "Upload-Length": str(len(content)), "x-upsert": "true",
+        "Content-Type": "application/offset+octet-stream",
+        "Upload-Metadata": ",".join(f"{k} {b64encode(v.encode()).decode()}" for k, v in told.items()),
+    }  # fmt: skip
+    return device.ask("POST", "/storage/v1/upload/resumable", content=content, headers=headers)
+
+
+def move(device: Device, old: str, new: str) -> httpx.Response:
+    names = {"bucketId": "videos", "sourceKey": old, "destinationKey": new}
+    return device.ask("POST", "/storage/v1/object/move", json=names)
+
+
+def refusal(answer: httpx.Response) -> str:
+    """The status that counts: storage says most of them in the body."""
+    told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+    return str(told.get("statusCode") or answer.status_code)
+
+
+def test_another_camera_of_the_club_reads_a_video_and_can_neither_replace_nor_move_it(
+    device: Device, neighbour: Device, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"film")
+    path = f"{device.user_id}/{uuid.uuid4()}.mp4"
+    device.backend.store("videos", path, film, lambda _: None)
+    before = stored(device, "videos", path)
+    assert before == (b"film", device.auth_id)
+
+    assert neighbour.backend.size_of("videos", path) == 4
+    for attempt in (put(neighbour, f"videos/{path}", b"other"), put(neighbour, f"videos/{path}", b"o", "PUT"),
+                    resumable(neighbour, f"videos/{path}", b"other")):  # fmt: skip
+        assert refusal(attempt) == "403"
+    for target in (f"{path}.gone", f"{device.user_id}/x/{path}"):
+        assert refusal(move(neighbour, path, target)) == "404"
+    assert stored(device, "videos", path) == before
+
+    assert put(device, f"videos/{path}", b"again").status_code == 200
+    assert stored(device, "videos", path) == (b"again", device.auth_id)
+    assert resumable(device, f"videos/{path}", b"more").status_code == 201
+    assert stored(device, "videos", path) == (b"more", device.auth_id)
+
+
+def test_a_box_with_a_new_account_goes_on_and_leaves_the_videos_of_the_old_one_as_they_are(
+    device: Device, tmp_path: Path
+) -> None:
+    """Logs are its camera's, whoever signs in for it; a video is the account's that stored it."""
+    old = f"{device.user_id}/{uuid.uuid4()}.mp4"
+    logs = (f"logs/status/{device.camera_id}.jpg", f"logs/{device.camera_id}/20260601_100000_logs.zip")
+    for path in (f"videos/{old}", *logs):
+        assert put(device, path, b"old").status_code == 200
+    database, _ = device.project.local()
+    database.sql(f"delete from devices where auth_id = '{device.auth_id}'")
+    renewed = Device(device.project, device.user_id, device.camera_id)
+    try:
+        assert [put(renewed, path, b"new").status_code for path in logs] == [200, 200]
+        assert renewed.backend.size_of("videos", old) == 3
+        assert refusal(put(renewed, f"videos/{old}", b"new")) == "403"
+        assert put(renewed, f"videos/{device.user_id}/{uuid.uuid4()}.mp4", b"new").status_code == 200
+        assert refusal(put(device, f"videos/{old}", b"newer")) == "403", "who was revoked writes nothing"
+        # What docs/security.md says to run where the old ones are to be the new account's.
+        database.sql(
+            f"update storage.objects set owner_id = '{renewed.auth_id}' where owner_id = '{device.auth_id}'"
+        )
+        assert put(renewed, f"videos/{old}", b"newer").status_code == 200
+    finally:
+        renewed.backend.close()
+
+
+# ---- the owner of an account, as the front end signs in
+
+
+class Owner:
+    """Somebody who signs in to the front end; the account is named by the sign-in."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, email = project, f"{uuid.uuid4()}@owner.test"
+        self.user_id = project.sign_up(email, "a-password")
+        self._cloud = Connection(Access(project.url, project.anon_key, email, "a-password"))
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"apikey": self.project.anon_key, "Authorization": f"Bearer {self._cloud.token()}"}
+        headers |= options.pop("headers", {})
+        return httpx.request(method, f"{self.project.url}{path}", headers=headers, timeout=30, **options)
+
+    def put(self, path: str, content: bytes) -> str:
+        headers = {"x-upsert": "true", "Content-Type": "image/png"}
+        answer = self.ask("POST", f"/storage/v1/object/{path}", content=content, headers=headers)
+        return "200" if answer.is_success else refusal(answer)
+
+    def remove(self, path: str) -> str:
+        answer = self.ask("DELETE", f"/storage/v1/object/{path}")
+        return "200" if answer.is_success else refusal(answer)
+
+    def close(self) -> None:
+        self._cloud.close()
+
+
+@pytest.fixture
+def owners(applied: Project) -> Iterator[tuple[Owner, Owner]]:
+    made = Owner(applied), Owner(applied)
+    yield made
+    for owner in made:
+        owner.close()
+
+
+def test_an_owner_puts_replaces_and_removes_branding_and_removes_videos(
+    owners: tuple[Owner, Owner], tmp_path: Path
+) -> None:
+    owner, other = owners
+    logo = f"usermedia/{owner.user_id}/logo/l.png"
+    assert [owner.put(logo, content) for content in (b"one", b"two")] == ["200", "200"]
+    device = Device(owner.project, owner.user_id)
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"film")
+    path = f"videos/{owner.user_id}/{uuid.uuid4()}.mp4"
+    try:
+        device.backend.store("videos", path.partition("/")[2], film, lambda _: None)
+        device.backend.fetch("usermedia", logo.partition("/")[2], tmp_path / "l.png")
+        assert (tmp_path / "l.png").read_bytes() == b"two"
+        assert other.put(logo, b"three") == "403"
+        assert [other.remove(name) for name in (logo, path)] == ["403", "403"]
+        assert refusal(device.ask("DELETE", f"/storage/v1/object/{path}")) == "403"
+        assert owner.put(path, b"a video is the cameras' to write") == "403"
+        assert [owner.remove(name) for name in (logo, path)] == ["200", "200"]
+    finally:
+        device.backend.close()

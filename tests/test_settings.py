@@ -8,6 +8,7 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -277,10 +278,40 @@ def test_the_generator_prints_what_the_functions_return() -> None:
     assert said == env_example()
 
 
-@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "p:w/x"])
-def test_a_cameras_password_is_a_secret_too(tmp_path: Path, password: str) -> None:
-    found = load(
-        {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_CAMERA": f"rtsp://admin:{password}@cam:554/1"}
-    )
-    assert found.shown()["EZREC_CAMERA"] == "rtsp://***@cam:554/1"
-    assert found.secrets() == (password,)
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "p:w/x", "p", "camera"])
+@pytest.mark.parametrize("scheme", ["rtsp", "RTSP", "Rtsps"])
+def test_a_cameras_password_is_a_secret_too(tmp_path: Path, scheme: str, password: str) -> None:
+    address = f"{scheme}://admin:{quote(password, safe='')}@cam:554/1?token=t0ken&channel=1"
+    found = load({"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_CAMERA": address})
+    assert found.shown()["EZREC_CAMERA"] == f"{scheme.lower()}://***@cam:554/1?***"
+    assert found.secrets() == (password, "t0ken")
+
+
+@pytest.mark.parametrize("char", "#/?@ ")
+@pytest.mark.parametrize("scheme", ["rtsp", "RTSP", "rtsps"])
+def test_a_password_that_breaks_an_address_is_refused_with_the_cure_and_never_shown(
+    tmp_path: Path, scheme: str, char: str
+) -> None:
+    given = {"EZREC_CAMERA": f"{scheme}://admin:Canary{char}9word@10.0.0.9/cam"}
+    with pytest.raises(ConfigError) as raised:
+        load({"EZREC_HOME": str(tmp_path), "TZ": "UTC", **given})
+    (said,) = raised.value.problems
+    for cure in ("EZREC_CAMERA", "# as %23", "/ as %2F", "? as %3F", "@ as %40"):
+        assert cure in said
+    assert "Canary" not in said
+    assert "9word" not in said
+
+
+def test_no_fault_of_a_setting_quotes_a_secret(tmp_path: Path) -> None:
+    given = {
+        "EZREC_CAMERA": "rstp:admin:canary-1@10.0.0.9",
+        "SUPABASE_URL": "ftp://me:canary-2@x.co",
+        "EZREC_DEVICE_PASSWORD": "canary-3/word",
+        "USER_ID": "the canary-3/word",
+        "RECORDING_FPS": "sb_secret_canary4",
+        "RESOLUTION": "rtsp://a:canary-5@b " * 9,
+    }
+    with pytest.raises(ConfigError) as raised:
+        load({"EZREC_HOME": str(tmp_path), "TZ": "UTC", **given})
+    assert len(raised.value.problems) == 6
+    assert "canary" not in str(raised.value.problems)

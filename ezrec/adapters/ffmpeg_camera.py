@@ -131,7 +131,7 @@ class _Child:
 
     def _live(self) -> None:
         try:
-            child = ffmpeg_run.start(self._source.argv(), 0, self._log)
+            child = ffmpeg_run.start(self._source.argv(), 0, self._log, self._source.private())
         except Retry as fault:
             self._feed.lose(fault.reason)
             return

@@ -26,7 +26,7 @@ from typing import Self
 
 from ezrec.adapters.pace import Pace
 from ezrec.domain.errors import Retry, Stopped
-from ezrec.guard import tied_to_us
+from ezrec.guard import as_input, tied_to_us
 
 _TICK_S = 0.1
 _EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
@@ -229,23 +229,25 @@ def _attend(
         time.sleep(0.005)
 
 
-def start(argv: Sequence[str], nice: int, log: Log) -> subprocess.Popen[bytes]:
+def start(argv: Sequence[str], nice: int, log: Log, private: bytes = b"") -> subprocess.Popen[bytes]:
     """Start a child that the kernel kills when the *thread* that started it ends. Raises `Retry`.
 
+    `private` is what it reads on its standard input: its arguments may be read by every user of the machine.
     Both pipes have to be read as they fill; the caller ends and collects the child.
     """
     command = [_found(argv[0]), *argv[1:]]
     log.begin(command)
     try:
-        return subprocess.Popen(
-            [*_guard(nice), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd="/",
-            env=_ENVIRONMENT,
-        )
+        with as_input(private) if private else contextlib.nullcontext(subprocess.DEVNULL) as told:
+            return subprocess.Popen(
+                [*_guard(nice), *command],
+                stdin=told,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+                env=_ENVIRONMENT,
+            )
     except OSError as fault:
         raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
 

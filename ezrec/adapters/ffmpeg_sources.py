@@ -13,13 +13,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 from ezrec.adapters.camera_clock import HONEST_S, MARK_S
 from ezrec.adapters.ffmpeg_run import Failed, Limits, run
 from ezrec.adapters.stamp import BurnIn
+from ezrec.domain import camera_address
 from ezrec.domain.errors import Retry
+from ezrec.domain.redaction import redacted
 
+_STDIN = "pipe:0"
+# Of the camera and of the list that names it. What the camera does not say of its picture stands in a key frame,
+# and that may be a minute off.
+_RTSP_STAMPS = {
+    "correct_ts_overflow": "0",
+    "fpsprobesize": "0",
+    "analyzeduration": "60000000",
+    "probesize": str(64 << 20),
+}
 _BUSY = "Device or resource busy"
 STRIP_BITS = 20  # frame numbers up to a million: nine hours at 30 a second
 _QUIET = ("ffmpeg", "-hide_banner", "-loglevel", "level+warning", "-nostdin", "-nostats")
@@ -65,7 +75,11 @@ class Source(Protocol):
     def start_s(self) -> float:
         """How long it may take until something comes."""
 
-    def argv(self) -> Sequence[str]: ...
+    def argv(self) -> Sequence[str]:
+        """The command. Every user of the machine may read it."""
+
+    def private(self) -> bytes:
+        """What the command reads on its standard input, which no other user may read."""
 
     def told(self, fault: str) -> str:
         """A fault of FFmpeg's as people are told it."""
@@ -115,6 +129,9 @@ class SoftwareSource:
 
     def _fragments(self) -> tuple[str, ...]:
         return _FRAGMENTS if self.logo is None else ("-map", "[out]", *_FRAGMENTS[2:])
+
+    def private(self) -> bytes:
+        return b""
 
     def told(self, fault: str) -> str:
         return fault
@@ -173,13 +190,20 @@ class V4l2Source:
         codec = _COPY if self.pixels == "h264" else ("-vf", _SHOWN_STEP, *_x264(self.bitrate, self.fps))
         return (*_QUIET, *inputs, *codec, *_FRAGMENTS)
 
+    def private(self) -> bytes:
+        return b""
+
     def told(self, fault: str) -> str:
         return f"{fault}; it is held by {holder_of(self.device)}" if _BUSY in fault else fault
 
 
 @dataclass(frozen=True, slots=True)
 class RtspSource:
-    """A network camera; what it sends is copied. The url may hold a name and a password."""
+    """A network camera; what it sends is copied. The url may hold a name and a password.
+
+    FFmpeg takes an address as an argument alone, or from a list of inputs: it is given such a list, with
+    one input, on its standard input.
+    """
 
     url: str
     fps: float | None = None
@@ -190,40 +214,39 @@ class RtspSource:
 
     @property
     def name(self) -> str:
-        return f"camera {self._shown()}"
+        return f"camera {camera_address.shown(self.url)}"
 
     def argv(self) -> Sequence[str]:
+        # `safe 0`: the list is ours, and may name an address and options.
+        allowed = ("-protocol_whitelist", "pipe,rtsp,rtsps,rtp,tcp,tls,crypto")
+        stamps = tuple(word for name, value in _RTSP_STAMPS.items() for word in (f"-{name}", value))
+        return (*_QUIET, *allowed, *stamps, "-f", "concat", "-safe", "0", "-i", _STDIN, *_COPY, *_FRAGMENTS)
+
+    def private(self) -> bytes:
         # Over TCP: a lost datagram would tear pictures. The answer limit is in microseconds.
-        allowed = ("-protocol_whitelist", "rtsp,rtsps,rtp,tcp,tls,crypto")
         # The picture alone: beside sound FFmpeg would stamp it by the camera's wall clock, which may be set.
-        only = ("-allowed_media_types", "video", "-correct_ts_overflow", "0")
-        # What the camera does not say of its picture stands in a key frame, and that may be a minute off.
-        patience = ("-fpsprobesize", "0", "-analyzeduration", "60000000", "-probesize", str(64 << 20))
-        inputs = (*allowed, "-rtsp_transport", "tcp", "-timeout", "5000000", *only, *patience, "-i", self.url)
-        return (*_QUIET, *inputs, *_COPY, *_FRAGMENTS)
+        own = {"rtsp_transport": "tcp", "timeout": "5000000", "allowed_media_types": "video", **_RTSP_STAMPS}
+        address = self.url.replace("'", "'\\''")
+        options = "".join(f"option {name} {value}\n" for name, value in own.items())
+        return f"ffconcat version 1.0\nfile '{address}'\n{options}".encode()
 
     def told(self, fault: str) -> str:
-        """Without the url's name, password and query, which FFmpeg repeats."""
-        parts = urlsplit(self.url)
-        secrets = (parts.netloc.rpartition("@")[0], parts.password, parts.query)
-        fault = fault.replace(self.url, self._shown())
-        for secret in filter(None, secrets):
-            fault = fault.replace(secret, "***")
-        return fault
-
-    def _shown(self) -> str:
-        parts = urlsplit(self.url)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        """With the camera's name for FFmpeg's standard input, and without password and token."""
+        itself = "\0"  # its name comes last: a password may be a word of it
+        fault = fault.replace(self.url, itself).replace(_STDIN, itself)
+        fault = redacted(fault, camera_address.secrets_of(self.url))
+        return fault.replace(itself, camera_address.shown(self.url))
 
 
 def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -> Source:
     """The source that EZREC_CAMERA names. Raises `ValueError` for what is no FFmpeg camera."""
     kind, _, rest = camera.partition(":")
+    kind = kind.lower() if camera_address.is_network_camera(camera) else kind
     makers: dict[str, Callable[[], Source]] = {
         "software": lambda: SoftwareSource(width, height, fps, bitrate),
         "v4l2": lambda: V4l2Source(_device(rest), width, height, fps, bitrate),
-        "rtsp": lambda: RtspSource(_url(camera)),
-        "rtsps": lambda: RtspSource(_url(camera)),
+        "rtsp": lambda: RtspSource(camera_address.checked(camera)),
+        "rtsps": lambda: RtspSource(camera_address.checked(camera)),
     }
     if kind not in makers or (kind == "software" and rest):
         raise ValueError("must be software, v4l2:/dev/… or rtsp://…")
@@ -264,12 +287,6 @@ def _device(text: str) -> Path:
     if not path.is_absolute() or path.parts[1:2] != ("dev",):
         raise ValueError("a v4l2 camera is named v4l2:/dev/…")
     return path
-
-
-def _url(text: str) -> str:
-    if not urlsplit(text).hostname or any(not char.isprintable() or char.isspace() for char in text):
-        raise ValueError("a network camera is named rtsp://host/path")
-    return text
 
 
 def _x264(bitrate: int, fps: float) -> tuple[str, ...]:

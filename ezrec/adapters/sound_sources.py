@@ -33,6 +33,9 @@ class SoundSource:
     def argv(self) -> Sequence[str]:
         return (*_QUIET, *self.inputs, *_FRAGMENTS)
 
+    def private(self) -> bytes:
+        return b""
+
     def told(self, fault: str) -> str:
         return fault.replace("the camera", "the microphone").replace("no frames", "no sound")
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -78,14 +77,6 @@ def encode(health: Health) -> bytes:
 def decode(data: bytes) -> Health:
     """Read a `health.json`; raises `ValueError` (msgspec's) for anything else."""
     return forms.decode(data, Health)
-
-
-def shown_camera(camera: str) -> str:
-    """EZREC_CAMERA as anybody may read it: an address without its name, password and query."""
-    parts = urlsplit(camera)
-    if not parts.netloc:
-        return camera
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 # ---- the judgement

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ezrec.domain.camera_address import is_network_camera
 from ezrec.install import layout, names, releases, system, words
 from ezrec.install.steps import Failed, Step
 
@@ -248,7 +249,7 @@ def _files(wish: Wish, source: Path) -> Iterator[Step]:
 
 def _rtsp(wish: Wish, source: Path) -> Step:
     text = (source / "rtsp-camera.conf").read_text()
-    if wish.values.get("EZREC_CAMERA", "").startswith("rtsp"):
+    if is_network_camera(wish.values.get("EZREC_CAMERA", "")):
         return Step(
             "let the split recorder reach the local network",
             "its camera is there",

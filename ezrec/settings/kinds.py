@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+from ezrec.domain import camera_address
 from ezrec.domain.names import BadName, safe_id
 from ezrec.domain.spans import parse_span
 
@@ -78,7 +79,9 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def camera(value: str) -> str:
-    if value in ("auto", "picamera2", "software") or re.fullmatch(r"v4l2:/dev/[\w./-]+|rtsps?://\S+", value):
+    if camera_address.is_network_camera(value):
+        return camera_address.checked(value)
+    if value in ("auto", "picamera2", "software") or re.fullmatch(r"v4l2:/dev/[\w./-]+", value):
         return value
     raise ValueError("must be auto, picamera2, software, v4l2:/dev/… or rtsp://…")
 

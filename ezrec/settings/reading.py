@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import tzinfo
@@ -11,9 +12,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ezrec.domain.errors import ConfigError
+from ezrec.domain.redaction import redacted
 from ezrec.settings import kinds, sources
 from ezrec.settings.table import DEFAULT_HOME, SECRETS, Settings
 
+_PLAIN_CAMERA = re.compile(r"[A-Za-z0-9]{1,20}|v4l2:[\w./-]*")
 NO_KEY = "SUPABASE_KEY is not set, and the Supabase backend needs it"
 
 
@@ -43,7 +46,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         values["zone"] = _system_zone(given, problems)
     _check_together(values, merged, problems)
     if problems:
-        raise ConfigError(problems)
+        hidden = [merged[name] for name in SECRETS if name in merged]
+        raise ConfigError([redacted(problem, hidden) for problem in problems])
     return Settings(**values)
 
 
@@ -69,9 +73,15 @@ def _value(name: str, text: str, parse: Callable[[str], Any], problems: list[str
     try:
         return parse(text.strip())
     except (ValueError, OverflowError) as fault:
-        what = "is set to something unusable" if name in SECRETS else f"is {text[:80]!r}"
-        problems.append(f"{name} {what}: {fault}")
+        problems.append(f"{name} {_told(name, text)}: {fault}")
         return None
+
+
+def _told(name: str, text: str) -> str:
+    """A wrong value as people may read it. A camera's is shown only where it can hold no password."""
+    if name in SECRETS or (name == "EZREC_CAMERA" and not _PLAIN_CAMERA.fullmatch(text)):
+        return "is set to something unusable"
+    return f"is {redacted(text)[:80]!r}"
 
 
 def _check_together(values: dict[str, Any], merged: Mapping[str, str], problems: list[str]) -> None:

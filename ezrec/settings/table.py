@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
+from ezrec.domain import camera_address
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.encoders import WISHES
 from ezrec.domain.ending import OnCancel
+from ezrec.domain.redaction import redacted
 from ezrec.domain.spans import show_span
 from ezrec.domain.uplink import ORDERS, Hours, read_hours
 from ezrec.ports import ARTEFACTS
@@ -49,7 +50,9 @@ class Settings:
         "EZREC_CAMERA",
         kinds.camera,
         "software",
-        "`auto` (the camera module), `picamera2`, `software` (a test picture), `v4l2:/dev/video0` or `rtsp://…`",
+        "`auto` (the camera module), `picamera2`, `software` (a test picture), `v4l2:/dev/video0` or "
+        "`rtsp://…`; "
+        "in its password write # as %23, / as %2F, ? as %3F, @ as %40",
     )
     audio: str = _setting(
         "EZREC_AUDIO",
@@ -300,10 +303,9 @@ class Settings:
         return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner, self.sponsor_size)
 
     def secrets(self) -> tuple[str, ...]:
-        """What must never be read in a log: every secret that is set, and a camera's password."""
-        login = re.match(r"\w+://[^:/@]*:(.+)@", self.camera)
+        """What must never be read in a log: every secret that is set, and a camera's password and token."""
         found = [str(getattr(self, item.name)) for item in fields(self) if item.metadata["name"] in SECRETS]
-        return tuple(secret for secret in (*found, login[1] if login else "") if secret)
+        return tuple(filter(None, (*found, *camera_address.secrets_of(self.camera))))
 
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""
@@ -314,8 +316,6 @@ class Settings:
                 value = "***"
             elif value is None:
                 value = ""
-            elif name == "EZREC_CAMERA":
-                value = re.sub(r"(?<=://)[^:/@]*:.*(?=@)", "***", value)
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
             elif isinstance(value, timedelta):
@@ -324,5 +324,5 @@ class Settings:
                 value = ",".join(value) or "none"
             elif isinstance(value, float):
                 value = f"{value:g}"
-            shown[name] = str(value)
+            shown[name] = value if name in SECRETS else redacted(str(value))
         return shown

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ezrec.domain import camera_address
 from ezrec.domain.health import (
     CameraState,
     Duty,
@@ -17,7 +18,6 @@ from ezrec.domain.health import (
     camera_state,
     decode,
     encode,
-    shown_camera,
 )
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -54,7 +54,7 @@ def test_what_is_no_health_is_refused(data: bytes) -> None:
     ],
 )
 def test_a_camera_is_named_without_its_secrets(camera: str, shown: str) -> None:
-    assert shown_camera(camera) == shown
+    assert camera_address.shown(camera) == shown
 
 
 # ---- the judgement, at the monotonic time 100

@@ -124,6 +124,15 @@ export class Storage {
     return rows[0]
   }
 
+  /** Another name, if the caller may update the object; whoever moves it becomes its owner. */
+  async move(caller, bucket, from, to) {
+    if (!isKey(to)) throw badKey(to)
+    const sql = 'update storage.objects set name = $3, owner_id = $4 where bucket_id = $1 and name = $2 returning id'
+    const values = [bucket, from, to, caller.claims.sub ?? null]
+    const { rowCount } = await this.as(caller, (client) => client.query(sql, values))
+    if (!rowCount) throw noObject()
+  }
+
   async remove(caller, bucket, names) {
     const sql = 'delete from storage.objects where bucket_id = $1 and name = any($2) returning *'
     const { rows } = await this.as(caller, (client) => client.query(sql, [bucket, names]))

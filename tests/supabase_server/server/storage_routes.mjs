@@ -138,6 +138,13 @@ export class StorageRoutes {
     return json(await this.storage.list(caller, bucketId, await bodyOf(request)))
   }
 
+  async move(request, caller) {
+    const { bucketId, sourceKey, destinationKey } = await bodyOf(request)
+    await this.storage.bucket(bucketId)
+    await this.storage.move(caller, bucketId, sourceKey, destinationKey)
+    return json({ message: 'Successfully moved' })
+  }
+
   async removeMany(request, caller, bucketId) {
     await this.storage.bucket(bucketId)
     return json(await this.storage.remove(caller, bucketId, (await bodyOf(request)).prefixes))
@@ -164,6 +171,7 @@ const ROUTES = [
   [['POST'], /^\/object\/list\/([^/]+)$/, CLOSED, 'list'],
   [['POST'], /^\/object\/sign\/([^/]+)\/(.+)$/, CLOSED, 'sign'],
   [['GET', 'HEAD'], /^\/object\/info\/(?:authenticated\/)?([^/]+)\/(.+)$/, CLOSED, 'info'],
+  [['POST'], /^\/object\/move$/, CLOSED, 'move'],
   [['DELETE'], /^\/object\/([^/]+)$/, CLOSED, 'removeMany'],
   [['GET', 'HEAD'], /^\/object\/(?:authenticated\/)?([^/]+)\/(.+)$/, CLOSED, 'download'],
   [['POST', 'PUT'], /^\/object\/([^/]+)\/(.+)$/, CLOSED, 'upload'],

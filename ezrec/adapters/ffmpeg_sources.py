@@ -22,7 +22,7 @@ from ezrec.domain.errors import Retry
 from ezrec.domain.redaction import redacted
 
 _STDIN = "pipe:0"
-# Of the camera and of the list that names it. What the camera does not say of its picture stands in a key frame,
+# Of the camera and of the list that names it. What it does not say of its picture stands in a key frame,
 # and that may be a minute off.
 _RTSP_STAMPS = {
     "correct_ts_overflow": "0",

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from ezrec.domain.branding import ALWAYS, LogoLayout, LogoShow
 from ezrec.domain.job import Take
 from ezrec.domain.machine import Machine
+from ezrec.domain.ownership import Mark, Whose
 
 
 class Clock(Protocol):
@@ -245,19 +246,37 @@ class Backend(Protocol):
         *,
         state: Path | None = None,
         on_stop: OnStop | None = None,
-    ) -> None:
-        """Put `source` at `key`, replacing what is there; afterwards `size_of` tells its size.
+        mark: Mark | None = None,
+    ) -> bool:
+        """Put `source` at `key`; afterwards `size_of` tells its size.
+
+        Without a `mark` it replaces what is there. With one it is stored under that mark, and replaces
+        nothing but what `whose` calls ours; the answer is False when the name is another's, however late
+        that one came: the other's object stays as it is.
 
         `progress` hears the finished part, 0 to 1, and 1 only when the object is there. With `state`, a
         file of the backend's own, a further try goes on where the last one ended. Stopped early it raises
         `Stopped`.
         """
 
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark, *, state: Path | None = None) -> Whose:
+        """Whose the object at `key` is, for a job that would store `source` there under `mark`.
+
+        By the mark that it carries, by the record of our upload (`state`), or by its bytes; its size proves
+        nothing.
+        """
+
     def size_of(self, bucket: str, key: str) -> int | None:
         """Bytes of an object as the service has it, or None when there is none."""
 
-    def publish_row(self, row: Row) -> None:
-        """Insert into `videos`, or update the row of the same `user_id` and `filename`; never a second."""
+    def has_row(self, user_id: str, filename: str, *, job: str) -> bool:
+        """True when `videos` holds a row of that name that cannot be told to be `job`'s (`Mark.job`)."""
+
+    def publish_row(self, row: Row, *, job: str = "") -> bool:
+        """Insert into `videos`, or update the row of the same `user_id` and `filename`; never a second.
+
+        `job` (`Mark.job`): whose the row is. False when it can be told to be another's; it stays as it is.
+        """
 
     def heartbeat(self, row: Row) -> None:
         """Insert or update this camera's one row of `system_status`."""

@@ -21,6 +21,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Kind, Result
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
+from ezrec.domain.ownership import Mark
 from ezrec.domain.stages import State
 from ezrec.domain.uplink import Hours, Wait, read_hours, upload_order
 from ezrec.handlers.gate import Gate
@@ -56,18 +57,19 @@ class Pieces(FakeBackend):
         *,
         state: Path | None = None,
         on_stop: OnStop | None = None,
-    ) -> None:
+        mark: Mark | None = None,
+    ) -> bool:
         if state is None:  # small, and sent in one
-            super().store(bucket, key, source, progress, on_stop=on_stop)
-            return
+            return super().store(bucket, key, source, progress, on_stop=on_stop, mark=mark)
         sent = int(state.read_text()) if state.exists() else 0
         for number in range(sent, 4):
             state.write_text(str(number + 1))
             self.between()
             if number < 3:
                 progress((number + 1) / 4)
-        super().store(bucket, key, source, lambda _: None, state=state, on_stop=on_stop)
+        stored = super().store(bucket, key, source, lambda _: None, state=state, on_stop=on_stop, mark=mark)
         progress(1.0)
+        return stored
 
 
 class Court:
@@ -243,7 +245,7 @@ def test_when_the_network_is_back_all_that_waited_for_it_goes_on_at_once(tmp_pat
         court.finished(name)
     put(court.spool, State.DEFERRED, "other", created=NOON, due=NOON + timedelta(hours=1), return_to="raw")
     court.reach.lose()
-    court.cloud.fail_next(3, Retry("no connection", 900, waits_for=Wait.NETWORK), "size_of")
+    court.cloud.fail_next(3, Retry("no connection", 900, waits_for=Wait.NETWORK), "whose")
     court.upload()
     court.retry()
     assert where(court.spool) == dict.fromkeys(("a", "b", "c", "other"), "deferred")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,9 @@ import pytest
 from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.domain.job import Job, JobOutcome, Kind, Result, Take
-from ezrec.domain.names import safe_id
+from ezrec.domain.names import parse_clip_name, safe_id
 from ezrec.domain.outcomes import Done
+from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.stages import State
 from ezrec.handlers.upload import archive, upload
 from ezrec.ports import OnStop, Row
@@ -30,7 +32,7 @@ VIDEO = b"a finished video"
 NAME = "processed_raw_match_20260601_200000.mp4"
 KEY = ("videos", "user-1", NAME)
 ZONE = ZoneInfo("Europe/Madrid")
-STEPS = ("size_of", "store", "size_of", "publish_row", "advance_status")
+STEPS = ("whose", "has_row", "store", "size_of", "publish_row", "advance_status")
 
 
 class Killed(BaseException):
@@ -59,18 +61,31 @@ class Diary(FakeBackend):
         *,
         state: Path | None = None,
         on_stop: OnStop | None = None,
-    ) -> None:
-        super().store(bucket, key, source, progress, state=state, on_stop=on_stop)
+        mark: Mark | None = None,
+    ) -> bool:
+        stored = super().store(bucket, key, source, progress, state=state, on_stop=on_stop, mark=mark)
         self._after("store")
+        return stored
 
     def size_of(self, bucket: str, key: str) -> int | None:
         found = super().size_of(bucket, key)
         self._after("size_of")
         return found
 
-    def publish_row(self, row: Row) -> None:
-        super().publish_row(row)
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark, *, state: Path | None = None) -> Whose:
+        found = super().whose(bucket, key, source, mark, state=state)
+        self._after("whose")
+        return found
+
+    def has_row(self, user_id: str, filename: str, *, job: str) -> bool:
+        found = super().has_row(user_id, filename, job=job)
+        self._after("has_row")
+        return found
+
+    def publish_row(self, row: Row, *, job: str = "") -> bool:
+        published = super().publish_row(row, job=job)
         self._after("publish_row")
+        return published
 
     def advance_status(self, booking_id: str, status: str) -> bool:
         moved = super().advance_status(booking_id, status)
@@ -90,9 +105,11 @@ class Lossy(Diary):
         *,
         state: Path | None = None,
         on_stop: OnStop | None = None,
-    ) -> None:
-        super().store(bucket, key, source, progress, state=state, on_stop=on_stop)
+        mark: Mark | None = None,
+    ) -> bool:
+        stored = super().store(bucket, key, source, progress, state=state, on_stop=on_stop, mark=mark)
         self.objects[KEY] = self.objects[KEY][:5]
+        return stored
 
 
 @dataclass
@@ -188,7 +205,7 @@ def test_a_crash_after_any_step_still_makes_one_object_and_one_row(
     assert cloud.calls["store"] == 1, "what the service has is not sent again"
 
 
-@pytest.mark.parametrize("method", ["store", "size_of", "publish_row", "advance_status"])
+@pytest.mark.parametrize("method", ["whose", "has_row", "store", "size_of", "publish_row", "advance_status"])
 def test_a_passing_fault_in_any_step_is_a_later_try(shelf: Shelf, cloud: Diary, method: str) -> None:
     cloud.fail_next(1, Retry("the network is away"), method)
     entry = shelf.job()
@@ -199,17 +216,98 @@ def test_a_passing_fault_in_any_step_is_a_later_try(shelf: Shelf, cloud: Diary, 
     assert len(cloud.video_rows) == 1
 
 
-def test_an_object_of_the_right_size_is_not_sent_again(shelf: Shelf, cloud: Diary) -> None:
+def test_an_object_with_the_bytes_of_ours_is_not_sent_again(shelf: Shelf, cloud: Diary) -> None:
     cloud.objects[KEY] = VIDEO
     send(shelf.job(), cloud)
     assert cloud.calls["store"] == 0
     assert len(cloud.video_rows) == 1
 
 
-def test_an_object_of_another_size_is_replaced(shelf: Shelf, cloud: Diary) -> None:
-    cloud.objects[KEY] = b"an older video of this name"
-    send(shelf.job(), cloud)
-    assert cloud.objects[KEY] == VIDEO
+@pytest.mark.parametrize(
+    "other", [b"an older video of this name", b"of the same size"], ids=["size", "bytes"]
+)
+def test_an_object_of_another_job_is_left_as_it_is(shelf: Shelf, cloud: Diary, other: bytes) -> None:
+    cloud.objects[KEY] = other
+    entry = shelf.job()
+    send(entry, cloud)
+    name = entry.job.published_as
+    assert re.fullmatch(r"processed_raw_match_20260601_200000_[0-9a-f]{8}\.mp4", name)
+    assert cloud.objects == {KEY: other, ("videos", "user-1", name): VIDEO}
+    ((_, filename),) = cloud.video_rows
+    assert filename == name
+    assert parse_clip_name(name).booking_id == "match"
+
+
+def test_a_row_of_another_job_is_left_as_it_is(shelf: Shelf, cloud: Diary) -> None:
+    cloud.video_rows["user-1", NAME] = {"filename": NAME, "booking_id": "older"}
+    entry = shelf.job()
+    send(entry, cloud)
+    assert cloud.video_rows["user-1", NAME] == {"filename": NAME, "booking_id": "older"}
+    assert ("user-1", entry.job.published_as) in cloud.video_rows
+    assert KEY not in cloud.objects
+
+
+def test_a_video_that_was_made_anew_takes_the_place_of_the_same_jobs_former_one(
+    shelf: Shelf, cloud: Diary
+) -> None:
+    entry = shelf.job()
+    cloud.fail_next(1, Retry("the network is away"), "advance_status")
+    with pytest.raises(Retry):
+        send(entry, cloud)
+    anew = b"made anew, longer than before"
+    (entry.path / NAME).write_bytes(anew)
+    entry.update(result=Result(NAME, 3700.0, len(anew), ("y",)))
+    send(entry, cloud)
+    assert cloud.objects == {KEY: anew}
+    (row,) = cloud.video_rows.values()
+    assert row["file_size"] == len(anew)
+
+
+def test_a_published_object_that_was_deleted_meanwhile_keeps_its_name_and_its_row(
+    shelf: Shelf, cloud: Diary
+) -> None:
+    entry = shelf.job()
+    cloud.fail_next(1, Retry("the network is away"), "advance_status")
+    with pytest.raises(Retry):
+        send(entry, cloud)
+    cloud.objects.clear()
+    send(entry, cloud)
+    assert cloud.objects == {KEY: VIDEO}
+    assert len(cloud.video_rows) == 1
+
+
+@pytest.mark.parametrize("dies_after", range(1, 8))
+def test_a_second_video_of_one_booking_is_published_beside_the_first_whenever_its_worker_dies(
+    shelf: Shelf, cloud: Diary, dies_after: int
+) -> None:
+    first = shelf.job(kind=Kind.CLIP)
+    send(first, cloud)
+    second = shelf.job("match-2", kind=Kind.CLIP)
+    (second.path / NAME).write_bytes(b"of the same size")
+    cloud.dies_after = len(cloud.steps) + dies_after
+    with pytest.raises(Killed):
+        send(second, cloud)
+    assert send(shelf.spool.read(State.PROCESSED, "match-2"), cloud) == Done()
+    assert sorted(cloud.objects.values()) == [VIDEO, b"of the same size"]
+    assert {name for _, name in cloud.video_rows} == {name for *_, name in cloud.objects}
+    assert {row["booking_id"] for row in cloud.video_rows.values()} == {"match"}
+
+
+def test_one_that_loses_the_race_for_a_name_takes_its_other_name(shelf: Shelf, cloud: Diary) -> None:
+    class Raced(Diary):
+        def store(self, bucket: str, key: str, source: Path, progress: Any, **more: Any) -> bool:
+            if key.endswith(NAME):
+                self.objects[KEY] = b"of another box"
+            return super().store(bucket, key, source, progress, **more)
+
+    raced = Raced()
+    entry = shelf.job()
+    send(entry, raced)
+    assert raced.objects == {
+        KEY: b"of another box",
+        ("videos", "user-1", entry.job.published_as): VIDEO,
+    }
+    assert [name for _, name in raced.video_rows] == [entry.job.published_as]
 
 
 def test_nobody_is_told_of_an_object_that_arrived_with_another_size(shelf: Shelf) -> None:
@@ -296,9 +394,10 @@ def test_a_stop_is_heard_before_and_while_the_object_is_sent(shelf: Shelf, cloud
             *,
             state: Path | None = None,
             on_stop: OnStop | None = None,
-        ) -> None:
+            mark: Mark | None = None,
+        ) -> bool:
             running.stop()
-            super().store(bucket, key, source, progress, state=state, on_stop=on_stop)
+            return super().store(bucket, key, source, progress, state=state, on_stop=on_stop, mark=mark)
 
     slow = Slow()
     with pytest.raises(Stopped):
@@ -379,10 +478,10 @@ def test_artefacts_follow_the_video_into_a_folder_that_no_list_of_videos_shows(
 @pytest.mark.parametrize("fault", [Retry("the network is away"), Reject("mime type not allowed", "allow it")])
 def test_an_artefact_that_is_not_taken_costs_nothing(shelf: Shelf, cloud: Diary, fault: Exception) -> None:
     class Choosy(Diary):
-        def store(self, bucket: str, key: str, *args: Any, **more: Any) -> None:
+        def store(self, bucket: str, key: str, *args: Any, **more: Any) -> bool:
             if not key.endswith(NAME):
                 raise fault
-            super().store(bucket, key, *args, **more)
+            return super().store(bucket, key, *args, **more)
 
     choosy = Choosy()
     choosy.booking_rows = cloud.booking_rows

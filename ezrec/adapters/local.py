@@ -27,6 +27,7 @@ from ezrec.adapters.local_buckets import Buckets
 from ezrec.adapters.local_tables import Tables, put, transaction
 from ezrec.domain.booking import CANCELLED, BadBooking, Window, parse_booking
 from ezrec.domain.errors import Reject
+from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.statuses import OPEN, normal, statuses_before
 from ezrec.domain.windows import window_columns
 from ezrec.ports import Branding, Clock, OnStop, Row
@@ -97,14 +98,28 @@ class LocalBackend:
         *,
         state: Path | None = None,
         on_stop: OnStop | None = None,
-    ) -> None:
-        self.buckets.store(bucket, key, source, progress)
+        mark: Mark | None = None,
+    ) -> bool:
+        return self.buckets.store(bucket, key, source, progress, mark)
+
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark, *, state: Path | None = None) -> Whose:
+        return self.buckets.whose(bucket, key, source, mark)
 
     def size_of(self, bucket: str, key: str) -> int | None:
         return self.buckets.size_of(bucket, key)
 
-    def publish_row(self, row: Row) -> None:
+    def has_row(self, user_id: str, filename: str, *, job: str) -> bool:
+        query = "SELECT id FROM videos WHERE user_id = ? AND filename = ?"
+        known = self.tables.rows(query, (user_id, filename))
+        return bool(known) and self.buckets.job_of("videos", f"{user_id}/{filename}") != job
+
+    def publish_row(self, row: Row, *, job: str = "") -> bool:
+        # A row is of the job that its object carries the mark of; no column tells.
+        place = f"{row.get('user_id')}/{row.get('filename')}"
+        if job and self.buckets.job_of("videos", place) not in ("", job):
+            return False
         self._tell_left_out("videos", self.tables.put("videos", row, ("user_id", "filename")))
+        return True
 
     def heartbeat(self, row: Row) -> None:
         own = {"user_id": self.user_id, "camera_id": self.camera_id}

@@ -6,6 +6,9 @@ How an object is stored, so that neither a kill nor a power cut leaves half of o
 2. fsync it; see that the source has not changed meanwhile;
 3. rename it to its name; fsync both directories, and those above up to the buckets' root.
 
+What is stored for a job carries the job's mark (an extended attribute, given before step 3), and takes its
+name under a lock of all writers: it replaces nothing that is not the same job's.
+
 A copy and never a hard link: the source belongs to the spool, which may write to it again. What dead
 writers left in `.staging/` is removed by the next one: an flock that can be had means its owner is gone.
 """
@@ -15,9 +18,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import filecmp
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,11 +30,14 @@ from ezrec import durable
 from ezrec.adapters.local_faults import bucket_faults
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.keys import object_parts
+from ezrec.domain.ownership import Mark, Whose
 
 _CHUNK = 8 << 20
 # Written to the disk as we go: 4 GB of dirty pages, flushed at once at the end, would hold up the recorder's
 # own writes for as long as the card needs for them.
 _UNSYNCED = 32 << 20
+_MARK = "user.ezrec.job"  # the extended attribute
+_NAMING_S, _NAMING_AGAIN_S = 60.0, 0.02  # a look at the bytes of a large file may take as long
 _NO_RANGE_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
@@ -61,7 +69,30 @@ class Buckets:
         with bucket_faults(f"fetching {bucket}/{key}"):
             durable.copy(path, target)
 
-    def store(self, bucket: str, key: str, source: Path, progress: Callable[[float], None]) -> None:
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark) -> Whose:
+        path = self.path(bucket, key)
+        if self.size_of(bucket, key) is None:
+            return Whose.NOBODYS
+        with bucket_faults(f"looking at {bucket}/{key}"):
+            carried = _mark_on(path)
+            if carried is not None:
+                return mark.whose(carried)
+            # An older EZREC may have stored it, for this very job; or the file system keeps no marks.
+            return Whose.OURS if filecmp.cmp(source, path, shallow=False) else Whose.ANOTHERS
+
+    def job_of(self, bucket: str, key: str) -> str:
+        """The job that the object at `key` carries the mark of; empty when it tells none."""
+        carried = _mark_on(self.path(bucket, key))
+        return carried.job if carried else ""
+
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        mark: Mark | None = None,
+    ) -> bool:
         path = self.path(bucket, key)
         with bucket_faults(f"storing {bucket}/{key}"):
             self._staging.mkdir(parents=True, exist_ok=True)
@@ -74,12 +105,39 @@ class Buckets:
                 if (size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                     raise Retry(f"{source} is still being written: it changed while it was copied")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                durable.rename(staged, path)
+                if not self._named(staged, out, bucket, key, mark):
+                    return False
                 for above in path.parents[1:]:  # whoever made them, they are only ours once they are durable
                     durable.sync_directory(above)
                     if above == self.root.parent:
                         break
         progress(1.0)
+        return True
+
+    def _named(self, staged: Path, out: int, bucket: str, key: str, mark: Mark | None) -> bool:
+        """Give the copy its name; False when that is another job's."""
+        path = self.path(bucket, key)
+        if mark is None:
+            durable.rename(staged, path)
+            return True
+        with contextlib.suppress(OSError):  # one that keeps no marks: then the bytes tell
+            os.setxattr(out, _MARK, f"{mark.job} {mark.made}".encode())
+            os.fsync(out)
+        with self._naming():
+            if self.whose(bucket, key, staged, mark) is Whose.ANOTHERS:
+                return False
+            durable.rename(staged, path)
+        return True
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Between here and the end no other process gives a name."""
+        fd = os.open(self.root / ".naming.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o660)
+        try:
+            _flocked(fd)
+            yield
+        finally:
+            os.close(fd)
 
     @contextlib.contextmanager
     def _staged(self) -> Iterator[tuple[Path, int]]:
@@ -105,6 +163,27 @@ class Buckets:
                     path.unlink()
                 finally:
                     os.close(fd)
+
+
+def _mark_on(path: Path) -> Mark | None:
+    try:
+        job, _, made = os.getxattr(path, _MARK, follow_symlinks=False).decode().partition(" ")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return Mark(job, made)
+
+
+def _flocked(fd: int) -> None:
+    until = time.monotonic() + _NAMING_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Retry("other uploads are taking their names; trying again", after_s=5) from None
+            time.sleep(_NAMING_AGAIN_S)
+        else:
+            return
 
 
 @contextlib.contextmanager

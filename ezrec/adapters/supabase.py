@@ -8,37 +8,26 @@ can be said twice.
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
 
-from ezrec import durable
-from ezrec.adapters.ffmpeg_run import Switch
 from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_bookings import Bookings, Scope, rows_of
 from ezrec.adapters.supabase_connection import Access, Connection, check_key
 from ezrec.adapters.supabase_errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
 from ezrec.adapters.supabase_notes import CameraRow, Heartbeats, Lacking, Limit, Notes
+from ezrec.adapters.supabase_objects import Objects
 from ezrec.adapters.supabase_realtime import Hint
-from ezrec.adapters.tus import Pace, Upload
-from ezrec.adapters.tus_sizes import Sizes
 from ezrec.domain.errors import Reject, Retry
-from ezrec.domain.keys import InvalidKey, object_parts
+from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.pieces import Pieces, pieces
 from ezrec.ports import Branding, Clock, OnStop, Row
 from ezrec.settings import Settings
 
 T = TypeVar("T")
-_TYPES = {
-    ".mp4": "video/mp4", ".zip": "application/zip", ".png": "image/png", ".jpg": "image/jpeg",
-    ".vtt": "text/vtt", ".json": "application/json",
-}  # fmt: skip
-_VIDEO_IDS = uuid.UUID("6f2cfb52-54a5-5d0f-8f0e-3c6c4c1f7f0a")  # names the ids that are made of file names
+_VIDEO_IDS = uuid.UUID("6f2cfb52-54a5-5d0f-8f0e-3c6c4c1f7f0a")  # names the ids of rows
 _BAD_ID = ("22P02", "428C9")  # the table numbers its rows by itself
 _log = logging.getLogger("ezrec.supabase")
 
@@ -72,7 +61,6 @@ class SupabaseBackend:
         reach: Reach | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
-        self._upload_bytes_s = upload_bytes_s
         self._notes = Notes(state, clock, access.mark)
         self._lacking = Lacking(state, clock)
         self._cloud = Connection(
@@ -89,9 +77,13 @@ class SupabaseBackend:
             clock,
             Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
         )
-        self._sizes = sizes
-        self._limit = Limit(state, clock, access.url)
-        self._wait_s = wait_s
+        self._objects = Objects(
+            self._cloud,
+            Limit(state, clock, access.url),
+            upload_bytes_s=upload_bytes_s,
+            wait_s=wait_s,
+            sizes=sizes,
+        )
         self._camera_row = CameraRow(clock)
         self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))
 
@@ -137,27 +129,7 @@ class SupabaseBackend:
         )
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
-        path = "/".join(_parts(bucket, key))
-        size = self.size_of(bucket, key)  # what is fetched is kept for good: it must be the object itself
-        self._cloud.call(f"fetching {path}", lambda: self._download(path, target, size))
-
-    def _download(self, path: str, target: Path, size: int | None) -> None:
-        part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
-        url = f"{self._cloud.access.url}/storage/v1/object/{quote(path)}"
-        try:
-            # Unpacked content would not have the promised length.
-            with (
-                self._cloud.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
-                part.open("wb") as file,
-            ):
-                for block in answer.iter_raw():
-                    file.write(block)
-                if file.tell() != size:
-                    raise Retry(f"{path} came with {file.tell()} bytes, and storage has {size}")
-            durable.sync_file(part)
-            durable.rename(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        self._objects.fetch(bucket, key, target)
 
     def store(
         self,
@@ -168,78 +140,59 @@ class SupabaseBackend:
         *,
         state: Path | None = None,
         on_stop: OnStop | None = None,
-    ) -> None:
-        path = "/".join(_parts(bucket, key))
-        switch = Switch()
-        if on_stop is not None:
-            on_stop(switch.pull)
-        upload = Upload(
-            self._cloud,
-            bucket,
-            key,
-            source,
-            progress=progress,
-            is_stopped=lambda: switch.pulled,
-            state=state,
-            pace=Pace(self._upload_bytes_s),
-            wait_s=self._wait_s,
-            sizes=self._piece_sizes(),
-            content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
-        )
-        size = self._cloud.call(f"uploading {path}", upload.run)
-        there = self.size_of(bucket, key)
-        if there != size:
-            upload.forget()
-            raise Retry(f"{path} was uploaded, and storage has {there} bytes of {size}")
-        progress(1.0)
+        mark: Mark | None = None,
+    ) -> bool:
+        return self._objects.store(bucket, key, source, progress, state=state, on_stop=on_stop, mark=mark)
 
-    def _piece_sizes(self) -> Sizes:
-        host = urlsplit(self._cloud.access.url).hostname or ""
-        sizes = self._sizes or pieces(host, None)
-        sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
-        return Sizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark, *, state: Path | None = None) -> Whose:
+        return self._objects.whose(bucket, key, source, mark, state)
 
     def size_of(self, bucket: str, key: str) -> int | None:
-        parts = _parts(bucket, key)
-        doing = f"asking for {'/'.join(parts)}"
-
-        def work() -> int | None:
-            try:
-                info = self._cloud.supabase.storage.from_(bucket).info(key)
-            except CloudError as error:
-                if error.status == 404:
-                    return None
-                raise
-            size = info.get("size") if isinstance(info, dict) else None
-            if not isinstance(size, int):
-                _log.warning("%s: expected a size and got %s", doing, redacted(str(info)))
-                raise Retry(f"{doing}: answered without a size")
-            return size
-
-        return self._cloud.call(doing, work)
+        return self._objects.size_of(bucket, key)
 
     # ---- rows
 
-    def publish_row(self, row: Row) -> None:
+    def has_row(self, user_id: str, filename: str, *, job: str) -> bool:
+        own = _row_id(user_id, filename, job)
+        found = self._cloud.call(f"asking for the row of {filename}", lambda: self._ids(user_id, filename))
+        return any(each != own for each in found)
+
+    def publish_row(self, row: Row, *, job: str = "") -> bool:
         if not row.get("user_id") or not row.get("filename"):
             raise Reject("a video's row needs user_id and filename", "correct the row, then try again")
-        whose = {name: row[name] for name in ("user_id", "filename")}
         doing = f"publishing {row['filename']}"
-        # Made of the name: a request that is still on its way when we ask again meets its own key.
-        row_id = str(uuid.uuid5(_VIDEO_IDS, f"{row['user_id']}/{row['filename']}"))
 
-        def work() -> None:
-            if self._update("videos", whose, row, doing):
-                return
+        def work() -> bool:
             try:
-                self._insert("videos", {"id": row_id, **row}, (*whose,), doing)
+                return self._publish(row, job, doing)
             except CloudError as error:
                 if error.code != "23505":
                     raise
-                if not self._update("videos", whose, row, doing):
-                    raise
+            try:  # somebody was faster, perhaps a request of ours that was still on its way
+                return self._publish(row, job, doing)
+            except CloudError as error:
+                if error.code == "23505" and job:  # a row that this device may not even see
+                    return False
+                raise
 
-        self._cloud.call(doing, work)
+        return self._cloud.call(doing, work)
+
+    def _publish(self, row: Row, job: str, doing: str) -> bool:
+        whose = {name: row[name] for name in ("user_id", "filename")}
+        # Made of the job: a request that is still on its way when we ask again meets its own key.
+        own, former = _row_id(**whose, job=job), _row_id(**whose, job="")
+        found = self._ids(**whose)
+        if job and any(_is_anothers(each, (own, former)) for each in found):
+            return False
+        if not found or not self._update("videos", whose, row, doing):
+            self._insert("videos", {"id": own, **row}, (*whose,), doing)
+        return True
+
+    def _ids(self, user_id: str, filename: str) -> list[str]:
+        """The ids of the rows of that name; of a table that gives its rows none, an empty word for each."""
+        query = self._table("videos").select("*").eq("user_id", user_id).eq("filename", filename).limit(10)
+        found = rows_of(query.execute().data, f"asking for the row of {filename}")
+        return [str(each.get("id", "")) for each in found]
 
     def heartbeat(self, row: Row) -> None:
         whose = {"user_id": self.user_id, "camera_id": self.camera_id}
@@ -342,8 +295,14 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
     )
 
 
-def _parts(bucket: str, key: str) -> tuple[str, ...]:
+def _row_id(user_id: str, filename: str, job: str) -> str:
+    """The id of a job's row. Without a job it is what older versions gave: of the name alone."""
+    return str(uuid.uuid5(_VIDEO_IDS, "/".join(filter(None, (job, user_id, filename)))))
+
+
+def _is_anothers(row_id: str, ours: tuple[str, ...]) -> bool:
+    """True of an id that only EZREC makes (others are random, or numbers), and makes of another job."""
     try:
-        return object_parts(bucket, key)
-    except InvalidKey as fault:
-        raise Reject(str(fault), "give the object a plain name") from fault
+        return uuid.UUID(row_id).version == 5 and row_id not in ours
+    except ValueError:
+        return False

@@ -6,7 +6,9 @@
    what we have counted: after a crash over there the offset can go back.
 4. A cut or a busy answer: wait, ask for the offset, go on. 404 or 410: the upload has expired, start over.
 5. A piece that is called too large is no fault of the video: a smaller one is sent.
-6. The caller asks for the object's size afterwards: "offset equals length" does not prove that it exists.
+6. A name that is taken (`replaces` is false) ends the upload: the server says so to the first request and
+   once more to the last, when another was faster.
+7. The caller asks for the object afterwards: "offset equals length" does not prove that it exists.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
@@ -78,6 +83,8 @@ class Upload:
         wait_s: float = 0.25,
         sizes: Sizes | None = None,
         content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        replaces: bool = True,
     ) -> None:
         self._connection = connection
         self._endpoint = f"{connection.access.url}/storage/v1/upload/resumable"
@@ -87,13 +94,16 @@ class Upload:
         self._pace = pace or Pace(0)
         self._wait_s = wait_s
         self._sizes = sizes or Sizes(Pieces())
-        self._content_type = content_type
+        self._metadata = {"contentType": content_type, **(metadata or {})}
+        self._replaces = replaces
+        self._place: Place | None = None
         self._best = self._shown = 0
         self._size = self._mtime_ns = 0
 
-    def run(self) -> int:
-        """Send what is missing; returns the size. Raises `Retry`, `Reject` or `Stopped`, or a `CloudError`
-        that is no matter of patience; the state file stays for the next try.
+    def run(self) -> bool:
+        """Send what is missing; False when the name is taken, and nothing is to be replaced. Raises `Retry`,
+        `Reject` or `Stopped`, or a `CloudError` that is no matter of patience; the state file stays for the
+        next try.
         """
         with _opened(self._source) as file:
             info = os.fstat(file.fileno())
@@ -102,40 +112,26 @@ class Upload:
                 raise Reject(
                     f"{self._source.name} is empty", "an empty file cannot be uploaded: remove the job"
                 )
-            self._send(file)
-        return self._size
+            return self._send(file)
 
-    def forget(self) -> None:
-        """Begin anew next time."""
-        self._state.forget()
+    # ---- steps 1 to 6
 
-    # ---- steps 1 to 5
-
-    def _send(self, file: BinaryIO) -> None:
+    def _send(self, file: BinaryIO) -> bool:
         import httpx
 
-        place, faults, restarts = self._state.recall(self._endpoint, self._wanted()), 0, 0
+        self._place = self._state.recall(self._endpoint, self._wanted())
+        faults = restarts = 0
         while True:
             self._check()
             before = self._best
             try:
-                if place is None:
-                    place = self._create()
-                    offset = 0
-                else:
-                    offset = self._offset(place)
-                    self._sizes.resumed(offset)
-                while offset < self._size:
-                    offset = self._send_piece(file, place, offset)
-                return
+                self._go_on(file)
+                return True
             except CloudError as error:
-                if place is not None and error.status in (404, 410) and error.code != PORTAL:
-                    _log.info("%s: the upload has expired over there: starting over", self._key)
-                    self.forget()
-                    self._best = self._shown = 0  # else what is sent anew would not count as progress
-                    place, restarts = None, restarts + 1
-                    if restarts > _RESTARTS:
-                        raise Retry(f"the upload of {self._key} expired {restarts} times") from error
+                if not self._replaces and _is_taken(error, is_new=self._place is None):
+                    return False
+                if self._place is not None and error.status in (404, 410) and error.code != PORTAL:
+                    restarts = self._start_over(restarts, error)
                     continue
                 if self._sizes.refused(error.status, by_server=error.code != PORTAL):
                     _log.info("%s: too large a piece over there: %s", self._key, redacted(str(error)))
@@ -148,6 +144,25 @@ class Upload:
             if faults > _PATIENCE:
                 raise fault
             self._rest(fault, faults)
+
+    def _go_on(self, file: BinaryIO) -> None:
+        """Send the rest, from where the server stands."""
+        if self._place is None:
+            self._place, offset = self._create(), 0
+        else:
+            offset = self._offset(self._place)
+            self._sizes.resumed(offset)
+        while offset < self._size:
+            offset = self._send_piece(file, self._place, offset)
+
+    def _start_over(self, restarts: int, error: CloudError) -> int:
+        _log.info("%s: the upload has expired over there: starting over", self._key)
+        self._state.forget()
+        self._place = None
+        self._best = self._shown = 0  # else what is sent anew would not count as progress
+        if restarts >= _RESTARTS:
+            raise Retry(f"the upload of {self._key} expired {restarts + 1} times") from error
+        return restarts + 1
 
     def _judge(self, error: CloudError, faults: int) -> None:
         """Return when waiting and asking again may help; else raise."""
@@ -168,8 +183,8 @@ class Upload:
         names = {
             "bucketName": self._bucket,
             "objectName": self._key,
-            "contentType": self._content_type,
             "cacheControl": "3600",
+            **self._metadata,
         }
         metadata = ",".join(
             f"{name} {base64.b64encode(text.encode()).decode()}" for name, text in names.items()
@@ -181,7 +196,7 @@ class Upload:
         name = urlsplit(answer.headers.get("location", "")).path.rpartition("/")[2]
         if not name:
             raise CloudError(502, PORTAL, "the upload was created without a place")
-        place = self._wanted(f"{self._endpoint}/{name}")
+        place = replace(self._wanted(f"{self._endpoint}/{name}"), expires=_expires(answer.headers))
         self._state.remember(place)
         return place
 
@@ -249,11 +264,11 @@ class Upload:
     ) -> httpx.Response:
         import httpx
 
-        cloud = self._connection
+        cloud, upsert = self._connection, {"x-upsert": "true"} if self._replaces else {}
         answer = cloud.http.request(
             method,
             _parsed(url),
-            headers={"Tus-Resumable": "1.0.0", "x-upsert": "true", **headers},
+            headers={"Tus-Resumable": "1.0.0", **upsert, **headers},
             content=content,
             timeout=httpx.Timeout(cloud.silence_s * patience, connect=cloud.connect_s, write=cloud.silence_s),
         )
@@ -271,6 +286,23 @@ class Upload:
         while (left := until - time.monotonic()) > 0:
             self._check()
             time.sleep(min(left, _TICK_S))
+
+
+def _expires(headers: Mapping[str, str]) -> datetime | None:
+    """When the upload's address ends, by our clock: the server names it by its own."""
+    try:
+        until = parsedate_to_datetime(headers.get("upload-expires", ""))
+        now = datetime.now(UTC)
+        with contextlib.suppress(ValueError):
+            return now + (until - parsedate_to_datetime(headers.get("date", "")))
+        return until if until.tzinfo else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _is_taken(error: CloudError, *, is_new: bool) -> bool:
+    """True when an object stands under the name. Of an upload under way a 409 may also mean its offset."""
+    return error.status == 409 and error.code != PORTAL and (is_new or "already exists" in error.message)
 
 
 @functools.lru_cache(maxsize=8)

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from ezrec import durable
 from ezrec.domain import forms
+from ezrec.domain.booking import Instant
 
 _log = logging.getLogger("ezrec.upload")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the state file holds: where the upload is, and of which bytes it is."""
+    """What the state file holds: where the upload is, and of which bytes."""
 
     url: str
     bucket: str
     key: str
     size: int
     mtime_ns: int
+    expires: Instant | None = None  # the address, counted from its making
+
+    def is_of(self, other: Place) -> bool:
+        """True when both are of the same bytes for the same object."""
+        mine, theirs = (replace(each, url="", expires=None) for each in (self, other))
+        return mine == theirs
+
+
+def version_of(url: str) -> str:
+    """The version that an object gets by the upload at `url`; empty where the URL does not tell."""
+    last = url.rpartition("/")[2]
+    try:
+        named = base64.urlsafe_b64decode(last + "=" * (-len(last) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return ""
+    return named.rpartition("/")[2]
 
 
 class PlaceFile:
@@ -33,15 +52,19 @@ class PlaceFile:
 
     def recall(self, endpoint: str, wanted: Place) -> Place | None:
         """The place of the same bytes as `wanted`, whose `url` is yet to be known."""
+        place = self.last()
+        # The token goes where the URL points: a state file from elsewhere must not lead it astray.
+        is_ours = place is not None and place.is_of(wanted) and place.url.startswith(f"{endpoint}/")
+        return place if is_ours else None
+
+    def last(self) -> Place | None:
+        """The last place that was remembered, of whichever bytes."""
         if self._path is None:
             return None
         try:
-            place = forms.decode(self._path.read_bytes(), Place)
+            return forms.decode(self._path.read_bytes(), Place)
         except (OSError, msgspec.DecodeError):
             return None
-        # The token goes where the URL points: a state file from elsewhere must not lead it astray.
-        same = Place(place.url, wanted.bucket, wanted.key, wanted.size, wanted.mtime_ns)
-        return place if place == same and place.url.startswith(f"{endpoint}/") else None
 
     def remember(self, place: Place) -> None:
         if self._path is None:

@@ -141,6 +141,7 @@ class Job:
     recording: JobOutcome | None = None
     result: Result | None = None
     steps: dict[str, Instant] = field(default_factory=dict)
+    published_as: str = ""
     outcome: JobOutcome | None = None
     reason: str = ""
     remedy: str = ""
@@ -212,7 +213,9 @@ def decode(data: bytes) -> Job:
         if job.booking is not None:
             safe_id(job.booking.id)
         sounds = [sound.file for take in job.takes for sound in take.sound]
-        for name in [take.file for take in job.takes] + sounds + ([job.result.file] if job.result else []):
+        results = [job.result.file] if job.result else []
+        named = [job.published_as] if job.published_as else []
+        for name in [take.file for take in job.takes] + sounds + results + named:
             if not _FILE.fullmatch(name):
                 raise BadRecord(f"job.json names a file that no job holds: {shown(name)}")
     except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:

@@ -19,7 +19,9 @@ _MAX = 64
 
 # The file names of docs/contract.md, section "Files", newest form first.
 _CLIP_NAMES = (
-    re.compile(r"(?:processed_)?raw_(?P<id>.+)_(?P<date>[0-9]{8})_(?P<time>[0-9]{6})", re.DOTALL),
+    re.compile(
+        r"(?:processed_)?raw_(?P<id>.+)_(?P<date>[0-9]{8})_(?P<time>[0-9]{6})(?:_[0-9a-f]{8})?", re.DOTALL
+    ),
     re.compile(r"recording_(?P<date>[0-9]{8})_(?P<time>[0-9]{6})_(?P<id>.+)", re.DOTALL),
     re.compile(r"raw_(?P<id>.+)_(?P<time>[0-9]{6})", re.DOTALL),
     re.compile(r"(?P<id>.+)", re.DOTALL),
@@ -81,6 +83,12 @@ def raw_name(booking_id: JobId, started: datetime) -> str:
 def published_name(take_name: str) -> str:
     """File name under which the finished video of `take_name` is uploaded."""
     return f"processed_{take_name}"
+
+
+def tagged_name(name: str, tag: str) -> str:
+    """`name` with a tag of eight hexadecimal digits: for a video whose name is another's already."""
+    stem, dot, ending = name.rpartition(".")
+    return f"{stem}_{tag}{dot}{ending}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.job import Result
+from ezrec.domain.ownership import Whose, mark
 from ezrec.ports import Backend
 from ezrec.spool import Entry
 from ezrec.task import Task
@@ -24,20 +24,26 @@ FOLDER = "artefacts"
 _NAMES = ("poster.jpg", "preview.mp4", "storyboard.jpg", "storyboard.vtt", "loudness.json")
 
 
-def prefix(owner: str, result: Result) -> str:
-    """Where the artefacts of a video lie, in the bucket that holds the video."""
-    return f"{owner}/{FOLDER}/{result.file.removesuffix('.mp4')}"
+def prefix(owner: str, name: str) -> str:
+    """Where the artefacts of a video of that name lie, in the bucket that holds the video."""
+    return f"{owner}/{FOLDER}/{name.removesuffix('.mp4')}"
 
 
-def publish(
-    entry: Entry, task: Task, backend: Backend, bucket: str, owner: str, result: Result, log: logging.Logger
-) -> None:
+def publish(entry: Entry, task: Task, backend: Backend, bucket: str, below: str, log: logging.Logger) -> None:
+    """Store them `below` that prefix, each under the job's mark: never over those of another video."""
     for path in _found(entry.path / FOLDER):
-        key = f"{prefix(owner, result)}/{path.name}"
+        key = f"{below}/{path.name}"
         try:
             task.check()
-            if backend.size_of(bucket, key) != path.stat().st_size:
-                backend.store(bucket, key, path, lambda _: task.check(), on_stop=task.on_stop)
+            info = path.stat()
+            mine = mark(entry.job.id, entry.job.created, info.st_size, info.st_mtime_ns)
+            whose = backend.whose(bucket, key, path, mine)
+            if whose is Whose.OURS:
+                continue
+            if whose is Whose.ANOTHERS or not backend.store(
+                bucket, key, path, lambda _: task.check(), on_stop=task.on_stop, mark=mine
+            ):
+                log.warning("job %s: %s/%s is another video's, and is left as it is", entry.id, bucket, key)
         except (Retry, Reject, Stopped, OSError) as fault:
             log.warning("job %s: %s/%s and what follows is not published: %s", entry.id, bucket, key, fault)
             return

@@ -21,6 +21,7 @@ from ezrec.adapters.local_tables import put, transaction
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
 from ezrec.domain.errors import Reject
+from ezrec.domain.ownership import Mark, Whose
 from ezrec.ports import Backend, Branding
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
@@ -43,6 +44,9 @@ class Rig(Protocol):
     def status(self, booking_id: str) -> str | None: ...
     def set_asset(self, kind: str, key: str | None) -> None:
         """`kind` is one of _COLUMNS; makes the user's row of settings if there is none."""
+
+    def put_object(self, bucket: str, key: str, source: Path) -> None:
+        """Store a file as an older version, or another program, did: it carries no job's mark."""
 
     def videos(self) -> list[dict[str, Any]]: ...
     def heartbeats(self) -> list[dict[str, Any]]: ...
@@ -77,6 +81,9 @@ class FakeRig:
         )
         self.backend.assets = Branding(self._assets.get("intro"), self._assets.get("logo"), sponsors)
 
+    def put_object(self, bucket: str, key: str, source: Path) -> None:
+        self.backend.store(bucket, key, source, deaf)
+
     def videos(self) -> list[dict[str, Any]]:
         return list(self.backend.video_rows.values())
 
@@ -108,6 +115,9 @@ class LocalRig:
     def set_asset(self, kind: str, key: str | None) -> None:
         column = _COLUMNS[kind]
         self._tables.put("user_settings", {"user_id": USER, column: key}, ("user_id",))
+
+    def put_object(self, bucket: str, key: str, source: Path) -> None:
+        self.backend.store(bucket, key, source, deaf)
 
     def videos(self) -> list[dict[str, Any]]:
         return self._tables.rows("SELECT * FROM videos")
@@ -143,6 +153,9 @@ class SupabaseRig:
         if not self._project.select("user_settings", user_id=f"eq.{USER}"):
             self._project.insert("user_settings", {"user_id": USER})
         self._project.change("user_settings", {column: key}, user_id=f"eq.{USER}")
+
+    def put_object(self, bucket: str, key: str, source: Path) -> None:
+        self._project.request("POST", f"/storage/v1/object/{bucket}/{key}", content=source.read_bytes())
 
     def videos(self) -> list[dict[str, Any]]:
         rows = self._project.select("videos", user_id=f"eq.{USER}")
@@ -375,6 +388,89 @@ def test_the_whole_is_not_told_before_the_object_is_there(rig: Rig, tmp_path: Pa
         lambda part: sizes.append((part, rig.backend.size_of("videos", f"{USER}/a.mp4"))),
     )
     assert [size for part, size in sizes if part == 1.0] == [4]
+
+
+# ---- objects of jobs
+
+ONE, ANEW, OTHER = Mark("1" * 32, "a" * 32), Mark("1" * 32, "b" * 32), Mark("2" * 32, "a" * 32)
+KEY = f"{USER}/a.mp4"
+
+
+def content(rig: Rig, folder: Path, key: str = KEY) -> bytes:
+    rig.backend.fetch("videos", key, folder / "back")
+    return (folder / "back").read_bytes()
+
+
+def test_a_job_knows_its_own_object_from_anothers(rig: Rig, tmp_path: Path) -> None:
+    path = source(tmp_path)
+    assert rig.backend.whose("videos", KEY, path, ONE) is Whose.NOBODYS
+    assert rig.backend.store("videos", KEY, path, deaf, mark=ONE) is True
+    assert rig.backend.whose("videos", KEY, path, ONE) is Whose.OURS
+    assert rig.backend.whose("videos", KEY, path, ANEW) is Whose.OUTDATED
+    assert rig.backend.whose("videos", KEY, path, OTHER) is Whose.ANOTHERS, "of the same bytes, too"
+
+
+def test_an_object_is_not_replaced_by_another_jobs_of_the_same_size(rig: Rig, tmp_path: Path) -> None:
+    assert rig.backend.store("videos", KEY, source(tmp_path, b"one "), deaf, mark=ONE) is True
+    heard: list[float] = []
+    stored = rig.backend.store("videos", KEY, source(tmp_path, b"two "), heard.append, mark=OTHER)
+    assert (stored, 1.0 in heard) == (False, False)
+    assert content(rig, tmp_path) == b"one "
+    assert rig.backend.whose("videos", KEY, source(tmp_path, b"one "), ONE) is Whose.OURS
+
+
+def test_an_object_without_a_mark_is_ours_by_its_bytes_alone(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / "put.mp4"
+    path.write_bytes(b"one ")
+    rig.put_object("videos", KEY, path)
+    assert rig.backend.whose("videos", KEY, path, ONE) is Whose.OURS
+    other = source(tmp_path, b"two ")
+    assert rig.backend.whose("videos", KEY, other, ONE) is Whose.ANOTHERS
+    assert rig.backend.store("videos", KEY, other, deaf, mark=ONE) is False
+    assert content(rig, tmp_path) == b"one "
+
+
+def test_a_job_replaces_what_it_stored_itself(rig: Rig, tmp_path: Path) -> None:
+    state = tmp_path / "upload.json"
+    for mark, data in ((ONE, b"first"), (ANEW, b"made anew"), (ANEW, b"made anew")):
+        path = source(tmp_path, data)
+        assert rig.backend.store("videos", KEY, path, deaf, state=state, mark=mark) is True
+    assert content(rig, tmp_path) == b"made anew"
+    assert rig.backend.whose("videos", KEY, path, ANEW, state=state) is Whose.OURS
+
+
+def test_of_two_that_race_for_a_name_one_has_it_and_the_other_is_told(rig: Rig, tmp_path: Path) -> None:
+    slow, quick = tmp_path / "slow.mp4", tmp_path / "quick.mp4"
+    slow.write_bytes(b"s" * 20_000_000)
+    quick.write_bytes(b"q" * 20_000_000)
+    told: list[bool] = []
+
+    def meanwhile(part: float) -> None:
+        if not told:
+            told.append(rig.backend.store("videos", KEY, quick, deaf, mark=OTHER))
+
+    stored = rig.backend.store("videos", KEY, slow, meanwhile, state=tmp_path / "s.json", mark=ONE)
+    assert (told, stored) == ([True], False)
+    assert content(rig, tmp_path) == b"q" * 20_000_000
+
+
+def test_a_row_of_another_job_is_not_written_over(rig: Rig, tmp_path: Path) -> None:
+    rig.backend.store("videos", KEY, source(tmp_path), deaf, mark=ONE)
+    assert rig.backend.has_row(USER, "a.mp4", job=ONE.job) is False
+    assert rig.backend.publish_row(video("a.mp4", file_size=1), job=ONE.job) is True
+    assert rig.backend.has_row(USER, "a.mp4", job=ONE.job) is False
+    assert rig.backend.has_row(USER, "a.mp4", job=OTHER.job) is True
+    assert rig.backend.publish_row(video("a.mp4", file_size=2), job=OTHER.job) is False
+    assert [row["file_size"] for row in rig.videos()] == [1]
+    assert rig.backend.publish_row(video("a.mp4", file_size=3), job=ONE.job) is True
+    assert [row["file_size"] for row in rig.videos()] == [3]
+
+
+def test_a_row_of_an_older_version_is_anothers_until_its_object_is_known(rig: Rig) -> None:
+    rig.backend.publish_row(video("a.mp4", file_size=1))
+    assert rig.backend.has_row(USER, "a.mp4", job=ONE.job) is True
+    assert rig.backend.publish_row(video("a.mp4", file_size=2), job=ONE.job) is True
+    assert [row["file_size"] for row in rig.videos()] == [2]
 
 
 def test_an_object_that_is_not_there_has_no_size(rig: Rig, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ezrec.domain.errors import Reject
 from ezrec.domain.keys import InvalidKey, object_parts
+from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.statuses import normal, statuses_before
 from ezrec.ports import Branding, OnStop, Row
 
@@ -30,6 +31,8 @@ class FakeBackend:
         self.assets = Branding()
         self.is_shut_out = False  # as by row-level security: bookings() is empty, and nothing witnesses it
         self.objects: dict[tuple[str, ...], bytes] = {}
+        self.marks: dict[tuple[str, ...], Mark] = {}  # of objects that were stored for a job
+        self.row_jobs: dict[tuple[str, str], str] = {}
         self.calls: Counter[str] = Counter()
         self._faults: list[tuple[str, Exception]] = []
         self._lock = threading.RLock()
@@ -85,26 +88,54 @@ class FakeBackend:
         *,
         state: Path | None = None,
         on_stop: OnStop | None = None,
-    ) -> None:
+        mark: Mark | None = None,
+    ) -> bool:
         with self._call("store"):
             parts = _parts(bucket, key)
             if source.is_symlink() or not source.is_file():
                 raise Reject(f"{source} cannot be stored", "name a plain file that is there")
             data = source.read_bytes()
             progress(0.5)
+            if mark is not None and self._whose(parts, data, mark) is Whose.ANOTHERS:
+                return False
+            self.marks.pop(parts, None)
+            if mark is not None:
+                self.marks[parts] = mark
             self.objects[parts] = data
             progress(1.0)
+            return True
+
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark, *, state: Path | None = None) -> Whose:
+        with self._call("whose"):
+            return self._whose(_parts(bucket, key), source.read_bytes(), mark)
+
+    def _whose(self, parts: tuple[str, ...], data: bytes, mark: Mark) -> Whose:
+        if parts not in self.objects:
+            return Whose.NOBODYS
+        if parts in self.marks:
+            return mark.whose(self.marks[parts])
+        return Whose.OURS if self.objects[parts] == data else Whose.ANOTHERS
 
     def size_of(self, bucket: str, key: str) -> int | None:
         with self._call("size_of"):
             found = self.objects.get(_parts(bucket, key))
             return None if found is None else len(found)
 
-    def publish_row(self, row: Row) -> None:
+    def has_row(self, user_id: str, filename: str, *, job: str) -> bool:
+        with self._call("has_row"):
+            name = (user_id, filename)
+            return name in self.video_rows and self.row_jobs.get(name) != job
+
+    def publish_row(self, row: Row, *, job: str = "") -> bool:
         with self._call("publish_row"):
             if not row.get("user_id") or not row.get("filename"):
                 raise Reject("a video's row needs user_id and filename", "correct the row, then try again")
-            self.video_rows.setdefault((row["user_id"], row["filename"]), {}).update(row)
+            name = (row["user_id"], row["filename"])
+            if job and self.row_jobs.get(name) not in (None, "", job):
+                return False
+            self.row_jobs[name] = job or self.row_jobs.get(name, "")
+            self.video_rows.setdefault(name, {}).update(row)
+            return True
 
     def heartbeat(self, row: Row) -> None:
         with self._call("heartbeat"):

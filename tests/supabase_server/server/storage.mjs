@@ -66,7 +66,7 @@ export class Storage {
   }
 
   /** Make stored bytes the object's content, and drop the version it had. */
-  async complete(caller, bucket, name, { upsert, version, size, etag, type, cacheControl }) {
+  async complete(caller, bucket, name, { upsert, version, size, etag, type, cacheControl, userMetadata = null }) {
     const metadata = {
       eTag: `"${etag}"`,
       size,
@@ -83,11 +83,13 @@ export class Storage {
       )
       if (found[0] && !upsert) throw duplicate()
       const { rows } = await client.query(
-        `insert into storage.objects(bucket_id, name, owner_id, metadata, version) values ($1, $2, $3, $4, $5)
+        `insert into storage.objects(bucket_id, name, owner_id, metadata, version, user_metadata)
+         values ($1, $2, $3, $4, $5, $6)
          on conflict (bucket_id, name) do update
-         set metadata = excluded.metadata, version = excluded.version, owner_id = excluded.owner_id, updated_at = now()
+         set metadata = excluded.metadata, version = excluded.version, owner_id = excluded.owner_id,
+             user_metadata = excluded.user_metadata, updated_at = now()
          returning id`,
-        [bucket.id, name, caller.claims.sub ?? null, metadata, version],
+        [bucket.id, name, caller.claims.sub ?? null, metadata, version, userMetadata],
       )
       return { former: found[0]?.version, id: rows[0].id }
     })

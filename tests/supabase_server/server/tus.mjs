@@ -83,7 +83,7 @@ export class Tus {
     const { bucketName, objectName, contentType } = upload.metadata
     const source = path.join(this.directory, upload.id)
     const bucket = await this.storage.bucket(bucketName)
-    const version = crypto.randomUUID()
+    const version = upload.id // as the service does it: an object's version is the upload that it was
     const hash = crypto.createHash('md5')
     let size = 0
     for await (const chunk of fs.createReadStream(source)) {
@@ -99,6 +99,7 @@ export class Tus {
         etag: hash.digest('hex'),
         type: contentType,
         cacheControl: upload.metadata.cacheControl,
+        userMetadata: parsed(upload.metadata.metadata),
       })
     } catch (fault) {
       await fsp.rm(this.storage.file(version), { force: true })
@@ -118,6 +119,14 @@ function metadataOf(request) {
     .filter(Boolean)
     .map((pair) => pair.trim().split(' '))
   return Object.fromEntries(pairs.map(([name, value]) => [name, Buffer.from(value || '', 'base64').toString()]))
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
 }
 
 function newId(metadata) {

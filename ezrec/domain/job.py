@@ -65,6 +65,7 @@ class Arrival:
 
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Sound:
     offset_s: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
     duration_s: _Seconds = 0.0
     lasted_s: _Seconds = 0.0
-    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    size: _Bytes = 0
     ended_by: str = ""
 
 
@@ -93,7 +94,7 @@ class Take:
     file: str
     started: Instant
     duration_s: _Seconds
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: _Bytes
     ended_by: str = ""
     dropped: int = 0
     holes: tuple[Window, ...] = ()
@@ -110,10 +111,10 @@ class Result:
     """The finished video. `made_from` names everything it depends on: equal means still valid."""
 
     file: str
-    duration_s: float
-    size: int
+    duration_s: _Seconds
+    size: _Bytes
     made_from: tuple[str, ...]
-    intro_s: float = 0.0
+    intro_s: _Seconds = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -138,7 +139,7 @@ class Job:
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()
     gaps: tuple[Window, ...] = ()
-    coverage_pct: float | None = None
+    coverage_pct: Annotated[float, msgspec.Meta(ge=0, le=1000)] | None = None
     recording: JobOutcome | None = None
     result: Result | None = None
     steps: dict[str, Instant] = field(default_factory=dict)

@@ -156,13 +156,10 @@ def write_record(path: Path, job: Job) -> None:
     reserve.with_reserve(path.parent.parent.parent, lambda: durable.write(path, records.encode(job)))
 
 
-def explain(path: Path, state: State, job: Job, *, sync_parent: bool = False) -> None:
-    """What a person may find carries its reason with it."""
-    if state is State.FAILED:
-        text = f"{job.reason}\n" + (f"what to do: {job.remedy}\n" if job.remedy else "")
-        durable.write(path / REASON, text.encode(), sync_parent=sync_parent)
-    else:
-        (path / REASON).unlink(missing_ok=True)
+def explain(path: Path, job: Job, *, sync_parent: bool = False) -> None:
+    """What a person may find in failed/ carries its reason with it."""
+    text = f"{job.reason}\n" + (f"what to do: {job.remedy}\n" if job.remedy else "")
+    durable.write(path / REASON, text.encode(), sync_parent=sync_parent)
 
 
 def unusable(info: os.stat_result) -> tuple[str, str] | None:

@@ -96,5 +96,6 @@ def _open(spool: Spool, place: str, job_id: str) -> Found:
     try:
         entry = spool.read(State(place), job_id)
     except BadRecord as fault:
-        raise NoSuchJob(f"{fault} (in {place}/)") from None
+        where = shown(str(spool.directory(State(place)) / job_id), 200)[1:-1]
+        raise NoSuchJob(f"{fault}; look into it, then move it away by hand: {where}") from None
     return Found(place, entry.job, entry)

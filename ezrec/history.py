@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from ezrec.domain import job as records
+from ezrec.domain.booking import instant_of
 from ezrec.domain.job import BadRecord, Job
 from ezrec.places import Places
 
@@ -48,7 +49,7 @@ def forget(
 
 def _age(path: Path, now: datetime) -> timedelta:
     """Since the newest moment that a finished job's record speaks of: it may have been written in 1970."""
-    moments = [datetime.fromtimestamp(path.stat().st_mtime, UTC)]
+    moments = [instant_of(path.stat().st_mtime)]
     with contextlib.suppress(BadRecord):
         job = records.decode(path.read_bytes())
         moments += [arrival.at for arrival in job.arrivals]

@@ -22,6 +22,7 @@ import msgspec
 
 from ezrec import durable
 from ezrec.domain import forms
+from ezrec.domain.booking import instant_of
 from ezrec.domain.errors import Refused, Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Kind, Result, Take
 from ezrec.domain.names import BadName, ClipName, parse_clip_name, published_name, raw_name
@@ -60,7 +61,7 @@ class Found:
         return raw_name(self.clip.booking_id, self.started(zone))
 
     def started(self, zone: tzinfo) -> datetime:
-        written = datetime.fromtimestamp(self.mtime_ns / 1e9, UTC).astimezone(zone)
+        written = instant_of(self.mtime_ns / 1e9).astimezone(zone)
         return self.clip.started.replace(tzinfo=zone) if self.clip.started else written
 
     def is_noted(self, note: Note | None) -> bool:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import BinaryIO
 
-from ezrec.domain.booking import Booking
+from ezrec.domain.booking import Booking, instant_of
 from ezrec.domain.errors import Refused, Retry
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import BadName, JobId, parse_clip_name, raw_name, safe_id, shown
@@ -97,7 +97,7 @@ def _started(
         clip = parse_clip_name(name)
         if clip.started is not None:
             return clip.started.replace(tzinfo=zone)
-    started = booking.start if booking else datetime.fromtimestamp(info.st_mtime, UTC)
+    started = booking.start if booking else instant_of(info.st_mtime)
     return started.astimezone(zone)
 
 

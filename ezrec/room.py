@@ -12,12 +12,13 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from ezrec import durable
 from ezrec.domain import job as records
 from ezrec.domain import room as rooms
+from ezrec.domain.booking import instant_of
 from ezrec.domain.job import BadRecord
 from ezrec.domain.room import Evictable, Goes, Room, Space
 from ezrec.entry import read_record
@@ -98,7 +99,7 @@ def _weight(path: Path) -> int:
 def _lies_since(path: Path) -> datetime:
     """The newest moment that speaks for it: it may have been written under a clock of 1970."""
     info = os.lstat(path)
-    moments = [datetime.fromtimestamp(info.st_mtime, UTC)]
+    moments = [instant_of(info.st_mtime)]
     if stat.S_ISDIR(info.st_mode):
         with contextlib.suppress(OSError, BadRecord):
             moments += [arrival.at for arrival in records.decode(read_record(path)).arrivals[-1:]]

@@ -51,11 +51,13 @@ class Spool(Yard):
         """Move an entry, with a new record if one is given. Raises `Gone` when somebody was faster."""
         if state is State.DONE:
             raise ValueError("an entry leaves the spool by leave(), not by move()")
+        is_failed = state is State.FAILED
         try:
             is_new = job is not None and job is not entry.job
-            reserve.with_reserve(
-                self.root, lambda: explain(entry.path, state, job or entry.job, sync_parent=not is_new)
-            )
+            if is_failed:
+                reserve.with_reserve(
+                    self.root, lambda: explain(entry.path, job or entry.job, sync_parent=not is_new)
+                )
             if job is not None and is_new:
                 write_record(entry.path / JOB, job)
                 entry.job = job
@@ -63,7 +65,11 @@ class Spool(Yard):
             if entry.is_away():
                 raise  # not somebody else's: it comes back with the spool
             raise Gone(entry.id) from None
-        return self._carry(entry, state)
+        moved = self._carry(entry, state)
+        if not is_failed:
+            with contextlib.suppress(OSError):  # the reason left with failed/, and not a moment before
+                (moved.path / REASON).unlink(missing_ok=True)
+        return moved
 
     def claim(self, entry: Entry, works_in: State) -> Entry:
         """Take an entry in hand: the first rename wins. No write comes before it."""

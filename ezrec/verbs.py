@@ -18,7 +18,7 @@ from ezrec.adopt import REJECTED
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.job import Arrival, BadRecord, Job, JobOutcome, Kind
 from ezrec.domain.names import shown
-from ezrec.domain.stages import IN_HAND, STAGES, State
+from ezrec.domain.stages import IN_HAND, STAGES, State, comes_from
 from ezrec.find import TRASH, find
 from ezrec.spool import Entry, Gone, Spool, Taken
 
@@ -110,13 +110,13 @@ def retry(spool: Spool, entry: Entry, now: datetime, lead_s: float, from_stage: 
             f"to do it over: ezrec spool retry {entry.id} --from process",
         )
     with _undisturbed(spool, entry, "retry") as entry:
-        target = _target(from_stage) if from_stage else _comes_from(entry.job)
+        target = _target(from_stage) if from_stage else comes_from(entry.job)
         _check_content(entry, target)
         job = replace(
             entry.job, attempts={}, recoveries=0, power_cuts=0, due=_due(entry.job, target, lead_s),
-            held="", reason="", remedy="", return_to=None, boot_id="",
+            waits_for="", held="", boot_id="",
         )  # fmt: skip
-        return spool.move(entry, target, job.arrived(target, now))
+        return _send(spool, entry, target, job, now)
 
 
 def hold(spool: Spool, entry: Entry, now: datetime, why: str = "held by a person") -> Entry:
@@ -134,12 +134,25 @@ def hold(spool: Spool, entry: Entry, now: datetime, why: str = "held by a person
 def release(spool: Spool, entry: Entry, now: datetime, lead_s: float) -> Entry:
     """Let a held job go on where it was."""
     with _undisturbed(spool, entry, "release") as entry:
-        if not entry.job.held:
+        if not (entry.job.held or _is_on_its_way(entry)):
             raise Refused(f"job {entry.id} is not held", "ezrec spool ls tells what each job waits for")
-        target = _comes_from(entry.job)
-        due = _due(entry.job, target, lead_s)
-        job = replace(entry.job, held="", due=due, reason="", remedy="", return_to=None)
-        return spool.move(entry, target, job.arrived(target, now))
+        target = comes_from(entry.job)
+        job = replace(entry.job, held="", due=_due(entry.job, target, lead_s))
+        return _send(spool, entry, target, job, now)
+
+
+def _is_on_its_way(entry: Entry) -> bool:
+    """True when a verb was broken off between the new record and the move."""
+    arrivals = entry.job.arrivals
+    return entry.state is State.DEFERRED and bool(arrivals) and arrivals[-1].state != State.DEFERRED
+
+
+def _send(spool: Spool, entry: Entry, target: State, job: Job, now: datetime) -> Entry:
+    """Give a job to a stage. Its record is written before it moves, so it has to hold where the job lies too:
+    broken off in between, it names the way that it was to go.
+    """
+    job = replace(job, reason="", remedy="", return_to=str(target))
+    return spool.move(entry, target, job.arrived(target, now))
 
 
 def remove(spool: Spool, entry: Entry, now: datetime, *, with_footage: bool = False) -> Entry:
@@ -200,17 +213,6 @@ def _looks_like_video(file: os.DirEntry[str]) -> bool:
 
 def _target(stage_name: str) -> State:
     return STAGES[stage_name].takes_from
-
-
-def _comes_from(job: Job) -> State:
-    """Where the job goes when nobody says: where it came from, else where its content belongs."""
-    with contextlib.suppress(ValueError):
-        state = State(job.return_to or "")
-        if state in (State.INCOMING, State.RAW, State.PROCESSED):
-            return state
-    if job.result is not None:
-        return State.PROCESSED
-    return State.RAW if job.takes or job.booking is None else State.INCOMING
 
 
 def _due(job: Job, target: State, lead_s: float) -> datetime | None:

@@ -115,7 +115,8 @@ class Yard(Places):
             state = State.FAILED
         if not job.arrivals or job.arrivals[-1].state != state:
             job = job.arrived(state, job.created)
-        explain(building, state, job)
+        if state is State.FAILED:
+            explain(building, job)
         while True:
             if read_record(building) != records.encode(job):
                 durable.write(building / JOB, records.encode(job), sync_parent=False)

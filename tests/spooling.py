@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.booking import Booking
-from ezrec.domain.job import Job, Kind, Take
+from ezrec.domain.job import Job, Kind, Result, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.spool import Entry, Spool
@@ -17,6 +17,7 @@ from ezrec.spool import Entry, Spool
 NOW = datetime(2026, 7, 1, 16, tzinfo=UTC)
 FOOTAGE = b"every second of it" * 1000
 TAKE = "raw_b1_20260701_180000.mp4"
+RESULT = Result(f"processed_{TAKE}", 3610.0, 6, ("x",))
 
 
 @dataclass

@@ -5,14 +5,18 @@ Afterwards a fresh process finds the job exactly once and all its footage, and c
 
 from __future__ import annotations
 
+import logging
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from ezrec.domain.stages import State
+from ezrec.domain.stages import DIRECTORIES, RETRY, State
+from ezrec.drain import Drain
+from ezrec.hooks import Hooks
 from ezrec.spool import REASON, Spool
-from tests.spooling import footage_in
+from tests.spooling import NOW, StillClock, footage_in
 from tests.syscalls import CALLS, WHEN, Crash, calls_in, count, needs_strace, run_traced
 from tests.transitions import TRANSITIONS, ends, lay_out
 
@@ -82,6 +86,49 @@ def _check(crash: Crash, root: Path, acknowledged: bool) -> None:
     _sound(crash, spool)
 
 
+@pytest.mark.timeout(110)
+@pytest.mark.parametrize(
+    ("fate", "kinds"),
+    [
+        ("signal=KILL", CALLS),
+        ("error=ENOSPC", ("mkdir", "write", "fsync", "rename")),
+        ("error=EIO", ("write", "fsync", "rename", "unlink")),
+    ],
+)
+def test_a_job_goes_on_by_itself_when_a_persons_verb_was_broken_off(
+    tmp_path: Path, fate: str, kinds: tuple[str, ...]
+) -> None:
+    """Nobody repeats the verb: what stands there is a job that its stage takes up, finished video and all,
+    or that waits as it did before.
+    """
+    crashes = [
+        crash for crash in every_crash(tmp_path / "plain", kinds) if TRANSITIONS[crash.transition].taken_up_in
+    ]
+    lay_out(tmp_path / "crash", crashes)
+    inject = ("-e", f"inject={','.join(kinds)}:{fate}:when={WHEN}")
+    run_traced("tests.transitions", [str(tmp_path / "crash")], tmp_path / "crash.log", *inject)
+    for crash in crashes:
+        _goes_on(crash, Spool(tmp_path / "crash" / crash.name / "spool"))
+    assert len(crashes) > 40
+
+
+def _goes_on(crash: Crash, spool: Spool) -> None:
+    transition = TRANSITIONS[crash.transition]
+    spool.finish_off()
+    for _ in range(2):  # at once, and when every wait is over
+        (where,) = _places(spool)
+        assert where in transition.taken_up_in, (crash, where)
+        found = [entry.job for state in DIRECTORIES for entry in spool.entries(state)]
+        for job in found:
+            assert "retry what failed" in crash.transition or job.result, crash
+            assert where == "deferred" or not job.held, crash
+            if where == "failed":
+                assert (job.reason, job.remedy) == ("no picture", "copy it again"), crash
+        clock = StillClock(NOW + timedelta(hours=1))
+        log = logging.getLogger("test")
+        Drain(RETRY, spool, Hooks(spool.root / "hooks", 5, log), clock, log, {}).run()
+
+
 def _places(spool: Spool) -> list[str]:
     """Where the one job stands."""
     found = [str(state) for state in State if state is not State.DONE for _ in spool.entries(state)]
@@ -92,9 +139,10 @@ def _places(spool: Spool) -> list[str]:
 def _sound(crash: Crash, spool: Spool) -> None:
     """The job once at most; its footage once, or confirmed and gone; nothing half under a final name."""
     assert len(_places(spool)) <= 1, crash
+    has_footage = TRANSITIONS[crash.transition].has_footage
     copies = footage_in(spool.root).total()
     gone = _places(spool) == [".done"]
-    assert copies == (1 if TRANSITIONS[crash.transition].has_footage and not gone else 0), (crash, copies)
+    assert has_footage is None or copies == (1 if has_footage and not gone else 0), (crash, copies)
     for state in (State.FAILED, State.DEFERRED, State.PROCESSING, State.PROCESSED, State.RECORDING):
         assert not spool.look(state)[1], crash
     for path in spool.root.rglob("*"):

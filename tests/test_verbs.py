@@ -115,7 +115,7 @@ def test_retry_sets_every_count_to_zero_and_takes_the_reason_away(spool: Spool) 
     entry = verbs.retry(spool, entry, NOW, LEAD_S)
     job = spool.read(State.RAW, "j").job
     assert (job.attempts, job.recoveries, job.power_cuts, job.due) == ({}, 0, 0, None)
-    assert (job.held, job.reason, job.remedy, job.return_to) == ("", "", "", None)
+    assert (job.held, job.reason, job.remedy, job.return_to) == ("", "", "", "raw")
     assert not (entry.path / "reason.txt").exists()
     assert job.takes == (take_of("j"),)
 
@@ -231,7 +231,7 @@ def test_a_held_job_waits_and_goes_on_where_it_was(spool: Spool, state: State) -
     assert not entry.job.is_due(NOW + 1000 * HOUR)
     entry = verbs.release(spool, resolve(spool, "j"), NOW, LEAD_S)
     assert where(spool, "j") == state
-    assert (entry.job.held, entry.job.return_to) == ("", None)
+    assert (entry.job.held, entry.job.return_to) == ("", state)
 
 
 def test_a_deferred_job_can_be_held_and_returns_where_it_would_have(spool: Spool) -> None:

@@ -13,17 +13,21 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
+from typing import Any
 
+from ezrec import verbs
 from ezrec.adopt import Adopter
-from ezrec.domain.job import Job, JobOutcome
+from ezrec.domain.job import Fault, Job, JobOutcome
 from ezrec.domain.outcomes import Done, Later, No, Outcome
 from ezrec.domain.stages import PROCESS, RETRY, UPLOAD, Stage, State, settle
+from ezrec.put import put
 from ezrec.spool import Entry, Spool
 from tests.spooling import (
     FOOTAGE,
     NOW,
+    RESULT,
     TAKE,
     StillClock,
     booking,
@@ -37,12 +41,17 @@ from tests.syscalls import Crash, in_child
 
 @dataclass(frozen=True)
 class Transition:
-    """`act` may be done again after a crash: it does nothing where it finds its work done."""
+    """`act` may be done again after a crash: it does nothing where it finds its work done.
+
+    `has_footage`: None where it is a copy, which may be there or not yet.
+    `taken_up_in`: where the job may stand when EZREC goes on by itself after the crash of a person's verb.
+    """
 
     prepare: Callable[[Spool], object]
     act: Callable[[Spool], object]
     ends_in: str
-    has_footage: bool = True
+    has_footage: bool | None = True
+    taken_up_in: tuple[str, ...] = ()
 
 
 def _at(spool: Spool, state: State) -> Entry | None:
@@ -118,7 +127,104 @@ def _trashed(spool: Spool) -> None:
     spool.throw_away(put_clip(spool), clip_job().arrived(State.RAW, NOW))
 
 
-TRANSITIONS = {
+def _verb(state: State, act: Callable[[Spool, Entry], object]) -> Callable[[Spool], None]:
+    """What a person does to the job in `state`; done again, it finds it elsewhere and does nothing."""
+
+    def again(spool: Spool) -> None:
+        entry = _at(spool, state)
+        if entry is not None:
+            act(spool, entry)
+
+    return again
+
+
+def _retry(stage: str | None = None) -> Callable[[Spool, Entry], object]:
+    return lambda spool, entry: verbs.retry(spool, entry, NOW, 35.0, stage)
+
+
+def _release(spool: Spool, entry: Entry) -> object:
+    return verbs.release(spool, entry, NOW, 35.0)
+
+
+def _hold(spool: Spool, entry: Entry) -> object:
+    return entry if entry.job.held else verbs.hold(spool, entry, NOW, "ask the club")
+
+
+def _remove(spool: Spool, entry: Entry) -> object:
+    return verbs.remove(spool, entry, NOW, with_footage=True)
+
+
+def _bring_back(spool: Spool) -> None:
+    for entry in spool.discarded():
+        verbs.restore(spool, entry.id, NOW)
+
+
+def _finished(state: State, **fields: Any) -> Callable[[Spool], object]:
+    """A job with its finished video, which no crash may have made anew."""
+    return lambda spool: put_clip(spool, state, result=RESULT, **fields)
+
+
+def _failed(spool: Spool) -> object:
+    fault = Fault(NOW, "process", "reject", "no picture", "copy it again")
+    return put_clip(spool, State.FAILED, reason="no picture", remedy="copy it again", return_to="raw",
+                    errors=(fault,))  # fmt: skip
+
+
+def _removed(spool: Spool) -> None:
+    _finished(State.PROCESSED)(spool)
+    _remove(spool, spool.entries(State.PROCESSED)[0])
+
+
+def _put(spool: Spool) -> None:
+    if not spool.knows("b1"):
+        put(spool, spool.root.parent.parent / "match.mp4", "b1", NOW, UTC)
+
+
+def _outside(spool: Spool) -> None:
+    (spool.root.parent.parent.parent / "match.mp4").write_bytes(FOOTAGE)
+
+
+_LATER = NOW + timedelta(minutes=10)
+_VERBS = {
+    "retry what is deferred": Transition(
+        _finished(State.DEFERRED, due=_LATER, return_to="processed", waits_for="network"),
+        _verb(State.DEFERRED, _retry()), "processed", taken_up_in=("deferred", "processed"),
+    ),
+    "retry what is deferred from processing": Transition(
+        _finished(State.DEFERRED, due=_LATER, return_to="processed"),
+        _verb(State.DEFERRED, _retry("process")), "raw", taken_up_in=("deferred", "raw", "processed"),
+    ),
+    "retry what is held": Transition(
+        _finished(State.DEFERRED, held="why", return_to="processed"),
+        _verb(State.DEFERRED, _retry()), "processed", taken_up_in=("deferred", "processed"),
+    ),
+    "retry what failed": Transition(
+        _failed, _verb(State.FAILED, _retry()), "raw", taken_up_in=("failed", "raw")
+    ),
+    "retry what is finished from processing": Transition(
+        _finished(State.PROCESSED), _verb(State.PROCESSED, _retry("process")), "raw",
+        taken_up_in=("processed", "raw"),
+    ),
+    "release": Transition(
+        _finished(State.DEFERRED, held="why", return_to="processed"),
+        _verb(State.DEFERRED, _release), "processed", taken_up_in=("deferred", "processed"),
+    ),
+    "hold what waits in its queue": Transition(
+        _finished(State.PROCESSED), _verb(State.PROCESSED, _hold), "deferred",
+        taken_up_in=("processed", "deferred"),
+    ),
+    "hold what is deferred": Transition(
+        _finished(State.DEFERRED, due=_LATER, return_to="processed"),
+        _verb(State.DEFERRED, _hold), "deferred", taken_up_in=("deferred", "processed"),
+    ),
+    "remove": Transition(
+        _finished(State.PROCESSED), _verb(State.PROCESSED, _remove), ".trash",
+        taken_up_in=("processed", ".trash"),
+    ),
+    "bring back": Transition(_removed, _bring_back, "processed", taken_up_in=(".trash", "processed")),
+}  # fmt: skip
+
+TRANSITIONS = _VERBS | {
     "create a booking": Transition(
         lambda spool: None, _create(State.INCOMING, booking_job()), "incoming", has_footage=False
     ),
@@ -140,6 +246,7 @@ TRANSITIONS = {
     "throw away": Transition(lambda spool: put_clip(spool, State.FAILED, reason="x"), _throw_away, ".trash"),
     "restore": Transition(_trashed, _restore, "raw"),
     "amend": Transition(lambda spool: put_clip(spool, State.RECORDING), _amend, "recording"),
+    "put": Transition(_outside, _put, "raw", has_footage=None),
     "adopt a clip": Transition(_loose(State.RAW, "b1.mp4"), _adopt(State.RAW), "raw"),
     "adopt what is no clip": Transition(_loose(State.RAW, "b1.avi"), _adopt(State.RAW), "failed"),
     "adopt a booking": Transition(

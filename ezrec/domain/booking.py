@@ -27,12 +27,21 @@ LONGEST = timedelta(hours=24)
 YEARS = range(2000, 2200)
 _LONGEST_TEXT = 200  # characters of any field; an id has its own, shorter limit
 
+# A file's stamp may say anything; a box without a battery clock begins in 1970.
+_STAMPED_YEARS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC))
+
 CANCELLED = ("cancelled", "canceled")
 FINISHED = ("completed", "video_processed", "video_uploaded")
 
 
 class BadBooking(ValueError):
     """The row is not a booking; the message says what is wrong, in one line."""
+
+
+def instant_of(stamp: float) -> datetime:
+    """The instant of a file's stamp, in seconds since 1970; what no calendar has becomes its nearest day."""
+    first, last = _STAMPED_YEARS
+    return first + timedelta(seconds=min(max(0.0, stamp), (last - first).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from ezrec.domain.names import BadName, JobId, safe_id, shown
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
+_FAILED = "failed"
 _SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 OPEN = "still open"  # what a take is said to be ended by while it is written
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
@@ -64,6 +65,7 @@ class Arrival:
 
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+_Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Sound:
     offset_s: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
     duration_s: _Seconds = 0.0
     lasted_s: _Seconds = 0.0
-    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    size: _Bytes = 0
     ended_by: str = ""
 
 
@@ -92,7 +94,7 @@ class Take:
     file: str
     started: Instant
     duration_s: _Seconds
-    size: Annotated[int, msgspec.Meta(ge=0)]
+    size: _Bytes
     ended_by: str = ""
     dropped: int = 0
     holes: tuple[Window, ...] = ()
@@ -109,10 +111,10 @@ class Result:
     """The finished video. `made_from` names everything it depends on: equal means still valid."""
 
     file: str
-    duration_s: float
-    size: int
+    duration_s: _Seconds
+    size: _Bytes
     made_from: tuple[str, ...]
-    intro_s: float = 0.0
+    intro_s: _Seconds = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -137,7 +139,7 @@ class Job:
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()
     gaps: tuple[Window, ...] = ()
-    coverage_pct: float | None = None
+    coverage_pct: Annotated[float, msgspec.Meta(ge=0, le=1000)] | None = None
     recording: JobOutcome | None = None
     result: Result | None = None
     steps: dict[str, Instant] = field(default_factory=dict)
@@ -184,13 +186,30 @@ class Job:
 
         The record tells by its last arrival, which every move of ours writes. A job in hand is never fresh.
         """
-        if state not in _QUEUES or not self.arrivals or self.arrivals[-1].state == state:
+        if not self.arrivals or self.arrivals[-1].state == state:
+            return self
+        if state == _FAILED and not self.reason:
+            return self._with_its_reason()
+        if state not in _QUEUES:
             return self
         waits = self.booking.start - _SOON if state == "incoming" and self.booking else None
         return replace(
             self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None,
             waits_for="", held="", outcome=None, reason="", remedy="",
         )  # fmt: skip
+
+    def _with_its_reason(self) -> Job:
+        """For one that lies in failed/ without a reason: a move out of it was broken off, or a person laid it
+        there.
+        """
+        was_on_its_way = len(self.arrivals) > 1 and self.arrivals[-2].state == _FAILED
+        if was_on_its_way and self.errors:
+            return replace(self, reason=self.errors[-1].message, remedy=self.errors[-1].remedy)
+        return replace(
+            self,
+            reason="moved here by hand, or a move out of here was broken off",
+            remedy=f"ezrec spool retry {self.id}",
+        )
 
     def arrived(self, state: str, now: datetime) -> Job:
         return replace(self, arrivals=(*self.arrivals, Arrival(state, now))[-_KEPT:])

@@ -174,18 +174,21 @@ def _decide(  # noqa: C901 - one arm an outcome
             return _recover(stage, job, "died", message, stage.deaths, now, chance)
 
 
+def comes_from(job: Job) -> State:
+    """The queue a job goes to when nobody says: the one it came from, else the one its content belongs in."""
+    if job.return_to in (State.INCOMING, State.RAW, State.PROCESSED):
+        return State(job.return_to)
+    if job.result is not None:
+        return State.PROCESSED
+    return State.RAW if job.takes or job.booking is None else State.INCOMING
+
+
 def _return(job: Job) -> tuple[State, Job]:
-    """A deferred job goes back where it came from; one that does not say goes to a person."""
-    try:
-        state = State(job.return_to or "")
-    except ValueError:
-        state = State.FAILED
-    if state in (State.DEFERRED, State.FAILED, State.DONE, *IN_HAND):
-        reason = f"a deferred job that names no directory to return to ({job.return_to!r})"
-        remedy = f"say where: ezrec spool retry {job.id} --from process"
-        return State.FAILED, replace(job, reason=reason, remedy=remedy, due=None, return_to=None)
-    # return_to stays: a crash between writing this record and the rename must find its way again
-    return state, replace(job, due=None, waits_for="", reason="", remedy="")
+    """A deferred job goes back where it came from.
+
+    return_to stays: a crash between writing this record and the rename must find its way again.
+    """
+    return comes_from(job), replace(job, due=None, waits_for="", reason="", remedy="")
 
 
 def _recover(

@@ -13,10 +13,11 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from ezrec.branding import Assets
+from ezrec.domain.booking import instant_of
 from ezrec.domain.errors import Reject, Retry, disk_full
 from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name, shown
@@ -128,7 +129,7 @@ def _measured(
                 log.warning("job %s: %s is left out: %s", entry.id, name, fault.reason)
                 continue
             raise
-        size, written = path.stat().st_size, datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        size, written = path.stat().st_size, instant_of(path.stat().st_mtime)
         take = known.get(name) or Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
         takes.append(replace(take, duration_s=info.duration_s, size=size))
     if not takes:

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from ezrec.domain import forms
+from ezrec.domain.booking import Booking
 
 ROOT = Path(__file__).parents[2]
 MANY_AT_ONCE = """
@@ -35,6 +37,21 @@ def test_what_has_another_form_is_refused() -> None:
     assert forms.decode(b'{"a": 1}', dict[str, int]) == {"a": 1}
     with pytest.raises(ValueError, match="Expected `int`"):
         forms.decode(b'{"a": "1"}', dict[str, int])
+
+
+@pytest.mark.parametrize("year", ["0001", "1899", "2500", "9999", r"\u0030001", r"00\u00301"])
+def test_a_date_of_no_time_of_ours_is_refused_wherever_it_stands(year: str) -> None:
+    text = f"{year}-01-01T00:00:00Z"
+    with pytest.raises(ValueError, match="not of our time"):
+        forms.decode(f'{{"a": "{text}"}}'.encode(), dict[str, datetime])
+    with pytest.raises(ValueError, match="not of our time"):
+        forms.decode(f'{{"id": "b1", "start": "{text}", "end": "{text}"}}'.encode(), Booking)
+    with pytest.raises(ValueError, match="not of our time"):
+        forms.decode(f'["2026-07-01T16:00:00Z", "{text}"]'.encode(), tuple[datetime, ...])
+
+
+def test_a_text_that_only_looks_like_such_a_date_is_welcome() -> None:
+    assert forms.decode(rb'["0001-01-01T00:00:00Z", "\u001b"]', list[str]) == ["0001-01-01T00:00:00Z", "\x1b"]
 
 
 def test_many_threads_may_read_a_form_for_the_first_time_at_once() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ezrec.domain.booking import Booking
-from ezrec.domain.job import Fault, Job, JobOutcome, Kind
+from ezrec.domain.job import Fault, Job, JobOutcome, Kind, Result, Take
 from ezrec.domain.names import JobId
 from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
 from ezrec.domain.stages import (
@@ -39,6 +39,8 @@ NOW = datetime(2026, 7, 1, 16, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 PLAYING = Booking(JobId("b1"), NOW - HOUR, NOW + HOUR)
 OVER = Booking(JobId("b1"), NOW - 2 * HOUR, NOW - HOUR)
+TAKE = Take("raw_b1_20260701_173000.mp4", NOW - HOUR, 3600.0, 5)
+RESULT = Result(f"processed_{TAKE.file}", 3610.0, 6, ("x",))
 S = State
 
 
@@ -158,8 +160,15 @@ TABLE = {
                                    expect={"return_to": str(to), "reason": ""})
        for was in (Done(), KILLED, CUT, LaidDown(), Crash("bug"), Later("x"), No("x", "y"))
        for to in (S.INCOMING, S.RAW, S.PROCESSED)},
-    **{f"retry to {to!r}": Row(RETRY, Done(), S.FAILED, {"return_to": to, "due": NOW}, expect={"return_to": None})
-       for to in (None, "", "nowhere", "../raw", "RAW", "deferred", "failed", "done", "recording", "processing")},
+    # … and one that does not say goes where its content belongs
+    **{f"retry to {to!r} with {what}": Row(RETRY, Done(), goes, {"return_to": to, "due": NOW, **given})
+       for to in (None, "", "nowhere", "../raw", "RAW", "deferred", "failed", "done", "recording", "processing")
+       for what, goes, given in (
+           ("a finished video", S.PROCESSED, {"takes": (TAKE,), "result": RESULT}),
+           ("a take", S.RAW, {"takes": (TAKE,)}),
+           ("a booking alone", S.INCOMING, {"booking": PLAYING}),
+           ("nothing known", S.RAW, {}),
+       )},
 }  # fmt: skip
 
 
@@ -221,7 +230,7 @@ def test_any_outcome_of_any_job_is_settled_as_the_table_allows(
     if isinstance(outcome, Closed):
         allowed = {S.DONE}
     if stage is RETRY:
-        allowed = {S.INCOMING, S.RAW, S.PROCESSED, S.FAILED}
+        allowed = {S.INCOMING, S.RAW, S.PROCESSED}
     assert state in allowed
     assert state not in IN_HAND
     assert (

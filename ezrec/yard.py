@@ -124,9 +124,12 @@ class Yard(Places):
                     said.append(self._finish_new(path))
                 except OSError as fault:  # one that cannot be finished must not keep the others
                     said.append(f"cannot finish {shown(path.name)}: {fault.strerror}")
-            for path in sorted(self._gone.iterdir()):
-                delete(path)
-                said.append(f"finished deleting {shown(path.name)}")
+            for path in sorted(self._gone.iterdir()):  # an entry that leaves goes there without the lock
+                try:
+                    delete(path)
+                    said.append(f"finished deleting {shown(path.name)}")
+                except OSError as fault:
+                    said.append(f"cannot delete {shown(path.name)}: {fault.strerror}")
         return said
 
     def _finish_new(self, path: Path) -> str:
@@ -168,7 +171,9 @@ class Yard(Places):
 
 
 def delete(path: Path) -> None:
-    if stat.S_ISDIR(os.lstat(path).st_mode):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    """Take it off the disk. What somebody else is deleting, too, is gone the sooner."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()

@@ -22,6 +22,7 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
 _SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 OPEN = "still open"  # what a take is said to be ended by while it is written
+UNANSWERED = "the disk did not answer in time"  # the same, of one whose writer was not waited for any longer
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
 
 
@@ -85,7 +86,8 @@ class Sound:
 class Take:
     """One file of footage. `started` is the instant of its first frame, as the clock then stood.
 
-    `dropped` frames came faster than the disk could take them; `holes` are where they are missing.
+    `dropped` frames came faster than the disk could take them; `holes` are where they are missing: the
+    longest by name, `unlisted` others of `unlisted_s` seconds in all.
     `burned_in` names the logo that its pictures show already; empty: none.
     """
 
@@ -98,6 +100,8 @@ class Take:
     holes: tuple[Window, ...] = ()
     burned_in: str = ""
     sound: tuple[Sound, ...] = ()
+    unlisted: Annotated[int, msgspec.Meta(ge=0)] = 0
+    unlisted_s: _Seconds = 0.0
 
     @property
     def ended(self) -> datetime:
@@ -137,6 +141,8 @@ class Job:
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()
     gaps: tuple[Window, ...] = ()
+    gap_count: Annotated[int, msgspec.Meta(ge=0)] = 0
+    missing_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
     coverage_pct: float | None = None
     recording: JobOutcome | None = None
     result: Result | None = None

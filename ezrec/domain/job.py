@@ -109,6 +109,24 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class Reckoning:
+    """The time that a recording goes by: `zero` is what it calls the monotonic time 0 of this `boot_id`.
+
+    `is_trusted`: the wall clock could be trusted when that was found.
+    """
+
+    boot_id: str
+    zero: Instant
+    is_trusted: bool
+
+    def now(self, boot_id: str, monotonic: float) -> datetime | None:
+        """What time it is by this; None in another run of the machine, whose monotonic clock began anew."""
+        if not boot_id or boot_id != self.boot_id:
+            return None
+        return self.zero + timedelta(seconds=monotonic)
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The finished video. `made_from` names everything it depends on: equal means still valid."""
 
@@ -140,6 +158,7 @@ class Job:
     errors: tuple[Fault, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()
+    reckoning: Reckoning | None = None
     gaps: tuple[Window, ...] = ()
     gap_count: Annotated[int, msgspec.Meta(ge=0)] = 0
     missing_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
@@ -194,7 +213,7 @@ class Job:
         waits = self.booking.start - _SOON if state == "incoming" and self.booking else None
         return replace(
             self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None,
-            waits_for="", held="", outcome=None, reason="", remedy="",
+            waits_for="", held="", outcome=None, reason="", remedy="", reckoning=None,
         )  # fmt: skip
 
     def arrived(self, state: str, now: datetime) -> Job:

@@ -79,6 +79,8 @@ def record(
     session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, signs)
     if microphone:
         session.sound = Listening(entry, microphone, steady, session.remember, log)
+    if entry.job.reckoning and not entry.job.booking.is_cancelled:
+        steady.resume(entry.job.reckoning, session.armed)
     try:
         take_stock(entry, salvage, log, session.remember)
         session.run()
@@ -180,6 +182,7 @@ class _Session:
             if self.clock.monotonic() - began > _SOUND_S:
                 self.failures = 0
             self._note_start(recording, take)
+            self._note_time()
             if self.sound:
                 self.sound.tend(take.file, recording, take.started)
             self._promise(f"writing {take.file}", _DISK_S, Duty.WRITES)
@@ -193,6 +196,11 @@ class _Session:
             return
         exact = replace(take, started=self.clock.instant(span[0]))
         self.remember(takes=tuple(exact if known is take else known for known in takes))
+
+    def _note_time(self) -> None:
+        """The time that we go by, for whoever comes after a crash: the wall clock may have been set since."""
+        if self.clock.reckoning != self.entry.job.reckoning:
+            self.remember(reckoning=self.clock.reckoning)
 
     def _is_over(self) -> bool:
         """True behind the window, or when there is none any more. Takes in what was amended."""
@@ -256,6 +264,7 @@ class _Session:
             self.entry.job = replace(self.entry.job, takes=known_before)
             raise Retry(f"job.json cannot be written: {fault.strerror}") from fault
         self.clock.hold_fast()
+        self._note_time()
         self.log.info("booking %s: recording %s", self.entry.id, path.name)
         return recording, take
 

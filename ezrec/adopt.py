@@ -63,6 +63,8 @@ class Adopter:
     To be called under the lock of the stage that takes from the directory: it amends what waits there.
 
     `known_booking` answers what is known of a booking id (from the booking cache), for dropped videos.
+    `lacks` says what a video lacks that could still be copied: such a one waits, and is refused in the end,
+    as it is. Only what we have recorded ourselves is ever cut or mended.
     """
 
     spool: Spool
@@ -74,6 +76,7 @@ class Adopter:
     known_booking: Callable[[str], Booking | None] = lambda _: None
     quiet_s: float = QUIET_S
     forgotten_s: float = FORGOTTEN_S
+    lacks: Callable[[Path], str] = lambda _: ""
     _stillness: Stillness = field(init=False)
     _bookings: BookingIntake = field(init=False)
     _faults: dict[str, _Fault] = field(default_factory=dict, init=False)
@@ -81,7 +84,9 @@ class Adopter:
 
     def __post_init__(self) -> None:
         self._bookings = BookingIntake(self.spool, self.clock, self.zone, self.log, self.lead_s)
-        self._stillness = Stillness(self.clock, self.quiet_s, self.forgotten_s, self._is_whole)
+        self._stillness = Stillness(
+            self.clock, self.quiet_s, self.forgotten_s, self._is_whole, is_torn=self._is_torn
+        )
 
     @property
     def is_pending(self) -> bool:
@@ -191,6 +196,9 @@ class Adopter:
         except (OSError, BadBooking, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
 
+    def _is_torn(self, path: Path) -> bool:
+        return self.state is State.RAW and path.name.lower().endswith(".mp4") and bool(self.lacks(path))
+
     # ---- what is it?
 
     def _adopt(self, stranger: Stranger) -> Entry | None:
@@ -236,6 +244,9 @@ class Adopter:
             return self._reject(name, str(fault), "rename it to <booking id>.mp4 and drop it into spool/raw/")
         if info.st_size == 0:
             return self._reject(name, f"{shown(name)} is empty (0 bytes)", "copy it again")
+        if why := self.lacks(self._path(name)):
+            why = f"{shown(name)} is not whole, and nobody goes on writing it: {why}"
+            return self._reject(name, why, "copy the whole video again, under the same name")
         booking = self.known_booking(clip.booking_id)
         started = clip.started.replace(tzinfo=self.zone) if clip.started else None
         if started is None:

@@ -63,6 +63,8 @@ _KEPT_ALIVE_S = 2.0
 
 def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | None = None) -> Drain:
     """One stage, ready to be run. `recorder`: the vitals of the one that records, if somebody asks them."""
+    from ezrec.adapters.mp4boxes import lacks
+
     log = logs.logger(name)
     stage = STAGES[name]
     bookings = _known_bookings(settings)
@@ -79,6 +81,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         log=log,
         lead_s=settings.pre_roll_s + settings.arm_s,
         known_booking=bookings,
+        lacks=lacks,
     )
     return Drain(
         stage=stage,

@@ -28,13 +28,14 @@ import threading
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from ezrec.adopt import Adopter, take_in_strangers
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
 from ezrec.domain.job import Job, JobOutcome, Kind, first_come
 from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
-from ezrec.domain.stages import RETRY, ROLES, Role, Stage, State, settle
+from ezrec.domain.stages import RECORD, RETRY, ROLES, Role, Stage, State, settle
 from ezrec.hooks import Hooks
 from ezrec.listing import Listing
 from ezrec.ownerless import Ownerless
@@ -374,7 +375,7 @@ class Drain:
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Decide by the table, then one rename, then the hooks."""
-        state, job = settle(self.stage, entry.job, outcome, self.clock.now(), self.chance())
+        state, job = settle(self.stage, entry.job, outcome, self._now(entry.job, outcome), self.chance())
         path = entry.path
         if state is State.DONE:
             self.spool.leave(entry, job, keep=self.keeps and job.outcome is JobOutcome.PUBLISHED)
@@ -382,6 +383,13 @@ class Drain:
             path = self.spool.move(entry, state, job).path
         self._say(outcome, job, state)
         self.hooks.announce(state, self.stage.name, path, job)
+
+    def _now(self, job: Job, outcome: Outcome) -> datetime:
+        """The time; after a death that of the recording, which goes on whatever the clock was set to."""
+        reckoned = None
+        if job.reckoning and self.stage is RECORD and isinstance(outcome, Died | Crash):
+            reckoned = job.reckoning.now(self.clock.boot_id(), self.clock.monotonic())
+        return reckoned or self.clock.now()
 
     def _say(self, outcome: Outcome, job: Job, state: State) -> None:
         match outcome:

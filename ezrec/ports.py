@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ezrec.domain.branding import ALWAYS, LogoLayout, LogoShow
 from ezrec.domain.job import Take
@@ -122,6 +122,37 @@ class MediaInfo:
     video_codec: str
     has_audio: bool
     frames: int | None = None
+
+
+class Hole(NamedTuple):
+    """Where a file's picture stands still, in seconds from its first frame on; by damage, or by drops."""
+
+    begin_s: float
+    end_s: float
+    is_damage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What a take of our own holds: seconds, nothing (0), or *unknown* (None), and then `why`.
+
+    Only what holds nothing may ever be deleted. `may_pass`: unknown for want of something (a descriptor, a
+    card that does not answer), and worth another look. `lead_s` are missing before the first frame there is.
+    """
+
+    seconds: float | None
+    holes: tuple[Hole, ...] = ()
+    lead_s: float = 0.0
+    why: str = ""
+    may_pass: bool = False
+
+    @property
+    def is_nothing(self) -> bool:
+        return self.seconds == 0
+
+
+NOTHING = Salvaged(0.0)
+Salvage = Callable[[Path], Salvaged]
 
 
 PARTS = "parts"  # the folder in an entry that keeps what was encoded part by part

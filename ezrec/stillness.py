@@ -21,6 +21,7 @@ from ezrec.ports import Clock
 
 QUIET_S = 3.0  # unchanged for so long counts as complete where a lease cannot be had
 FORGOTTEN_S = 600.0  # a half-copied file that nobody has written for so long goes to a person
+TORN_S = 60.0  # the same, where the kernel says that nobody has it open: some copy a piece at each opening
 
 
 @dataclass(slots=True)
@@ -31,10 +32,14 @@ class Stillness:
     quiet_s: float = QUIET_S
     forgotten_s: float = FORGOTTEN_S
     is_whole: Callable[[Path], bool] = lambda _: False  # for what shows by its form that it has its end
+    torn_s: float = TORN_S
+    is_torn: Callable[[Path], bool] = lambda _: False  # for what shows by its form that it lacks its end
     _seen: dict[Path, tuple[tuple[int, ...], float]] = field(default_factory=dict)
+    _torn: dict[Path, tuple[tuple[int, ...], bool]] = field(default_factory=dict)
 
     def forget_all_but(self, paths: set[Path]) -> None:
         self._seen = {path: seen for path, seen in self._seen.items() if path in paths}
+        self._torn = {path: torn for path, torn in self._torn.items() if path in paths}
 
     def wait_s(self, path: Path) -> float | None:
         """Seconds until the thing may be judged; None when it is complete (or will never be)."""
@@ -49,6 +54,9 @@ class Stillness:
             return self.quiet_s
         if path.name.endswith(UNFINISHED_SUFFIXES):
             return self._quiet_for(path, _mark(path, info), self.forgotten_s)
+        if is_file and info.st_size > 0 and self._lacks_its_end(path, _mark(path, info)):
+            needed_s = self.torn_s if is_written is False else self.forgotten_s
+            return self._quiet_for(path, _mark(path, info), needed_s)
         if is_file and is_written is False and info.st_size > 0:
             return None
         if is_file and is_written is None and self.is_whole(path):
@@ -60,6 +68,13 @@ class Stillness:
     def is_held_open(self, path: Path) -> bool:
         """True when the kernel says that somebody has it open for writing."""
         return _being_written(path) is True
+
+    def _lacks_its_end(self, path: Path, mark: tuple[int, ...]) -> bool:
+        """Looked into anew only when the file has changed: an hour of fragments takes its time."""
+        known = self._torn.get(path)
+        if known is None or known[0] != mark:
+            known = self._torn[path] = (mark, self.is_torn(path))
+        return known[1]
 
     def _quiet_for(self, path: Path, mark: tuple[int, ...], needed_s: float) -> float | None:
         """Wait until sizes and times have stood still for `needed_s` seconds of the monotonic clock."""

@@ -175,9 +175,11 @@ class Yard(Places):
         """Remove what was on its way out of the spool. May take long: 10 GB are half a minute."""
         said = []
         for path in sorted(self._gone.iterdir()):
-            with contextlib.suppress(FileNotFoundError):  # somebody else does the same
+            try:
                 delete(path)
                 said.append(f"finished deleting {shown(path.name)}")
+            except OSError as fault:
+                said.append(f"cannot delete {shown(path.name)}: {fault.strerror}")
         return said
 
     def _finish_new(self, path: Path) -> str:
@@ -232,7 +234,9 @@ def _hold(path: Path) -> int:
 
 
 def delete(path: Path) -> None:
-    if stat.S_ISDIR(os.lstat(path).st_mode):
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    """Take it off the disk. What somebody else is deleting, too, is gone the sooner."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()

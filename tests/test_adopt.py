@@ -21,12 +21,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ezrec.adapters.mp4boxes import lacks
 from ezrec.adopt import REJECTED, Adopter, take_in_strangers
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import JobOutcome, Kind
 from ezrec.domain.stages import State
 from ezrec.spool import JOB, REASON, Entry, Stranger
 from ezrec.stillness import Stillness
+from tests import media
 from tests.spooling import FOOTAGE, NOW, StillClock, booking, booking_job, new_spool, put_clip, whereabouts
 
 MADRID = ZoneInfo("Europe/Madrid")
@@ -42,7 +44,8 @@ class Box:
         self.known: dict[str, Booking] = {}
         self.adopters = {
             state: Adopter(
-                self.spool, state, self.clock, MADRID, logging.getLogger("test"), lead_s=35, known_booking=self.known.get
+                self.spool, state, self.clock, MADRID, logging.getLogger("test"), lead_s=35, known_booking=self.known.get,
+                lacks=lacks,
             )
             for state in (State.INCOMING, State.RAW, State.PROCESSED)
         }  # fmt: skip
@@ -240,6 +243,90 @@ def test_rsyncs_hidden_names_are_nobodys_business(box: Box) -> None:
 def test_a_temporary_name_that_nobody_writes_any_more_goes_to_a_person(box: Box) -> None:
     box.drop("b1.mp4.part")
     assert "never finished" in box.rejected().job.reason
+
+
+def halves(fragmented: bool, folder: Path) -> list[bytes]:
+    """What of a video is there when a copy of it stands still; none of it is a whole one."""
+    whole = media.make_take(folder / "whole.mp4", fragmented=fragmented, audio=True).read_bytes()
+    return [whole[: int(len(whole) * part)] for part in (0.02, 0.3, 0.5, 0.97)]
+
+
+@pytest.mark.parametrize("fragmented", [True, False])
+def test_a_video_that_is_not_whole_waits_and_is_then_refused_byte_for_byte(
+    box: Box, tmp_path: Path, fragmented: bool
+) -> None:
+    for half in halves(fragmented, tmp_path):
+        path = box.drop("b1.mp4", half)
+        assert box.look() == ([], 60.0)
+        box.clock.pass_s(59)
+        assert box.look() == ([], 1.0)
+        assert path.read_bytes() == half
+        box.clock.pass_s(1)
+        (entry,) = box.look()[0]
+        assert entry.state is State.FAILED
+        assert "is not whole, and nobody goes on writing it" in entry.job.reason
+        assert (entry.path / REJECTED).read_bytes() == half
+        assert box.spool.names(State.RAW) == []
+
+
+def test_a_copy_that_goes_on_piece_by_piece_is_taken_when_it_is_whole(box: Box, tmp_path: Path) -> None:
+    whole = media.make_take(tmp_path / "whole.mp4").read_bytes()
+    path = box.drop("b1.mp4", whole[:100])
+    for end in range(500, len(whole), 700):
+        assert box.look()[0] == []
+        box.clock.pass_s(50)
+        with path.open("ab") as file:  # opened anew for each piece, as some file shares do
+            file.write(whole[path.stat().st_size : end])
+    with path.open("ab") as file:
+        file.write(whole[path.stat().st_size :])
+    (entry,) = box.look()[0]
+    assert (entry.state, entry.id) == (State.RAW, "b1")
+    assert (entry.path / entry.job.takes[0].file).read_bytes() == whole
+
+
+def test_half_a_video_of_another_user_waits_long_for_its_rest(box: Box, tmp_path: Path) -> None:
+    """As the service meets what a file share's user copies: the kernel does not tell it who is writing."""
+    whole = media.make_take(tmp_path / "whole.mp4").read_bytes()
+    box.drop("x-going-on.mp4", whole[:2000]).chmod(0o666)
+    box.drop("x-broken-off.mp4", whole[:2000]).chmod(0o644)
+    box.drop("x-whole.mp4", whole).chmod(0o644)
+    _as_nobody(
+        box,
+        f"""
+whole, path = Path({str(tmp_path / "whole.mp4")!r}).read_bytes(), box.spool.root / "raw/x-going-on.mp4"
+box.look(); box.clock.pass_s(3)
+assert [entry.id for entry in box.look()[0]] == ["x-whole"]
+box.clock.pass_s(500)
+assert box.look()[0] == []
+with path.open("ab") as file: file.write(whole[2000:])
+box.look(); box.clock.pass_s(3)
+assert [entry.id for entry in box.look()[0]] == ["x-going-on"]
+box.clock.pass_s(100)
+(entry,) = box.look()[0]
+assert entry.id == "x-broken-off-rejected", entry.id
+assert (entry.path / "rejected").read_bytes() == whole[:2000]
+""",
+    )
+
+
+def test_what_only_looks_like_a_video_is_looked_into_once_as_long_as_it_does_not_change(
+    tmp_path: Path,
+) -> None:
+    looks: list[Path] = []
+
+    def is_torn(path: Path) -> bool:
+        looks.append(path)
+        return True
+
+    path = tmp_path / "b1.mp4"
+    path.write_bytes(FOOTAGE)
+    stillness = Stillness(StillClock(), is_torn=is_torn)
+    for _ in range(5):
+        stillness.wait_s(path)
+    assert len(looks) == 1
+    path.write_bytes(FOOTAGE * 2)
+    stillness.wait_s(path)
+    assert len(looks) == 2
 
 
 def test_without_leases_three_quiet_seconds_count_as_complete(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,6 +89,31 @@ def test_a_running_recording_goes_on_to_its_end_whatever_the_clock_does(
     assert not [gap for gap in entry.job.gaps if gap.start > take.started]
 
 
+@pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(days=-1)], ids=["two hours on", "a day back"])
+def test_a_recorder_that_is_killed_after_the_clock_was_set_goes_on_to_the_bookings_end(
+    box: Box, wall: Wall, step: timedelta
+) -> None:
+    daemon = box.run("--only", "record")
+    box.wait_for(lambda: "begins" in box.talk(), "the recorder does not begin")
+    start = datetime.now(UTC) + timedelta(seconds=1)
+    for_s = 25.0
+    book(box, start, for_s)
+    box.wait_for(lambda: box.is_writing(NAME), "nothing is recorded")
+    wall.step(step)
+    for take in (1, 2, 3, 4):  # more often than a recorder may die once its booking is over
+        box.wait_for(lambda: box.is_writing(NAME, take), "it is not recorded on")  # noqa: B023 - called at once
+        box.kill_all(daemon)
+        daemon = box.run("--only", "record")
+    box.wait_for(lambda: lies_in(box, State.RAW), "the recording does not end")
+    assert datetime.now(UTC) >= start + timedelta(seconds=for_s), "it ended before its time"
+    job = box.spool.read(State.RAW, NAME).job
+    assert len(job.takes) == 5, job.takes
+    assert abs((job.takes[-1].ended - start).total_seconds() - for_s - 0.5) < 1, "as the clock stood before"
+    assert job.coverage_pct is not None
+    assert not [gap for gap in job.gaps if gap.start > job.takes[-1].started]
+    assert sum(take.duration_s for take in job.takes) == pytest.approx(for_s * job.coverage_pct / 100, abs=2)
+
+
 def test_a_booking_begins_when_the_clock_is_set_into_its_window(box: Box, wall: Wall) -> None:
     book(box, datetime.now(UTC) + timedelta(hours=3, seconds=-10), 3600)
     box.run("--only", "record")
@@ -163,6 +189,60 @@ def test_from_the_first_take_on_a_step_moves_nothing() -> None:
     steady.hold_fast()  # another take, under the clock as it is now
     assert near(steady.now(), datetime.now(UTC))
     assert near(steady.as_held(wall.now()), datetime.now(UTC))
+
+
+def test_a_successor_goes_by_the_time_of_the_one_that_died() -> None:
+    wall = Wavering()
+    first = SteadyClock(wall)
+    first.hold_fast()
+    began = datetime.now(UTC)
+    wall.step = timedelta(days=-1)
+    second = SteadyClock(wall)
+    assert first.reckoning is not None
+    second.resume(first.reckoning, began - timedelta(seconds=30))
+    assert near(second.now(), began)
+    assert near(second.on_the_wall(began), wall.now())
+    second.hold_fast()
+    assert second.reckoning == first.reckoning
+    assert near(second.as_held(wall.now()), began)
+
+
+@pytest.mark.parametrize("begins_in", [timedelta(seconds=10), timedelta(days=1)])
+def test_a_booking_that_was_moved_ahead_begins_by_the_wall(begins_in: timedelta) -> None:
+    wall = Wavering()
+    first = SteadyClock(wall)
+    first.hold_fast()
+    wall.step = timedelta(hours=2)
+    second = SteadyClock(wall)
+    assert first.reckoning is not None
+    second.resume(first.reckoning, datetime.now(UTC) + begins_in)
+    assert near(second.now(), wall.now())
+    assert second.reckoning is None
+
+
+@pytest.mark.parametrize("boot_id", ["another", ""])
+def test_what_was_known_of_the_clock_counts_until_the_machine_is_started_anew(boot_id: str) -> None:
+    wall = Wavering()
+    first = SteadyClock(wall)
+    first.hold_fast()
+    assert first.reckoning is not None
+    wall.step = timedelta(hours=-3)
+    second = SteadyClock(wall)
+    second.resume(replace(first.reckoning, boot_id=boot_id), datetime.now(UTC) - timedelta(hours=1))
+    assert near(second.now(), wall.now())
+
+
+def test_a_successor_believes_the_clock_as_soon_as_it_is_right() -> None:
+    wall = Wavering()
+    wall.trusted = False
+    first = SteadyClock(wall)
+    first.hold_fast()
+    assert first.reckoning is not None
+    wall.step, wall.trusted = timedelta(minutes=20), True
+    second = SteadyClock(wall)
+    second.resume(first.reckoning, datetime.now(UTC) - timedelta(hours=1))
+    assert near(second.now(), wall.now())
+    assert second.reckoning != first.reckoning
 
 
 def test_a_step_that_makes_the_clock_right_counts_at_once() -> None:

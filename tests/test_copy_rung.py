@@ -15,7 +15,8 @@ import pytest
 from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.adapters.ffmpeg_input import INTRO
 from ezrec.adapters.ffmpeg_probe import inspect
-from ezrec.domain.errors import Stopped
+from ezrec.adapters.salvage import salvage
+from ezrec.domain.errors import Reject, Stopped
 from ezrec.ports import RenderPlan
 from tests import films, media
 from tests.rendering import deaf
@@ -37,12 +38,13 @@ INTROS: dict[str, Make] = {
 
 
 def three_takes(folder: Path) -> list[Path]:
-    """The second one was cut off by the power."""
+    """The second one was cut off by the power, and mended as the recorder does at its next start."""
     takes = [
         films.software_take(folder / f"{n}.mp4", colour=c) for n, c in enumerate(("blue", "lime", "yellow"))
     ]
     data = takes[1].read_bytes()
     takes[1].write_bytes(data[: len(data) * 3 // 4])
+    assert salvage(takes[1]).seconds
     return takes
 
 
@@ -255,14 +257,17 @@ def test_a_logo_wanted_everywhere_is_encoded_and_one_burned_in_is_copied(
     assert (report["rung"], report["why"]) == ("copy", ["the logo is in the picture already"])
 
 
-def test_a_torn_tail_is_cut_and_a_gap_of_the_camera_named(
+def test_a_gap_of_the_camera_is_named_and_a_torn_take_left_to_its_owner(
     tmp_path: Path, transcoder: FfmpegTranscoder
 ) -> None:
     take = media.make_take(tmp_path / "t.mp4", seconds=4, filters="select='not(between(n\\,40\\,69))'")
     data = take.read_bytes()
     take.write_bytes(data[:-100])
+    with pytest.raises(Reject, match="cut short"):
+        rendered(transcoder, tmp_path, [take])
+    assert take.read_bytes() == data[:-100]
+    assert salvage(take).seconds
     output, report = rendered(transcoder, tmp_path, [take])
-    assert report["cut_bytes"]["t.mp4"] > 0
     assert report["gaps"] == [
         {"at_s": pytest.approx(1.3, abs=0.01), "lasts_s": pytest.approx(1.03, abs=0.01)}
     ]

@@ -23,7 +23,7 @@ from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
-from ezrec.handlers.process import process
+from ezrec.handlers.process import FOUND, process
 from ezrec.ports import PARTS, RenderPlan, Transcoder
 from ezrec.spool import Entry, Spool
 from ezrec.task import Task
@@ -156,6 +156,25 @@ def test_a_torn_tail_is_cut_and_what_is_behind_it_is_not_lost(real: Bench) -> No
     real.process(entry)
     assert torn.read_bytes() == whole
     assert media.frames(_result(entry)) == 60
+
+
+@pytest.mark.parametrize("ended_by", ["dropped in", "put in", FOUND, "of the older EZREC"])
+def test_a_torn_video_that_somebody_else_has_written_is_refused_byte_for_byte(
+    real: Bench, ended_by: str
+) -> None:
+    entry = real.job(1.0, 1.0)
+    kind = Kind.BOOKING if ended_by == FOUND else Kind.CLIP
+    entry.update(takes=tuple(replace(take, ended_by=ended_by) for take in entry.job.takes))
+    entry.job = replace(entry.job, kind=kind)
+    torn = entry.path / entry.job.takes[0].file
+    with torn.open("ab") as file:
+        file.write((90_000).to_bytes(4, "big") + b"mdat" + bytes(90_000))
+        file.truncate(torn.stat().st_size - 100)
+    before = torn.read_bytes()
+    with pytest.raises(Reject, match="cut short"):
+        real.process(entry)
+    assert torn.read_bytes() == before
+    assert entry.job.result is None
 
 
 # ---- bad branding, unknown branding

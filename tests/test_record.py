@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,16 +17,16 @@ from ezrec.adapters.feed import FeedRecording
 from ezrec.adapters.ffmpeg_camera import FfmpegCamera
 from ezrec.adapters.ffmpeg_sources import SoftwareSource
 from ezrec.adapters.salvage import salvage
-from ezrec.domain.booking import Booking
+from ezrec.domain.booking import Booking, Window
 from ezrec.domain.ending import OnCancel
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.job import OPEN, Job, JobOutcome, Kind, Take
+from ezrec.domain.job import OPEN, UNANSWERED, Job, JobOutcome, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Closed, Done, Kept
 from ezrec.domain.stages import State
 from ezrec.handlers.record import Padding, record
 from ezrec.ports import Camera
-from ezrec.spool import Entry, Spool
+from ezrec.spool import JOB, Entry, Spool
 from ezrec.task import Task
 from ezrec.vitals import Signs
 from tests import media
@@ -315,6 +315,79 @@ def test_the_camera_is_armed_thirty_seconds_before_and_the_first_frame_is_there_
     assert eventually(run.is_writing, LIMIT_S)
     assert eventually(lambda: entry.job.takes[0].started <= start - timedelta(seconds=5), LIMIT_S)
     assert court.fake.starts == 1
+
+
+# ---- thousands of gaps
+
+
+class SlowCard(FakeCamera):
+    """Its takes lack a frame here and there, as on a memory card that is too slow."""
+
+    holes = 5_600
+
+    def attach(self, path: Path, at: datetime) -> FeedRecording:
+        recording = super().attach(path, at)
+        finish = recording.finish
+
+        def finished(at: datetime, limit_s: float) -> Take:
+            take = finish(at, limit_s)
+            step = timedelta(seconds=take.duration_s) / self.holes
+            holes = tuple(
+                Window(take.started + step * n, take.started + step * (n + 0.3)) for n in range(self.holes)
+            )
+            return replace(take, holes=holes)
+
+        recording.finish = finished  # type: ignore[method-assign]
+        return recording
+
+
+def test_a_recording_with_thousands_of_gaps_stays_readable_and_is_measured_rightly(court: Court) -> None:
+    court.camera = SlowCard(court.clock)
+    entry = court.book("holey", 0, 4)
+    assert court.record(entry) == Done()
+    job = court.spool.read(State.RECORDING, "holey").job
+    assert job == entry.job
+    (take,) = job.takes
+    assert len(take.holes) + take.unlisted <= 5_600
+    assert take.unlisted_s == pytest.approx(take.duration_s * 0.3, abs=0.1)
+    assert job.coverage_pct == pytest.approx(70, abs=7)
+    assert (entry.path / JOB).stat().st_size < 100_000
+
+
+def test_a_record_of_thousands_of_takes_can_be_read(court: Court) -> None:
+    entry = court.book("restless", 0, 4)
+    takes = [
+        Take(f"raw_restless_{n:06}.mp4", court.clock.now(), 5.0, 1, "no frames for 3 s")
+        for n in range(14_400)
+    ]
+    entry.update(takes=tuple(takes))
+    assert (entry.path / JOB).stat().st_size > 1 << 20
+    assert court.spool.read(State.RECORDING, "restless").job == entry.job
+
+
+# ---- a disk that does not answer
+
+
+def test_a_take_whose_writer_was_not_waited_for_is_not_deleted(court: Court, tmp_path: Path) -> None:
+    """Its first bytes may be on their way still: it is measured when its booking is over, or later."""
+
+    class Stuck(FakeCamera):
+        def attach(self, path: Path, at: datetime) -> FeedRecording:
+            recording = super().attach(path, at)
+            finish = recording.finish
+            recording.finish = lambda at, limit_s: replace(  # type: ignore[method-assign]
+                finish(at, limit_s), duration_s=0.0, ended_by=UNANSWERED
+            )
+            return recording
+
+    court.camera = Stuck(court.clock)
+    entry = court.book("stuck", 0, 2)
+    assert court.record(entry) == Done()
+    (take,) = entry.job.takes
+    assert _footage(entry) == [take.file]
+    assert take.duration_s > 1
+    assert entry.job.coverage_pct is not None
+    assert entry.job.coverage_pct > 50
 
 
 # ---- amendments

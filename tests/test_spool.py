@@ -427,6 +427,25 @@ def test_what_was_half_deleted_is_deleted(spool: Spool) -> None:
     assert spool.is_tidy()
 
 
+def test_a_start_is_not_ended_by_a_job_that_leaves_at_the_same_time(spool: Spool) -> None:
+    """Both delete what lies in `.gone/`, and whoever comes second finds nothing."""
+    entries = [put_clip(spool, State.PROCESSED, f"j{n}") for n in range(150)]
+
+    def leave() -> None:
+        for entry in entries:
+            spool.leave(entry, replace(entry.job, outcome=JobOutcome.PUBLISHED))
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    while leaving.is_alive():
+        spool.finish_off()
+    leaving.join()
+    spool.finish_off()
+    assert spool.is_tidy()
+    assert whereabouts(spool) == {}
+    assert len(list(history(spool))) == 150
+
+
 # ---- looking
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_overlay as overlays
-from ezrec.adapters import mp4boxes
 from ezrec.adapters.ffmpeg_artefacts import FOLDER, Artefacts
 from ezrec.adapters.ffmpeg_check import Checker, Promise
 from ezrec.adapters.ffmpeg_encode import Encode
@@ -88,8 +87,6 @@ class Ladder:
 
     def _film(self) -> graph.Film:
         plan = self._plan
-        for take in plan.takes:
-            self._cut(take)
         film = graph.Film(
             takes=[self._inspect(TAKE, take) for take in plan.takes],
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
@@ -117,15 +114,6 @@ class Ladder:
             return self._kept.enter_context(self._workshop.overlaid(logos))
         except Unfit as fault:
             raise Retry(f"the logos cannot be put together: {fault}") from None
-
-    def _cut(self, take: Path) -> None:
-        """A torn tail is what a power cut leaves. Whatever else is wrong, the inspection says it better."""
-        with contextlib.suppress(Reject, Retry):
-            if self._inspect(TAKE, take).material:
-                return  # whoever could read all of its tables has seen its end: they are not walked again
-        with contextlib.suppress(mp4boxes.TornFile, OSError):
-            if not take.is_symlink() and take.is_file() and (cut := mp4boxes.cut_torn_tail(take)):
-                self._report.cut_bytes[take.name] = cut
 
     def _made(self, film: graph.Film) -> MediaInfo:
         rungs: tuple[tuple[str, Callable[[graph.Film], MediaInfo]], ...] = (

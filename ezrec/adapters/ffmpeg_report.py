@@ -25,7 +25,6 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     checks: dict[str, object] = field(default_factory=dict)
     gaps: list[dict[str, object]] = field(default_factory=list)
-    cut_bytes: dict[str, int] = field(default_factory=dict)
     intro: str = "none"
     left_out: list[str] = field(default_factory=list)
     artefacts: dict[str, object] = field(default_factory=dict)

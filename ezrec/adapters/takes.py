@@ -29,7 +29,7 @@ from ezrec.adapters.fragments import Header, retimed
 from ezrec.adapters.ring import Piece
 from ezrec.domain.booking import Window
 from ezrec.domain.errors import Retry
-from ezrec.domain.job import Take
+from ezrec.domain.job import UNANSWERED, Take
 
 _SYNC_EVERY_S = 1.0
 QUEUE_BYTES = (
@@ -168,7 +168,7 @@ class TakeWriter:
             self._closing = True
             self._wake.notify_all()
             if not self._wake.wait_for(lambda: self._done, max(0.0, limit_s)):
-                self._fault = self._fault or "the disk did not answer in time"
+                self._fault = self._fault or UNANSWERED
             written = self._written
             began = self._created if written.began is None else written.began
             return Take(

@@ -105,10 +105,17 @@ def _sections(found: Found, zone: tzinfo) -> Iterator[tuple[str, list[str]]]:
             for take in job.takes
         ],
     )
-    yield "Gaps", [f"{moment(gap.start, zone)}  {gap.length_s:.1f} s without a picture" for gap in job.gaps]
+    yield "Gaps", list(_gaps(job, zone))
     yield "Faults", list(_faults(job, zone))
     where = "the trash" if found.place == TRASH else str(found.entry.path) if found.entry else ""
     yield f"Files in {where}", [f"{size(count):>7}  {name}" for name, count in _files(found)]
+
+
+def _gaps(job: Job, zone: tzinfo) -> Iterator[str]:
+    for gap in job.gaps:
+        yield f"{moment(gap.start, zone)}  {gap.length_s:.1f} s without a picture"
+    if job.gap_count > len(job.gaps):
+        yield f"and {job.gap_count - len(job.gaps)} shorter ones: {job.missing_s:.1f} s are missing in all"
 
 
 def _life(job: Job, zone: tzinfo) -> Iterator[str]:

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from ezrec.domain.coverage import gaps_in, share_covered
+from ezrec.domain.coverage import missing_in, share_covered
 from ezrec.domain.job import Job, JobOutcome
 from ezrec.domain.outcomes import Closed, Done, Kept
 
 KEPT = timedelta(hours=24)
 _ASK_AGAIN = timedelta(hours=1)  # while the clock cannot be trusted, no day begins
-_UNNAMED_GAP_S = 0.5  # less is the distance of two frames and a key frame, not a hole
 
 
 class OnCancel(StrEnum):
@@ -56,7 +55,7 @@ def of_a_cancelled(
 def of_a_recorded(job: Job) -> dict[str, Any]:
     """Of a booking with footage: how much of it, and what is missing."""
     noted = _coverage(job)
-    return {**noted, "recording": JobOutcome.PARTIAL if noted["gaps"] else JobOutcome.RECORDED}
+    return {**noted, "recording": JobOutcome.PARTIAL if noted["gap_count"] else JobOutcome.RECORDED}
 
 
 def of_a_missed(fault: str) -> Closed:
@@ -66,9 +65,19 @@ def of_a_missed(fault: str) -> Closed:
     return Closed(JobOutcome.MISSED, "the booking was over before this machine could record it")
 
 
+def measured_anew(job: Job) -> dict[str, Any]:
+    """Of a recording that is over, when its takes turn out to hold something else than was known."""
+    if job.booking is None or job.recording is None:
+        return {}
+    return of_a_recorded(job) if job.recording is not JobOutcome.CANCELLED else _coverage(job)
+
+
 def _coverage(job: Job) -> dict[str, Any]:
     assert job.booking is not None
+    missing = missing_in(job.booking.window, job.takes)
     return {
-        "gaps": gaps_in(job.booking.window, job.takes, _UNNAMED_GAP_S),
+        "gaps": missing.gaps,
+        "gap_count": missing.count,
+        "missing_s": round(missing.seconds, 3),
         "coverage_pct": round(100 * share_covered(job.booking.window, job.takes), 2),
     }

@@ -23,6 +23,7 @@ _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `st
 _FAILED = "failed"
 _SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
 OPEN = "still open"  # what a take is said to be ended by while it is written
+UNANSWERED = "the disk did not answer in time"  # the same, of one whose writer was not waited for any longer
 _KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
 
 
@@ -87,7 +88,8 @@ class Sound:
 class Take:
     """One file of footage. `started` is the instant of its first frame, as the clock then stood.
 
-    `dropped` frames came faster than the disk could take them; `holes` are where they are missing.
+    `dropped` frames came faster than the disk could take them; `holes` are where they are missing: the
+    longest by name, `unlisted` others of `unlisted_s` seconds in all.
     `burned_in` names the logo that its pictures show already; empty: none.
     """
 
@@ -100,10 +102,30 @@ class Take:
     holes: tuple[Window, ...] = ()
     burned_in: str = ""
     sound: tuple[Sound, ...] = ()
+    unlisted: Annotated[int, msgspec.Meta(ge=0)] = 0
+    unlisted_s: _Seconds = 0.0
 
     @property
     def ended(self) -> datetime:
         return self.started + timedelta(seconds=self.duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Reckoning:
+    """The time that a recording goes by: `zero` is what it calls the monotonic time 0 of this `boot_id`.
+
+    `is_trusted`: the wall clock could be trusted when that was found.
+    """
+
+    boot_id: str
+    zero: Instant
+    is_trusted: bool
+
+    def now(self, boot_id: str, monotonic: float) -> datetime | None:
+        """What time it is by this; None in another run of the machine, whose monotonic clock began anew."""
+        if not boot_id or boot_id != self.boot_id:
+            return None
+        return self.zero + timedelta(seconds=monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +160,10 @@ class Job:
     errors: tuple[Fault, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
     takes: tuple[Take, ...] = ()
+    reckoning: Reckoning | None = None
     gaps: tuple[Window, ...] = ()
+    gap_count: Annotated[int, msgspec.Meta(ge=0)] = 0
+    missing_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
     coverage_pct: Annotated[float, msgspec.Meta(ge=0, le=1000)] | None = None
     recording: JobOutcome | None = None
     result: Result | None = None
@@ -195,7 +220,7 @@ class Job:
         waits = self.booking.start - _SOON if state == "incoming" and self.booking else None
         return replace(
             self, attempts={}, recoveries=0, power_cuts=0, boot_id="", due=waits, return_to=None,
-            waits_for="", held="", outcome=None, reason="", remedy="",
+            waits_for="", held="", outcome=None, reason="", remedy="", reckoning=None,
         )  # fmt: skip
 
     def _with_its_reason(self) -> Job:

@@ -18,14 +18,17 @@ from pathlib import Path
 
 from ezrec.branding import Assets
 from ezrec.domain.booking import instant_of
+from ezrec.domain.coverage import UNNAMED_S
+from ezrec.domain.ending import measured_anew
 from ezrec.domain.errors import Reject, Retry, disk_full
-from ezrec.domain.job import Result, Take
+from ezrec.domain.job import OPEN, Kind, Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.outcomes import Done
 from ezrec.handlers import looks
 from ezrec.handlers.as_recorded import as_recorded
 from ezrec.handlers.dub import Dub, dubbed
-from ezrec.ports import PARTS, MediaInfo, RenderPlan, Transcoder
+from ezrec.handlers.stock import as_found, told
+from ezrec.ports import PARTS, MediaInfo, RenderPlan, Salvage, Salvaged, Transcoder
 from ezrec.progress import Meter
 from ezrec.spool import Entry
 from ezrec.task import Task
@@ -44,7 +47,7 @@ def process(
     *,
     transcoder: Transcoder,
     assets: Callable[[], Assets],
-    salvage: Callable[[Path], float],
+    salvage: Salvage,
     log: logging.Logger,
     plan: Callable[..., RenderPlan] = RenderPlan,
     dub: Dub | None = None,
@@ -56,7 +59,7 @@ def process(
     `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
     browsers open at once of one in fragments, in its own place.
     """
-    takes = _measured(entry, transcoder, salvage, log)
+    takes, damage = _measured(entry, transcoder, salvage, log)
     branding = assets()
     if not branding.is_known:
         raise Retry("the branding was not fetched yet", 30, blameless=True)
@@ -71,6 +74,7 @@ def process(
         shutil.rmtree(entry.path / PARTS, ignore_errors=True)
         return Done()
     if is_short() and (bare := as_recorded(entry, takes, made_from, give_index)):
+        bare = replace(bare, notes=(*bare.notes, *damage))
         entry.update(result=bare)
         shutil.rmtree(entry.path / PARTS, ignore_errors=True)
         log.warning("job %s: %s %s", entry.id, bare.file, "; ".join(bare.notes))
@@ -104,7 +108,7 @@ def process(
         size=output.stat().st_size,
         made_from=made_from,
         intro_s=max(0.0, info.duration_s - sum(take.duration_s for take in takes)) if used.intro else 0.0,
-        notes=(*notes, *silent),
+        notes=(*notes, *silent, *damage),
     )
     entry.update(result=result)
     shutil.rmtree(entry.path / PARTS, ignore_errors=True)
@@ -113,14 +117,14 @@ def process(
 
 
 def _measured(
-    entry: Entry, transcoder: Transcoder, salvage: Callable[[Path], float], log: logging.Logger
-) -> tuple[Take, ...]:
-    """The takes as they lie on disk, torn tails cut, in the order of their starts."""
+    entry: Entry, transcoder: Transcoder, salvage: Salvage, log: logging.Logger
+) -> tuple[tuple[Take, ...], tuple[str, ...]]:
+    """The takes as they lie on disk, our own ones mended, in the order of their starts; what damage cost."""
     known = {take.file: take for take in entry.job.takes}
-    takes, names = [], _footage(entry)
+    takes, damage, names = [], [], _footage(entry)
     for name in names:
-        path = entry.path / name
-        salvage(path)
+        path, take = entry.path / name, known.get(name)
+        found = _mended(entry, take, salvage) if take else None
         try:
             info = transcoder.probe(path)
         except Reject as fault:
@@ -130,13 +134,41 @@ def _measured(
                 continue
             raise
         size, written = path.stat().st_size, instant_of(path.stat().st_mtime)
-        take = known.get(name) or Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
+        if take is None:
+            take = Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
+        if found is not None and found.seconds:
+            take = as_found(take, found, entry.path, salvage)
+            damage += [f"{name}: {said}" for said in told(found)]
         takes.append(replace(take, duration_s=info.duration_s, size=size))
     if not takes:
         raise Reject("there is no footage in the job", f"remove it: ezrec spool rm {entry.id}")
     takes.sort(key=lambda take: (take.started, take.file))
-    entry.update(takes=tuple(takes))
-    return tuple(takes)
+    news = {} if _are_as_known(takes, known) else measured_anew(replace(entry.job, takes=tuple(takes)))
+    entry.update(takes=tuple(takes), **news)
+    for said in damage:
+        log.warning("job %s: %s", entry.id, said)
+    return tuple(takes), tuple(damage)
+
+
+def _mended(entry: Entry, take: Take, salvage: Salvage) -> Salvaged | None:
+    """What a take of our own holds; None for one that somebody else has written: it is never touched."""
+    if entry.job.kind is not Kind.BOOKING or take.ended_by == FOUND:
+        return None
+    found = salvage(entry.path / take.file)
+    if found.seconds is None and found.may_pass:
+        raise Retry(f"{take.file} cannot be read: {found.why}", blameless=True)
+    return None if found.seconds is None else found
+
+
+def _are_as_known(takes: Sequence[Take], known: dict[str, Take]) -> bool:
+    """True where no take began, ended or lacks anything else than the recorder said."""
+    return all(
+        (before := known.get(take.file)) is not None
+        and before.ended_by != OPEN
+        and (before.started, before.holes) == (take.started, take.holes)
+        and abs(before.duration_s - take.duration_s) < UNNAMED_S
+        for take in takes
+    )
 
 
 def _footage(entry: Entry) -> list[str]:

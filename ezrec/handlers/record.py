@@ -16,7 +16,6 @@ the recorder's keeper that only a fresh process helps.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
@@ -25,16 +24,17 @@ from typing import Any
 
 from ezrec.domain import ending
 from ezrec.domain.booking import Booking, Window
+from ezrec.domain.coverage import bounded
 from ezrec.domain.ending import OnCancel
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.health import Duty
-from ezrec.domain.job import OPEN, Take
+from ezrec.domain.job import OPEN, UNANSWERED, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.outcomes import Closed, Done, Kept
 from ezrec.handlers.sound import Listening
 from ezrec.handlers.steady import SteadyClock
-from ezrec.handlers.stock import take_stock
-from ezrec.ports import Camera, Clock, Recording
+from ezrec.handlers.stock import take_stock, without_length
+from ezrec.ports import Camera, Clock, Recording, Salvage
 from ezrec.spool import Entry
 from ezrec.task import Task
 from ezrec.vitals import Signs
@@ -66,21 +66,23 @@ def record(
     clock: Clock,
     zone: tzinfo,
     padding: Padding,
-    salvage: Callable[[Path], float],
+    salvage: Salvage,
     log: logging.Logger,
     on_cancel: OnCancel = OnCancel.KEEP,
     signs: Signs | None = None,
     microphone: Camera | None = None,
 ) -> Done | Closed | Kept:
-    """The handler of bookings. `salvage` cuts a file's torn tail and tells its seconds (0: nothing in it)."""
+    """The handler of bookings. `salvage` mends a take that nobody closed, and tells what it holds."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
     signs, steady = signs or Signs(clock.monotonic), SteadyClock(clock)
     session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, signs)
     if microphone:
         session.sound = Listening(entry, microphone, steady, session.remember, log)
+    if entry.job.reckoning and not entry.job.booking.is_cancelled:
+        steady.resume(entry.job.reckoning, session.armed)
     try:
-        take_stock(entry, salvage, log)
+        take_stock(entry, salvage, log, session.remember)
         session.run()
         return session.outcome()
     finally:
@@ -97,7 +99,7 @@ class _Session:
     clock: SteadyClock
     zone: tzinfo
     padding: Padding
-    salvage: Callable[[Path], float]
+    salvage: Salvage
     log: logging.Logger
     on_cancel: OnCancel
     signs: Signs
@@ -173,7 +175,8 @@ class _Session:
             if recording.goes_on:  # the pictures changed their size: the next take follows without a pause
                 self.log.warning("booking %s: %s: another take begins", self.entry.id, closed.ended_by)
                 return
-            raise Retry(closed.ended_by or self.camera.health().fault or "the camera broke off")
+            ended_by = UNANSWERED if closed.ended_by == OPEN else closed.ended_by
+            raise Retry(ended_by or self.camera.health().fault or "the camera broke off")
 
     def _write(self, recording: Recording, take: Take) -> None:
         began = self.clock.monotonic()
@@ -182,6 +185,7 @@ class _Session:
             if self.clock.monotonic() - began > _SOUND_S:
                 self.failures = 0
             self._note_start(recording, take)
+            self._note_time()
             if self.sound:
                 self.sound.tend(take.file, recording, take.started)
             self._promise(f"writing {take.file}", _DISK_S, Duty.WRITES)
@@ -195,6 +199,11 @@ class _Session:
             return
         exact = replace(take, started=self.clock.instant(span[0]))
         self.remember(takes=tuple(exact if known is take else known for known in takes))
+
+    def _note_time(self) -> None:
+        """The time that we go by, for whoever comes after a crash: the wall clock may have been set since."""
+        if self.clock.reckoning != self.entry.job.reckoning:
+            self.remember(reckoning=self.clock.reckoning)
 
     def _is_over(self) -> bool:
         """True behind the window, or when there is none any more. Takes in what was amended."""
@@ -258,6 +267,7 @@ class _Session:
             self.entry.job = replace(self.entry.job, takes=known_before)
             raise Retry(f"job.json cannot be written: {fault.strerror}") from fault
         self.clock.hold_fast()
+        self._note_time()
         self.log.info("booking %s: recording %s", self.entry.id, path.name)
         return recording, take
 
@@ -279,13 +289,14 @@ class _Session:
         )
         closed = replace(closed, file=take.file, started=self.clock.as_held(closed.started), holes=holes)
         path = self.entry.path / take.file
+        closed, is_empty = bounded(closed), False
         if not closed.duration_s:
-            closed = replace(closed, duration_s=self.salvage(path) if path.exists() else 0.0)
+            closed, is_empty = without_length(closed, self.entry, self.salvage, self.log)
         if self.sound:
             closed = replace(closed, sound=self.sound.finish(take.file, until))
         others = (known for known in self.entry.job.takes if known.file != take.file)
-        self.remember(takes=(*others, closed) if closed.duration_s else tuple(others))
-        if not closed.duration_s:
+        self.remember(takes=tuple(others) if is_empty else (*others, closed))
+        if is_empty:
             with suppress(OSError):  # a header without a picture: it would only be in the way
                 path.unlink()
         self.log.info("booking %s: %s holds %.1f s", self.entry.id, closed.file, closed.duration_s)
@@ -304,6 +315,7 @@ class _Session:
     # ---- the end
 
     def outcome(self) -> Done | Closed | Kept:
+        take_stock(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
         job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
         if self.booking.is_cancelled:
             outcome, noted = ending.of_a_cancelled(job, self.on_cancel, now, is_synchronised=is_synchronised)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from ezrec.domain.errors import Retry
-from ezrec.domain.job import OPEN, Fault, Sound, Take
+from ezrec.domain.job import OPEN, UNANSWERED, Fault, Sound, Take
 from ezrec.handlers.steady import SteadyClock
-from ezrec.ports import Camera, Recording
+from ezrec.ports import Camera, Recording, Salvage
 from ezrec.spool import Entry
 
 DIED = "the recorder died"
@@ -129,8 +130,9 @@ class Listening:
                 heard.ended_by,
             )  # fmt: skip
             self._sounds.append(sound)
-        else:
-            (self._entry.path / self._file).unlink(missing_ok=True)
+        elif heard.ended_by != UNANSWERED:  # else its writer is still at it
+            with suppress(OSError):
+                (self._entry.path / self._file).unlink(missing_ok=True)
 
     def _offset(self, began: float) -> float:
         assert self._picture is not None
@@ -144,7 +146,7 @@ class Listening:
             self._remember(errors=self._entry.job.with_fault(fault).errors)
 
 
-def measured(take: Take, folder: Path, salvage: Callable[[Path], float]) -> Take:
+def measured(take: Take, folder: Path, salvage: Salvage) -> Take:
     """A take whose sounds were left open by a recorder that died: cut, and measured by their own fragments.
 
     How fast the microphone's clock ran is not known of them.
@@ -152,13 +154,19 @@ def measured(take: Take, folder: Path, salvage: Callable[[Path], float]) -> Take
     return replace(take, sound=tuple(_measured(take.sound, folder, salvage)))
 
 
-def _measured(sounds: Iterable[Sound], folder: Path, salvage: Callable[[Path], float]) -> Iterable[Sound]:
+def _measured(sounds: Iterable[Sound], folder: Path, salvage: Salvage) -> Iterable[Sound]:
+    """What cannot be read now stays open, and is looked at again before the video is made."""
     for sound in sounds:
-        path = folder / sound.file
         if sound.ended_by != OPEN:
             yield sound
-        elif path.exists() and (seconds := salvage(path)):
-            yield replace(sound, duration_s=seconds, size=path.stat().st_size, ended_by=DIED)
+            continue
+        found = salvage(folder / sound.file)
+        if found.seconds is None:
+            yield sound
+        elif not found.is_nothing:
+            size = (folder / sound.file).stat().st_size
+            offset_s = round(sound.offset_s + found.lead_s, 6)
+            yield replace(sound, offset_s=offset_s, duration_s=found.seconds, size=size, ended_by=DIED)
 
 
 def _free_path(take: Path) -> Path:

@@ -7,6 +7,8 @@ A match does not become longer or shorter because somebody sets the clock of the
    not cut the match off, a day back does not make it wait for tomorrow
 3. unless the clock could not be trusted when the take began and now can: that step was the truth, and all
    is judged anew by it
+4. a recorder that died is followed by one that knows the clock by what stands in the record, and goes by the
+   same time, as long as the machine was not started anew. A booking that was moved ahead begins by the wall
 
 Each booking has its own. Decides nothing but what time it is.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from ezrec.domain.job import Reckoning
 from ezrec.ports import Clock
 
 
@@ -49,6 +52,18 @@ class SteadyClock:
         self._attached = self._zero()
         if self._held is None:
             self._held, self._is_trusted = self._attached, self._clock.is_synchronised()
+
+    @property
+    def reckoning(self) -> Reckoning | None:
+        """What a successor has to know, to go by the same time; None as long as the wall clock counts."""
+        boot_id = self._clock.boot_id()
+        return Reckoning(boot_id, self._held, self._is_trusted) if self._held and boot_id else None
+
+    def resume(self, kept: Reckoning, begins: datetime) -> None:
+        """Go by the time of a predecessor, if by that a recording that `begins` then has begun."""
+        now = kept.now(self._clock.boot_id(), self._clock.monotonic())
+        if now is not None and now >= begins:
+            self._held, self._is_trusted = kept.zero, kept.is_trusted
 
     def on_the_wall(self, moment: datetime) -> datetime:
         """What the wall clock, as it now stands, calls a moment of ours."""

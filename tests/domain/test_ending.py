@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ezrec.domain.booking import Booking, Window
-from ezrec.domain.coverage import gaps_in, share_covered
+from ezrec.domain.coverage import bounded, gaps_in, missing_in, share_covered
 from ezrec.domain.ending import KEPT, OnCancel, of_a_cancelled, of_a_missed, of_a_recorded
-from ezrec.domain.job import Job, JobOutcome, Kind, Take
+from ezrec.domain.job import Job, JobOutcome, Kind, Take, decode, encode
 from ezrec.domain.names import JobId
 from ezrec.domain.outcomes import Closed, Done, Kept
 
@@ -47,6 +48,45 @@ def test_a_hole_in_a_take_is_a_gap_of_the_booking_unless_another_take_fills_it(
 ) -> None:
     assert gaps_in(BOOKING.window, takes) == tuple(Window(at(begin), at(end)) for begin, end in gaps)
     assert share_covered(BOOKING.window, takes) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("count", [150, 201, 5_600, 40_000])
+def test_however_many_gaps_there_are_the_record_is_small_and_their_number_and_sum_are_right(
+    count: int,
+) -> None:
+    step_s = 10_800 / count
+    holes = tuple(Window(at(n * step_s), at(n * step_s + step_s / (2 + n % 3))) for n in range(1, count))
+    booking = replace(BOOKING, end=at(10_800))
+    taken = bounded(Take("raw_b1.mp4", at(0), 10_800, 1, holes=holes))
+    recorded = replace(job(taken), booking=booking)
+    recorded = replace(recorded, **of_a_recorded(recorded))
+    assert len(taken.holes) <= 200
+    assert len(recorded.gaps) <= 200
+    assert len(encode(recorded)) < 100_000
+    missing_s = sum(hole.length_s for hole in holes)
+    assert recorded.missing_s == pytest.approx(missing_s, abs=0.1)
+    assert recorded.coverage_pct == pytest.approx(100 - missing_s / 108, abs=0.01)
+    assert recorded.gap_count == sum(hole.length_s > 0.5 for hole in holes)
+    assert recorded.recording is (JobOutcome.PARTIAL if recorded.gap_count else JobOutcome.RECORDED)
+    assert decode(encode(recorded)) == recorded
+    assert bounded(taken) == taken
+
+
+def test_holes_that_are_found_later_are_counted_on_top() -> None:
+    holes = tuple(Window(at(n), at(n + 0.6)) for n in range(0, 600, 2))
+    taken = bounded(Take("raw_b1.mp4", at(0), 1000, 1, holes=holes[:250]))
+    taken = bounded(replace(taken, holes=(*taken.holes, *holes[250:])))
+    assert (len(taken.holes), taken.unlisted) == (200, 100)
+    assert taken.unlisted_s == pytest.approx(60)
+
+
+def test_the_longest_gaps_are_those_with_a_name() -> None:
+    takes = [take(n, 0.2 + n % 7 / 100) for n in range(900)]
+    found = missing_in(Window(at(0), at(1000)), [*takes, take(930, 70)])
+    assert max(gap.length_s for gap in found.gaps) == found.gaps[-1].length_s
+    assert found.gaps[-1].end == at(930)
+    assert list(found.gaps) == sorted(found.gaps, key=lambda gap: gap.start)
+    assert (len(found.gaps), found.count) == (200, 900)
 
 
 def test_a_recording_with_gaps_is_partial() -> None:

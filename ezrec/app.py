@@ -58,7 +58,10 @@ _RETURN_S = 10.0  # … and are woken when it is back, no oftener than this
 LANES = (*STAGE_LANES, *PULSE_LANES)
 _AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
 _ALIVE_S = 3600.0  # where no watchdog asks for more
-_KEPT_ALIVE_S = 2.0
+_RECORDER_ALIVE_S, _WORKER_ALIVE_S = (
+    2.0,
+    10.0,
+)  # to their keeper; a hung camera costs a match, an upload waits
 
 
 def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | None = None) -> Drain:
@@ -278,7 +281,8 @@ def attend(running: Services, *, kept: bool = False) -> None:
     from ezrec.adapters.systemd import notify, tell_keeper, watchdog_s
 
     say = tell_keeper if kept else notify
-    alive_s = _KEPT_ALIVE_S if kept else watchdog_s() or _ALIVE_S
+    kept_s = _RECORDER_ALIVE_S if running.is_recorder else _WORKER_ALIVE_S
+    alive_s = kept_s if kept else watchdog_s() or _ALIVE_S
     try:
         running.run(ready=lambda: say("READY=1"), alive=lambda: say("WATCHDOG=1"), alive_s=alive_s)
     finally:

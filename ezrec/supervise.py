@@ -1,15 +1,18 @@
-"""Keeps one child process running: the recorder, which is crash-only and so a process of its own.
+"""Keeps one child process running: the recorder, say, which is crash-only and so a process of its own.
 
 A child that ends is started again: at once the first time, then after a pause that grows while it keeps
 dying young. Its standard input is a socket between the two: by its end the child hears that its keeper is
 gone, and on it the child says that it is alive, as it would to systemd's watchdog. One that says nothing
-for too long hangs, and is killed. It is asked to end by SIGTERM and given time to close its recording.
+for too long hangs, and is killed. It is asked to end by SIGTERM and given time to lay its work down.
+
+A thread keeps each child. No fault of the machine ends that thread: a start that fails is tried again, and a
+child is watched without a descriptor that would have to be had first. Should the thread end nevertheless,
+`on_end` is called, because nobody would start the child again; and `is_well` says whether it still turns.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import select
 import signal
 import socket
@@ -25,13 +28,19 @@ _END_LIMIT_S = 30.0
 _KILL_LIMIT_S = 10.0  # a camera's driver can hold a process beyond death; then nobody waits for it
 _START_LIMIT_S = 60.0  # to the first sign of life: a small box that has just booted takes its time
 _SILENCE_LIMIT_S = 20.0  # ten of the child's words; it says them from memory, whatever its disk does
+_TICK_S = 1.0
+_LATE_S = 20.0  # so much the thread may oversleep on a loaded machine; to start a program takes as long
+_CURED_S = 30.0  # to a new try where wrong settings stopped a child without which the others go on
 CONFIGURATION = 78  # exit code: starting again would change nothing
 
 
 class Supervised:
-    """`on_hopeless` is called when the child says that its configuration is wrong.
+    """`name` is what the log calls the child.
 
-    `end_limit_s`: how long it may take to close what it records when it is asked to end. `start_limit_s`
+    `on_end` is called when nobody keeps the child any more though nobody asked for that: it says that its
+    configuration is wrong, or the thread met a bug. `is_vital`: without this child the others are worth
+    nothing, so wrong settings end all; else it is tried again until they are right.
+    `end_limit_s`: how long it may take to lay down its work when it is asked to end. `start_limit_s`
     and `silence_limit_s`: how long it may say nothing, before its first word and after.
     """
 
@@ -39,37 +48,64 @@ class Supervised:
         self,
         argv: Sequence[str],
         log: logging.Logger,
-        on_hopeless: Callable[[], None],
+        on_end: Callable[[], None],
         end_limit_s: float = _END_LIMIT_S,
         start_limit_s: float = _START_LIMIT_S,
         silence_limit_s: float = _SILENCE_LIMIT_S,
+        *,
+        name: str = "the recorder",
+        is_vital: bool = True,
     ) -> None:
-        self._argv, self._log, self._on_hopeless = list(argv), log, on_hopeless
+        self._argv, self._log, self._on_end = list(argv), log, on_end
         self._end_limit_s = end_limit_s
         self._start_limit_s, self._silence_limit_s = start_limit_s, silence_limit_s
+        self._name, self._is_vital = name, is_vital
+        self.ready = threading.Event()  # set when the child has said so, and not taken back by its death
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._guard = threading.Lock()
-        self._thread = threading.Thread(target=self._live, name="recorder's keeper")
+        self._wakes = 0.0  # monotonic: until then the thread may be silent
+        self._thread = threading.Thread(target=self._live, name=f"keeper of {name}")
 
     def start(self) -> None:
+        self._wakes = time.monotonic()
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the child; returns when it is gone."""
+    def is_well(self) -> bool:
+        """Whether the child is being looked after: the thread lives, and woke when it should have."""
+        return self._thread.is_alive() and time.monotonic() < self._wakes + _LATE_S
+
+    def ask(self) -> None:
+        """Ask the child to end, and start no other."""
         self._stopping.set()
         with self._guard:
             child = self._child
         if child is not None:
             child.send_signal(signal.SIGTERM)
-        if self._thread.ident is not None:
-            self._thread.join(self._end_limit_s)
+
+    def stop(self) -> None:
+        """End the child; returns when it is gone."""
+        self.ask()
+        if self._thread.ident is None:
+            return
+        self._thread.join(self._end_limit_s)
+        child = self._child
         if child is not None and child.poll() is None:
-            self._log.error("the recorder did not end within %g s and is killed", self._end_limit_s)
+            self._log.error("%s did not end within %g s and is killed", self._name, self._end_limit_s)
             child.kill()
             self._thread.join(_KILL_LIMIT_S)
 
+    # ---- the thread
+
     def _live(self) -> None:
+        try:
+            self._keep()
+        finally:
+            if not self._stopping.is_set():
+                self._on_end()
+
+    def _keep(self) -> None:
+        """Until the child is no longer to be started."""
         deaths = 0
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -77,61 +113,83 @@ class Supervised:
             # One that ends in order was asked to: by Ctrl-C, say, which goes to us as well.
             if self._stopping.is_set() or (ended == 0 and self._stopping.wait(_TOGETHER_S)):
                 return
-            if ended == CONFIGURATION:
-                self._on_hopeless()
+            if ended == CONFIGURATION and self._is_vital:
                 return
             deaths = 1 if time.monotonic() - began > _YOUNG_S else deaths + 1
-            pause_s = _PAUSES_S[min(deaths, len(_PAUSES_S)) - 1]
-            self._log.error("the recorder ended with %s; again in %g s", ended, pause_s)
+            pause_s = _PAUSES_S[min(deaths, len(_PAUSES_S)) - 1] if ended != CONFIGURATION else _CURED_S
+            self._log.error("%s ended with %s; again in %g s", self._name, ended, pause_s)
+            self._wakes = time.monotonic() + pause_s
             self._stopping.wait(pause_s)
 
     def _run_once(self) -> int | OSError:
         """Run the child to its end; its exit code, or why it could not be started."""
-        rope, end = socket.socketpair()
-        with rope, end:
-            with self._guard:
-                if self._stopping.is_set():
-                    return 0
-                try:
-                    child = subprocess.Popen(self._argv, stdin=end.fileno())
-                except OSError as fault:  # no memory, no process to be had: that may pass
-                    return fault
-                self._child = child
-            end.close()
-            pidfd = os.pidfd_open(child.pid)
-            try:
-                self._listen(child, rope, pidfd)
-            finally:
-                os.close(pidfd)
-            return child.wait()
+        self._wakes = time.monotonic()
+        try:
+            rope, end = socket.socketpair()
+            with rope, end:
+                with self._guard:
+                    if self._stopping.is_set():
+                        return 0
+                    child = self._child = subprocess.Popen(self._argv, stdin=end.fileno())
+                end.close()
+                return self._attend(child, rope)
+        except OSError as fault:  # no memory, no process, no descriptor to be had: that may pass
+            return fault
 
-    def _listen(self, child: subprocess.Popen[bytes], rope: socket.socket, pidfd: int) -> None:
+    def _attend(self, child: subprocess.Popen[bytes], rope: socket.socket) -> int:
         """Until the child has ended. One that falls silent is killed."""
-        heard, limit_s = [rope.fileno(), pidfd], self._start_limit_s
+        ear = select.poll()  # and not select(): that knows no descriptor above 1023
+        ear.register(rope, select.POLLIN)
+        is_heard, limit_s = True, self._start_limit_s
         ends = time.monotonic() + limit_s
-        while True:
-            # What was said while we slept counts: so look first, and judge then.
-            ready = select.select(heard, [], [], max(0.0, ends - time.monotonic()))[0]
-            if pidfd in ready:
-                return
-            if ready and _said(rope):
-                limit_s = self._silence_limit_s
-                ends = time.monotonic() + limit_s
-            elif ready:
-                heard.remove(rope.fileno())  # it closed its end: it is about to go, or will say nothing more
-            elif self._stopping.is_set():
+        while child.poll() is None:
+            # What was said while we slept counts: so listen first, and judge then.
+            rest_s = min(_TICK_S, max(0.0, ends - time.monotonic()))
+            self._wakes = time.monotonic() + rest_s
+            if not is_heard:
+                _has_ended(child, rest_s)
+            elif ear.poll(rest_s * 1000):
+                if said := _said(rope):
+                    limit_s = self._silence_limit_s
+                    ends = time.monotonic() + limit_s
+                    if b"READY=1" in said:
+                        self.ready.set()
+                    continue
+                is_heard = False  # it closed its end: it is about to go, or will say nothing more
+            if time.monotonic() < ends:
+                continue
+            if self._stopping.is_set():
                 ends = time.monotonic() + self._end_limit_s  # `stop` has a limit of its own
-            else:
+                continue
+            self._log.error("%s gave no sign of life for %g s: it hangs, and is killed", self._name, limit_s)
+            self._bury(child)
+        return child.returncode
+
+    def _bury(self, child: subprocess.Popen[bytes]) -> None:
+        """Kill it, and wait for its end: while a device holds it, no other could have the camera."""
+        child.kill()
+        told_at = time.monotonic() + _KILL_LIMIT_S
+        while not _has_ended(child, _TICK_S):
+            self._wakes = time.monotonic() + _TICK_S
+            if time.monotonic() > told_at:
+                told_at = float("inf")
                 self._log.error(
-                    "the recorder gave no sign of life for %g s: it hangs, and is killed", limit_s
+                    "%s was killed and does not end: a device or a disk does not answer; "
+                    "unplug it, or restart the machine",
+                    self._name,
                 )
-                child.kill()
-                select.select([pidfd], [], [])
-                return
 
 
-def _said(rope: socket.socket) -> bool:
+def _has_ended(child: subprocess.Popen[bytes], within_s: float) -> bool:
     try:
-        return bool(rope.recv(4096))
-    except OSError:
+        child.wait(within_s)
+    except subprocess.TimeoutExpired:
         return False
+    return True
+
+
+def _said(rope: socket.socket) -> bytes:
+    try:
+        return rope.recv(4096)
+    except OSError:
+        return b""

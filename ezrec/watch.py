@@ -282,6 +282,10 @@ class Services:
         turning = all(lane.is_turning for lane in self._lanes)
         return turning and (self._vitals is None or self._vitals.is_well())
 
+    @property
+    def is_recorder(self) -> bool:
+        return self._vitals is not None
+
     def nudge(self) -> None:
         """Let every stage look again; after the clock was stepped, say."""
         for drain in self._drains:

@@ -23,6 +23,15 @@ LIMIT_S = 60.0
 _END_S = 40.0
 
 
+def children(pid: int) -> list[int]:
+    """The processes that one has started and that are there now; whichever of its threads started them."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in task.read_text().split()]
+    return found
+
+
 class Box:
     """One home, and the daemons that run in it. `changes` are settings by their names."""
 
@@ -97,11 +106,18 @@ class Box:
 
     def recorder(self, daemon: subprocess.Popen[bytes]) -> int | None:
         """Process id of the recorder that a daemon keeps, once it has begun."""
-        for path in Path("/proc").glob("[0-9]*/status"):
+        return self._kept(daemon, lambda lanes: lanes == b"record")
+
+    def worker(self, daemon: subprocess.Popen[bytes]) -> int | None:
+        """The same of the process that does everything else."""
+        return self._kept(daemon, lambda lanes: lanes != b"record")
+
+    def _kept(self, daemon: subprocess.Popen[bytes], is_it: Callable[[bytes], bool]) -> int | None:
+        for child in children(daemon.pid):
             with contextlib.suppress(OSError):
-                command = (path.parent / "cmdline").read_bytes()
-                if f"PPid:\t{daemon.pid}\n" in path.read_text() and b"--kept" in command:
-                    return int(path.parent.name)
+                words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                if b"--kept" in words and is_it(words[words.index(b"--only") + 1]):
+                    return child
         return None
 
     # ---- what a person does and sees

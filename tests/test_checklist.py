@@ -28,6 +28,7 @@ from ezrec import app, settings
 from ezrec.adapters.ffmpeg import ffmpeg_version
 from ezrec.adapters.mp4boxes import is_fragmented
 from ezrec.domain.booking import Booking
+from ezrec.domain.health import FILE
 from ezrec.domain.job import Job
 from ezrec.domain.names import BadName, parse_clip_name, safe_id
 from ezrec.domain.stages import STAGES, State
@@ -79,6 +80,7 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evening]:
 def _lived(box: Box, folder: Path) -> Evening:
     box.store.set_branding(media.make_intro(folder / "intro.mp4"), media.make_logo(folder / "logo.png"))
     daemon = box.run()
+    box.wait_for(lambda: (box.settings.state / FILE).exists(), "the recorder does not begin")
     booking = box.book(5, 3)
     box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
     box.wait_for(lambda: bool(_heartbeat(box).get("is_recording")), "the heartbeat does not say it")

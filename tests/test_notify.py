@@ -1,4 +1,4 @@
-"""Who speaks to systemd: the main process does, the recorder that it keeps does not."""
+"""Who speaks to systemd: the main process does, and those that it keeps do not."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from ezrec import keep
+from ezrec.keep import Keeper
+from tests.daemon import children
+from tests.stagework import until
 
 LIMIT_S = 60
 
@@ -83,6 +91,85 @@ def test_a_request_to_end_that_the_kernel_gave_to_another_thread_is_heard_at_onc
     finally:
         child.kill()
         child.communicate(timeout=LIMIT_S)
+
+
+def test_a_service_of_all_parts_is_ready_when_both_its_processes_are(
+    tmp_path: Path, manager: socket.socket
+) -> None:
+    daemon = start(manager, tmp_path, stdin=subprocess.DEVNULL)
+    try:
+        assert [manager.recv(4096), manager.recv(4096)] == [b"READY=1", b"WATCHDOG=1"]
+        assert len(children(daemon.pid)) == 2
+        assert manager.recv(4096) == b"WATCHDOG=1"
+        daemon.terminate()
+        assert daemon.wait(LIMIT_S) == 0
+        assert heard(manager)[-1] == "STOPPING=1"
+    finally:
+        daemon.kill()
+        daemon.wait(LIMIT_S)
+
+
+@dataclass
+class Child:
+    """As `Supervised` shows itself to who runs it."""
+
+    well: bool = True
+    ready: threading.Event = field(default_factory=threading.Event)
+    heard: list[str] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.heard.append("start")
+
+    def is_well(self) -> bool:
+        return self.well
+
+    def ask(self) -> None:
+        self.heard.append("ask")
+
+    def stop(self) -> None:
+        self.heard.append("stop")
+
+
+@pytest.fixture
+def children_of_nobody(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Child, Child]]:
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    pair, keeper = (Child(), Child()), Keeper()
+    thread = threading.Thread(target=keeper.keep, args=(pair,))
+    thread.start()
+    yield pair
+    keeper.end()
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
+    assert [child.heard for child in pair] == [["start", "ask", "stop"]] * 2
+
+
+def test_the_watchdog_is_fed_only_while_every_child_is_looked_after(
+    children_of_nobody: tuple[Child, Child], manager: socket.socket
+) -> None:
+    one, other = children_of_nobody
+    time.sleep(0.5)
+    assert heard(manager) == [], "no child is ready"
+    one.ready.set()
+    other.ready.set()
+    until(lambda: "WATCHDOG=1" in heard(manager))
+    other.well = False
+    time.sleep(0.5)
+    heard(manager)
+    time.sleep(1)
+    assert heard(manager) == []
+
+
+def test_a_child_that_does_not_begin_keeps_the_service_from_being_ready_for_half_a_minute_alone(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """systemd ends a service that is not ready in time: a recording would end with it."""
+    assert keep._READY_S <= 30
+    monkeypatch.setattr(keep, "_READY_S", 0.5)
+    request.getfixturevalue("children_of_nobody")
+    until(lambda: "READY=1" in heard(manager))
 
 
 def test_a_recorder_that_is_kept_by_another_process_speaks_to_that_one_alone(

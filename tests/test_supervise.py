@@ -1,21 +1,24 @@
-"""The recorder's keeper, over real children: started again after whatever death, ended when asked to."""
+"""The keeper of a child, over real children: started again after whatever death, ended when asked to."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ezrec import supervise
 from ezrec.supervise import Supervised
 from tests.stagework import LIMIT_S, until
 
@@ -27,7 +30,7 @@ print(time.monotonic(), os.getpid(), file=open({log!r}, "a"), flush=True)
 
 
 @contextmanager
-def kept(log: Path, then: str, **limits: float) -> Iterator[tuple[Supervised, threading.Event]]:
+def kept(log: Path, then: str, **limits: Any) -> Iterator[tuple[Supervised, threading.Event]]:
     hopeless = threading.Event()
     argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + then]
     keeper = Supervised(argv, LOG, hopeless.set, **{"end_limit_s": LIMIT_S, **limits})
@@ -188,3 +191,93 @@ def test_a_child_hears_by_its_standard_input_that_its_keeper_is_gone(tmp_path: P
         daemon.kill()
         daemon.wait(LIMIT_S)
     until(heard.exists)
+
+
+# ---- whatever the machine lacks
+
+
+@contextmanager
+def no_free_descriptor() -> Iterator[Callable[[], None]]:
+    """What it gives takes those that have become free since."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    held: list[int] = []
+
+    def take_all() -> None:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    try:
+        take_all()
+        yield take_all
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in held:
+            os.close(fd)
+
+
+def test_a_keeper_outlives_the_want_of_descriptors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = tmp_path / "births"
+    with kept(log, "time.sleep(600)") as (keeper, _):
+        until(lambda: births(log))
+        (_, first) = births(log)[0]
+        with no_free_descriptor() as take_all:
+            os.kill(first, signal.SIGKILL)
+            for _ in range(30):  # at once, after half a second, after another one
+                take_all()
+                time.sleep(0.1)
+            assert "Too many open files" in caplog.text
+        until(lambda: len(births(log)) == 2)
+        assert keeper.is_well()
+
+
+def test_a_keeper_with_a_thousand_descriptors_hears_its_child(tmp_path: Path) -> None:
+    """select(2) knows none above 1023, and raises no OSError for it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard > 1200, "the machine allows too few for this test"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    log = tmp_path / "births"
+    try:
+        with kept(log, "os.write(0, b'READY=1'); time.sleep(600)") as (keeper, _):
+            assert keeper.ready.wait(LIMIT_S)
+            os.kill(births(log)[0][1], signal.SIGKILL)
+            until(lambda: len(births(log)) == 2)
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_keeper_that_meets_a_bug_is_not_well_and_says_that_it_ends() -> None:
+    ended = threading.Event()
+    keeper = Supervised(["a name with a \0 in it"], LOG, ended.set)
+    met: list[object] = []
+    before, threading.excepthook = threading.excepthook, met.append
+    try:
+        keeper.start()
+        assert ended.wait(LIMIT_S)
+        until(lambda: not keeper.is_well())
+    finally:
+        threading.excepthook = before
+        keeper.stop()
+    assert met
+
+
+def test_a_child_that_is_not_vital_is_tried_again_when_its_settings_may_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The recorder is not to be ended because somebody edits the settings while an encoder dies."""
+    monkeypatch.setattr(supervise, "_CURED_S", 0.2)
+    log, ended = tmp_path / "births", threading.Event()
+    argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + "sys.exit(78)"]
+    keeper = Supervised(argv, LOG, ended.set, name="the worker", is_vital=False)
+    keeper.start()
+    try:
+        until(lambda: len(births(log)) >= 3)
+    finally:
+        keeper.stop()
+    assert not ended.is_set()
+    assert "the worker ended with 78; again in 0.2 s" in caplog.text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ _SOON_S, _PATIENCE_S = 5.0, 30.0
 # A path unit starts whatever ended, as long as there is work: with wrong settings that would be for ever and
 # at once. The rest is here and not in the unit's ExecStopPost=, which nothing can cut short.
 _REST_S = 30.0
+_END_LIMIT_S = 30.0
 
 
 def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -43,43 +43,46 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
     metavar="LANE,…",
     help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy, ahead.",
 )
-@click.option(
-    "--kept", is_flag=True, hidden=True, help="End when standard input does and nothing is in hand."
-)
+@click.option("--kept", is_flag=True, hidden=True, help="End when standard input does.")
 @click.pass_obj
 def run(context: Any, only: list[str], kept: bool) -> None:
     """Record, process and upload, until stopped.
 
-    The recorder runs in a process of its own, unless it is the only thing that runs.
+    The recorder runs in a process of its own, and so does everything else; a third keeps both running.
     """
-    from ezrec import app, logs
-    from ezrec.supervise import Supervised
+    from ezrec import guard, keep
 
+    if kept:
+        guard.end_with_parent()
     settings: Settings = context.settings
     if not kept:  # whoever keeps us has looked
         _refuse_unfit_ground(settings)
-    _begin_logs(settings, [*only, "run"] if only != ["record"] else only)
-    log = logs.logger("record" if only == ["record"] else "run")
-    apart = "record" in only and only != ["record"]
-    services = app.services(settings, [name for name in only if name != "record" or not apart])
+        if keep.RECORDER in only and only != [keep.RECORDER]:
+            keep.become(only, settings.logs, settings.log_format)
+    guard.weigh(guard.LAST if keep.RECORDER in only else guard.FIRST)
+    if kept and keep.RECORDER not in only:
+        guard.bound_memory()
+    _serve(settings, only, kept)
+
+
+def _serve(settings: Settings, only: list[str], kept: bool) -> None:
+    """Run these lanes in this process, until stopped."""
+    from ezrec import app, logs
+
+    is_recorder = only == ["record"]
+    _begin_logs(settings, only if is_recorder else [*only, "run"])
+    log = logs.logger("record" if is_recorder else "run")
+    services = app.services(settings, only)
     asked = _stop_on_signals(services)
     # Beside the start, not before it: a recorder that was started again has a match to go on with.
-    saying = threading.Thread(target=_say_versions, args=(log, only == ["record"]), name="versions")
+    saying = threading.Thread(target=_say_how_it_begins, args=(log, settings, only), name="versions")
     saying.start()
-    keeper = None
-    if apart:
-        argv = [sys.executable, "-m", "ezrec", "run", "--only", "record", "--kept"]
-        keeper = Supervised(argv, log, services.stop)
     if kept:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
-        _end_with_keeper(services, settings)
+        _end_with_keeper(services)
     try:
-        if keeper:
-            keeper.start()
         app.attend(services, kept=kept)
     finally:
-        if keeper:
-            keeper.stop()
         log.info("ezrec ends%s", f": {asked[0]}" if asked else "")
 
 
@@ -118,29 +121,43 @@ def _stop_on_signals(services: Services) -> list[str]:
     return came
 
 
-def _say_versions(log: Any, recording: bool) -> None:
+def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
     from ezrec import __version__, app
 
+    _say_who_is_in_the_way(log, settings, lanes)
     found = app.media_versions()
     shown = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-    log.info("ezrec %s begins%s: %s", __version__, " to record" if recording else "", shown)
+    recording = " to record" if lanes == ["record"] else ""
+    log.info("ezrec %s begins%s: %s", __version__, recording, shown)
 
 
-def _end_with_keeper(services: Services, settings: Settings) -> None:
-    """Whoever started us is gone when standard input ends; what is being recorded is recorded to its end."""
-    from ezrec.domain.stages import State
+def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> None:
+    from ezrec.domain.stages import STAGES
     from ezrec.spool import Spool
 
-    spool = Spool(settings.spool)
+    for stage in (name for name in STAGES if name in lanes):
+        holder = Spool(settings.spool).lock(stage).holder()
+        if holder and not holder.startswith(f"pid {os.getpid()} "):
+            log.warning("the %s stage is held by %s: it begins here when that process ends", stage, holder)
+
+
+def _end_with_keeper(services: Services) -> None:
+    """Whoever started us is gone when standard input ends.
+
+    The kernel has killed us then, as a rule. This is for the rest: one that came too late to be killed, or
+    a kernel that does not; and it takes no longer than the keeper itself would have waited.
+    """
+
+    from ezrec import keep
 
     def listen() -> None:
         with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
             while os.read(0, 4096):
                 pass
-        while spool.names(State.RECORDING):
-            time.sleep(_LOOK_S)
         services.stop()
+        time.sleep(_END_LIMIT_S)
+        os._exit(keep.AGAIN)
 
     threading.Thread(target=listen, name="keeper's pipe", daemon=True).start()
 

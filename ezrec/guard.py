@@ -1,4 +1,4 @@
-"""Ties processes to the one that started them, gives them what others must not read, and says which the kernel
+"""Ties processes to their starter, gives them what others must not read, and says which of them the kernel
 may take first.
 
 An FFmpeg whose worker was killed would go on writing into an entry that somebody else has taken by then; a

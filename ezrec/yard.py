@@ -74,17 +74,12 @@ class Yard(Places):
     @contextlib.contextmanager
     def _built(self, building: Path) -> Iterator[None]:
         """Make the directory, and be known as its builder."""
-        with self.lock("new").held(wait_s=30):  # nobody may find it before it is held
-            building.mkdir()
-            try:
-                hold = _hold(building)
-            except OSError:
-                building.rmdir()
-                raise
-        try:
+        with contextlib.ExitStack() as held:
+            with self.lock("new").held(wait_s=30):  # nobody may find it before it is held
+                building.mkdir()
+                held.callback(_remove_empty, building)
+                held.callback(os.close, _hold(building))
             yield
-        finally:
-            os.close(hold)
 
     def _building(self, state: State, job_id: str) -> Path:
         return self._new / f"{state}.{job_id}.{secrets.token_hex(4)}"
@@ -218,6 +213,11 @@ class Yard(Places):
         durable.write(building / JOB, records.encode(job), sync_parent=False)
         entry = self._complete(building, State.FAILED, job, job.id)
         return f"rescued the files of a half-built entry to failed/{entry.id}"
+
+
+def _remove_empty(building: Path) -> None:
+    with contextlib.suppress(OSError):  # mostly it has become an entry, or holds what must not be lost
+        building.rmdir()
 
 
 def _hold(path: Path) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
 from ezrec.domain.job import Job, JobOutcome, Kind, Take
 from ezrec.domain.names import (
@@ -296,9 +296,7 @@ def _elsewhere(info: os.stat_result, root: Path) -> tuple[str, str] | None:
 
 
 def _read_small(path: Path) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        data = file.read(_LARGEST_BOOKING + 1)
+    data = plain.read(path, _LARGEST_BOOKING + 1)
     if len(data) > _LARGEST_BOOKING:
         raise BadBooking(f"a booking of more than {_LARGEST_BOOKING} bytes")
     return data

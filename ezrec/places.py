@@ -12,12 +12,12 @@ import os
 import stat
 from pathlib import Path
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.domain import job as records
 from ezrec.domain.job import BadRecord, Job
 from ezrec.domain.names import shown
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.entry import JOB, Entry, Stranger, read_record
+from ezrec.entry import JOB, LARGEST_RECORD, Entry, Stranger, read_record
 from ezrec.locks import Lock
 
 # Some kernels stamp directories every 4 ms only: what moves twice within that is not seen by its stamps.
@@ -142,7 +142,7 @@ class Places:
     def finished(self, job_id: str) -> Job | None:
         """The last record of a job that has left the spool."""
         try:
-            return records.decode((self.done / f"{job_id}.json").read_bytes())
+            return records.decode(plain.read(self.done / f"{job_id}.json", LARGEST_RECORD, shared=True))
         except (OSError, BadRecord):
             return None
 

@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters import mp4boxes
 from ezrec.adapters.fragments import BadStream, FragmentReader
 from ezrec.adapters.mp4samples import NotSimple, read_tracks
@@ -48,7 +49,7 @@ def _length_s(path: Path) -> float:
 
 def _read_through(path: Path) -> float:
     reader, seconds = FragmentReader(), 0.0
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         while data := file.read(_PIECE):
             try:

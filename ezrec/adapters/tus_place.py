@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.domain import forms
 
 _log = logging.getLogger("ezrec.upload")
@@ -25,6 +25,9 @@ class Place:
     mtime_ns: int
 
 
+_LARGEST = 1 << 16
+
+
 class PlaceFile:
     """Keeps a `Place`, or nothing where `path` is None."""
 
@@ -36,7 +39,7 @@ class PlaceFile:
         if self._path is None:
             return None
         try:
-            place = forms.decode(self._path.read_bytes(), Place)
+            place = forms.decode(plain.read(self._path, _LARGEST), Place)
         except (OSError, msgspec.DecodeError):
             return None
         # The token goes where the URL points: a state file from elsewhere must not lead it astray.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters.mp4boxes import Boxes, TornFile
 from ezrec.adapters.mp4samples import NotSimple, Track, read_tracks
 
@@ -25,7 +26,7 @@ def cut_unwritten(path: Path) -> int:
         return 0
     if track is None or not len(track) or not _is_four_bytes(track):
         return 0
-    with path.open("r+b") as file:
+    with plain.opened_to_change(path) as file:
         bad = _first_unwritten(file.fileno(), track)
         if bad is None or (track.end - track.starts[bad]) / track.scale > _MOST_CUT_S:
             return 0

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
-from ezrec import outbox
+from ezrec import outbox, plain
 from ezrec.domain.booking import FINISHED
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
@@ -82,7 +82,12 @@ def _put(
 ) -> None:
     path = entry.path / result.file
     try:
-        size = path.stat().st_size
+        size = plain.look(path).st_size
+    except plain.NotPlain as fault:
+        raise Reject(
+            f"the finished video {result.file} is not our own: {fault.strerror}",
+            f"make it again: ezrec spool retry {entry.id} --from process",
+        ) from None
     except FileNotFoundError:
         raise Reject(
             f"the finished video {result.file} is missing",
@@ -148,6 +153,8 @@ def archive(
     for name in files:
         task.check()
         key, path = f"{camera_id}/{name}", entry.path / name
+        if not plain.is_plain(path):
+            raise Reject(f"{name} is no plain file of ours", f"remove it: ezrec spool rm {entry.id}")
         if backend.size_of(bucket, key) != path.stat().st_size:
             backend.store(bucket, key, path, Meter(entry, "upload", "uploading logs"))
             found = backend.size_of(bucket, key)

@@ -28,7 +28,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ezrec import durable, journal
+from ezrec import durable, journal, plain
 from ezrec.domain import forms
 from ezrec.domain.redaction import redacted
 from ezrec.spool import Spool
@@ -133,11 +133,8 @@ def _pieces(directory: Path, sent: Sent) -> tuple[list[_Piece], dict[str, Mark]]
     marks: dict[str, Mark] = {}
     for name, path in _files(directory):
         with suppress(OSError):
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with open(fd, "rb") as file:
-                info = os.fstat(fd)
-                if not stat.S_ISREG(info.st_mode):
-                    continue
+            with plain.opened(path, shared=True) as file:
+                info = os.fstat(file.fileno())
                 before = sent.files.get(str(info.st_ino))
                 begins = before.size if before and _is_known(file, before, info.st_size) else 0
                 ends = _end(file, begins, info, is_rotated=path.name != name)
@@ -256,7 +253,7 @@ def _note(dropped: dict[str, int]) -> str:
 
 
 def _read(piece: _Piece) -> str:
-    with open(os.open(piece.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+    with plain.opened(piece.path, shared=True) as file:
         file.seek(piece.begins)
         return file.read(piece.ends - piece.begins).decode(errors="replace")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
 from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.names import JobId, safe_id
@@ -178,9 +178,7 @@ class BookingIntake:
 
 def decoded(path: Path) -> object:
     """What a small JSON file holds. Follows no link, and waits for no FIFO."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(fd, "rb") as file:
-        data = file.read(LARGEST + 1)
+    data = plain.read(path, LARGEST + 1, shared=True)
     if len(data) > LARGEST:
         raise BadBooking(f"a booking of more than {LARGEST} bytes")
     return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))  # what Windows' editors put before a text

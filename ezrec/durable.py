@@ -11,6 +11,10 @@ import shutil
 import threading
 from pathlib import Path
 
+from ezrec import plain
+
+_PIECE = 1 << 20
+
 
 def sync_directory(path: Path) -> None:
     """Make the names in `path` durable."""
@@ -35,8 +39,8 @@ def write(path: Path, data: bytes, *, sync_parent: bool = True, mode: int = 0o66
 
     `sync_parent=False` where the caller syncs the directory itself a moment later.
     """
-    temporary = _beside(path)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    temporary = beside(path)
+    fd = plain.create(temporary, mode)
     try:
         with open(fd, "wb") as file:
             file.write(data)
@@ -48,6 +52,23 @@ def write(path: Path, data: bytes, *, sync_parent: bool = True, mode: int = 0o66
         raise
     if sync_parent:
         sync_directory(path.parent)
+
+
+def swap(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Replace `path` by `data`: whole or not at all, whoever reads it meanwhile and however many write it.
+
+    Not durable: for what is written often, and what nobody wants to know after a power cut.
+    """
+    temporary = beside(path)
+    try:
+        with open(plain.create(temporary), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.write(data)
+        os.rename(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def rename(source: Path, target: Path) -> None:
@@ -63,9 +84,10 @@ def rename(source: Path, target: Path) -> None:
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file's bytes to the new name `target`: whole and durable, or not at all."""
-    temporary = _beside(target)
+    temporary = beside(target)
     try:
-        shutil.copyfile(source, temporary)
+        with plain.opened(source, shared=True) as found, open(plain.create(temporary), "wb") as made:
+            shutil.copyfileobj(found, made, _PIECE)
         sync_file(temporary)
         rename(temporary, target)
     except BaseException:
@@ -73,6 +95,8 @@ def copy(source: Path, target: Path) -> None:
         raise
 
 
-def _beside(path: Path) -> Path:
-    """A name of this thread's own in the same directory: hidden, so that no listing takes it for work."""
+def beside(path: Path) -> Path:
+    """A name of this thread's own in the same directory: hidden, so that no listing takes it for work, and
+    such as `room.sweep` knows again when its writer has died.
+    """
     return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.new")

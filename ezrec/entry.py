@@ -14,20 +14,22 @@ from typing import Any
 
 import msgspec
 
-from ezrec import durable, reserve
+from ezrec import durable, plain, reserve
 from ezrec.domain import forms
 from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.names import JobId
 from ezrec.domain.stages import State
+from ezrec.plain import unusable as unusable
 
 JOB = "job.json"
 REASON = "reason.txt"
 PROGRESS = "progress.json"
 AMENDMENT = "amendment.json"
 _USUAL_RECORD = 1 << 15  # bytes; one small read, since a buffer of the largest size costs more than the file
-_LARGEST_RECORD = 8 << 20  # bytes; 50 takes have about 10,000, a camera that breaks off for a day 5 million
+_LARGEST_NOTE = 1 << 16
+LARGEST_RECORD = 8 << 20  # bytes; 50 takes have about 10,000, a camera that breaks off for a day 5 million
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,12 @@ class Entry:
 
     def report(self, **progress: Any) -> None:
         """Leave a progress note for people: cheap, not durable, and never part of the record."""
-        temporary = self.path / f".{PROGRESS}.new"
         with contextlib.suppress(OSError):
-            temporary.write_bytes(msgspec.json.encode(progress))
-            temporary.rename(self.path / PROGRESS)
+            durable.swap(self.path / PROGRESS, msgspec.json.encode(progress))
 
     def progress(self) -> dict[str, Any]:
         try:
-            found = msgspec.json.decode((self.path / PROGRESS).read_bytes())
+            found = msgspec.json.decode(plain.read(self.path / PROGRESS, _LARGEST_NOTE))
         except (OSError, msgspec.DecodeError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -101,14 +101,15 @@ class Entry:
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.path / AMENDMENT, taken)
         try:
-            booking = forms.decode(taken.read_bytes(), Booking)
+            booking = forms.decode(plain.read(taken, _LARGEST_NOTE), Booking)
         except FileNotFoundError:
             return None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, plain.NotPlain):
             booking = None
         if booking is not None:
             self.update(booking=booking)
-        taken.unlink(missing_ok=True)
+        with contextlib.suppress(IsADirectoryError):  # nobody's amendment: it may lie there
+            taken.unlink(missing_ok=True)
         return booking
 
     def has_amendment(self) -> bool:
@@ -136,16 +137,22 @@ def media_in(path: Path) -> list[str]:
 
 
 def read_record(path: Path | str) -> bytes:
-    """The bytes of `path/job.json`, following no link on the way."""
+    """The bytes of `path/job.json`, following no link on the way.
+
+    It may have other names (a copy of the spool by `cp -al` gives it one): it is read at once and replaced
+    as a whole, so nobody can change it under us, nor we his. A booking must not be lost for that.
+    """
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fd = os.open(JOB, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
     finally:
         os.close(directory)
     try:  # not `open(fd)`, which leaks the descriptor when it is a directory's
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise plain.NotPlain(JOB, f"its {JOB} is no plain file")
         data = os.read(fd, _USUAL_RECORD)
         if len(data) == _USUAL_RECORD:  # a long one: the rest of it, up to what no record has
-            data += os.read(fd, _LARGEST_RECORD - _USUAL_RECORD)
+            data += os.read(fd, LARGEST_RECORD - _USUAL_RECORD)
         return data
     finally:
         os.close(fd)
@@ -160,15 +167,3 @@ def explain(path: Path, job: Job, *, sync_parent: bool = False) -> None:
     """What a person may find in failed/ carries its reason with it."""
     text = f"{job.reason}\n" + (f"what to do: {job.remedy}\n" if job.remedy else "")
     durable.write(path / REASON, text.encode(), sync_parent=sync_parent)
-
-
-def unusable(info: os.stat_result) -> tuple[str, str] | None:
-    """Why a thing of this type is never opened as footage, and what to do instead."""
-    if stat.S_ISLNK(info.st_mode):
-        return "a symbolic link is never followed", "copy the file itself"
-    if stat.S_ISREG(info.st_mode) and info.st_nlink > 1:
-        why = f"the file has {info.st_nlink} names (hard links): it could change under us"
-        return why, "copy the file itself"
-    if not stat.S_ISREG(info.st_mode) and not stat.S_ISDIR(info.st_mode):
-        return "neither a file nor a directory (a FIFO, socket or device)", "copy a plain file"
-    return None

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.domain import job as records
 from ezrec.domain.booking import instant_of
 from ezrec.domain.job import BadRecord, Job
+from ezrec.entry import LARGEST_RECORD
 from ezrec.places import Places
 
 _REMEMBERED = timedelta(days=30)
@@ -22,7 +24,7 @@ def history(places: Places, since: datetime | None = None) -> Iterator[Job]:
         with contextlib.suppress(OSError, BadRecord):
             stamp = path.stat().st_mtime
             if since is None or stamp >= since.timestamp():
-                found.append((stamp, records.decode(path.read_bytes())))
+                found.append((stamp, records.decode(plain.read(path, LARGEST_RECORD, shared=True))))
     for _, job in sorted(found, key=lambda pair: pair[0], reverse=True):
         yield job
 
@@ -51,7 +53,7 @@ def _age(path: Path, now: datetime) -> timedelta:
     """Since the newest moment that a finished job's record speaks of: it may have been written in 1970."""
     moments = [instant_of(path.stat().st_mtime)]
     with contextlib.suppress(BadRecord):
-        job = records.decode(path.read_bytes())
+        job = records.decode(plain.read(path, LARGEST_RECORD, shared=True))
         moments += [arrival.at for arrival in job.arrivals]
         moments += [job.booking.end] if job.booking else []
     return now - max(moments)

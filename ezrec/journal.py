@@ -82,8 +82,8 @@ def _folders(place: Path) -> list[Path]:
 def _may_read(path: Path) -> bool | None:
     """None where there is nothing to read."""
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK)):
-            return True
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # not by `open`, which leaks a directory's
+        return True
     except PermissionError:
         return False
     except OSError:

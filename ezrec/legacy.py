@@ -74,6 +74,8 @@ class Legacy:
     def __init__(self, home: Path, known: Mapping[str, str], spool: Spool, state: Path, zone: tzinfo) -> None:
         self._home, self._known, self._spool, self._zone = home, known, spool, zone
         self._file = state / FILE
+        self._jobs: dict[tuple[str, int], str] | None = None
+        self._notes: dict[str, Note] | None = None
 
     # ---- looking
 
@@ -101,9 +103,12 @@ class Legacy:
                     yield from ((path, is_finished) for path in sorted(folder.iterdir()) if _is_video(path))
 
     def notes(self) -> dict[str, Note]:
-        with contextlib.suppress(FileNotFoundError):
-            return forms.decode(self._file.read_bytes(), dict[str, Note])
-        return {}
+        """Read once, as the spool is: whoever imports holds the lock `legacy`."""
+        if self._notes is None:
+            self._notes = {}
+            with contextlib.suppress(FileNotFoundError):
+                self._notes = forms.decode(self._file.read_bytes(), dict[str, Note])
+        return self._notes
 
     def is_known(self, found: Found) -> bool:
         if found.is_noted(self.notes().get(str(found.path))):
@@ -115,12 +120,20 @@ class Legacy:
 
     def _job_of(self, found: Found) -> str | None:
         """The job that was made of the file, though the note of it was lost."""
-        take = found.take(self._zone)
-        jobs = [entry.job for state in DIRECTORIES for entry in self._spool.entries(state)]
-        for job in (*jobs, *history(self._spool)):
-            if any(one.file == take for one in job.takes) and found.size in _sizes(job, found):
-                return job.id
-        return None
+        kind = "video" if found.is_finished else "take"
+        return self._known_jobs().get((f"{kind} of {found.take(self._zone)}", found.size))
+
+    def _known_jobs(self) -> dict[tuple[str, int], str]:
+        """The jobs by the files they may have been made of. Every file asks, so the spool is looked through
+        once and not for each of them.
+        """
+        if self._jobs is None:
+            self._jobs = {}
+            jobs = (entry.job for state in DIRECTORIES for entry in self._spool.entries(state))
+            for job in (*jobs, *history(self._spool)):
+                for key in _keys(job):
+                    self._jobs.setdefault(key, job.id)
+        return self._jobs
 
     # ---- doing
 
@@ -145,6 +158,7 @@ class Legacy:
 
         with opened(found.path) as source:
             entry = bring_in(self._spool, State.PROCESSED if found.is_finished else State.RAW, source, made)
+        self._known_jobs().update(dict.fromkeys(_keys(entry.job), str(entry.id)))
         self._note(found, entry.id)
         return entry
 
@@ -198,7 +212,10 @@ def _read(path: Path, is_finished: bool, now: datetime) -> Found:
     return Found(path, clip, is_finished, info.st_size, info.st_mtime_ns)
 
 
-def _sizes(job: Job, found: Found) -> list[int]:
-    if found.is_finished:
-        return [job.result.size] if job.result else []
-    return [take.size for take in job.takes]
+def _keys(job: Job) -> Iterator[tuple[str, int]]:
+    """By what a file of the older EZREC is known again in the job that was made of it."""
+    for take in job.takes:
+        if job.result is not None:
+            yield f"video of {take.file}", job.result.size
+        for size in {one.size for one in job.takes}:
+            yield f"take of {take.file}", size

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ezrec import plain
+
 _AT_ONCE = 1 << 16
 _LOOK_S = 5.0  # the net under the file events
 _DATED = re.compile(r"\d{4}-\d\d-\d\d |\{")  # what begins an entry; other lines belong to the one above
@@ -77,13 +79,9 @@ def _time_of(line: str) -> str:
     return match[0].replace("T", " ").replace(".", ",") if match else ""
 
 
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
 def _last_lines(path: Path, count: int) -> tuple[list[str], tuple[int, int]]:
     """The last lines of a file, read from its end, and its inode and size at that moment."""
-    with open(_open(path), "rb") as file:
+    with plain.opened(path, shared=True) as file:
         info = os.fstat(file.fileno())
         at, data = info.st_size, b""
         while at > 0 and data.count(b"\n") <= count:
@@ -143,7 +141,7 @@ def _go_on(
 
 
 def _show_from(path: Path, begins_at: int, service: str, show: Callable[[str, str], None]) -> int:
-    with open(_open(path), "rb") as file:
+    with plain.opened(path, shared=True) as file:
         if os.fstat(file.fileno()).st_size < begins_at:
             begins_at = 0  # somebody emptied it
         file.seek(begins_at)

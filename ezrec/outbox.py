@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.domain import forms
 from ezrec.spool import Entry
 
 TOLD = "told.json"
+_LARGEST = 1 << 16
 _REFUSED = "refused: "
 _ASKED_AGAIN = timedelta(hours=1)  # somebody may have put the rights in order
 
@@ -45,7 +46,7 @@ def is_settled(entry: Entry, status: str, now: datetime) -> bool:
 
 def _read(entry: Entry) -> dict[str, datetime]:
     try:
-        found = forms.decode((entry.path / TOLD).read_bytes(), dict[str, datetime])
+        found = forms.decode(plain.read(entry.path / TOLD, _LARGEST), dict[str, datetime])
     except (OSError, msgspec.DecodeError):
         return {}
     return {name: at for name, at in found.items() if at.tzinfo is not None}

@@ -12,12 +12,12 @@ import os
 import stat
 from pathlib import Path
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.domain import job as records
 from ezrec.domain.job import BadRecord, Job
 from ezrec.domain.names import shown
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.entry import JOB, Entry, Stranger, read_record
+from ezrec.entry import JOB, LARGEST_RECORD, Entry, Stranger, read_record
 from ezrec.locks import Lock
 
 # Some kernels stamp directories every 4 ms only: what moves twice within that is not seen by its stamps.
@@ -163,8 +163,8 @@ class Places:
     def finished(self, job_id: str) -> Job | None:
         """The last record of a job that has left the spool. Raises OSError when it cannot be read now."""
         try:
-            return records.decode((self.done / f"{job_id}.json").read_bytes())
-        except (FileNotFoundError, BadRecord):
+            return records.decode(plain.read(self.done / f"{job_id}.json", LARGEST_RECORD, shared=True))
+        except (FileNotFoundError, plain.NotPlain, BadRecord):
             return None
 
     def last_word(self, job_id: str) -> Job | None:

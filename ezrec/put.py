@@ -17,6 +17,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import BinaryIO
 
+from ezrec import plain
 from ezrec.domain.booking import Booking, instant_of
 from ezrec.domain.errors import Refused, Retry
 from ezrec.domain.job import Job, Kind, Take
@@ -104,7 +105,7 @@ def _started(
 @contextlib.contextmanager
 def _beside(spool: Spool) -> Iterator[tuple[BinaryIO, Path]]:
     """A new file on the spool's file system, held by an flock so that the next `put` leaves it alone."""
-    _sweep(spool)
+    sweep(spool)
     path = spool.root / f"{_PREFIX}{secrets.token_hex(6)}"
     with open(path, "xb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -114,12 +115,16 @@ def _beside(spool: Spool) -> Iterator[tuple[BinaryIO, Path]]:
             path.unlink(missing_ok=True)
 
 
-def _sweep(spool: Spool) -> None:
+def sweep(spool: Spool) -> list[Path]:
+    """Remove the copies that killed processes left; who makes one holds it by an flock."""
+    swept = []
     for path in spool.root.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError), open(path, "rb") as left:
+        with contextlib.suppress(OSError), plain.opened(path) as left:
             fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(left.fileno()).st_size or path.stat().st_mtime < datetime.now(UTC).timestamp() - 60:
                 path.unlink()
+                swept.append(path)
+    return swept
 
 
 def _copy(source: BinaryIO, target: BinaryIO) -> None:

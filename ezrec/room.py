@@ -25,8 +25,11 @@ from ezrec.entry import read_record
 from ezrec.spool import Gone, Spool
 
 _ROTATED = re.compile(r".+\.log\.\d+")
-_TEMPORARY = re.compile(r"\..+\.(\d+)-\d+\.new")  # what `durable` writes beside a file
-_STALE_S = 86400.0
+# What `durable` writes beside a file, and what earlier versions wrote.
+_TEMPORARY = re.compile(
+    r"\..+\.(?P<pid>\d+)-\d+\.new|\.(?:progress|health|status)\.json\.new|\.new\.still\.jpg"
+)
+_STALE_S, _JUST_S = 86400.0, 600.0
 _BLOCK = 512
 _BELIEVED_S = 3600.0  # a measure that nobody has confirmed for so long is in force no more
 
@@ -119,9 +122,11 @@ def remove(spool: Spool, one: Evictable) -> bool:
 
 
 def sweep(place: Path, now_s: float | None = None) -> list[Path]:
-    """Remove the temporary files that killed writers left below `place`, a day old and without an owner.
+    """Remove the temporary files that killed writers left below `place`.
 
-    Only under a clock that can be trusted; the caller knows whether it is.
+    One whose writer lives, or has only just died by the clock, stays: it may be in another container. A
+    process id is given out again, so after a day no living one counts. However the clock was set meanwhile,
+    nothing is lost: no name of these is ever read.
     """
     now_s = time.time() if now_s is None else now_s
     swept = []
@@ -129,11 +134,13 @@ def sweep(place: Path, now_s: float | None = None) -> list[Path]:
         folders[:] = [name for name in folders if not os.path.islink(os.path.join(root, name))]
         for name in files:
             match = _TEMPORARY.fullmatch(name)
-            if match is None or _lives(int(match[1])):
+            if match is None:
                 continue
             path = Path(root, name)
+            writer = match["pid"]
             with contextlib.suppress(OSError):
-                if now_s - os.lstat(path).st_mtime > _STALE_S:
+                age_s = abs(now_s - os.lstat(path).st_mtime)
+                if age_s > (_STALE_S if writer and _lives(int(writer)) else _JUST_S):
                     path.unlink()
                     swept.append(path)
     return swept

@@ -7,7 +7,6 @@ Asks nobody over a network and starts no process: `ezrec status` has to answer w
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec import ground
+from ezrec import ground, plain
 from ezrec.domain import cloud as clouds
 from ezrec.domain import facts as known
 from ezrec.domain import health as healths
@@ -35,6 +34,8 @@ from ezrec.ports import Clock
 from ezrec.settings import Settings
 from ezrec.spool import Entry, Spool, Stranger
 
+FAILED_TOLD = 20  # each costs the state file 250 bytes a beat; the listing of the spool has them all
+_TOLD = 500  # characters of a reason
 _DAY = timedelta(days=1)
 _LARGEST = 1 << 16  # bytes of a booking or a health that is read; real ones have a few hundred
 _BY_SETTING = (Wait.HOURS, Wait.RECORDING)  # who waits for these gets on as he is meant to
@@ -231,9 +232,12 @@ def _arrived(job: Job) -> datetime:
 
 
 def _failed(entries: list[Entry]) -> tuple[Failed, ...]:
-    """The oldest first."""
-    found = [Failed(entry.id, _arrived(entry.job), entry.job.reason, entry.job.remedy) for entry in entries]
-    return tuple(sorted(found, key=lambda job: job.since))
+    """The newest, the oldest of them first: how many there are, `jobs` says."""
+    newest = sorted(entries, key=lambda entry: (_arrived(entry.job), entry.id))[-FAILED_TOLD:]
+    return tuple(
+        Failed(entry.id, _arrived(entry.job), entry.job.reason[:_TOLD], entry.job.remedy[:_TOLD])
+        for entry in newest
+    )
 
 
 def _uploads(
@@ -305,7 +309,4 @@ def _written(path: Path) -> datetime | None:
 
 def _read_small(path: Path) -> bytes:
     """A small plain file; follows no link, and hangs on no FIFO."""
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(f"{path} is no plain file")
-        return file.read(_LARGEST)
+    return plain.read(path, _LARGEST, shared=True)

@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from ezrec import plain
 from ezrec.adopt import REJECTED
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.job import Arrival, BadRecord, Job, JobOutcome, Kind
@@ -205,8 +207,7 @@ def _looks_like_video(file: os.DirEntry[str]) -> bool:
     if file.name != REJECTED:
         return False
     try:
-        with open(os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as opened:
-            return opened.read(12)[4:8] == b"ftyp"
+        return plain.read(Path(file.path), 12)[4:8] == b"ftyp"
     except OSError:
         return False
 

@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ezrec import durable
 from ezrec.domain import camera_address
 from ezrec.domain import health as healths
 from ezrec.domain.health import Duty, Health, Moved, Patience, Promise, camera_state
@@ -225,10 +226,8 @@ class Vitals:
     def _write(self, health: Health) -> None:
         """Whole or not at all; not synced, because after a power cut nobody wants to know."""
         data = healths.encode(health)
-        temporary = self._path.with_name(f".{self._path.name}.new")
         try:
-            temporary.write_bytes(data)
-            temporary.rename(self._path)
+            durable.swap(self._path, data)
             self._told = (health, self._clock.monotonic(), _stamp(self._path))
         except OSError:
             with contextlib.suppress(OSError):  # the age of what stands there says enough
@@ -258,8 +257,7 @@ def _overwrite(path: Path, data: bytes) -> None:
     """In place: on a full disk the file's own block is the only room there is to say so."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.pwrite(fd, data, 0)
-        os.ftruncate(fd, len(data))
+        os.pwrite(fd, data.ljust(os.fstat(fd).st_size), 0)  # at once: cut afterwards, it would be read half
     finally:
         os.close(fd)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -142,6 +143,18 @@ def test_nothing_is_changed_within_ten_minutes_before_a_booking(
             quiet.refuse_if_busy(tmp_path, "upgrade", now=NOW)
     else:
         quiet.refuse_if_busy(tmp_path, "upgrade", now=NOW)
+
+
+def test_no_odd_record_keeps_the_installer_from_its_answer(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.prepare()
+    for name in ("fifo", "first", "last"):
+        (spool.root / "incoming" / name).mkdir()
+    os.mkfifo(spool.root / "incoming" / "fifo" / "job.json")
+    for name, year in (("first", "0001-01-01"), ("last", "9999-12-31")):
+        odd = {"booking": {"id": name, "start": f"{year}T00:00:00Z", "end": f"{year}T23:00:00Z"}}
+        (spool.root / "incoming" / name / "job.json").write_text(json.dumps(odd))
+    quiet.refuse_if_busy(tmp_path, "upgrade", now=NOW)
 
 
 def test_a_spool_that_is_set_apart_is_looked_at_where_it_is(tmp_path: Path) -> None:

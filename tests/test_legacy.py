@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ezrec.domain.stages import State
-from ezrec.spool import Spool
+from ezrec.domain.stages import DIRECTORIES, State
+from ezrec.legacy import Legacy
+from ezrec.spool import Entry, Spool
 from tests import media
 from tests.jobs import ezrec
 from tests.rendering import eventually
@@ -108,3 +110,31 @@ def test_another_home_may_be_named(older: Path, tmp_path: Path) -> None:
     assert jobs(new) == {"b1": State.RAW, "b2": State.PROCESSED}
     notes = json.loads((new / "state" / "legacy.json").read_text())
     assert {note["job"] for note in notes.values()} == {"b1", "b2"}
+
+
+class CountingSpool(Spool):
+    looked = 0
+
+    def entries(self, state: State) -> list[Entry]:
+        self.looked += 1
+        return super().entries(state)
+
+
+def test_however_many_files_there_are_the_spool_is_looked_through_once(older: Path) -> None:
+    for number in range(200):
+        shutil.copyfile(older / "raw_recordings" / RAW, older / "raw_recordings" / f"c{number}.mp4")
+        os.utime(older / "raw_recordings" / f"c{number}.mp4", (LONG_AGO + number, LONG_AGO + number))
+    spool = CountingSpool(older / "spool")
+    spool.prepare()
+    legacy = Legacy(older, {}, spool, older / "state", UTC)
+    found, _ = legacy.look(datetime.now(UTC))
+    assert [one for one in found if legacy.is_known(one)] == []
+    assert len(found) > 200
+    assert spool.looked == len(DIRECTORIES)
+
+
+def test_a_file_that_lies_in_two_folders_of_one_run_becomes_one_job(older: Path) -> None:
+    (older / "recordings").mkdir()
+    shutil.copy2(older / "raw_recordings" / RAW, older / "recordings" / RAW)
+    said = ezrec(older, "import-legacy")
+    assert jobs(older) == {"b1": State.RAW, "b2": State.PROCESSED}, said.stdout

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from ezrec import archive, journal, logbook, plain
+from ezrec.cli.listing import rows
+from ezrec.domain import health as healths
+from ezrec.domain.alerts import judge
 from ezrec.domain.facts import SILENT_S
 from ezrec.domain.job import OPEN, Arrival, Kind, Take
-from ezrec.domain.stages import State
+from ezrec.domain.report import Report, encode
+from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.survey import last_report, read_health
-from tests.boxes import CourtBox, a_box
+from ezrec.vitals import Vitals
+from tests.boxes import LOG, CourtBox, a_box
+from tests.fakes.camera import FakeCamera
+from tests.fakes.clock import StandingClock
 from tests.jobs import laid
 
 
@@ -190,3 +201,108 @@ def test_bytes_to_upload_are_those_of_the_finished_and_all_footage_is_unpublishe
     facts = box.survey()
     assert facts.uploads.bytes == 6 + archive.size()
     assert facts.unpublished_bytes == 5 + 5 + 6
+
+
+# ---- what many jobs cost
+
+
+def test_of_a_thousand_failed_jobs_the_newest_are_told_and_all_are_counted(box: CourtBox) -> None:
+    for number in range(1000):
+        entry = laid(box.spool, State.FAILED, f"f{number:03}", reason="no picture " * 100)
+        entry.update(arrivals=(Arrival("failed", box.now + timedelta(seconds=number)),))
+    facts = box.survey()
+    assert [job.job for job in facts.failed] == [f"f{number}" for number in range(980, 1000)]
+    assert facts.jobs["failed"] == 1000
+    alert = next(one for one in judge(facts, (), 3600.0).alerts if one.name == "failed_jobs")
+    assert "f999 needs a person (and 999 more)" in alert.message
+    assert len(encode(Report(facts, (alert,)))) < 20_000
+
+
+def test_a_look_leaves_no_descriptor_open_whatever_lies_there(box: CourtBox) -> None:
+    """A directory that is named as a booking cost one with every beat."""
+    strange = box.spool.directory(State.INCOMING)
+    (strange / "folder.json").mkdir()
+    os.mkfifo(strange / "fifo.json")
+    (strange / "link.json").symlink_to("/etc/passwd")
+    (strange / "broken").mkdir()
+    (strange / "broken" / "job.json").mkdir()
+    (box.settings.logs / "camera_control.log").mkdir()
+    for state in (State.RAW, State.FAILED):
+        (box.spool.directory(state) / "rejected-1").mkdir()
+        (box.spool.directory(state) / "rejected-1" / "job.json").mkdir()
+    box.settings.state.mkdir(exist_ok=True)
+    (box.settings.state / "health.json").mkdir()
+
+    def looks() -> None:
+        box.survey()
+        rows(box.spool, [str(state) for state in DIRECTORIES], box.now)
+        with contextlib.suppress(OSError, ValueError):
+            plain.opened(strange / "folder.json")
+        with contextlib.suppress(OSError):
+            logbook._last_lines(box.settings.logs / "camera_control.log", 5)
+        journal._may_read(strange)
+        archive._pieces(box.settings.logs, archive.read_sent(box.settings.state, box.spool))
+
+    looks()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        looks()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# ---- two writers
+
+
+def status_twice(box: CourtBox) -> tuple[Path, list[Callable[[int], object]]]:
+    pulses = [box.status(), box.status()]
+    texts = [b"x" * 50_000 + b"\n", b"y" * 20_000 + b"\n"]
+    return box.settings.state / "status.json", [
+        lambda n, pulse=pulse: pulse._replace("status.json", texts[n % 2])  # type: ignore[misc]
+        for pulse in pulses
+    ]
+
+
+def health_twice(box: CourtBox) -> tuple[Path, list[Callable[[int], object]]]:
+    health = replace(box.healthy(), last_error="x" * 30_000)
+    path = box.settings.state / healths.FILE
+    path.write_bytes(healths.encode(health))
+    return path, [
+        lambda n, vitals=vitals: vitals._write(replace(health, last_error=f"{n % 2}" * (30_000 >> n % 2)))  # type: ignore[misc]
+        for vitals in [vitals_of(path), vitals_of(path)]
+    ]
+
+
+def vitals_of(path: Path) -> Vitals:
+    clock = StandingClock()
+    return Vitals(FakeCamera(clock), "software", clock, path, LOG, lambda why: None)
+
+
+@pytest.mark.parametrize("writers", [status_twice, health_twice])
+def test_what_two_write_at_once_is_never_read_half(
+    box: CourtBox, writers: Callable[[CourtBox], tuple[Path, list[Callable[[int], object]]]]
+) -> None:
+    """A recorder that is replaced and its successor, `ezrec run` beside a timer: both write."""
+    box.settings.state.mkdir(exist_ok=True)
+    path, writing = writers(box)
+    for write in writing:
+        write(0)
+    over, faults = threading.Event(), list[BaseException]()
+
+    def write_on(write: Callable[[int], object]) -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            try:
+                write(number)
+            except OSError as fault:
+                faults.append(fault)
+
+    threads = [threading.Thread(target=write_on, args=(write,)) for write in writing]
+    for thread in threads:
+        thread.start()
+    half = sum(not path.read_bytes().endswith(b"\n") for _ in range(3000))
+    over.set()
+    for thread in threads:
+        thread.join(30)
+    assert (half, faults) == (0, [])
+    assert [one for one in os.listdir(path.parent) if one.endswith(".new")] == []

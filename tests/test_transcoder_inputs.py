@@ -64,9 +64,9 @@ BAD_TAKES: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda d: Path(shutil.move(media.make_intro(d / "i.mkv"), d / "x.mp4")),
         "not usable as recording",
     ),
-    "folder": (lambda d: d, "not a regular file"),
+    "folder": (lambda d: d, "(neither a file nor|a directory, and no file)"),
     "link": (link, "cannot be opened"),
-    "fifo": (fifo, "not a regular file"),
+    "fifo": (fifo, "(neither a file nor|a directory, and no file)"),
     "garbage in boxes": (
         lambda d: written(d / "x.mp4", b"\0\0\0\x0cftypisom\0\0\0\x18moov" + bytes(8) + b"mvhd" + bytes(4)),
         "not usable as recording",

@@ -6,9 +6,9 @@ The branding changes when nothing is recorded, too. Reads takes that still grow;
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
+from ezrec import durable, plain
 from ezrec.adapters import mp4boxes, mp4media
 
 _NAME = "camera.mp4"
@@ -23,10 +23,10 @@ def kept(cache: Path) -> Path | None:
 def taken(take: Path, cache: Path) -> Path | None:
     """A sample of this take; None where it does not hold a second yet, or is of another kind."""
     cache.mkdir(parents=True, exist_ok=True)
-    new = cache / f".{_NAME}.{os.getpid()}.new"
-    fd = os.open(take, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    new = durable.beside(cache / _NAME)
     try:
-        new.write_bytes(os.pread(fd, _ENOUGH, 0))
+        with open(plain.create(new), "wb") as file:
+            file.write(plain.read(take, _ENOUGH))
         mp4boxes.cut_torn_tail(new)
         found = mp4media.described(new) if mp4boxes.is_fragmented(new) else None
         if found is None or found.info.duration_s < 1:
@@ -35,7 +35,6 @@ def taken(take: Path, cache: Path) -> Path | None:
     except mp4boxes.TornFile:
         return None
     finally:
-        os.close(fd)
         with contextlib.suppress(OSError):
             new.unlink()
     return cache / _NAME

@@ -15,7 +15,7 @@ from typing import Any
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters.ffmpeg_input import file_url
 from ezrec.adapters.ffmpeg_probe import Media
@@ -50,7 +50,7 @@ class Artefacts:
         }
         if wanted:
             try:
-                self.folder.mkdir(exist_ok=True)
+                plain.folder(self.folder)
             except OSError as fault:
                 return dict.fromkeys(wanted, f"none: {fault.strerror}")
         made: dict[str, object] = {}

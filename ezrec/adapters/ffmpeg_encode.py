@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.adapters import ffmpeg_cuts as cuts
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_pieces as pieces
@@ -38,6 +38,7 @@ _SPARE_BYTES = 64 << 20
 _HEAD = 1 << 16
 _AS_TOLD = (2, 2, 2)  # colours that nobody has named
 _TOLD = ".told"
+_MOST_TOLD = 64 << 20
 _SOUND_SHARE = 0.02
 
 
@@ -197,7 +198,7 @@ class Encode:
         material = self.shop.checked(path, way.measure)
         if len(material.footage.picture) != way.cut.count:
             raise Unfit(f"{len(material.footage.picture)} frames came of {way.cut.count}")
-        text = _told_of(path).read_text()
+        text = plain.read(_told_of(path), _MOST_TOLD).decode()
         return _Made(path, way, material, text)
 
     def _path(self, way: Recipe, keys: Keys) -> Path:
@@ -293,7 +294,7 @@ def _name(recipe: str, way: Recipe, keys: Keys) -> str:
     last = keys.numbers[end] if end < len(keys.numbers) else len(track)
     digest.update(f"{first}\0{last}".encode())
     digest.update(track.sizes[first:last].tobytes())
-    with way.take.path.open("rb") as file:
+    with plain.opened(way.take.path, shared=True) as file:
         file.seek(track.offsets[first])
         digest.update(file.read(min(track.sizes[first], _HEAD)))
     return digest.hexdigest()

@@ -6,9 +6,10 @@ Every command line that names an input takes its options and its url from here. 
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from ezrec import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,12 @@ def file_url(path: Path) -> str:
 def sniffed(kind: Kind, path: Path) -> str:
     """The demuxer that the first bytes ask for, if this kind of file may use it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # neither a link nor a FIFO
+        fd = plain.open_fd(path, shared=kind not in (TAKE, RESULT))
     except FileNotFoundError:
         raise Unusable("the file is missing") from None
     except OSError as fault:
         raise Unusable(f"cannot be opened: {fault.strerror}") from None
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Unusable("not a regular file")
         head = os.read(fd, 12)
     finally:
         os.close(fd)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import h264, mp4lanes, mp4write
 from ezrec.adapters.ffmpeg_graph import Placed
@@ -142,7 +142,7 @@ class LogoRuns:
         return None
 
     def _made(self, material: Material, run: Run, path: Path) -> Material:
-        path.parent.mkdir(exist_ok=True)
+        plain.folder(path.parent)
         cut, new = self.workshop.aside("cut"), path.with_name(f".{path.name}.new")
         try:
             write_cut(cut, material, run.first, run.last, self.workshop.switch)
@@ -180,7 +180,7 @@ def called(
     # What tells these frames from all others, without reading them: their sizes, and the first one.
     track = take.footage.picture
     digest.update(array("I", track.sizes[first:last]).tobytes())
-    with take.path.open("rb") as file:
+    with plain.opened(take.path, shared=True) as file:
         file.seek(track.offsets[first])
         digest.update(file.read(min(track.sizes[first], 1 << 16)))
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import h264
 from ezrec.adapters.ffmpeg_graph import Placed, Target
@@ -68,7 +68,8 @@ def rate_of(track: Track) -> Fraction:
 @contextlib.contextmanager
 def held(folder: Path, wait_s: float, switch: Switch) -> Iterator[None]:
     """Raises `Busy` where another process works in the folder for longer, `Stopped` when told to end."""
-    folder.mkdir(exist_ok=True)
+    plain.folder(folder)
+    plain.clear(folder / _LOCK)
     with Lock(folder / _LOCK).held(wait_s, "makes parts", lambda: switch.pulled):
         switch.check()
         yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import resource
@@ -24,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ezrec import plain
 from ezrec.adapters.pace import Pace
 from ezrec.domain.errors import Retry, Stopped
 from ezrec.guard import as_input, tied_to_us
@@ -31,6 +33,7 @@ from ezrec.guard import as_input, tied_to_us
 _TICK_S = 0.1
 _EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
 _MOST_MEMORY, _PART_OF_MEMORY = 3 << 30, 0.75  # an hour in 1080p takes 0.4 GB: ten times that is a trap
+_FILE = "file:"
 _LOG_LIMIT = 1 << 20
 _IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
 _TAIL = 16 << 10
@@ -87,8 +90,7 @@ class Log:
     """What a child said: bounded on disk for a person, its end in memory for the reason line."""
 
     def __init__(self, path: Path | None = None) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        self._fd = -1 if path is None else os.open(path, flags, 0o660)
+        self._fd = -1 if path is None else plain.create(path)
         self._room = _LOG_LIMIT
         self._tail = b""
 
@@ -235,6 +237,7 @@ def start(argv: Sequence[str], nice: int, log: Log, private: bytes = b"") -> sub
     `private` is what it reads on its standard input: its arguments may be read by every user of the machine.
     Both pipes have to be read as they fill; the caller ends and collects the child.
     """
+    _hand_over(argv)
     command = [_found(argv[0]), *argv[1:]]
     log.begin(command)
     try:
@@ -250,6 +253,20 @@ def start(argv: Sequence[str], nice: int, log: Log, private: bytes = b"") -> sub
             )
     except OSError as fault:
         raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
+
+
+def _hand_over(argv: Sequence[str]) -> None:
+    """Look at the files that a child opens by their names: FFmpeg follows every link, waits at every FIFO,
+    and writes through both. Raises `NotPlain`.
+    """
+    for before, word in itertools.pairwise(argv):
+        if word.startswith(_FILE):
+            path = Path(word.removeprefix(_FILE))
+            if before == "-i":
+                with contextlib.suppress(FileNotFoundError):  # the child says so, and its caller hears it
+                    plain.look(path, shared=True)
+            else:
+                plain.clear(path)
 
 
 def _bind(pid: int) -> None:

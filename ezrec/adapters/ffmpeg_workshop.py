@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters import ffmpeg_graph as graph
 from ezrec.adapters import ffmpeg_pieces as pieces
 from ezrec.adapters import footage, h264, mp4samples
@@ -202,7 +203,7 @@ def _silent_packet(path: Path) -> bytes:
     """A packet from the middle: the first ones carry the encoder's name, the last its end."""
     (track,) = mp4samples.read_tracks(path)
     middle = len(track) // 2
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         file.seek(track.offsets[middle])
         packet = file.read(track.sizes[middle])
     if not 4 <= len(packet) <= 1024:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ezrec import plain
 from ezrec.adapters import h264, mp4samples
 from ezrec.adapters.mp4samples import Footage, NotSimple, Track
 
@@ -45,7 +46,7 @@ class Material:
 def read(path: Path) -> Material:
     """Raises `ValueError` in one line for whatever cannot be joined by copying."""
     footage = mp4samples.read(path)
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         sets, idrs = _sets(file, footage.picture)
     if not idrs or idrs[0] != 0:
         raise NotSimple("it does not begin with an IDR picture")

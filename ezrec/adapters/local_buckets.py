@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.adapters.local_faults import bucket_faults
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.keys import object_parts
@@ -190,7 +190,7 @@ def _flocked(fd: int) -> None:
 def _source(path: Path) -> Iterator[int]:
     """The file to be stored, open: a plain file and nothing else, however it came there."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = plain.open_fd(path)
     except OSError as fault:
         if fault.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise
@@ -198,8 +198,6 @@ def _source(path: Path) -> Iterator[int]:
             f"{path} cannot be stored: {fault.strerror}", "name a plain file that is there"
         ) from fault
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Reject(f"{path} cannot be stored: it is no plain file", "name a plain file")
         yield fd
     finally:
         os.close(fd)

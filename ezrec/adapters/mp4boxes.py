@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ezrec import plain
+
 _MOST_BOXES = 8_000_000  # a day in fragments of 0.2 s has 3 million; more is a trap made of tiny boxes
 _MOST_CUT = 64 << 20  # a torn tail is seconds long; behind anything longer there may be footage
 _WINDOW = 4096
@@ -46,13 +48,13 @@ class Box(NamedTuple):
 
 def top_level(path: Path) -> Iterator[Box]:
     """The boxes of a file in order. Raises `TornFile` at the first header that makes no sense."""
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         yield from Boxes(file).top()
 
 
 def is_fragmented(path: Path) -> bool:
     """True where the index stands in fragments throughout the file, as the camera writes it."""
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         boxes = Boxes(file)
         try:
             for box in boxes.top():
@@ -67,7 +69,7 @@ def is_fragmented(path: Path) -> bool:
 
 def check_whole(path: Path) -> None:
     """Raise `TornFile` unless all boxes end in the file, an index is there, and fragments have their data."""
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         for _ in whole(Boxes(file)):
             pass
 
@@ -118,7 +120,7 @@ def cut_torn_tail(path: Path) -> int:
     """
     if not is_fragmented(path):
         return 0
-    with path.open("r+b") as file:
+    with plain.opened_to_change(path) as file:
         boxes = Boxes(file)
         whole = _whole_part(boxes)
         torn = boxes.length - whole
@@ -132,7 +134,7 @@ def cut_torn_tail(path: Path) -> int:
 
 def count_samples(path: Path, track: int) -> int:
     """Frames of a track in the fragments of a whole file, from their tables alone."""
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         boxes = Boxes(file)
         return sum(_samples(boxes, moof, track) for moof in boxes.top() if moof.type == b"moof")
 

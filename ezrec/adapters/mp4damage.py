@@ -19,6 +19,7 @@ from itertools import pairwise, takewhile, zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
+from ezrec import plain
 from ezrec.adapters import unwritten
 from ezrec.adapters.mp4boxes import Box, TornFile
 from ezrec.adapters.mp4samples import NotSimple, Reader, Track
@@ -197,7 +198,7 @@ class Searcher(Reader):
 
 def mend(path: Path, found: Walk) -> None:
     """Cover what is damaged, and cut off a torn tail; durably, and not one byte more than that."""
-    with path.open("r+b") as file:
+    with plain.opened_to_change(path) as file:
         for bad in found.damage:
             if bad.end < found.length or bad.end - bad.begin > _MOST_CUT:
                 os.pwrite(file.fileno(), _cover(bad.end - bad.begin), bad.begin)

@@ -17,6 +17,7 @@ import os
 import struct
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters import footage, h264, mp4boxes, mp4lanes, mp4write
 from ezrec.adapters.mp4boxes import Box
 from ezrec.adapters.mp4samples import NotSimple
@@ -39,7 +40,7 @@ def give_index(path: Path) -> int:
     _without_unfinished(path, boxes)
     whole = path.stat().st_size
     moov = _index(path)
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    fd = plain.open_fd(path, os.O_RDWR)
     try:
         try:
             _write(fd, moov, whole)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters.mp4boxes import TornFile
 from ezrec.adapters.mp4samples import NotSimple, Reader, Track, signed
 
@@ -61,7 +62,7 @@ class Tables:
 
 def read(path: Path) -> Tables:
     """Raises `ValueError` in one line for a file whose tables do not tell, and `OSError`."""
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         reader = _Reader(file)
         try:
             tracks = reader.tracks()

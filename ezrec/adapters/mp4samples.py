@@ -13,6 +13,7 @@ from itertools import accumulate, repeat
 from pathlib import Path
 from typing import BinaryIO
 
+from ezrec import plain
 from ezrec.adapters.mp4boxes import Box, Boxes, TornFile, whole
 from ezrec.adapters.mp4tracks import Footage as Footage
 from ezrec.adapters.mp4tracks import NotSimple as NotSimple
@@ -28,7 +29,7 @@ _HEADERS = {b"avcC": (b"vide", 78), b"esds": (b"soun", 28)}  # and how much stan
 
 def read_tracks(path: Path) -> list[Track]:
     """Raises `NotSimple` for what copying cannot join, `TornFile` for what is damaged, `OSError`."""
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         try:
             return Reader(file).tracks()
         except (struct.error, LookupError, OverflowError, ZeroDivisionError, StopIteration):

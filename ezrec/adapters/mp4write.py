@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters.mp4lanes import SILENCE, Lane
 
 _SLICE_S = 1
@@ -77,10 +78,10 @@ def write(
     moov = _index(picture, sound, fixed, chunks, begin, long)
     mdat = struct.pack(">I4sQ", 1, b"mdat", head + media) if long else struct.pack(">I4s", 8 + media, b"mdat")
     tell(0.0)
-    files = {number: os.open(path, os.O_RDONLY | os.O_NOFOLLOW) for number, path in sources.items()}
+    files = {number: plain.open_fd(path, shared=True) for number, path in sources.items()}
     fd = -1
     try:
-        fd = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o660)
+        fd = plain.create(output)
         _reserve(fd, begin + media)
         target = _Target(fd, lambda done: tell(min(1.0, done / media)))
         target.put(ftyp + moov + mdat)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
+from ezrec import plain
 from ezrec.adapters import mp4boxes, mp4damage
 from ezrec.adapters.mp4damage import Searcher, Walk
 from ezrec.adapters.mp4samples import NotSimple, read_tracks
@@ -68,8 +69,7 @@ def _salvaged(path: Path, *, is_alone: bool) -> Salvaged:
 
 
 def _walked(path: Path) -> Walk:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    with plain.opened(path, shared=True) as file:
         return Searcher(file).walk()
 
 
@@ -107,7 +107,7 @@ def _plain(path: Path) -> Salvaged:
 
 def _empty(path: Path, header_end: int) -> Salvaged:
     """Nothing, where that is sure: blank, or no more than a header and a fragment that was never finished."""
-    with path.open("rb") as file:
+    with plain.opened(path, shared=True) as file:
         length = os.fstat(file.fileno()).st_size
         file.seek(header_end)
         if _is_blank(file):

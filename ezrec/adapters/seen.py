@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from ezrec import durable, plain
 from ezrec.adapters.ffmpeg_input import Kind
 from ezrec.adapters.ffmpeg_probe import Media
 from ezrec.domain import forms
@@ -82,7 +82,7 @@ class Seen:
         if kept and kept.digest:
             return kept.digest
         digest = hashlib.blake2b(digest_size=16)
-        with path.open("rb") as file:
+        with plain.opened(path, shared=True) as file:
             while block := file.read(_READ):
                 digest.update(block)
         self._store(name, path, _Kept(digest=digest.hexdigest()))
@@ -130,9 +130,7 @@ class Seen:
             if 0 <= time.time() - path.stat().st_ctime < self.young_s:
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self.folder / f"{name}.{os.getpid()}.looking"
-            temporary.write_bytes(msgspec.json.encode(kept))
-            temporary.rename(self.folder / f"{name}.look")
+            durable.swap(self.folder / f"{name}.look", msgspec.json.encode(kept))
             self._bound(self.folder)
 
     def _bound(self, folder: Path) -> None:

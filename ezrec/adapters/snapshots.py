@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters import ffmpeg_run, mp4boxes
 from ezrec.adapters.fragments import BadStream, FragmentReader
 from ezrec.domain.errors import Retry
@@ -21,7 +22,7 @@ _MOST_LOOKED_AT = (
 def newest_key_frame(path: Path) -> bytes:
     """A tiny MP4 with the newest key frame in front, out of a fragmented take. Raises `Retry`."""
     try:
-        with path.open("rb") as file:
+        with plain.opened(path, shared=True) as file:
             opening, fragments = _layout(path)
             file.seek(0)
             header = file.read(opening)

@@ -11,6 +11,7 @@ import struct
 import tempfile
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.adapters.ffmpeg_run import Failed, Limits, run
 from ezrec.domain.errors import Retry
 
@@ -43,7 +44,7 @@ def newest_picture(take: Path, target: Path, width: int = 320) -> None:
 
 def _end_of(take: Path) -> bytes:
     """The header of a fragmented MP4 and its last whole fragments, as a file of its own."""
-    with open(os.open(take, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+    with plain.opened(take) as file:
         size = os.fstat(file.fileno()).st_size
         head = _header(file.read(min(size, _MOST_HEAD)))
         if not head:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
+from ezrec import plain
 from ezrec.adapters.supabase_errors import PORTAL, CloudError, Verdict, is_about_the_token, redacted, verdict
 from ezrec.adapters.tus_place import Place, PlaceFile
 from ezrec.adapters.tus_sizes import Sizes
@@ -316,7 +317,7 @@ def _parsed(url: str) -> httpx.URL:
 @contextlib.contextmanager
 def _opened(source: Path) -> Iterator[BinaryIO]:
     try:
-        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = plain.open_fd(source)
     except OSError as fault:
         raise Reject(
             f"{source} cannot be read: {fault.strerror}", "name a plain file that is there"

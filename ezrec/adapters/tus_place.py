@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec import durable
+from ezrec import durable, plain
 from ezrec.domain import forms
 from ezrec.domain.booking import Instant
 
@@ -44,6 +44,9 @@ def version_of(url: str) -> str:
     return named.rpartition("/")[2]
 
 
+_LARGEST = 1 << 16
+
+
 class PlaceFile:
     """Keeps a `Place`, or nothing where `path` is None."""
 
@@ -62,7 +65,7 @@ class PlaceFile:
         if self._path is None:
             return None
         try:
-            return forms.decode(self._path.read_bytes(), Place)
+            return forms.decode(plain.read(self._path, _LARGEST), Place)
         except (OSError, msgspec.DecodeError):
             return None
 

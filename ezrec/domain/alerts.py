@@ -155,7 +155,7 @@ def _failed_jobs(facts: Facts, _: float) -> str:
     if not facts.failed:
         return ""
     newest = facts.failed[-1]
-    others = len(facts.failed) - 1
+    others = max(len(facts.failed), facts.jobs.get("failed", 0)) - 1
     more = f" (and {others} more)" if others else ""
     return f"job {newest.job} needs a person{more}: {newest.reason or 'no reason is recorded'}"
 

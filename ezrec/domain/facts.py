@@ -121,6 +121,7 @@ def measured_rate(before: Uploads, now: Uploads, seconds: float) -> float | None
 class Facts:
     """All of it. `jobs`: how many lie in each directory. `booked_s`: seconds of bookings within the next day.
 
+    `failed`: the newest of the failed jobs; `jobs` has their number.
     `to_process_bytes`: the largest footage that waits to be made a video.
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
     heartbeat last arrived. `cloud`: how it treated us when it last answered. `forecast_short`: why the disk

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.domain.ownership import Whose, mark
 from ezrec.ports import Backend
@@ -51,7 +53,8 @@ def publish(entry: Entry, task: Task, backend: Backend, bucket: str, below: str,
 
 def _found(folder: Path) -> Iterator[Path]:
     """Files of ours that have something in them; an empty one the service would refuse for ever."""
-    for name in _NAMES:
-        path = folder / name
-        if path.is_file() and not path.is_symlink() and path.stat().st_size:
-            yield path
+    if plain.is_folder(folder):
+        for name in _NAMES:
+            with suppress(OSError):
+                if plain.look(folder / name).st_size:
+                    yield folder / name

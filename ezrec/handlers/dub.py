@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Sound, Take
 from ezrec.ports import OnStop
@@ -44,20 +45,20 @@ def _file(
     made: list[Path],
     notes: list[str],
 ) -> Path:
-    plain = entry.path / take.file
-    sounds = [sound for sound in take.sound if sound.duration_s and (entry.path / sound.file).is_file()]
+    silent = entry.path / take.file
+    sounds = [sound for sound in take.sound if sound.duration_s and plain.is_plain(entry.path / sound.file)]
     if dub is None or not sounds:
-        return plain
+        return silent
     task.check()
     output = entry.path / f".dubbed_{take.file}"  # hidden: it is no take of its own
     try:
         rest = Meter(entry, "process", "adding the sound", take.duration_s).rest
-        dub(plain, sounds, take.duration_s, output, task.on_stop, rest)
+        dub(silent, sounds, take.duration_s, output, task.on_stop, rest)
     except (Reject, Retry) as fault:
         if isinstance(fault, Retry) and entry.job.attempts.get("process", 0) < 3:
             raise
         log.warning("job %s: %s without its sound: %s", entry.id, take.file, fault.reason)
         notes.append(f"{take.file} is published without its sound: {fault.reason}")
-        return plain
+        return silent
     made.append(output)
     return output

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.branding import Assets
 from ezrec.domain.booking import instant_of
 from ezrec.domain.coverage import UNNAMED_S
@@ -199,7 +200,7 @@ def _is_made(entry: Entry, made_from: tuple[str, ...]) -> bool:
     if result is None or result.made_from != made_from:
         return False
     try:
-        return (entry.path / result.file).stat().st_size == result.size
+        return plain.look(entry.path / result.file).st_size == result.size
     except FileNotFoundError:
         return False
 

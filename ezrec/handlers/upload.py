@@ -21,7 +21,7 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
-from ezrec import outbox
+from ezrec import outbox, plain
 from ezrec.domain.booking import FINISHED
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, JobOutcome, Result
@@ -92,7 +92,12 @@ def upload(
 def _mark(entry: Entry, file: str) -> Mark:
     """What the object of the job's `file` carries."""
     try:
-        info = (entry.path / file).stat()
+        info = plain.look(entry.path / file)
+    except plain.NotPlain as fault:
+        raise Reject(
+            f"the finished video {file} is not our own: {fault.strerror}",
+            f"make it again: ezrec spool retry {entry.id} --from process",
+        ) from None
     except FileNotFoundError:
         raise Reject(
             f"the finished video {file} is missing",
@@ -195,7 +200,10 @@ def archive(
         raise Reject("there is no log archive in the job", f"remove it: ezrec spool rm {entry.id}")
     for name in files:
         task.check()
-        mark, path = _mark(entry, name), entry.path / name
+        path = entry.path / name
+        if not plain.is_plain(path):
+            raise Reject(f"{name} is no plain file of ours", f"remove it: ezrec spool rm {entry.id}")
+        mark = _mark(entry, name)
         for key in (f"{camera_id}/{name}", f"{camera_id}/{_tagged_archive(name, mark)}"):
             whose = backend.whose(bucket, key, path, mark)
             if whose is Whose.OURS:

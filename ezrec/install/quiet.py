@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from ezrec.install import system, words
 
 _AHEAD = timedelta(minutes=10)
 _FRESH_S = 60.0
+_LARGEST = 1 << 20  # bytes of a record
 
 
 def refuse_if_busy(home: Path, what: str, *, now: datetime | None = None) -> None:
@@ -39,13 +41,22 @@ def _visible(directory: Path) -> list[str]:
 def _waiting(spool: Path) -> Iterator[Mapping[str, Any]]:
     for state in ("incoming", "deferred"):
         for name in _visible(spool / state):
-            with contextlib.suppress(OSError, ValueError):
-                job = json.loads((spool / state / name / "job.json").read_bytes())
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                job = json.loads(_read(spool / state / name / "job.json"))
                 if not isinstance(job, dict):
                     continue
                 is_to_come = state == "incoming" or job.get("return_to") == "incoming"
                 if is_to_come and isinstance(job.get("booking"), dict) and not job.get("held"):
                     yield job["booking"]
+
+
+def _read(path: Path) -> bytes:
+    """A record, as the program itself would read it: through no link, and waiting at no FIFO."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.read(fd, _LARGEST)
+    finally:
+        os.close(fd)
 
 
 def _instant(booking: Mapping[str, Any], name: str) -> datetime | None:
@@ -55,6 +66,8 @@ def _instant(booking: Mapping[str, Any], name: str) -> datetime | None:
         found = datetime.fromisoformat(booking[name])
     except (KeyError, TypeError, ValueError):
         return None
+    if not 1900 <= found.year < 2500:
+        return None  # nobody's booking: to the program the job is a stranger
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

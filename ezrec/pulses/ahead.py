@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ezrec import plain
 from ezrec.branding import Assets
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.stages import State
@@ -94,7 +95,7 @@ class Ahead:
     def _plan(self, entry: Entry, here: Path) -> RenderPlan | None:
         """What the video will be made of, as far as it is known; None where nothing can be done ahead."""
         job = self.spool.last_word(entry.id)
-        takes = [take for take in job.takes if (here / take.file).is_file()] if job else []
+        takes = [take for take in job.takes if plain.is_plain(here / take.file)] if job else []
         if not takes or any(take.burned_in for take in takes):
             return None
         if not self._has_room(here, sum((here / take.file).stat().st_size for take in takes)):

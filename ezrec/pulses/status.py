@@ -153,11 +153,7 @@ class Status:
 
     def _replace(self, name: str, data: bytes, mode: int = 0o640) -> None:
         """Whole or not at all, but not synced: what a power cut takes is told anew after the start."""
-        path: Path = self.settings.state / name
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_bytes(data)
-        temporary.chmod(mode)
-        temporary.rename(path)
+        durable.swap(self.settings.state / name, data, mode=mode)
 
 
 def _news(newest: Row) -> object:

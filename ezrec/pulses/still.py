@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ezrec import durable
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import OPEN
 from ezrec.domain.stages import State
@@ -47,7 +48,7 @@ class Still:
         take = self._newest_take() if self._is_due(target) else None
         if take is None:
             return
-        fresh = target.with_name(f".new.{FILE}")
+        fresh = durable.beside(target)
         try:
             fresh.parent.mkdir(parents=True, exist_ok=True)
             fresh.unlink(missing_ok=True)
@@ -59,6 +60,8 @@ class Still:
             if str(fault) != self._fault:
                 self.log.warning("no still was sent: %s", fault)
             self._fault = str(fault)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
             with suppress(OSError):
                 target.touch()
 

@@ -1,6 +1,7 @@
 """The pulse `tidy`: lets go by age what nobody needs any more, while the clock can be trusted.
 
-A clock that is not synchronised makes everything look old: then nothing goes. What goes because the disk is
+A clock that is not synchronised makes everything look old: then nothing goes but what broken-off writes left,
+which nobody ever reads. What goes because the disk is
 short is the guard's (`disk.py`), and needs no clock.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from ezrec import room
+from ezrec import put, room
 from ezrec.domain import room as rooms
 from ezrec.domain.room import Goes
 from ezrec.ports import Clock
@@ -33,6 +34,7 @@ class Tidy:
     places: Sequence[Path] = ()
 
     def __call__(self) -> None:
+        self._sweep()
         if not self.clock.is_synchronised():
             return
         now = self.clock.now()
@@ -46,6 +48,11 @@ class Tidy:
                 self.log.info(
                     "removed %s (%s, %.1f MB): its time is over", one.name, one.goes, one.size / 1e6
                 )
+
+    def _sweep(self) -> None:
+        """What killed writers left: at the start, and then with each beat."""
+        for path in put.sweep(self.spool):
+            self.log.info("removed %s, which a killed process left", path)
         for place in (self.spool.root, *self.places):
-            for path in room.sweep(place, now.timestamp()):
+            for path in room.sweep(place, self.clock.now().timestamp()):
                 self.log.info("removed %s, which a killed process left", path)

@@ -52,7 +52,7 @@ def eventually(is_so: Callable[[], bool], within_s: float = 15.0) -> bool:
     return True
 
 
-def written(path: Path, content: bytes) -> Path:
+def written(path: Path, content: bytes | bytearray) -> Path:
     path.write_bytes(content)
     return path
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.adapters import mp4boxes
+from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.adapters.mp4boxes import (
     TornFile,
     check_whole,
@@ -18,7 +19,9 @@ from ezrec.adapters.mp4boxes import (
     is_fragmented,
     top_level,
 )
-from tests import media
+from ezrec.adapters.mp4samples import read_tracks
+from tests import films, media
+from tests.rendering import deaf, plan_for, written
 
 
 def box(kind: bytes, body: bytes = b"") -> bytes:
@@ -31,7 +34,17 @@ def fragment(samples: int = 6, payload: bytes = b"x" * 100) -> bytes:
 
 
 HEAD = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"mvhd", bytes(100)) + box(b"mvex", bytes(8)))
-PLAIN = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"mvhd", bytes(100))) + box(b"mdat", b"data")
+INDEX = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"mvhd", bytes(100)))
+PLAIN = INDEX + box(b"mdat", b"data")
+SPOILT = fragment().replace(b"moof", b"\x01\xffof")
+# What cameras, dashcams and copying programs leave behind a film, none of it a box.
+TRAILERS = {
+    "four bytes": bytes(4),
+    "half a header": b"abc",
+    "zeros": bytes(4096),
+    "a trailer": bytes(range(256)) * 4 + b"8db42d694ccc418790edff439fe026bf",
+    "a text that reads like a box": b"This is what the camera says of itself. It is no box.",
+}
 
 
 @pytest.fixture
@@ -57,13 +70,16 @@ def test_top_level_boxes_are_read_in_all_three_size_forms(file: Path) -> None:
         (box(b"ftyp", b"isom") + struct.pack(">I4s", 0, b"mdat") + b"never finished", "no moov index"),
         (PLAIN[:-2], r"box 'mdat' at byte \d+ says 12 bytes where the file has 10"),
         (HEAD[:-60], r"box 'moov' at byte 16 says \d+ bytes where the file has \d+"),
-        (PLAIN + b"abc", "3 stray bytes"),
-        (PLAIN + struct.pack(">I4s", 1, b"free"), "half a box header"),
-        (PLAIN + struct.pack(">I4s", 7, b"free"), "says it is 7 bytes long"),
-        (PLAIN + struct.pack(">I4sQ", 1, b"free", 0), "says it is 0 bytes long"),
+        (INDEX + b"abc", "3 stray bytes"),
+        (INDEX + struct.pack(">I4s", 1, b"free"), "half a box header"),
+        (INDEX + struct.pack(">I4s", 7, b"free"), "says it is 7 bytes long"),
+        (INDEX + struct.pack(">I4sQ", 1, b"free", 0), "says it is 0 bytes long"),
         (PLAIN + struct.pack(">I4sQ", 1, b"mdat", 2**64 - 1), "says 18446744073709551615 bytes"),
-        (PLAIN + bytes(4096), "no box begins there"),
+        (INDEX + bytes(4096), "no box begins there"),
         (HEAD + fragment() + fragment()[:-108], "box 'moof' at byte .* has no media data behind it"),
+        (HEAD + fragment() + b"abc", "3 stray bytes"),
+        (HEAD + fragment() + bytes(4096), "no box begins there"),
+        (HEAD + fragment() + SPOILT + fragment(), "no box begins there"),
     ],
 )
 def test_what_is_not_whole_is_named_in_one_line(file: Path, content: bytes, reason: str) -> None:
@@ -71,6 +87,51 @@ def test_what_is_not_whole_is_named_in_one_line(file: Path, content: bytes, reas
     with pytest.raises(TornFile, match=reason) as fault:
         check_whole(file)
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("trailer", list(TRAILERS))
+def test_a_file_is_whole_whatever_stands_behind_its_index_and_media(file: Path, trailer: str) -> None:
+    file.write_bytes(PLAIN + TRAILERS[trailer])
+    check_whole(file)
+
+
+def test_behind_fragments_only_what_another_program_wrote_is_passed_over(file: Path) -> None:
+    """Half a header, zeros and a spoilt one are what is left of footage."""
+    file.write_bytes(HEAD + fragment() + TRAILERS["a trailer"])
+    check_whole(file)
+    assert count_samples(file, 1) == 6
+
+
+def test_media_that_the_index_looks_for_behind_the_last_box_is_missing(tmp_path: Path) -> None:
+    data = media.make_take(tmp_path / "t.mp4", fragmented=False, filters=films.NOISE).read_bytes()
+    at, less = data.index(b"mdat") - 4, len(data) - 2000
+    media_left = struct.pack(">I4s", less - at, b"mdat") + data[at + 8 : less]
+    torn = written(tmp_path / "x.mp4", data[:at] + media_left + bytes(1000))
+    with pytest.raises(TornFile, match="points beyond its end"):
+        read_tracks(torn)
+
+
+@pytest.mark.parametrize("trailer", list(TRAILERS))
+def test_a_film_with_something_behind_it_is_copied_and_serves_as_an_intro(
+    tmp_path: Path, trailer: str
+) -> None:
+    take = media.make_take(tmp_path / "t.mp4", fragmented=False, colour="blue")
+    intro = media.make_intro(tmp_path / "i.mp4", colour="red")
+    for path in (take, intro):
+        path.write_bytes(path.read_bytes() + TRAILERS[trailer])
+    transcoder, plan = (
+        FfmpegTranscoder(bitrate=800_000, preset="ultrafast"),
+        plan_for(tmp_path, take, intro=intro),
+    )
+    transcoder.check_asset("intro", intro)
+    assert transcoder.probe(take).frames == 60
+    transcoder.render(plan, deaf, deaf)
+    assert [media.picture_at(plan.output, at).colour(9, 9) for at in (0.5, 1.5, 2.9)] == [
+        "red",
+        "blue",
+        "blue",
+    ]
+    assert '"rung": "copy"' in (tmp_path / "processing.json").read_text()
 
 
 def test_whole_files_of_either_kind_pass_and_lose_nothing(file: Path) -> None:

@@ -114,6 +114,8 @@ class Encode:
             target, pieces.HIGH, _AS_TOLD, pieces.PARTS_ID, 0, 0, tools.bitrate, tools.preset, self.encoder
         )
         for take in self.film.takes:
+            if take.is_cut and take.offset_s:
+                raise Unfit(f"{take.path.name}: its owner cut its beginning off")
             keys = _keys(take)
             planned = cuts.cuts_of(keys.shown, take, target, self.part_s)
             seconds = float(take.info.duration_s)

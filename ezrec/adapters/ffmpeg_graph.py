@@ -189,7 +189,7 @@ class Measured:
 
     def _picture(self) -> Stream:
         target = self._target
-        stream = self._shifted(self._source[str(self._media.video)], "setpts")
+        stream = self._begun(self._shifted(self._source[str(self._media.video)], "setpts"))
         stream = stream.filter("fps", fps=ratio(target.rate), start_time=0)
         stream = lengthened(fitted(stream, self._media, target), target)
         return stream.filter("trim", end_frame=self._frames)
@@ -217,6 +217,10 @@ class Measured:
     def _shifted(self, stream: Stream, name: str) -> Stream:
         offset = self._media.offset_s
         return stream.filter(name, f"PTS-{seconds_text(offset)}/TB") if offset else stream
+
+    def _begun(self, stream: Stream) -> Stream:
+        """Without what its owner cut off at the beginning, where the demuxer gives that as well."""
+        return stream.filter("trim", start=0) if self._media.is_cut and self._media.offset_s else stream
 
 
 def _concat(parts: Sequence[list[Stream]], target: Target) -> list[Stream]:

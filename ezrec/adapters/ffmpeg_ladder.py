@@ -238,6 +238,8 @@ class Ladder:
         if len(film.parts) != 1:
             raise Unfit("more than one part")
         take = film.takes[0]
+        if take.is_cut:
+            raise Unfit("it holds what its owner cut off")
         info = take.info
         argv = graph.copy(self._tools.ffmpeg, take, take.path.stat().st_size, self._part)
         self._run(argv, info.duration_s)

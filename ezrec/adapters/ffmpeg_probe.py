@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec.adapters import mp4boxes
+from ezrec.adapters import mp4boxes, mp4keys, mp4limits
 from ezrec.adapters.ffmpeg_input import Kind, Unusable, file_url, input_options, sniffed
 from ezrec.adapters.ffmpeg_run import Failed, Limits, Switch, run
 from ezrec.adapters.footage import Material
@@ -22,7 +22,6 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.ports import MediaInfo
 
 MOST_PIXELS_A_SIDE = 8192
-_LONGEST_S = 24 * 3600.0
 _USUAL_RATES = tuple(
     Fraction(*rate)
     for rate in ((24, 1), (25, 1), (30, 1), (50, 1), (60, 1), (24000, 1001), (30000, 1001), (60000, 1001))
@@ -87,6 +86,7 @@ class Media:
     pix_fmt: str = ""
     full_range: bool = False
     offset_s: float = 0.0  # the picture begins so long after the file does
+    is_cut: bool = False  # it still holds what its owner cut off: that is left out only where it is decoded
     material: Material | None = field(default=None, repr=False, compare=False)  # read already, where it was
 
 
@@ -178,8 +178,19 @@ def _media(path: Path, demuxer: str, report: _Report, ask: _Asker) -> Media:
     picture, sound = _picture(report), _sound(report)
     width, height = _shown_size(picture)
     still = demuxer.endswith("_pipe")
+    tables = _tables(path) if demuxer == "mov" else None
     frames = 1 if still else _frames(path, demuxer, picture)
-    duration = 0.0 if still else _duration(report, picture, ask)
+    duration = 0.0 if still else _duration(path, report, picture, ask)
+    begin, file_begin = (_number(text) or 0.0 for text in (picture.start_time, report.format.start_time))
+    is_cut = demuxer == "mov" and _is_cut(tables, picture, sound)
+    if is_cut:
+        # Of a file in fragments FFmpeg gives what was cut off as well, at times before 0.
+        duration, begin = duration + min(0.0, begin), max(0.0, begin)
+        frames = tables.shown(picture.index) if tables else None
+        if duration <= 0:
+            raise Unusable("nothing of it is shown")
+    if tables:
+        _check_agreed(tables, picture, duration)
     rate = Fraction(1) if still else _rate(picture, frames, duration)
     info = MediaInfo(duration, width, height, float(rate), picture.codec_name, sound is not None, frames)
     return Media(
@@ -192,7 +203,8 @@ def _media(path: Path, demuxer: str, report: _Report, ask: _Asker) -> Media:
         audio_codec=sound.codec_name if sound else "",
         pix_fmt=picture.pix_fmt,
         full_range=picture.color_range == "pc",
-        offset_s=max(0.0, (_number(picture.start_time) or 0.0) - (_number(report.format.start_time) or 0.0)),
+        offset_s=max(0.0, begin - file_begin),
+        is_cut=is_cut,
     )
 
 
@@ -228,15 +240,40 @@ def _frames(path: Path, demuxer: str, stream: _Stream) -> int | None:
     return frames or None
 
 
-def _duration(report: _Report, stream: _Stream, ask: _Asker) -> float:
+def _tables(path: Path) -> mp4keys.Tables | None:
+    """None where the file's own tables do not tell; raises `Beyond` for figures that cannot be true."""
+    try:
+        return mp4keys.read(path)
+    except mp4limits.Beyond:
+        raise
+    except ValueError:
+        return None
+
+
+def _is_cut(tables: mp4keys.Tables | None, picture: _Stream, sound: _Stream | None) -> bool:
+    """Taken for granted where nobody can say."""
+    try:
+        return tables is None or tables.is_cut(picture.index, *([sound.index] if sound else []))
+    except ValueError:
+        return True
+
+
+def _check_agreed(tables: mp4keys.Tables, picture: _Stream, duration: float) -> None:
+    track = tables.tracks.get(picture.index)
+    if track and len(track) and duration > mp4limits.most_s(float(track.length_s)):
+        raise Unusable(
+            f"damaged: it says it lasts {duration:.0f} s, its pictures last {float(track.length_s):.0f} s"
+        )
+
+
+def _duration(path: Path, report: _Report, stream: _Stream, ask: _Asker) -> float:
     """The picture's own: in Matroska, and in some fragmented files, only the packets tell it."""
     duration = (
         _number(stream.duration) or ask.measured_s(stream.index) or _number(report.format.duration) or 0.0
     )
     if duration <= 0:
         raise Unusable("no picture in it: its duration is 0")
-    if duration > _LONGEST_S:
-        raise Unusable(f"it says it lasts {duration:.0f} s; at most {_LONGEST_S:.0f}")
+    mp4limits.check_length(duration, path.stat().st_size)
     return duration
 
 
@@ -260,7 +297,10 @@ def rate_of(base: Fraction | None, average: Fraction) -> Fraction:
 
 def fits(width: int, height: int, seconds: float) -> bool:
     """Within what is taken at all."""
-    return 0 < min(width, height) <= max(width, height) <= MOST_PIXELS_A_SIDE and 0 < seconds <= _LONGEST_S
+    return (
+        0 < min(width, height) <= max(width, height) <= MOST_PIXELS_A_SIDE
+        and 0 < seconds <= mp4limits.LONGEST_S
+    )
 
 
 def usual_rate(rate: Fraction) -> Fraction | None:

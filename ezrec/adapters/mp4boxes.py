@@ -6,6 +6,7 @@ nothing of codecs. Trusts no size it reads: a box is a claim, the file's length 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -16,14 +17,20 @@ from ezrec import plain
 
 _MOST_BOXES = 8_000_000  # a day in fragments of 0.2 s has 3 million; more is a trap made of tiny boxes
 _MOST_CUT = 64 << 20  # a torn tail is seconds long; behind anything longer there may be footage
+_MOST_FOREIGN = 16 << 20
 _WINDOW = 4096
 _HEAD = struct.Struct(">I4s")
 _USUAL = frozenset({b"moof", b"mdat", b"mfhd", b"traf", b"tfhd", b"tfdt", b"trun"})
 _OPENERS = frozenset({b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"})
+_KNOWN = _OPENERS | _USUAL | {b"mfra", b"sidx", b"ssix", b"prft", b"emsg", b"meta"}
 
 
 class TornFile(ValueError):
     """Not a whole MP4 file; the message says in one line what is wrong."""
+
+
+class NoBox(TornFile):
+    """What stands there is no header of a box."""
 
 
 class Box(NamedTuple):
@@ -96,17 +103,27 @@ def lacks(path: Path) -> str:
 
 
 def whole(boxes: Boxes) -> Iterator[Box]:
-    """The boxes of a whole file in order; raises `TornFile` as soon as it turns out not to be one."""
+    """The boxes of a whole file in order; raises `TornFile` as soon as it turns out not to be one.
+
+    Cameras and dashcams append what is no box. Behind index and media that is no fault: `boxes.end` tells
+    where it begins.
+    """
     boxes.check_opening()
-    has_index, pending = False, None
-    for box in boxes.top():
-        if box.end > boxes.length:
-            have = boxes.length - box.offset
-            raise TornFile(f"cut short: {box} says {box.size} bytes where the file has {have}")
-        has_index = has_index or box.type == b"moov"
-        pending = _pending(pending, box)
-        yield box
-    if not has_index:
+    seen, pending, at = set[bytes](), None, 0
+    try:
+        for box in boxes.top():
+            if box.end > boxes.length:
+                have = boxes.length - box.offset
+                kind = TornFile if box.type in _KNOWN else NoBox
+                raise kind(f"cut short: {box} says {box.size} bytes where the file has {have}")
+            seen.add(box.type)
+            pending, at = _pending(pending, box), box.end
+            yield box
+    except NoBox:
+        if not {b"moov", b"mdat"} <= seen or pending or (b"moof" in seen and not boxes.is_foreign(at)):
+            raise
+        boxes.end = at
+    if b"moov" not in seen:
         raise TornFile("no moov index: the file was never finished, or cut short")
     if pending is not None:
         raise TornFile(f"cut short: {pending} has no media data behind it")
@@ -133,10 +150,13 @@ def cut_torn_tail(path: Path) -> int:
 
 
 def count_samples(path: Path, track: int) -> int:
-    """Frames of a track in the fragments of a whole file, from their tables alone."""
-    with plain.opened(path, shared=True) as file:
+    """Frames of a track in the fragments of a file, from their tables alone."""
+    count = 0
+    with plain.opened(path, shared=True) as file, contextlib.suppress(NoBox):
         boxes = Boxes(file)
-        return sum(_samples(boxes, moof, track) for moof in boxes.top() if moof.type == b"moof")
+        for box in boxes.top():
+            count += _samples(boxes, box, track) if box.type == b"moof" else 0
+    return count
 
 
 class Boxes:
@@ -146,7 +166,7 @@ class Boxes:
         self._fd = file.fileno()
         self._left = _MOST_BOXES
         self._begin, self._window = 0, b""
-        self.length = os.fstat(self._fd).st_size
+        self.length = self.end = os.fstat(self._fd).st_size
 
     def top(self) -> Iterator[Box]:
         return self._walk(0, self.length)
@@ -179,6 +199,17 @@ class Boxes:
         """A 32-bit number; what lies behind the end of the file reads as zero."""
         return int.from_bytes(self.read(offset, 4).ljust(4, b"\0"), "big")
 
+    def is_foreign(self, offset: int) -> bool:
+        """True for what another program appended behind fragments.
+
+        A write that broke off leaves half a header, or zeros. One spoilt header in the middle has fragments
+        behind it: those are footage.
+        """
+        if self.length - offset > _MOST_FOREIGN:
+            return False
+        found = os.pread(self._fd, _MOST_FOREIGN, offset)
+        return len(found) >= 8 and any(found[:8]) and b"moof" not in found
+
     def check_opening(self) -> None:
         if self.length == 0:
             raise TornFile("the file is empty")
@@ -197,22 +228,22 @@ class Boxes:
         """Read one header: 32-bit size, 64-bit size (1), or "to the end" (0)."""
         head = self.read(offset, min(16, end - offset))
         if len(head) < 8:
-            raise TornFile(f"cut short: {len(head)} stray bytes at byte {offset}")
+            raise NoBox(f"cut short: {len(head)} stray bytes at byte {offset}")
         size, kind = _HEAD.unpack_from(head)
         header = 8
         if kind not in _USUAL and not all(
             0x20 <= byte < 0x7F or byte == 0xA9 for byte in kind
         ):  # zeros are what a power cut leaves
-            raise TornFile(f"damaged at byte {offset}: no box begins there")
+            raise NoBox(f"damaged at byte {offset}: no box begins there")
         if size == 0:
             size = end - offset
         elif size == 1:
             if len(head) < 16:
-                raise TornFile(f"cut short: half a box header at byte {offset}")
+                raise NoBox(f"cut short: half a box header at byte {offset}")
             header, size = 16, struct.unpack_from(">Q", head, 8)[0]
         box = Box(kind, offset, size, header)
         if size < header:
-            raise TornFile(f"damaged: {box} says it is {size} bytes long")
+            raise NoBox(f"damaged: {box} says it is {size} bytes long")
         return box
 
 

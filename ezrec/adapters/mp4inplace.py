@@ -18,9 +18,10 @@ import struct
 from pathlib import Path
 
 from ezrec import plain
-from ezrec.adapters import footage, h264, mp4boxes, mp4lanes, mp4write
+from ezrec.adapters import footage, h264, mp4boxes, mp4edits, mp4keys, mp4lanes, mp4write
 from ezrec.adapters.mp4boxes import Box
 from ezrec.adapters.mp4samples import NotSimple
+from ezrec.domain.errors import Reject
 
 _SECTOR = 512
 _HEAD = struct.Struct(">I4sQ")  # a box whose size takes eight bytes
@@ -30,14 +31,15 @@ def give_index(path: Path) -> int:
     """Returns the bytes that were added: 0 where the file has its index already.
 
     Raises `ValueError` in one line for a file that it cannot be done to, and `OSError`; it is then as it was.
+    Raises `Reject` for one that must not be published as it is: it holds what its owner cut off.
     """
+    _check_uncut(path)
     if not mp4boxes.is_fragmented(path):
         return 0
     if path.lstat().st_nlink > 1:
         raise NotSimple("it lies elsewhere too")
-    boxes = list(mp4boxes.top_level(path))
-    index = _old_index(boxes)
-    _without_unfinished(path, boxes)
+    index = _old_index(path)
+    _without_unfinished(path)
     whole = path.stat().st_size
     moov = _index(path)
     fd = plain.open_fd(path, os.O_RDWR)
@@ -55,17 +57,32 @@ def give_index(path: Path) -> int:
     return len(moov)
 
 
-def _old_index(boxes: list[Box]) -> Box:
-    index = next((box for box in boxes if box.type == b"moov"), None)
+def _check_uncut(path: Path) -> None:
+    try:
+        tables = mp4keys.read(path)
+        is_cut = tables.is_cut(*(index for index, track in tables.tracks.items() if len(track)))
+    except mp4edits.Edited:
+        is_cut = True
+    except ValueError:
+        return  # whether it is a film at all is for others to say
+    if is_cut:
+        raise Reject("its owner cut a part of it off, which is in it still", "make room on the disk")
+
+
+def _old_index(path: Path) -> Box:
+    index = next((box for box in mp4boxes.top_level(path) if box.type == b"moov"), None)
     if index is None or index.offset // _SECTOR != (index.offset + _HEAD.size - 1) // _SECTOR:
         raise NotSimple("its index does not stand where a recorder writes it")
     return index
 
 
-def _without_unfinished(path: Path, boxes: list[Box]) -> None:
+def _without_unfinished(path: Path) -> None:
     """What an earlier try, that was ended in the middle, has left behind the recording."""
-    if sum(box.type == b"moov" for box in boxes) > 1 and boxes[-1].type == b"moov":
-        os.truncate(path, boxes[-1].offset)
+    last, indexes = None, 0
+    for last in mp4boxes.top_level(path):
+        indexes += last.type == b"moov"
+    if last and indexes > 1 and last.type == b"moov":
+        os.truncate(path, last.offset)
 
 
 def _index(path: Path) -> bytes:

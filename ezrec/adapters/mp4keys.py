@@ -11,9 +11,11 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import add
 from pathlib import Path
 
 from ezrec import plain
+from ezrec.adapters import mp4edits
 from ezrec.adapters.mp4boxes import TornFile
 from ezrec.adapters.mp4samples import NotSimple, Reader, Track, signed
 
@@ -37,15 +39,25 @@ class Tables:
     tracks: dict[int, Track]
     delays: dict[int, array[int]]
 
+    def shown(self, index: int) -> int:
+        """How many samples of a track are shown: the others were cut off by its owner."""
+        track = self._track(index)
+        times = map(add, track.starts, self._delayed(track))
+        return sum(mp4edits.is_shown(track, time) for time in times)
+
+    def is_cut(self, *indexes: int) -> bool:
+        """Whether the owner cut something off one of these tracks."""
+        tracks = [self._track(index) for index in indexes]
+        return any(
+            mp4edits.is_trimmed(track) if track.kind == b"soun" else self.shown(track.index) < len(track)
+            for track in tracks
+        )
+
     def keys(self, index: int) -> Keys:
-        track = self.tracks.get(index)
-        if track is None or track.kind != b"vide" or not len(track):
+        track = self._track(index)
+        if track.kind != b"vide":
             raise NotSimple("its index does not tell of its picture")
-        delays = self.delays[track.number]
-        if not delays:
-            delays = array("q", bytes(8 * len(track)))
-        if len(delays) != len(track):
-            raise TornFile("its tables do not agree")
+        delays = self._delayed(track)
         zero = track.shift * track.scale
         begin = min(
             (
@@ -58,6 +70,18 @@ class Tables:
         numbers = tuple(track.key_numbers())
         shown = (Fraction(track.starts[number] + delays[number] - begin, track.scale) for number in numbers)
         return Keys(track, numbers, tuple(shown))
+
+    def _track(self, index: int) -> Track:
+        track = self.tracks.get(index)
+        if track is None or not len(track):
+            raise NotSimple("its index does not tell of its picture")
+        return track
+
+    def _delayed(self, track: Track) -> array[int]:
+        delays = self.delays[track.number] or array("q", (0,)) * len(track)
+        if len(delays) != len(track):
+            raise TornFile("its tables do not agree")
+        return delays
 
 
 def read(path: Path) -> Tables:
@@ -87,4 +111,7 @@ class _Reader(Reader):
         delays = self.of(track)
         for count, delay in runs:
             count = min(count, len(track.starts) - len(delays))
-            delays.extend((signed(delay),) * count)
+            delays.extend(array("q", (signed(delay),)) * count)
+
+    def _describe(self, track: Track, stsd: bytes) -> None:
+        """What is decoded need not be described in one way only."""

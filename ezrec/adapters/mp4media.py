@@ -33,6 +33,8 @@ def _media(path: Path, found: Material) -> Media | None:
     picture, sound = found.footage.picture, found.footage.sound
     seconds = float(picture.length_s)
     tracks = (picture, *((sound,) if sound else ()))
+    if picture.is_cut or (sound and sound.is_cut):
+        return None  # FFmpeg sees more of it
     if not fits(found.sps.width, found.sps.height, seconds):
         return None
     if any(track.entry[4:8] not in names for track, names in zip(tracks, _ENTRIES, strict=False)):

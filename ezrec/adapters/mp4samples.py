@@ -1,12 +1,14 @@
 """The samples of an MP4 file's tracks, one by one: where each lies, how long it lasts, where one may begin.
 
 Reads the tables of a plain file and the fragments of a camera's, and gives both in one form. Knows of codecs
-only what their header is called. Trusts no number: counts are bounded by the file's own length.
+only what their header is called. Trusts no number: counts are bounded by the file's own length
+(`mp4limits`).
 """
 
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import accumulate, repeat
@@ -14,14 +16,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ezrec import plain
+from ezrec.adapters import mp4edits, mp4limits, mp4tables
 from ezrec.adapters.mp4boxes import Box, Boxes, TornFile, whole
 from ezrec.adapters.mp4tracks import Footage as Footage
 from ezrec.adapters.mp4tracks import NotSimple as NotSimple
 from ezrec.adapters.mp4tracks import Track as Track
 
-_MOST_SAMPLES = 16_000_000  # a day at 120 frames a second, with sound
 _NO_SYNC = 0x10000
 _LARGEST_FRAGMENT = 16 << 20  # of its index alone
+_LARGEST_ENTRY = 1 << 20  # what is said of a codec
 _HEAD, _WORDS, _WORD = struct.Struct(">I4s"), struct.Struct(">II"), struct.Struct(">I")
 _UNMOVED = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _HEADERS = {b"avcC": (b"vide", 78), b"esds": (b"soun", 28)}  # and how much stands before it in its entry
@@ -37,7 +40,10 @@ def read_tracks(path: Path) -> list[Track]:
 
 
 def read(path: Path, *, sound: bool = True) -> Footage:
-    """One picture that begins with a key frame, and one sound track at most; else raises `NotSimple`."""
+    """One picture that begins with a key frame, and one sound track at most; else raises `NotSimple`.
+
+    What its owner cut off is not among their samples.
+    """
     tracks = read_tracks(path)
     pictures = [track for track in tracks if track.kind == b"vide"]
     sounds = [track for track in tracks if track.kind == b"soun"] if sound else []
@@ -46,6 +52,7 @@ def read(path: Path, *, sound: bool = True) -> Footage:
     for track in (*pictures, *sounds):
         if not len(track) or not track.header:
             raise NotSimple("a track of another codec, or an empty one")
+        mp4edits.apply(track)
         if track.kind == b"vide" and not track.keys[0]:
             raise NotSimple("it does not begin with a key frame")
     if pictures[0].turned:
@@ -58,7 +65,8 @@ class Reader:
 
     def __init__(self, file: BinaryIO) -> None:
         self._boxes = Boxes(file)
-        self._left = _MOST_SAMPLES
+        self._left = mp4limits.MOST_SAMPLES
+        self._is_fragmented = False
         self._tracks: dict[int, Track] = {}
         self._defaults: dict[int, tuple[int, int, int]] = {}
         self._delays: dict[int, int] = {}
@@ -68,22 +76,27 @@ class Reader:
             if box.type == b"moov" and not self._tracks:  # a second one is what `mp4inplace` did not finish
                 self._index(box)
             elif box.type == b"moof":
+                self._is_fragmented = True
                 self._fragment(box)
         for number, track in self._tracks.items():
-            track.shift += Fraction(self._delays.get(number, 0), track.scale)
-            if len(track) and max(track.offsets[-1] + track.sizes[-1], 0) > self._boxes.length:
-                raise TornFile("its index points beyond its end")
+            track.delay = self._delays.get(number, 0)
+            track.shift += Fraction(track.delay, track.scale)
+            if self._is_fragmented:  # the header was written before anybody knew how long it would be
+                track.until = track.said = None
+            mp4limits.check(track, self._boxes.end)
         return list(self._tracks.values())
 
     def _index(self, moov: Box) -> None:
-        scale = 1
+        scale, index = 1, 0
         for box in self._boxes.inside(moov):
             if box.type == b"mvhd":
                 body = self._body(box, 40)
                 scale = struct.unpack_from(">I", body, 20 if body[0] else 12)[0] or 1
             elif box.type == b"trak":
+                if index >= mp4limits.MOST_TRACKS:
+                    raise mp4limits.Beyond(f"more than {mp4limits.MOST_TRACKS} tracks")
                 track = self._track(box, scale)
-                track.index = len(self._tracks)
+                track.index, index = index, index + 1
                 self._tracks[track.number] = track
             elif box.type == b"mvex":
                 for trex in self._boxes.inside(box):
@@ -93,8 +106,8 @@ class Reader:
 
     def _track(self, trak: Box, movie_scale: int) -> Track:
         track = Track()
-        tables: dict[bytes, bytes] = {}
-        edits = b""
+        tables: dict[bytes, Box] = {}
+        edits = entries = b""
         for path, box in self._descend(trak):
             if box.type == b"tkhd":
                 body = self._body(box)
@@ -102,17 +115,18 @@ class Reader:
                 track.number = struct.unpack_from(">I", body, 12 + (8 if body[0] else 0))[0]
                 track.turned = struct.unpack_from(">9i", body, 40 + longer) != _UNMOVED
             elif box.type == b"mdhd":
-                body = self._body(box)
-                track.scale = struct.unpack_from(">I", body, 20 if body[0] else 12)[0] or 1
+                track.scale, track.said = _clock(self._body(box))
             elif box.type == b"hdlr" and path == b"mdia":
                 track.kind = self._body(box)[8:12]
             elif box.type == b"elst":
                 edits = self._body(box)
-            elif path == b"stbl":
-                tables[box.type] = self._body(box)
+            elif path == b"stbl" and box.type == b"stsd":
+                entries = self._body(box, _LARGEST_ENTRY)
+            elif path == b"stbl" and box.type in mp4tables.NAMES:
+                tables[box.type] = box
         if track.kind in (b"vide", b"soun"):
-            self._describe(track, tables.get(b"stsd", b""))
-            self._edit(track, edits, movie_scale)
+            self._describe(track, entries)
+            mp4edits.read(track, edits, movie_scale)
             self._plain(track, tables)
         return track
 
@@ -136,65 +150,15 @@ class Reader:
                     break
                 at += max(8, size)
 
-    def _edit(self, track: Track, body: bytes, movie_scale: int) -> None:
-        """Only what moves a track as a whole: an empty stretch before it, a beginning left out."""
-        if not body:
-            return
-        form, size = (">QqI", 20) if body[0] else (">IiI", 12)
-        played = 0
-        for number in range(min(struct.unpack_from(">I", body, 4)[0], 16)):
-            length, begin, rate = struct.unpack_from(form, body, 8 + number * size)
-            if begin == -1:
-                track.shift += Fraction(length, movie_scale)
-            else:
-                track.shift -= Fraction(begin, track.scale)
-                played += 1
-            if rate != 1 << 16:
-                raise NotSimple("parts of it are shown at another speed")
-        if played > 1:
-            raise NotSimple("parts of it are left out")
-
-    def _plain(self, track: Track, tables: dict[bytes, bytes]) -> None:
+    def _plain(self, track: Track, tables: dict[bytes, Box]) -> None:
         """The tables of a plain file; a fragmented one has them, empty."""
-        uniform, count = struct.unpack_from(">II", tables[b"stsz"], 4) if b"stsz" in tables else (0, 0)
-        if not count:
+        sizes = mp4tables.sizes_of(self._boxes, tables)
+        if not sizes.samples:
             return
-        self._allow(count)
-        if uniform:
-            track.sizes.extend([uniform] * count)
-        else:
-            track.sizes.extend(struct.unpack_from(f">{count}I", tables[b"stsz"], 12))
-        at = 0
-        for many, length in _pairs(tables[b"stts"]):
-            many = min(many, count - len(track.starts))
-            if many:
-                track.starts.extend(range(at, at + many * length, length) if length else [at] * many)
-            at += many * length
-        track.end = at
-        if len(track.starts) != count:
-            raise TornFile("its tables do not agree")
-        self._place(track, tables, count)
+        self._allow(sizes.samples)
+        mp4tables.fill(track, self._boxes, tables, sizes)
         if b"ctts" in tables:
-            self._delay(track, _pairs(tables[b"ctts"]))
-        track.keys = bytearray(count) if b"stss" in tables else bytearray(b"\1" * count)
-        for number in _words(tables.get(b"stss", bytes(8)), 4):
-            track.keys[number - 1] = 1
-
-    def _place(self, track: Track, tables: dict[bytes, bytes], count: int) -> None:
-        chunks = _words(tables[b"stco"], 4) if b"stco" in tables else _words(tables[b"co64"], 8)
-        runs = struct.iter_unpack(">III", tables[b"stsc"][8:])
-        run = next(runs, (1, 0, 1))
-        after = next(runs, None)
-        done = 0
-        for number, offset in enumerate(chunks, 1):
-            if after and number >= after[0]:
-                run, after = after, next(runs, None)
-            many = min(run[1], count - done)
-            if many:
-                track.offsets.extend(accumulate(track.sizes[done : done + many - 1], initial=offset))
-                done += many
-        if done != count:
-            raise TornFile("its tables do not agree")
+            self._delay(track, mp4tables.runs(self._boxes, tables[b"ctts"]))
 
     def _fragment(self, moof: Box) -> None:
         """An hour has 18,000 of these, so each is fetched whole and taken apart in memory."""
@@ -203,7 +167,7 @@ class Reader:
         data = self._boxes.read(moof.offset, moof.size)
         for kind, begin, end in self._children(data, moof.header, len(data)):
             if kind == b"traf":
-                self._run_of(moof.offset, data, list(self._children(data, begin, end)))
+                self._run_of(moof.offset, data, begin, end)
 
     def _children(self, data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         """Kind, body and end of each box; together they fill the one around them."""
@@ -215,8 +179,8 @@ class Reader:
             yield kind, at + 8, at + size
             at += size
 
-    def _run_of(self, base: int, data: bytes, boxes: list[tuple[bytes, int, int]]) -> None:
-        at = next(begin for kind, begin, _ in boxes if kind == b"tfhd")
+    def _run_of(self, base: int, data: bytes, body: int, after: int) -> None:
+        at = next(begin for kind, begin, _ in self._children(data, body, after) if kind == b"tfhd")
         flags, number = _WORDS.unpack_from(data, at)
         track = self._tracks.get(number)
         if track is None or track.kind not in (b"vide", b"soun"):
@@ -233,7 +197,7 @@ class Reader:
         if flags & 0x20:
             how = _WORD.unpack_from(data, at)[0]
         where = base
-        for kind, begin, end in boxes:
+        for kind, begin, end in self._children(data, body, after):
             if kind == b"tfdt":
                 form = ">Q" if data[begin] else ">I"
                 self._continue(track, struct.unpack_from(form, data, begin + 4)[0])
@@ -251,7 +215,7 @@ class Reader:
     ) -> int:
         flags, count = _WORDS.unpack_from(body)
         flags &= 0xFFFFFF
-        self._allow(count)
+        self._allow(count, mp4limits.MOST_IN_FRAGMENT)
         at = 8
         if flags & 1:
             where, at = base + struct.unpack_from(">i", body, at)[0], at + 4
@@ -262,42 +226,39 @@ class Reader:
             return where
         given = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
         step = len(given)
-        values = struct.unpack_from(f">{count * step}I", body, at)
+        if at + 4 * count * step > len(body):
+            raise TornFile("damaged: a fragment's index is shorter than it says")
+        values = mp4tables.words(body[at : at + 4 * count * step])
         columns = {bit: values[place::step] for place, bit in enumerate(given)}
-        lengths: tuple[int, ...] = columns.get(0x100) or (defaults[0],) * count
-        sizes: tuple[int, ...] = columns.get(0x200) or (defaults[1],) * count
+        lengths = columns.get(0x100) or _alike(defaults[0], count)
+        sizes = columns.get(0x200) or _alike(defaults[1], count)
         if 0x400 in columns:
             keys = bytearray(not how & _NO_SYNC for how in columns[0x400])
         else:
             keys = bytearray((not defaults[2] & _NO_SYNC,)) * count
         if first is not None:
             keys[0] = not first & _NO_SYNC
-        *places, end = accumulate(sizes, initial=where)
-        *times, after = accumulate(lengths, initial=track.end)
-        track.offsets.extend(places)
-        track.starts.extend(times)
-        track.end = after
+        track.offsets.extend(accumulate(sizes[:-1], initial=where))
+        track.starts.extend(accumulate(lengths[:-1], initial=track.end))
+        track.end += sum(lengths)
         track.keys += keys
         track.sizes.extend(sizes)
         self._delay(
             track, zip(repeat(1), columns[0x800], strict=False) if 0x800 in columns else ((count, 0),)
         )
-        return end
+        return where + sum(sizes)
 
     def _delay(self, track: Track, runs: Iterable[tuple[int, int]]) -> None:
         """How much later than it is decoded a sample is shown: with B-frames, each another span."""
-        delays = {signed(delay) for delay in {delay for _, delay in runs}}
-        delays.add(self._delays.get(track.number, next(iter(delays), 0)))
-        if len(delays) > 1:
-            raise NotSimple("B-frames")
-        self._delays[track.number] = delays.pop()
+        for _, delay in runs:
+            if signed(delay) != self._delays.setdefault(track.number, signed(delay)):
+                raise NotSimple("B-frames")
 
-    def _allow(self, count: int) -> None:
+    def _allow(self, count: int, most: int = mp4limits.MOST_SAMPLES) -> None:
+        mp4limits.check_count(count, min(most, self._left), self._boxes.length)
         self._left -= count
-        if self._left < 0 or count > self._boxes.length:
-            raise TornFile(f"more than {_MOST_SAMPLES} samples, or than it has bytes")
 
-    def _body(self, box: Box, most: int = 1 << 28) -> bytes:
+    def _body(self, box: Box, most: int = 1 << 10) -> bytes:
         return self._boxes.read(box.body, max(0, min(most, box.end - box.body)))
 
 
@@ -305,11 +266,12 @@ def signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
 
 
-def _pairs(body: bytes) -> Iterator[tuple[int, int]]:
-    count = struct.unpack_from(">I", body, 4)[0]
-    yield from struct.iter_unpack(">II", body[8 : 8 + 8 * count])
+def _clock(mdhd: bytes) -> tuple[int, int | None]:
+    """Ticks a second, and how many of them the track says it lasts; None where it does not say."""
+    form, unknown = (">IQ", (1 << 64) - 1) if mdhd[0] else (">II", (1 << 32) - 1)
+    scale, said = struct.unpack_from(form, mdhd, 20 if mdhd[0] else 12)
+    return scale or 1, said if 0 < said < unknown else None
 
 
-def _words(body: bytes, size: int) -> tuple[int, ...]:
-    count = struct.unpack_from(">I", body, 4)[0]
-    return struct.unpack_from(f">{count}{'I' if size == 4 else 'Q'}", body, 8)
+def _alike(word: int, count: int) -> array[int]:
+    return array("I", (word,)) * count

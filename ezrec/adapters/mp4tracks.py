@@ -18,6 +18,8 @@ class Track:
     """One track in columns. `starts` are decode times in ticks; the track ends at `end`.
 
     `shift` is what a player adds to those times, in seconds: files say there that sound begins later.
+    It is shown from `begin` on, and up to `until` where that is known, in ticks: the rest was cut off by its
+    owner. `said`: how long the track is by its header, in ticks.
     """
 
     kind: bytes = b""
@@ -33,6 +35,11 @@ class Track:
     starts: array[int] = field(default_factory=lambda: array("Q"))
     keys: bytearray = field(default_factory=bytearray)
     end: int = 0
+    begin: int = 0
+    until: int | None = None
+    said: int | None = None
+    delay: int = 0  # ticks from a sample's decoding to its showing, where that is the same for all
+    is_cut: bool = False  # what its owner cut off is no longer among the samples
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -25,7 +25,7 @@ from ezrec.domain import forms
 from ezrec.ports import MediaInfo
 
 _MOST_IN_MEMORY = 16
-_FORM = "1"  # of what lies on disk
+_FORM = "2"  # of what lies on disk
 _READ = 1 << 20
 
 
@@ -39,6 +39,7 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
     pix_fmt: str = ""
     full_range: bool = False
     offset_s: float = 0.0
+    is_cut: bool = False
     digest: str = ""
     is_sound: bool = False
 
@@ -103,14 +104,14 @@ class Seen:
             return None
         return Media(
             path, kept.demuxer, kept.info, Fraction(*kept.rate), kept.video, kept.audio,
-            kept.audio_codec, kept.pix_fmt, kept.full_range, kept.offset_s,
+            kept.audio_codec, kept.pix_fmt, kept.full_range, kept.offset_s, kept.is_cut,
         )  # fmt: skip
 
     def _write(self, name: str, path: Path, seen: Media) -> None:
         if seen.material is None:
             kept = _Kept(
                 seen.demuxer, seen.info, seen.rate.as_integer_ratio(), seen.video, seen.audio,
-                seen.audio_codec, seen.pix_fmt, seen.full_range, seen.offset_s,
+                seen.audio_codec, seen.pix_fmt, seen.full_range, seen.offset_s, seen.is_cut,
             )  # fmt: skip
             self._store(name, path, kept)
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ezrec import durable
+from ezrec.domain.errors import Reject
 from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name
 from ezrec.spool import Entry
@@ -27,7 +28,8 @@ def as_recorded(
 ) -> Result | None:
     """The one take as the result; None where there are several, or sound beside it: they are to be joined.
 
-    `give_index` makes a plain file of one in fragments, in its own place.
+    `give_index` makes a plain file of one in fragments, in its own place; it raises `Reject` for a clip that
+    holds what its owner cut off.
     """
     if len(takes) != 1 or takes[0].sound:
         return None
@@ -36,6 +38,8 @@ def as_recorded(
     output.unlink(missing_ok=True)
     try:
         give_index(path)
+    except Reject:
+        return None
     except ValueError as fault:
         notes.append(f"{SLOW}: {fault}")
     except OSError as fault:

@@ -20,6 +20,7 @@ from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.names import JobId
+from ezrec.domain.redaction import redacted
 from ezrec.domain.stages import State
 
 JOB = "job.json"
@@ -80,7 +81,9 @@ class Entry:
         """Leave a progress note for people: cheap, not durable, and never part of the record."""
         temporary = self.path / f".{PROGRESS}.new"
         with contextlib.suppress(OSError):
-            temporary.write_bytes(msgspec.json.encode(progress))
+            said = {name: redacted(word) if isinstance(word, str) else word
+                    for name, word in progress.items()}  # fmt: skip
+            temporary.write_bytes(msgspec.json.encode(said))
             temporary.rename(self.path / PROGRESS)
 
     def progress(self) -> dict[str, Any]:
@@ -153,7 +156,7 @@ def write_record(path: Path, job: Job) -> None:
 def explain(path: Path, state: State, job: Job, *, sync_parent: bool = False) -> None:
     """What a person may find carries its reason with it."""
     if state is State.FAILED:
-        text = f"{job.reason}\n" + (f"what to do: {job.remedy}\n" if job.remedy else "")
+        text = f"{redacted(job.reason)}\n" + (f"what to do: {redacted(job.remedy)}\n" if job.remedy else "")
         durable.write(path / REASON, text.encode(), sync_parent=sync_parent)
     else:
         (path / REASON).unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ezrec import __version__, app, cameras, doctor_machine, doctor_spool, settings
 from ezrec.domain.errors import ConfigError, Reject, Retry
+from ezrec.domain.redaction import hide
 from ezrec.findings import Finding, Findings, fault, ok, warning
 from ezrec.settings import Settings
 
@@ -31,6 +32,7 @@ def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) ->
         for problem in wrong.problems:
             yield fault("settings", problem, "correct it in EZREC_HOME/.env or in the environment")
         return  # where the spool and the camera are is not known
+    hide(wishes.secrets())
     yield ok("settings", f"sound, for {wishes.home}; `ezrec config` shows them")
     yield from look(wishes, quick=quick)
 

@@ -20,6 +20,7 @@ from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.names import JobId
+from ezrec.domain.redaction import redacted
 from ezrec.domain.stages import State
 from ezrec.plain import unusable as unusable
 
@@ -82,7 +83,10 @@ class Entry:
     def report(self, **progress: Any) -> None:
         """Leave a progress note for people: cheap, not durable, and never part of the record."""
         with contextlib.suppress(OSError):
-            durable.swap(self.path / PROGRESS, msgspec.json.encode(progress))
+            said = {
+                name: redacted(word) if isinstance(word, str) else word for name, word in progress.items()
+            }
+            durable.swap(self.path / PROGRESS, msgspec.json.encode(said))
 
     def progress(self) -> dict[str, Any]:
         try:
@@ -165,5 +169,5 @@ def write_record(path: Path, job: Job) -> None:
 
 def explain(path: Path, job: Job, *, sync_parent: bool = False) -> None:
     """What a person may find in failed/ carries its reason with it."""
-    text = f"{job.reason}\n" + (f"what to do: {job.remedy}\n" if job.remedy else "")
+    text = f"{redacted(job.reason)}\n" + (f"what to do: {redacted(job.remedy)}\n" if job.remedy else "")
     durable.write(path / REASON, text.encode(), sync_parent=sync_parent)

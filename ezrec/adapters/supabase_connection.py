@@ -38,6 +38,7 @@ from ezrec.adapters.supabase_errors import (
 from ezrec.adapters.supabase_session import Session, SessionFile
 from ezrec.domain.cloud import Access as Treatment
 from ezrec.domain.errors import ConfigError, Reject, Retry
+from ezrec.domain.redaction import hide, hide_tokens
 from ezrec.domain.uplink import Wait
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ class Connection:
         folder in which a sign-in is kept for the next process; `boot_id` says of when it is.
         """
         self.access = access
+        hide((access.key, access.password))
         self._reach = reach
         self._on_access = on_access
         left_s, self._refusal = rest
@@ -301,7 +303,9 @@ class Connection:
         try:
             life_s = float(answer["expires_in"])
             renew_at = time.monotonic() + life_s - min(_MARGIN_S, life_s * _MARGIN)
-            return Session(str(answer["access_token"]), str(answer["refresh_token"]), renew_at)
+            session = Session(str(answer["access_token"]), str(answer["refresh_token"]), renew_at)
+            hide_tokens(session.access, session.refresh)
+            return session
         except (KeyError, TypeError, ValueError):
             raise CloudError(502, "no_session", "signing in was answered without a session") from None
 

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.redaction import head
 from ezrec.domain.uplink import Wait
 
 if TYPE_CHECKING:
@@ -25,26 +26,23 @@ LOCKED_AFTER_S = 300.0  # how soon a refused key is tried again
 _LONGEST_WAIT_S = 3600.0
 _SHOWN = 2000  # characters of an answer that are logged
 
-_SECRETS = re.compile(
-    r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*"  # a JWT: access token, key or signed URL
-    r"|sb_(?:secret|publishable)_[\w-]+"
-    r"|(?<=token=)[^&\s\"']+"
-    r"|(?<=\"refresh_token\":\")[^\"]+"
-)
-
 
 def redacted(text: str) -> str:
     """`text` as it may be logged: without keys and tokens, and not endlessly long."""
-    return _SECRETS.sub("***", text[: 2 * _SHOWN])[:_SHOWN]
+    return head(text, _SHOWN)
 
 
 class CloudError(Exception):
-    """An answer that is no success. `code` is PostgREST's, PostgreSQL's or storage's own."""
+    """An answer that is no success. `code` is PostgREST's, PostgreSQL's or storage's own.
+
+    `code`, `message` and `body` are as they came, for the program to sort. What people are told is `str()` of
+    it: an answer may repeat what it was sent.
+    """
 
     def __init__(
         self, status: int, code: str, message: str, body: str = "", after_s: float | None = None
     ) -> None:
-        super().__init__(f"{status} {code} {message}".strip())
+        super().__init__(redacted(f"{status} {code} {message}".strip()))
         self.status = status
         self.code = code
         self.message = message
@@ -73,7 +71,7 @@ def read_error(response: httpx.Response) -> CloudError | None:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        body = {"message": text.strip()[:500] or response.reason_phrase}
+        body = {"message": head(text.strip(), 500) or response.reason_phrase}
     status = str(body.get("statusCode") or "")
     code = body.get("error_code") or body.get("code") or body.get("error") or ""
     message = body.get("message") or body.get("msg") or body.get("error_description") or ""

@@ -20,6 +20,7 @@ import msgspec
 from ezrec import durable
 from ezrec.domain import forms
 from ezrec.domain.errors import Busy, Retry
+from ezrec.domain.redaction import hide_tokens
 from ezrec.locks import Lock
 
 _WAIT_S = 60.0  # longer than somebody else's sign-in may take
@@ -75,6 +76,7 @@ class SessionFile:
             kept = forms.decode(self._read(), _Kept)
         except (OSError, ValueError):
             return None
+        hide_tokens(kept.session.access, kept.session.refresh)
         if kept.whose != self._whose:
             return None
         is_of_this_boot = kept.boot_id == self._boot_id != ""

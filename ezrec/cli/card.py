@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -14,6 +15,7 @@ from ezrec.cli.outlook import Outlook, number_in, outlook, part_done
 from ezrec.cli.table import folded
 from ezrec.cli.text import length, moment, printable, size, span, utc, window
 from ezrec.domain.job import Job, encode
+from ezrec.domain.redaction import cleaned
 from ezrec.find import DONE, TRASH, Found
 
 _LABEL = 11  # columns of the first page part: "Booking    …"
@@ -41,6 +43,7 @@ def as_json(found: Found, now: datetime) -> dict[str, Any]:
 def draw(found: Found, now: datetime, zone: tzinfo, width: int | None, colour: bool = False) -> list[str]:
     """The page, in lines."""
     bold: Callable[[str], str] = (lambda text: click.style(text, bold=True)) if colour else str
+    found = replace(found, job=cleaned(found.job))
     progress = found.entry.progress() if found.entry else {}
     look = outlook(found.job, found.place, now, progress)
     lines = [bold(f"{found.job.id}  {found.place}")]

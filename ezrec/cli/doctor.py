@@ -11,6 +11,7 @@ import click
 
 from ezrec.cli.main import CONFIGURATION, OK, USAGE
 from ezrec.cli.text import printable
+from ezrec.domain.redaction import cleaned
 
 if TYPE_CHECKING:
     from ezrec.findings import Finding
@@ -35,11 +36,11 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
     if as_json:
         import json
 
-        found = list(examine(quick=quick))
+        found = [cleaned(finding) for finding in examine(quick=quick)]
         click.echo(json.dumps([finding.as_json() for finding in found], indent=1))
     else:
         found = []
-        for finding in examine(quick=quick):  # told as they come: some take a second
+        for finding in map(cleaned, examine(quick=quick)):  # told as they come: some take a second
             click.echo(draw(finding, colour=_wants_colour()))
             found.append(finding)
         click.echo("\n" + summary(found))

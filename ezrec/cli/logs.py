@@ -37,13 +37,15 @@ def logs(obj: Context, services: tuple[str, ...], follow: bool, lines: int) -> N
     system_status log_collector ezrec. Default: all.
     """
     from ezrec.cli.text import printable
+    from ezrec.domain.redaction import redacted
     from ezrec.logbook import follow_on, tail
 
     found = tail(obj.settings.logs, services, lines)
     several = len(services) > 1
 
     def show(service: str, line: str) -> None:
-        click.echo(f"{service:<14} {printable(line)}" if several else printable(line))
+        line = printable(redacted(line))
+        click.echo(f"{service:<14} {line}" if several else line)
 
     for service, line in found.lines:
         show(service, line)

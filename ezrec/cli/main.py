@@ -11,6 +11,7 @@ import importlib
 import os
 import stat
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,9 +19,11 @@ import click
 
 from ezrec import __version__
 from ezrec.domain import errors
+from ezrec.domain.redaction import hide, redacted
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from types import TracebackType
 
     from ezrec.ports import Clock
     from ezrec.settings import Settings
@@ -80,6 +83,7 @@ class Context:
             from ezrec import settings
 
             self._settings = settings.load()
+            hide(self._settings.secrets())
         return self._settings
 
     @property
@@ -204,7 +208,7 @@ def _say(code: int, *problems: str) -> int:
     from ezrec.cli.text import printable
 
     for problem in problems:
-        click.echo(f"ezrec: {printable(problem)}", err=True)
+        click.echo(f"ezrec: {printable(redacted(problem))}", err=True)
     return code
 
 
@@ -213,4 +217,13 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character must not end the command.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    sys.excepthook = _tell_bug
+    threading.excepthook = lambda bug: _tell_bug(bug.exc_type, bug.exc_value, bug.exc_traceback)
     sys.exit(run(sys.argv[1:]))
+
+
+def _tell_bug(kind: type[BaseException], fault: BaseException | None, at: TracebackType | None) -> None:
+    """As Python would, but for what nobody may read: a fault quotes whatever it stumbled over."""
+    import traceback
+
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, fault, at))))

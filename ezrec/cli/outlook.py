@@ -12,6 +12,7 @@ from typing import Any
 
 from ezrec.cli.text import printable, span, when
 from ezrec.domain.job import Job
+from ezrec.domain.redaction import cleaned
 from ezrec.domain.uplink import Wait
 from ezrec.find import DONE, IN_SPOOL, KEPT, TRASH
 
@@ -29,7 +30,7 @@ class Outlook:
 
 def outlook(job: Job, place: str, now: datetime, progress: Mapping[str, Any] | None = None) -> Outlook:
     """The outlook of a job that lies in `place`: a directory of the spool, `done` or `trash`."""
-    return _BY_PLACE[place](job, now, progress or {})
+    return cleaned(_BY_PLACE[place](job, now, progress or {}))
 
 
 def part_done(progress: Mapping[str, Any]) -> float | None:

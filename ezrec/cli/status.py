@@ -56,6 +56,7 @@ def _show(obj: Context, as_json: bool) -> int:
 def look(obj: Context) -> tuple[Facts, list[Alert]]:
     """The facts of this moment, and what is wrong by them: the worst first, the hardly noticed too."""
     from ezrec.domain.alerts import Severity, judge
+    from ezrec.domain.redaction import cleaned
     from ezrec.room import read_room
     from ezrec.spool import Spool
     from ezrec.survey import last_report, survey
@@ -75,7 +76,9 @@ def look(obj: Context) -> tuple[Facts, list[Alert]]:
     silent = _silence(facts, last, settings.status_interval_s)
     alerts += [silent] if silent else []
     order = list(Severity)[::-1]
-    return facts, sorted(alerts, key=lambda alert: (order.index(alert.severity), not alert.is_raised))
+    return cleaned(facts), sorted(
+        map(cleaned, alerts), key=lambda alert: (order.index(alert.severity), not alert.is_raised)
+    )
 
 
 def _remembered(obj: Context) -> tuple[Alert, ...]:

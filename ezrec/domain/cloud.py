@@ -14,6 +14,7 @@ import msgspec
 
 from ezrec.domain import forms
 from ezrec.domain.booking import Instant
+from ezrec.domain.redaction import cleaned
 
 FILE = "cloud.json"  # in EZREC_STATE
 REFUSED_REMEDY = (
@@ -76,7 +77,7 @@ class Cloud:
 
 def encode(cloud: Cloud) -> bytes:
     """The bytes of `cloud.json`, indented for the person who opens it."""
-    return msgspec.json.format(msgspec.json.encode(cloud), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(cleaned(cloud)), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Cloud:

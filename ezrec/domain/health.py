@@ -20,6 +20,7 @@ import msgspec
 
 from ezrec.domain import forms
 from ezrec.domain.booking import Instant
+from ezrec.domain.redaction import cleaned
 
 FILE = "health.json"  # in EZREC_STATE
 
@@ -71,7 +72,7 @@ class Health:
 
 def encode(health: Health) -> bytes:
     """The bytes of `health.json`, indented for the person who opens it."""
-    return msgspec.json.format(msgspec.json.encode(health), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(cleaned(health)), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Health:

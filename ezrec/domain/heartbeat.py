@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ezrec.domain.facts import Facts
+from ezrec.domain.redaction import head
 
 _GB = 1e9
 _LONGEST_ERROR = 500  # characters; it is read in a column
@@ -47,7 +48,7 @@ def row(facts: Facts, user_id: str, camera_id: str, last_error: str = "") -> dic
         "last_heartbeat": now,
         "updated_at": now,
         "is_recording": facts.is_recording,
-        "last_error": (last_error or facts.last_error)[:_LONGEST_ERROR] or None,
+        "last_error": head(last_error or facts.last_error, _LONGEST_ERROR) or None,
         "details": _details(facts),
         **{name: value for name, value in gauges.items() if value is not None},
     }

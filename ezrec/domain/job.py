@@ -17,6 +17,7 @@ import msgspec
 from ezrec.domain import forms
 from ezrec.domain.booking import Booking, Instant, Window
 from ezrec.domain.names import BadName, JobId, safe_id, shown
+from ezrec.domain.redaction import cleaned
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
@@ -245,8 +246,8 @@ class BadRecord(ValueError):
 
 
 def encode(job: Job) -> bytes:
-    """The bytes of `job.json`: indented, for the person who opens it."""
-    return msgspec.json.format(msgspec.json.encode(job), indent=1) + b"\n"
+    """The bytes of `job.json`: indented, for the person who opens it; nothing secret that somebody said."""
+    return msgspec.json.format(msgspec.json.encode(cleaned(job)), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Job:

@@ -12,6 +12,7 @@ import msgspec
 from ezrec.domain import forms
 from ezrec.domain.alerts import Alert
 from ezrec.domain.facts import Facts
+from ezrec.domain.redaction import cleaned
 
 FILE = "status.json"  # in EZREC_STATE
 
@@ -27,7 +28,7 @@ class Report:
 
 def encode(report: Report) -> bytes:
     """The bytes of `status.json`, indented for the person who opens it."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(cleaned(report)), indent=1) + b"\n"
 
 
 def decode(data: bytes) -> Report:

@@ -25,6 +25,7 @@ from ezrec.domain import report as reports
 from ezrec.domain.alerts import Alert, Judged, is_same, judge, worst_first
 from ezrec.domain.facts import Facts
 from ezrec.domain.heartbeat import row
+from ezrec.domain.redaction import cleaned
 from ezrec.domain.report import Report
 from ezrec.hooks import Hooks
 from ezrec.ports import Backend, Clock, Gauges, Row
@@ -123,7 +124,7 @@ class Status:
         if not is_same(judged.alerts, self._alerts):
             with suppress(OSError):
                 self.settings.state.mkdir(parents=True, exist_ok=True)
-                durable.write(self.settings.state / ALERTS, _as_json(judged.alerts))
+                durable.write(self.settings.state / ALERTS, _as_json(cleaned(judged.alerts)))
         for alert in judged.raised:
             self.log.error("ALERT %s: %s – %s", alert.name, alert.message, alert.remedy)
             self.hooks.alert(alert.name, "raised", _as_json({"state": "raised", **_fields(alert)}))
@@ -169,6 +170,7 @@ def read_alerts(state: Path) -> tuple[Alert, ...]:
 
 
 def _fields(alert: Alert) -> dict[str, Any]:
+    alert = cleaned(alert)
     return {
         "alert": alert.name,
         "severity": str(alert.severity),

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from ezrec.domain import redaction
-from ezrec.domain.redaction import hide, hide_token, redacted
+from ezrec.domain.redaction import hide, hide_tokens, redacted
 
 SECRETS = ("canary-Pass/w0rd+?", "p\"a's\\s é€\U0001f511<&>x", "plainCanary77", "v1.MaBbCcDdEeFfGg-hh_ii")
 
@@ -80,7 +80,7 @@ def test_of_tokens_that_are_replaced_the_newest_are_kept() -> None:
     hide(["canary-key"])
     tokens = [f"canary-token-{number:03}" for number in range(100)]
     for token in tokens:
-        hide_token(token)
+        hide_tokens(token)
     assert redacted(f"{tokens[-1]} {tokens[-2]} canary-key") == "*** *** ***"
     assert len(redaction._hidden) < 20
 

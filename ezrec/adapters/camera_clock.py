@@ -28,9 +28,10 @@ MARK_S = 5.0
 _IS_MARK_S = 4.0
 _LONG = 3.0  # times the usual step: from here on a step is asked whether it is a jump
 _AHEAD_S = 0.3  # so far a stamp may run ahead of the arrival, and a step be long without being asked
+_EARLY_S = 0.1  # the take's time has run ahead, by jumps that were closed up too far
 _PAUSE_S = 0.5  # a camera that sets its clock may pause; less is the network's jitter
 _SETTLING_S = 12.0  # the first pictures come in a burst, and late; longer than `Lags` takes to see a slope
-_STORM = (20, 5.0)  # so many jumps in so many seconds: no muxer's order of pictures can be trusted any more
+_STORM = (10, 2.0)  # so many jumps in so many seconds: no muxer's order of pictures can be trusted any more
 _CALM_S = 5.0
 _TELL_EVERY_S = 60.0
 # Re-timing begins when stamps and arrival are so far apart, and ends when they are so near again.
@@ -100,7 +101,9 @@ class CameraClock:
         usual_s = self._usual_s
         if by_arrival_s is None:
             return usual_s or 0.0
-        return by_arrival_s if usual_s is None or by_arrival_s > usual_s + _PAUSE_S else usual_s
+        if usual_s is None or not usual_s - _EARLY_S <= by_arrival_s <= usual_s + _PAUSE_S:
+            return by_arrival_s
+        return usual_s
 
     def _note_calm(self, fragment: Fragment) -> None:
         usual = fragment.durations[:-1] or fragment.durations

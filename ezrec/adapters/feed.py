@@ -24,6 +24,7 @@ from ezrec.ports import CameraHealth, Clock
 _RING_S = 10.0
 _RING_BYTES = 48 << 20  # all since a key frame of a minute ago, at 6 Mbit/s
 _MOST_RESERVED_S = 2.0  # of `finish`'s limit, kept back for making the take durable
+_FAR_S = 20.0  # for so long the second key frame is waited for, before the distance is told without it
 _SLOW = 0.5  # of the promised rate: below it the camera is called slow
 
 
@@ -75,8 +76,9 @@ class _Keys:
         since = self.began if self.newest is None else self.newest
         if since is None:
             return None
-        known = self.every_s or 0.0
-        return max(known, now - since) or None
+        if self.every_s is None:  # a figure that only grows says little
+            return now - since if now - since > _FAR_S else None
+        return max(self.every_s, now - since)
 
 
 @dataclass(slots=True)

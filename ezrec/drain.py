@@ -36,6 +36,7 @@ from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
 from ezrec.domain.job import Job, JobOutcome, Kind, first_come
 from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
 from ezrec.domain.stages import RECORD, RETRY, ROLES, Role, Stage, State, settle
+from ezrec.domain.uplink import Wait
 from ezrec.hooks import Hooks
 from ezrec.listing import Listing
 from ezrec.ownerless import Ownerless
@@ -360,7 +361,7 @@ class Drain:
         except Retry as fault:
             return Later(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
         except Reject as fault:
-            return No(fault.reason, fault.remedy)
+            return _refused(fault)
         except OSError as fault:
             if not is_full(fault):
                 return self._bug(entry, fault)
@@ -408,6 +409,12 @@ class Drain:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
             self._wait(_LOOK_AGAIN_S)
+
+
+def _refused(fault: Reject) -> Later | No:
+    if fault.again_s is None:
+        return No(fault.reason, fault.remedy)
+    return Later(fault.reason, fault.again_s, blameless=True, waits_for=Wait.CURE, remedy=fault.remedy)
 
 
 def _at(fault: OSError) -> str:

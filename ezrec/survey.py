@@ -23,7 +23,7 @@ from ezrec.domain import report as reports
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
 from ezrec.domain.cloud import Cloud
 from ezrec.domain.disks import OtherDisk
-from ezrec.domain.facts import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
+from ezrec.domain.facts import Blocked, Facts, Failed, Recorder, Upcoming, Uploads, Waiting
 from ezrec.domain.health import Health
 from ezrec.domain.job import OPEN, Job
 from ezrec.domain.machine import Machine
@@ -38,7 +38,8 @@ FAILED_TOLD = 20  # each costs the state file 250 bytes a beat; the listing of t
 _TOLD = 500  # characters of a reason
 _DAY = timedelta(days=1)
 _LARGEST = 1 << 16  # bytes of a booking or a health that is read; real ones have a few hundred
-_BY_SETTING = (Wait.HOURS, Wait.RECORDING)  # who waits for these gets on as he is meant to
+# Who waits for the hours or a recording gets on as he is meant to, and of a cure another alert tells.
+_AS_MEANT = (Wait.HOURS, Wait.RECORDING, Wait.CURE)
 _WAITING = (State.RAW, State.PROCESSED, State.DEFERRED)
 _UNPUBLISHED = (State.RECORDING, State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
 
@@ -70,6 +71,7 @@ def survey(
         jobs={str(state): len(found) for state, found in entries.items()},
         oldest=_oldest(entry for state in _WAITING for entry in entries[state]),
         failed=failed,
+        blocked=_blocked(entries[State.DEFERRED]),
         uploads=_uploads(entries, now, machine.uptime_s, before, clock.boot_id()),
         unpublished_bytes=sum(_weight(entry.job) for state in _UNPUBLISHED for entry in entries[state]),
         to_process_bytes=_to_process(entries),
@@ -80,6 +82,7 @@ def survey(
         booked_s=_booked_s(entries, loose, now),
         versions=dict(versions or {}),
         cloud_reached_at=before.cloud_reached_at if before else None,
+        cloud_fault=before.cloud_fault if before else "",
         cloud=read_cloud(settings),
         last_error=failed[-1].reason if failed else last_word,
         other_disks=other_disks(settings),
@@ -240,6 +243,11 @@ def _failed(entries: list[Entry]) -> tuple[Failed, ...]:
     )
 
 
+def _blocked(deferred: list[Entry]) -> Blocked | None:
+    found = _failed([entry for entry in deferred if entry.job.waits_for == Wait.CURE and not entry.job.held])
+    return Blocked(len(found), found[-1]) if found else None
+
+
 def _uploads(
     entries: Mapping[State, list[Entry]],
     now: datetime,
@@ -252,7 +260,7 @@ def _uploads(
     sizes: dict[str, int] = {entry.id: _to_upload(entry) for entry in waiting}
     job, sent = _under_way(entries[State.PROCESSED], sizes)
     held = [entry for entry in waiting if entry.job.held]
-    resting = [entry for entry in waiting if entry.job.waits_for in _BY_SETTING]
+    resting = [entry for entry in waiting if entry.job.waits_for in _AS_MEANT]
     oldest = _oldest(iter([entry for entry in waiting if entry not in (*held, *resting)]))
     found = Uploads(len(waiting), sum(sizes.values()), oldest, job, sent)
     if before is None:

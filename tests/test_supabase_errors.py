@@ -10,6 +10,7 @@ import pytest
 
 from ezrec.adapters.supabase_connection import Access, check_key
 from ezrec.adapters.supabase_errors import (
+    CURED_AFTER_S,
     LOCKED_AFTER_S,
     as_fault,
     as_transport_fault,
@@ -83,6 +84,30 @@ def test_what_will_not_pass_waits_for_a_person(status: int, body: object) -> Non
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "again"),
+    [
+        (413, "Maximum size exceeded", True),
+        (400, storage(413, "EntityTooLarge"), True),
+        (415, "mime type text/plain is not supported", True),
+        (400, storage(415, "InvalidMimeType"), True),
+        (403, "new row violates row-level security policy", True),
+        (403, rest("42501"), True),
+        (400, storage(403, "AccessDenied", "new row violates row-level security policy"), True),
+        (404, "Bucket not found", True),
+        (400, storage(404, "NoSuchBucket", "Bucket not found"), True),
+        (404, rest("PGRST205"), True),
+        (409, rest("23503"), True),
+        (400, storage(400, "InvalidKey"), False),
+        (400, rest("22P02"), False),
+    ],
+)
+def test_what_is_cured_in_the_cloud_is_tried_again_slowly(status: int, body: object, again: bool) -> None:
+    found = fault(status, body)
+    assert isinstance(found, Reject)
+    assert found.again_s == (CURED_AFTER_S if again else None)
+
+
+@pytest.mark.parametrize(
     ("status", "body"),
     [
         (401, rest("PGRST303", "JWT expired")),
@@ -92,6 +117,8 @@ def test_what_will_not_pass_waits_for_a_person(status: int, body: object) -> Non
         (401, {"message": "Invalid API key"}),
         (400, {"code": 400, "error_code": "invalid_credentials", "msg": "Invalid login credentials"}),
         (402, {"message": "exceeded egress quota"}),
+        (401, rest("PGRST303", "JWT issued at future")),
+        (400, storage(403, "AccessDenied", '"iat" claim timestamp check failed')),
     ],
 )
 def test_a_matter_of_keys_is_tried_again_slowly(status: int, body: object) -> None:
@@ -124,6 +151,19 @@ def test_a_page_of_html_is_never_the_clouds_word(status: int) -> None:
     found = as_fault(error, "testing")
     assert isinstance(found, Retry)
     assert found.after_s is None
+
+
+@pytest.mark.parametrize("status", [522, 540])
+def test_a_project_that_sleeps_is_told_in_one_line_and_not_in_html(status: int) -> None:
+    page = "<!DOCTYPE html><html><body>" + "<div>x</div>" * 400
+    headers = {"content-type": "text/html"}
+    error = read_error(httpx.Response(status, text=page, headers=headers))
+    assert error is not None
+    found = as_fault(error, "fetching the bookings")
+    assert isinstance(found, Retry)
+    said = "the project does not answer; is it paused? Restore it in the dashboard"
+    assert found.reason == f"fetching the bookings: {status}  {said}"
+    assert "div" not in error.body
 
 
 def test_a_certificate_from_the_future_is_our_clock() -> None:

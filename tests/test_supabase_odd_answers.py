@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from ezrec.adapters.supabase import SupabaseBackend
 from ezrec.adapters.supabase_connection import Access
+from ezrec.domain.cloud import FILE, decode
+from ezrec.domain.cloud import Access as Treatment
 from ezrec.domain.errors import Reject, Retry
 from tests.fakes.clock import StandingClock
 from tests.faults.uploading import deaf, film
@@ -100,3 +103,65 @@ def answer_of(call: Callable[[], object]) -> object:
         return call()
     except (Retry, Reject):
         return REFUSED
+
+
+# ---- a refusal that passes
+
+FUTURE = {"code": "PGRST303", "details": None, "hint": None, "message": "JWT issued at future"}
+NO_KEY = {"message": "Invalid API key"}
+
+
+@contextmanager
+def refusing(body: object, turns: Container[int]) -> Iterator[tuple[str, list[int]]]:
+    """Answers with no rows, but in those turns with 401; the list counts what came."""
+    seen: list[int] = []
+
+    class Fickle(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 10
+
+        def do_GET(self) -> None:
+            seen.append(len(seen) + 1)
+            status, said = (401, body) if seen[-1] in turns else (200, [])
+            data = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Range", "*/0")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Fickle)
+    server.daemon_threads = False  # each is waited for: its socket is closed when the test ends
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+@pytest.mark.parametrize("body", [FUTURE, NO_KEY], ids=["from the future", "no key"])
+def test_one_passing_refusal_is_tried_again_before_it_is_declared(tmp_path: Path, body: object) -> None:
+    with refusing(body, {2}) as (url, seen):
+        cloud = SupabaseBackend(Access(url, "sb_secret_x"), "user", "0", StandingClock(), state=tmp_path)
+        for _ in range(3):
+            assert cloud.bookings() == []
+        cloud.close()
+    assert len(seen) == 4
+    assert decode((tmp_path / FILE).read_bytes()).access is Treatment.GOOD
+
+
+def test_a_lasting_refusal_is_declared_after_the_second_look_and_asked_no_more(tmp_path: Path) -> None:
+    with refusing(FUTURE, range(1, 99)) as (url, seen):
+        cloud = SupabaseBackend(Access(url, "sb_secret_x"), "user", "0", StandingClock(), state=tmp_path)
+        for _ in range(3):
+            with pytest.raises(Retry, match="refuses this device's key"):
+                cloud.bookings()
+        cloud.close()
+    assert len(seen) == 2
+    assert decode((tmp_path / FILE).read_bytes()).access is Treatment.REFUSED

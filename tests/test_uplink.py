@@ -16,18 +16,22 @@ from ezrec import app, settings
 from ezrec.adapters.reach import Reach
 from ezrec.adapters.supabase_connection import Access, Connection
 from ezrec.cli.outlook import outlook
+from ezrec.domain.alerts import judge
 from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Kind, Result
+from ezrec.domain.machine import Machine
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
 from ezrec.domain.ownership import Mark
 from ezrec.domain.stages import State
 from ezrec.domain.uplink import Hours, Wait, read_hours, upload_order
 from ezrec.handlers.gate import Gate
-from ezrec.handlers.upload import upload
+from ezrec.handlers.upload import archive, upload
 from ezrec.ports import OnStop
+from ezrec.pulses.logs import CollectLogs
 from ezrec.spool import Entry, Spool
+from ezrec.survey import survey
 from ezrec.task import Task
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
@@ -442,3 +446,74 @@ def test_a_disk_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     reach.lose()
     reach.find()
     assert not reach.is_lost()
+
+
+# ---- what is cured in the cloud
+
+
+TOO_LARGE = Reject("uploading a.mp4: 413 EntityTooLarge", "raise the size limit", again_s=900)
+
+
+def test_what_is_cured_in_the_cloud_waits_for_it_and_is_told_and_goes_on_by_itself(tmp_path: Path) -> None:
+    court = Court(tmp_path)
+    for name in ("a", "b"):
+        court.finished(name)
+    court.cloud.fail_next(2 * 3, TOO_LARGE, "store")
+    for _ in range(3):
+        court.upload()
+        assert where(court.spool) == {"a": "deferred", "b": "deferred"}
+        job = read(court.spool, "a")
+        assert job.due == court.clock.now() + timedelta(minutes=15)
+        assert (job.attempts["upload"], len(job.errors)) == (0, 1), "said once, however often it is tried"
+        seen = outlook(job, "deferred", court.clock.now())
+        assert "413" in seen.why
+        assert "raise the size limit" in seen.cure
+        court.clock.pass_time(901)
+        court.retry()
+    court.upload()
+    assert where(court.spool) == {"a": "done", "b": "done"}
+
+
+def test_a_job_that_waits_for_a_cure_is_an_alert_and_no_stopped_upload(tmp_path: Path) -> None:
+    court = Court(tmp_path)
+    court.finished("a", NOON - timedelta(days=1))
+    court.cloud.fail_next(1, TOO_LARGE, "store")
+    court.upload()
+    chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
+    court.clock.pass_time(24 * 3600)
+    seen = survey(court.spool, chosen, court.clock, Machine(uptime_s=9000.0))
+    facts = replace(seen, cloud_reached_at=seen.at, clock_synchronised=True)
+    raised = judge(facts, (), 3600).raised
+    assert [alert.name for alert in raised] == ["upload_blocked"]
+    assert "413" in raised[0].message
+    assert "raise the size limit" in raised[0].message
+
+
+@pytest.mark.parametrize("kind", ["waits", "failed"])
+def test_logs_that_cannot_be_sent_make_one_job_and_not_one_an_interval(tmp_path: Path, kind: str) -> None:
+    chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_BACKEND": "local"})
+    court = Court(tmp_path)
+    chosen.logs.mkdir(parents=True)
+    fault = Reject("bucket not found", "create it", again_s=900 if kind == "waits" else None)
+    court.cloud.fail_next(1000, fault, "whose")
+    collect = CollectLogs(court.spool, court.clock, chosen, logging.getLogger("test"))
+
+    def handle(entry: Entry, task: Task) -> Done:
+        return archive(entry, task, backend=court.cloud, bucket="logs", camera_id="0", log=collect.log)
+
+    def a_quarter() -> None:
+        with (chosen.logs / "recorder.log").open("a") as file:
+            file.write("2026-06-01 12:00:00,000 - INFO - a line\n")
+        collect()
+        a_drain("upload", court.spool, handle, clock=court.clock).run()
+        court.clock.pass_time(900)
+        court.retry()
+
+    for _ in range(95):
+        a_quarter()
+    assert len(where(court.spool)) == 1
+    court.clock.pass_time(24 * 3600)
+    a_quarter()
+    assert len(where(court.spool)) == (1 if kind == "waits" else 2), (
+        "one of its own fault is tried anew daily"
+    )

@@ -31,6 +31,7 @@ from ezrec.adapters.supabase_errors import (
     as_fault,
     as_transport_fault,
     is_about_the_token,
+    is_from_the_future,
     read_error,
     redacted,
     verdict,
@@ -56,6 +57,7 @@ _MARGIN = 0.1  # a token is renewed when less than this part of its life is left
 _IDLE_S = 55.0  # a connection is kept so long: past it gateways close, and each new one costs a handshake
 # They say nothing that counts here, and a box at rest sends them 500 times an hour.
 _IDLE_HEADERS = ("x-client-info", "connection")
+_MOMENT_S = 1.0
 _MARGIN_S = 60.0  # … or this many seconds, whichever is shorter
 
 
@@ -196,7 +198,8 @@ class Connection:
             self._http = self._supabase = self._session = None
 
     def call(self, doing: str, work: Callable[[], T]) -> T:
-        """Do `work`; every error leaves as `Retry` or `Reject`. A refused token is renewed once.
+        """Do `work`; every error leaves as `Retry` or `Reject`. A refusal is believed the second time: hosted
+        projects now and then refuse a key or a token that is good.
 
         `work` may be run twice, so it must be repeatable.
         """
@@ -211,7 +214,8 @@ class Connection:
                 return answer
             except CloudError as error:
                 _log.debug("%s: %s", doing, redacted(error.body))
-                if not is_last and is_about_the_token(error) and self.renew():
+                if not is_last and is_about_the_token(error):
+                    self._look_again(error)
                     continue
                 _log.warning("%s: %s: %s", doing, error.status, redacted(error.body or error.message))
                 self._take_note(error)
@@ -222,6 +226,11 @@ class Connection:
             except (httpx.HTTPError, httpx.StreamError) as error:
                 raise self._noted(as_transport_fault(error, doing)) from error
         raise AssertionError("not reached")
+
+    def _look_again(self, error: CloudError) -> None:
+        """Before a refusal is believed: with another token where there is one, else after a moment."""
+        if is_from_the_future(error) or not self.renew():
+            time.sleep(_MOMENT_S)
 
     def _check_rest(self, doing: str) -> None:
         left_s = self._rests_until - time.monotonic()
@@ -236,7 +245,7 @@ class Connection:
                 self._on_access(Treatment.REFUSED, self._refusal)
             case Verdict.PASSING:  # says nothing of how we are treated
                 pass
-            case Verdict.FINAL:  # about one request, and an answer of the cloud
+            case Verdict.CURABLE | Verdict.FINAL:  # about one request, and an answer of the cloud
                 self._on_access(Treatment.GOOD, "")
 
     @property

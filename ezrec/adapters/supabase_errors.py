@@ -1,8 +1,9 @@
 """What the cloud's answers mean. The only place that sorts them: one table, first row that fits.
 
-Three verdicts: *passing* comes back by itself; *locked* is a matter of keys or of the account, tried again
-slowly, because a person cures it in the cloud and nobody will restart the box for it; *final* waits for a
-person here. Storage answers nearly every error with HTTP 400 and the real status in the body.
+Four verdicts: *passing* comes back by itself; *locked* is a matter of keys or of the account, and *curable*
+one of limits, rights, buckets or tables: both are tried again slowly, because a person cures them in the
+cloud and nobody will restart the box, or its jobs, for it; *final* waits for a person here. Storage answers
+nearly every error with HTTP 400 and the real status in the body.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     import httpx
 
 LOCKED_AFTER_S = 300.0  # how soon a refused key is tried again
+CURED_AFTER_S = 900.0  # how soon a job is tried again that is waiting for a cure in the cloud
 _LONGEST_WAIT_S = 3600.0
+_SILENT = (520, 521, 522, 523, 524, 530, 540)  # a gateway's words for: nobody is there behind me
 _SHOWN = 2000  # characters of an answer that are logged
 
 
@@ -62,6 +65,9 @@ def read_error(response: httpx.Response) -> CloudError | None:
         message = f"something between here and the cloud answered with {redacted(where)}"
         if response.status_code < 500:
             return CloudError(response.status_code, PORTAL, message)
+        return CloudError(
+            response.status_code, "", _of_page(response.status_code), after_s=_retry_after_s(response)
+        )
     if response.is_success:
         return None
     response.read()
@@ -84,6 +90,13 @@ def read_error(response: httpx.Response) -> CloudError | None:
     )
 
 
+def _of_page(status: int) -> str:
+    """What a gateway's page of HTML says. Pages are not for logs: a box would write them all night."""
+    if status in _SILENT:
+        return "the project does not answer; is it paused? Restore it in the dashboard"
+    return "a page of HTML instead of an answer"
+
+
 def _retry_after_s(response: httpx.Response) -> float | None:
     text = response.headers.get("retry-after", "")
     if re.fullmatch(r"\d{1,6}", text):
@@ -98,6 +111,7 @@ def _retry_after_s(response: httpx.Response) -> float | None:
 class Verdict(Enum):
     PASSING = "passing"
     LOCKED = "locked"
+    CURABLE = "curable"
     FINAL = "final"
 
 
@@ -123,32 +137,40 @@ def _says(pattern: str) -> Callable[[CloudError], bool]:
     return lambda error: found.search(error.message) is not None
 
 
-_BAD_TOKEN = r"exp\W+ claim|signature verification failed|Invalid Compact JWS|invalid jwt|jwt expired"
+_FUTURE = r"issued at future|(iat|nbf)\W+ claim|not yet valid"
+_BAD_TOKEN = (
+    rf"{_FUTURE}|exp\W+ claim|signature verification failed|Invalid Compact JWS|invalid jwt|jwt expired"
+)
 _RIGHTS = "the device may not do this: apply the policies that `ezrec schema` prints"
 _TABLES = "compare the tables with what `ezrec schema` prints"
-_PASSING, _LOCKED, _FINAL = Verdict.PASSING, Verdict.LOCKED, Verdict.FINAL
+_PASSING, _LOCKED = Verdict.PASSING, Verdict.LOCKED
+_CURABLE, _FINAL = Verdict.CURABLE, Verdict.FINAL
 RULES = (
     Rule(_PASSING, _code(PORTAL)),
     Rule(_LOCKED, _says(_BAD_TOKEN)),
     Rule(_LOCKED, _code("PGRST301", "PGRST302", "PGRST303", "22023")),
     Rule(_LOCKED, _code("invalid_credentials", "refresh_token_not_found", "refresh_token_already_used")),
     Rule(_LOCKED, _code("email_not_confirmed", "user_banned", "invalid_grant")),
-    Rule(_FINAL, _code("42501"), _RIGHTS),
+    Rule(_CURABLE, _code("42501"), _RIGHTS),
     Rule(_LOCKED, _status(401, 402)),  # the gateway knows no such key; the project is over its quota
     Rule(
-        _FINAL, _status(413), "raise the size limit of the bucket and of the project (free plans allow 50 MB)"
+        _CURABLE,
+        _status(413),
+        "raise the size limit of the bucket and of the project (free plans allow 50 MB)",
     ),
-    Rule(_FINAL, _code("NoSuchBucket"), "create the bucket in the project's storage"),
-    Rule(_FINAL, _says("^Bucket not found"), "create the bucket in the project's storage"),
+    Rule(_CURABLE, _code("NoSuchBucket"), "create the bucket in the project's storage"),
+    Rule(_CURABLE, _says("^Bucket not found"), "create the bucket in the project's storage"),
     Rule(_FINAL, _code("InvalidKey"), "the name holds characters that storage does not take"),
-    Rule(_FINAL, _code("InvalidMimeType"), "allow this type of file in the bucket's settings"),
-    Rule(_FINAL, _status(415), "allow this type of file in the bucket's settings"),
-    Rule(_FINAL, _code("AccessDenied"), _RIGHTS),
-    Rule(_FINAL, _code("PGRST204", "PGRST205", "42703", "42P01"), _TABLES),
-    Rule(_FINAL, _code("23503"), "what the row refers to was deleted: restore it, or loosen the foreign key"),
+    Rule(_CURABLE, _code("InvalidMimeType"), "allow this type of file in the bucket's settings"),
+    Rule(_CURABLE, _status(415), "allow this type of file in the bucket's settings"),
+    Rule(_CURABLE, _code("AccessDenied"), _RIGHTS),
+    Rule(_CURABLE, _code("PGRST204", "PGRST205", "42703", "42P01"), _TABLES),
+    Rule(
+        _CURABLE, _code("23503"), "what the row refers to was deleted: restore it, or loosen the foreign key"
+    ),
     Rule(_PASSING, _status(408, 409, 423, 425, 429)),
     Rule(_PASSING, lambda error: error.status >= 500),
-    Rule(_FINAL, _status(403), _RIGHTS),
+    Rule(_CURABLE, _status(403), _RIGHTS),
     Rule(_FINAL, lambda error: True, "see the log for the full answer"),
 )
 
@@ -161,6 +183,11 @@ def verdict(error: CloudError) -> Rule:
 def is_about_the_token(error: CloudError) -> bool:
     """True when a fresh token may cure it."""
     return error.code != PORTAL and verdict(error).verdict is Verdict.LOCKED and error.status != 402
+
+
+def is_from_the_future(error: CloudError) -> bool:
+    """True when a token is good in a moment: a clock over there runs behind the one that made it."""
+    return re.search(_FUTURE, error.message, re.IGNORECASE) is not None
 
 
 def as_fault(error: CloudError, doing: str) -> Retry | Reject:
@@ -176,6 +203,8 @@ def as_fault(error: CloudError, doing: str) -> Retry | Reject:
                 f"{doing}: the cloud refuses this device's key or sign-in: {said}",
                 error.after_s or LOCKED_AFTER_S,
             )
+        case Verdict.CURABLE:
+            return Reject(f"{doing}: {said}", rule.remedy, again_s=CURED_AFTER_S)
         case Verdict.FINAL:
             return Reject(f"{doing}: {said}", rule.remedy)
 

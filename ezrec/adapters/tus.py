@@ -28,7 +28,15 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from ezrec import plain
-from ezrec.adapters.supabase_errors import PORTAL, CloudError, Verdict, is_about_the_token, redacted, verdict
+from ezrec.adapters.supabase_errors import (
+    PORTAL,
+    CloudError,
+    Verdict,
+    is_about_the_token,
+    is_from_the_future,
+    redacted,
+    verdict,
+)
 from ezrec.adapters.tus_place import Place, PlaceFile
 from ezrec.adapters.tus_sizes import Sizes
 from ezrec.domain.errors import Reject, Retry, Stopped
@@ -168,8 +176,10 @@ class Upload:
     def _judge(self, error: CloudError, faults: int) -> None:
         """Return when waiting and asking again may help; else raise."""
         if is_about_the_token(error):
-            if faults > 1 or not self._connection.renew():
+            if faults > 1:
                 raise error
+            if not is_from_the_future(error):
+                self._connection.renew()
             return
         if verdict(error).verdict is not Verdict.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
             raise error

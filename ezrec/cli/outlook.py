@@ -128,6 +128,8 @@ def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
         wanted = f"ezrec spool retry {job.id} --from process"
         return Outlook(f"removed {when(job.kept_until or at, now)}", at, job.reason, f"publish it: {wanted}")
     cure = _NO_SOONER.get(job.waits_for, f"sooner: ezrec spool retry {job.id}")
+    if job.waits_for == Wait.CURE and job.remedy:
+        cure = f"{job.remedy}; {cure}"
     return Outlook(f"again {when(at, now)}", at, job.reason, cure)
 
 

@@ -22,6 +22,7 @@ UPLOAD_SILENT_S = 1800.0  # an upload that gets on somewhere is no stopped lane
 REACHED_S = 900.0  # a heartbeat that recently arrived: the network is there
 UNREACHED_S = 3600.0
 KEY_EVERY_S = 5.0  # a take cannot begin between two key frames, and a film cannot be cut there
+NEVER_REACHED_S = 300.0  # time for a new box to come into its network
 
 
 class Severity(StrEnum):
@@ -132,6 +133,20 @@ def _unreachable(facts: Facts, _: float) -> str:
     return f"the cloud was last reached {(facts.at - reached).total_seconds() / 3600:.1f} h ago"
 
 
+def _never_reached(facts: Facts, _: float) -> str:
+    if facts.cloud_reached_at is not None or facts.cloud is not None or not facts.cloud_fault:
+        return ""  # it has answered: where that was a refusal, another alert says what it wants
+    return f"the cloud was never reached: {facts.cloud_fault}"
+
+
+def _upload_blocked(facts: Facts, _: float) -> str:
+    if facts.blocked is None:
+        return ""
+    newest, others = facts.blocked.newest, facts.blocked.jobs - 1
+    more = f" (and {others} more)" if others else ""
+    return f"job {newest.job} cannot be uploaded{more}: {newest.reason}: {newest.remedy}"
+
+
 def _disk_short(facts: Facts, _: float) -> str:
     return facts.forecast_short
 
@@ -174,7 +189,15 @@ RULES = (
         "upload_stopped", Severity.WARNING, _upload_stopped, "ezrec spool ls processed deferred",
         after_s=300, calm_s=900,
     ),
+    Rule(
+        "upload_blocked", Severity.WARNING, _upload_blocked,
+        "once that is done it goes on within a quarter of an hour; sooner: ezrec spool retry ID", calm_s=900,
+    ),
     Rule("cloud_unreachable", Severity.WARNING, _unreachable, "look at the network: ezrec doctor"),
+    Rule(
+        "cloud_never_reached", Severity.WARNING, _never_reached,
+        "look at SUPABASE_URL and the network: ezrec doctor", after_s=NEVER_REACHED_S,
+    ),
     Rule(
         "under_voltage", Severity.WARNING, _under_voltage, "use the Pi's own supply and cable", calm_s=300
     ),

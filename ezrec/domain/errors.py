@@ -44,13 +44,15 @@ def disk_full(what: str) -> Retry:
 class Reject(Exception):
     """The fault will not pass by itself: the job waits in `failed/` for a person.
 
-    `remedy` says what that person can do, in one line.
+    `remedy` says what that person can do, in one line. `again_s`: it is cured elsewhere (in the cloud's
+    console, say), where nobody will think of this job: it waits, and is tried again after so long.
     """
 
-    def __init__(self, reason: str, remedy: str) -> None:
+    def __init__(self, reason: str, remedy: str, *, again_s: float | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+        self.again_s = again_s
 
 
 class Stopped(Exception):

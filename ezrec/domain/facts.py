@@ -71,6 +71,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """Jobs that wait for a cure in the cloud: how many, and the newest of them."""
+
+    jobs: int
+    newest: Failed
+
+
+@dataclass(frozen=True, slots=True)
 class Upcoming:
     """The next booking to be recorded."""
 
@@ -124,8 +132,9 @@ class Facts:
     `failed`: the newest of the failed jobs; `jobs` has their number.
     `to_process_bytes`: the largest footage that waits to be made a video.
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
-    heartbeat last arrived. `cloud`: how it treated us when it last answered. `forecast_short`: why the disk
-    will not do, if it will not, and `disk_measure` what is done so that it will. `other_disks`: those
+    heartbeat last arrived, `cloud_fault` why the last one did not. `cloud`: how it treated us when it last
+    answered. `forecast_short`: why the disk will not do, if it will not, and `disk_measure` what is done so
+    that it will. `blocked`: what waits for a cure in the cloud. `other_disks`: those
     beside the spool's that hold something of ours. `booking_cache_at`: when the bookings were last
     fetched, or five minutes before. `last_error` is the newest that any job or the
     recorder has to tell.
@@ -153,6 +162,8 @@ class Facts:
     to_process_bytes: int = 0
     disk_measure: str = ""
     other_disks: tuple[OtherDisk, ...] = ()
+    blocked: Blocked | None = None
+    cloud_fault: str = ""
 
     @property
     def is_recording(self) -> bool:

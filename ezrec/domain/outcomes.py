@@ -23,12 +23,13 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """A transient fault (`Retry`); a blameless one counts against no limit."""
+    """A transient fault (`Retry`), or one that is cured elsewhere. Blameless: it counts against no limit."""
 
     reason: str
     after_s: float | None = None
     blameless: bool = False
     waits_for: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

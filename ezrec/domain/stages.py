@@ -155,8 +155,8 @@ def _decide(  # noqa: C901 - one arm an outcome
             return stage.takes_from, job.without_attempt(stage.name)
         case No(reason, remedy):
             return _fail(stage, job, "reject", reason, remedy, now)
-        case Later(reason, after_s, blameless=True, waits_for=what):
-            job = replace(job.without_attempt(stage.name), waits_for=what)
+        case Later(reason, after_s, blameless=True, waits_for=what, remedy=cure):
+            job = replace(job.without_attempt(stage.name), waits_for=what, remedy=cure)
             return _defer(stage, job, "waits", reason, 1, after_s, now, chance)
         case Later(reason, after_s, waits_for=what):
             job = replace(job, waits_for=what)

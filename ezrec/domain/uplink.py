@@ -26,6 +26,7 @@ class Wait(StrEnum):
     NETWORK = "network"
     HOURS = "hours"
     RECORDING = "recording"
+    CURE = "cure"  # by a person in the cloud, of which we hear by trying
 
 
 @dataclass(frozen=True, slots=True)

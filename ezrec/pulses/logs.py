@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from ezrec import archive, durable, journal
@@ -44,6 +45,7 @@ _ANSWER_S = 60.0
 _ON_ITS_WAY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _LOCK = "logs"
 _LOCK_WAIT_S = 60.0
+_DAY = timedelta(days=1)
 _EARLY = 0.8  # of the interval: a beat that comes sooner was rung by an event
 
 
@@ -51,9 +53,9 @@ _EARLY = 0.8  # of the interval: a beat that comes sooner was rung by an event
 class CollectLogs:
     """Packs what is new in the log files and in the journal into a job of kind `logs`.
 
-    Nothing is packed while an archive still waits: the next one will hold all of it, and days without a
-    network do not fill the disk with archives. Rung early, by a file in LOGS_DIR, it acts only when a log was
-    rotated away: that is where the oldest part is lost first.
+    Nothing is packed while an archive still waits, or has failed within a day: the next one will hold all of
+    it, and days without a network do not fill the disk with archives. Rung early, by a file in LOGS_DIR, it
+    acts only when a log was rotated away: that is where the oldest part is lost first.
     """
 
     spool: Spool
@@ -104,11 +106,18 @@ class CollectLogs:
     def _must_wait(self) -> bool:
         if any(entry.job.kind is Kind.LOGS for state in _WAITING for entry in self.spool.entries(state)):
             return True
+        if any(self._failed_today(entry.job) for entry in self.spool.entries(State.FAILED)):
+            return True
         if self.settings.logs_while_recording or not self.spool.names(State.RECORDING):
             return False
         last = last_report(self.settings.state)
         rate = last.facts.uploads.bytes_a_second if last else None
         return rate is None or rate < FAST_BYTES_S
+
+    def _failed_today(self, job: Job) -> bool:
+        """Whatever an archive failed of, the next one would too: one a day shows whether it still does."""
+        since = job.arrivals[-1].at if job.arrivals else job.created
+        return job.kind is Kind.LOGS and abs(self.clock.now() - since) < _DAY
 
     def _collect(self, sent: archive.Sent) -> None:
         now = self.clock.now()

@@ -27,7 +27,7 @@ class Newest:
         self._thread: threading.Thread | None = None
         self._news = threading.Condition()
         self._is_sending = False
-        self._fault = ""
+        self.fault: str | None = None  # why the last one did not; empty: it did; None: none was tried yet
 
     def offer(self, row: Row) -> None:
         """Take the place of a row that was not sent yet. Returns at once."""
@@ -62,11 +62,11 @@ class Newest:
         try:
             self._send(row)
         except (Retry, Reject) as fault:
-            if str(fault) != self._fault:
+            if str(fault) != self.fault:
                 self._log.warning("the heartbeat did not arrive: %s", fault)
-                self._fault = str(fault)
+                self.fault = str(fault)
             return
-        if self._fault:
+        if self.fault:
             self._log.info("the heartbeat arrives again (%.1f s)", time.monotonic() - began)
-            self._fault = ""
+        self.fault = ""
         self.reached_at = self._clock.now()

@@ -40,6 +40,7 @@ METRICS = "metrics"
 # While nothing happens the files are written no oftener: a memory card wears by writing, and these few
 # kilobytes cost it 60 each time with what the file system adds (bench/results/status.md).
 IDLE_S = 300.0
+_SHOWN = 300  # characters of why a heartbeat did not arrive
 _SLACK_S = 2.0  # the pulse is jittered; the fourth of four 15 s beats may come a little early
 
 
@@ -73,7 +74,7 @@ class Status:
         self._begin()
         machine = self.gauges.read()
         facts = survey(self.spool, self.settings, self.clock, machine, self._before, self._versions)
-        facts = replace(facts, cloud_reached_at=self._newest.reached_at or facts.cloud_reached_at)
+        facts = self._with_cloud(facts)
         facts = replace(facts, forecast_short=self.forecast(facts))
         measure = read_room(self.settings.state, facts.at)
         facts = replace(facts, disk_measure=measure.told if measure else "")
@@ -90,11 +91,16 @@ class Status:
     def finish(self, limit_s: float) -> None:
         """Let the heartbeat and the hooks come to their end: for a process that lives for one beat."""
         self._newest.finish(limit_s)
-        if self._newest.reached_at and self._before:
-            self._before = replace(self._before, cloud_reached_at=self._newest.reached_at)
+        if self._newest.fault is not None and self._before:
+            self._before = self._with_cloud(self._before)
             with suppress(OSError):
                 self._replace(reports.FILE, reports.encode(Report(self._before, self._alerts)))
         self.hooks.finish(limit_s)
+
+    def _with_cloud(self, facts: Facts) -> Facts:
+        fault = facts.cloud_fault if self._newest.fault is None else self._newest.fault
+        reached = self._newest.reached_at or facts.cloud_reached_at
+        return replace(facts, cloud_reached_at=reached, cloud_fault=fault[:_SHOWN])
 
     def _is_worth_telling(self, newest: Row) -> bool:
         if self._told is None or not self.heartbeat_rest_s:

@@ -11,7 +11,7 @@ import pytest
 from ezrec.domain.alerts import RULES, Alert, Judged, judge, worst_first
 from ezrec.domain.cloud import Access, Cloud
 from ezrec.domain.disks import OtherDisk
-from ezrec.domain.facts import Facts, Failed, Recorder, Uploads, Waiting
+from ezrec.domain.facts import Blocked, Facts, Failed, Recorder, Uploads, Waiting
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
 
@@ -51,6 +51,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "cloud_refused": {"cloud": Cloud(Access.REFUSED, NOW, "no such key")},
     "bookings_hidden": {"cloud": Cloud(Access.GOOD, NOW, hidden=True)},
     "upload_stopped": {"uploads": Uploads(1, 9, Waiting("b0", "deferred", NOW - 4 * HOUR))},
+    "upload_blocked": {"blocked": Blocked(2, Failed("b8", NOW, "413 too large", "raise the limit"))},
+    "cloud_never_reached": {"cloud_reached_at": None, "cloud_fault": "522"},
     "cloud_unreachable": {"cloud_reached_at": NOW - 2 * HOUR},
     "under_voltage": {"machine": Machine(uptime_s=5000.0, throttling=Throttling(("under_voltage",)))},
     "other_disk": {"other_disks": (OtherDisk(("LOGS_DIR",), "/var/log/ezrec", 1_000_000),)},
@@ -91,8 +93,8 @@ def test_each_alert_is_raised_once_and_cleared_once(rule: Any) -> None:
     assert (raised, cleared, alerts) == ([rule.name], [rule.name], ())
 
 
-def _reached(name: str, facts: Facts) -> datetime:
-    return NOW - 2 * HOUR if name == "cloud_unreachable" else facts.at
+def _reached(name: str, facts: Facts) -> datetime | None:
+    return {"cloud_unreachable": NOW - 2 * HOUR, "cloud_never_reached": None}.get(name, facts.at)
 
 
 def test_a_twitch_is_not_worth_an_alert() -> None:

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from ezrec import app, settings
-from ezrec.adapters.mp4samples import read
-from ezrec.demo import make_branding
+from ezrec import settings
+from ezrec.app import services
+from ezrec.diagnostics.demo import make_branding
 from ezrec.domain import health
 from ezrec.domain.stages import State
+from ezrec.media.mp4.samples import read
 
 _LEAD_S = 12.0
 _LANES = "record,process,retry,sync,ahead"
@@ -41,9 +42,9 @@ def measured(folder: Path, seconds: float, size: str, mode: str) -> dict[str, An
         "RECORDING_BITRATE": "4000000", "EZREC_PROCESS_WHILE_RECORDING": mode, "EZREC_LOGO_AT": "process",
     }  # fmt: skip
     box = settings.load(environ)
-    spool, store = app.spool(box), app.local_backend(box)
+    spool, store = services.spool(box), services.local_backend(box)
     store.set_branding(*make_branding(folder / "branding"))
-    start = app.clock(box).now() + timedelta(seconds=_LEAD_S)
+    start = services.clock(box).now() + timedelta(seconds=_LEAD_S)
     booking = store.book(start, start + timedelta(seconds=seconds))
     with (folder / "log").open("wb") as log:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", _LANES]

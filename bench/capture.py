@@ -10,10 +10,9 @@ from pathlib import Path
 from bench.jobs import home
 from bench.processor import spent_s
 from bench.result import Result, median, times
-from ezrec.adapters.burn_in import BurnIns
-from ezrec.adapters.ffmpeg_sources import SoftwareSource
-from ezrec.branding import Assets
-from ezrec.domain.branding import LogoLayout
+from ezrec.camera.ffmpeg_sources import SoftwareSource
+from ezrec.camera.overlay.overlay import BurnIns
+from ezrec.domain.branding import Assets, LogoLayout
 
 _GOAL = 1.15
 _WIDTH, _HEIGHT, _FPS, _BITRATE = 1280, 720, 30, 4_000_000

@@ -25,19 +25,20 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
-from ezrec import app, beats, settings
-from ezrec.adapters.supabase import SupabaseBackend
-from ezrec.adapters.supabase_connection import Access
-from ezrec.adapters.supabase_notes import _TOUCHED_S
+from ezrec import settings
+from ezrec.app import periodic, services
+from ezrec.cloud.supabase.backend import SupabaseBackend
+from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.schema import reference
+from ezrec.cloud.supabase.state_cache import _TOUCHED_S
 from ezrec.domain import heartbeat
-from ezrec.schema import reference
-from ezrec.spool import Spool
-from ezrec.survey import survey
+from ezrec.monitoring.collect import survey
+from ezrec.spool.spool import Spool
+from tests.cloud.supabase.test_schema import wait_for_the_tables
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.counting import CountingProxy
 from tests.supabase_server.fixture import Account, Front, Project, started
 from tests.supabase_server.front_end import FrontEnd
-from tests.test_schema import wait_for_the_tables
 
 RESULTS = Path(__file__).with_name("results") / "cloud.md"
 GOAL_MB = 1.0
@@ -86,9 +87,9 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
     with CountingProxy(front.port) as proxy:
         access = Access(proxy.url, project.anon_key, email, password)
         cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
-        gauges, spool, clock = app.gauges(wishes), Spool(wishes.spool), app.clock(wishes)
+        gauges, spool, clock = services.gauges(wishes), Spool(wishes.spool), services.clock(wishes)
 
-        beat, machine, versions = itertools.count(), gauges.read(), beats._versions(wishes)
+        beat, machine, versions = itertools.count(), gauges.read(), periodic._versions(wishes)
 
         def row() -> dict[str, Any]:
             facts = survey(spool, wishes, clock, machine, versions=versions)
@@ -120,7 +121,7 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
         "bookings": 3600 / wishes.sync_interval_s,
         "heartbeat": 3600 / wishes.status_interval_s - 3600 / _TOUCHED_S,
         "heartbeat, whole": 3600 / _TOUCHED_S,
-        "branding": 3600 / beats._BRANDING_S,
+        "branding": 3600 / periodic._BRANDING_S,
         "camera row": 3600 / _TOUCHED_S,
         "token": 1.1,
     }

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ezrec.adapters.clock import SystemClock
-from ezrec.adopt import Adopter
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import STAGES
-from ezrec.drain import Drain, Handler
-from ezrec.hooks import Hooks
-from ezrec.spool import Entry, Spool
-from ezrec.task import Task
+from ezrec.runtime.hooks import Hooks
+from ezrec.runtime.worker import Drain, Handler
+from ezrec.spool.intake import Adopter
+from ezrec.spool.spool import Entry, Spool
+from ezrec.system.clock import SystemClock
+from ezrec.system.task import Task
 
 LOG = logging.getLogger("bench")
 LOG.addHandler(logging.NullHandler())

@@ -8,7 +8,8 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ezrec import __version__, app
+from ezrec import __version__
+from ezrec.app import services
 
 
 def facts() -> list[str]:
@@ -18,7 +19,7 @@ def facts() -> list[str]:
         f"Measured {datetime.now(UTC):%Y-%m-%d} with EZREC {__version__}.",
         f"Processor: {_processor()}, {cores} cores, shared with other work: "
         f"{load:.1f} threads wanted one at the end.",
-        f"Kernel {_release()}, Python {platform.python_version()}, FFmpeg {app.media_versions()['ffmpeg']}.",
+        f"Kernel {_release()}, Python {platform.python_version()}, FFmpeg {services.media_versions()['ffmpeg']}.",
     ]
 
 

@@ -24,9 +24,9 @@ from pathlib import Path
 
 from bench.machine import facts
 from bench.processing_page import page
-from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.domain.branding import read_logo_show
-from ezrec.ports import RenderPlan
+from ezrec.domain.ports import RenderPlan
+from ezrec.media.render.renderer import FfmpegTranscoder
 
 _BITRATE = 9_000_000
 RESULTS = Path(__file__).parent / "results" / "processing.md"

@@ -23,15 +23,15 @@ import click
 
 from bench import machine
 from bench.result import median, percentile
-from ezrec import durable
-from ezrec.adapters.clock import SystemClock
-from ezrec.adapters.ffmpeg_camera import FfmpegCamera
-from ezrec.adapters.ffmpeg_sources import SoftwareSource
+from ezrec.camera.ffmpeg_camera import FfmpegCamera
+from ezrec.camera.ffmpeg_sources import SoftwareSource
 from ezrec.domain.stages import State
-from tests.attrition import Attrition, Death
-from tests.card import Card, why_no_card
-from tests.daemon import Box
-from tests.recording import frame_numbers
+from ezrec.system import durable
+from ezrec.system.clock import SystemClock
+from tests.support.card import Card, why_no_card
+from tests.support.daemon import Box
+from tests.support.recording import frame_numbers
+from tests.whole_box.attrition import Attrition, Death
 
 RESULTS = Path(__file__).parent / "results" / "recorder.md"
 _SIDE_BY_SIDE, _DEATHS, _TURNOVERS = 5, 4, 20

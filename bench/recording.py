@@ -12,12 +12,12 @@ from bench.idle import rss_mb
 from bench.jobs import environment, home, new_spool
 from bench.processor import spent
 from bench.result import Result, median, times
-from ezrec.adapters.ffmpeg_sources import SoftwareSource
+from ezrec.camera.ffmpeg_sources import SoftwareSource
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job, Kind
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import State
-from ezrec.spool import Spool
+from ezrec.spool.spool import Spool
 
 Spent = tuple[float, float]  # seconds of a core, the most MB in memory
 _GOAL = 1.15

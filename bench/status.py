@@ -46,18 +46,19 @@ class Cost(msgspec.Struct):
 def beats(jobs: int) -> list[Cost]:
     """A beat at rest, one that writes its files, and the floor: psutil's gauges alone. In turn."""
     from bench.jobs import job
-    from ezrec import app, settings
+    from ezrec import settings
+    from ezrec.app import services
     from ezrec.domain.stages import State
-    from ezrec.pulses.status import Status
+    from ezrec.monitoring.status import Status
 
     with home() as root:
         wishes = settings.load(dict(environment(root, os.environ["PATH"])))
-        spool = app.spool(wishes)
+        spool = services.spool(wishes)
         for number in range(jobs):
             spool.create(State.RAW, job(number))
-        made = app.beat("status", wishes)
+        made = services.beat("status", wishes)
         assert isinstance(made, Status)
-        gauges = app.gauges(wishes)
+        gauges = services.gauges(wishes)
         found: dict[str, list[float]] = {}
 
         def writing() -> None:

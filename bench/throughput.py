@@ -17,7 +17,7 @@ from bench.jobs import home, job, new_spool, stage
 from bench.result import Result, median, times
 from ezrec.domain.job import encode
 from ezrec.domain.stages import State
-from ezrec.spool import Spool
+from ezrec.spool.spool import Spool
 
 _GOAL = 0.5
 _ROUNDS, _JOBS = 31, 8

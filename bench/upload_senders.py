@@ -135,9 +135,9 @@ def ezrec_hosted(target: Target, source: Path) -> Run:
 
 
 def _ezrec(target: Target, source: Path, most: int | None) -> Run:
-    from ezrec.adapters.supabase import SupabaseBackend
-    from ezrec.adapters.supabase_connection import Access
-    from ezrec.domain.pieces import Pieces
+    from ezrec.cloud.supabase.backend import SupabaseBackend
+    from ezrec.cloud.supabase.connection import Access
+    from ezrec.domain.chunk_size import Pieces
     from tests.fakes.clock import StandingClock
 
     sizes = Pieces(most) if most else None

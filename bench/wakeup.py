@@ -15,9 +15,9 @@ from bench.jobs import LOG, home, job, new_spool, stage
 from bench.result import Result, median, percentile, times
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
-from ezrec.spool import Entry, Spool
-from ezrec.task import Task
-from ezrec.watch import Services
+from ezrec.runtime.scheduler import Services
+from ezrec.spool.spool import Entry, Spool
+from ezrec.system.task import Task
 
 _LIMIT_S = 30.0
 _GOAL_MS = 30.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ezrec.cli.formatting import printable
 from ezrec.cli.main import OK, USAGE, Context
-from ezrec.cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def camera() -> None:
 @click.pass_obj
 def list_(context: Context, as_json: bool) -> None:
     """List what is connected, and mark what EZREC_CAMERA chooses."""
-    from ezrec.camera_trial import connected
+    from ezrec.diagnostics.camera_test import connected
 
     found = connected(context.settings)
     if as_json:
@@ -56,9 +56,9 @@ def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
     Nothing is kept. Exit codes: 0 fit to record (warnings may be), 1 not fit,
     3 a booking needs the camera, 4 the recorder has it, 75 no camera to be had.
     """
-    from ezrec.camera_trial import judge, perform, verdict
     from ezrec.cli.doctor import draw
-    from ezrec.findings import Verdict
+    from ezrec.diagnostics.camera_test import judge, perform, verdict
+    from ezrec.domain.findings import Verdict
 
     trial = perform(ctx.obj.settings, seconds, _bar() if not as_json else lambda done: None)
     found = judge(trial)
@@ -80,8 +80,8 @@ def snapshot(context: Context, file: Path) -> None:
 
     While the recorder has the camera it is the newest key frame of the take on disk.
     """
-    from ezrec.camera_trial import check_target
-    from ezrec.camera_trial import snapshot as take
+    from ezrec.diagnostics.camera_test import check_target
+    from ezrec.diagnostics.camera_test import snapshot as take
 
     check_target(file)
     click.echo(printable(f"{file}: {take(context.settings, file)}"))

@@ -7,8 +7,8 @@ from dataclasses import fields
 
 import click
 
+from ezrec.cli.formatting import printable
 from ezrec.cli.main import Context
-from ezrec.cli.text import printable
 from ezrec.settings import DEFAULT_HOME, Settings
 from ezrec.settings.sources import KEPT, credentials, one_a_file
 

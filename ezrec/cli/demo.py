@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ezrec.demo import Report, Sight
+    from ezrec.diagnostics.demo import Report, Sight
 
 _PATH = ("incoming", "recording", "raw", "processing", "processed", "done")
 _SAYS = {
@@ -42,7 +42,7 @@ def demo(home: Path | None, seconds: int, as_json: bool, pull_plug: bool) -> Non
     """Watch one booking go from camera to published video, in under 40 s."""
     from datetime import datetime
 
-    from ezrec.demo import perform
+    from ezrec.diagnostics.demo import perform
 
     home = (home or Path("demo") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}").absolute()
     click.echo(f"A booking of {seconds} s, as soon as the recorder is up; everything lies in {home}")

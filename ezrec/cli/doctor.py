@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ezrec.cli.formatting import printable
 from ezrec.cli.main import CONFIGURATION, OK, USAGE
-from ezrec.cli.text import printable
 from ezrec.domain.redaction import cleaned
 
 if TYPE_CHECKING:
-    from ezrec.findings import Finding
+    from ezrec.domain.findings import Finding
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}
 _WIDTH = 80
@@ -31,7 +31,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
     \b
     Exit codes: 0 no fault (warnings may be), 78 the settings are wrong, 1 another fault.
     """
-    from ezrec.doctor import examine
+    from ezrec.diagnostics.doctor import examine
 
     if as_json:
         import json

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ezrec.cli.formatting import printable
 from ezrec.cli.main import OK, TEMPORARY
-from ezrec.cli.text import printable
 from ezrec.domain.errors import Refused, Retry
 
 if TYPE_CHECKING:
     from ezrec.cli.main import Context
-    from ezrec.legacy import Found, Legacy
+    from ezrec.spool.legacy import Found, Legacy
 
 
 @click.command("import-legacy")
@@ -32,8 +32,8 @@ def import_legacy(ctx: click.Context, home: Path | None, dry_run: bool, remove_p
     Every file is copied, and its original stays until --remove-published. Once a file is
     a job, no later run takes it again. Settings are taken over by `ezrec install`.
     """
-    from ezrec.legacy import Legacy
     from ezrec.settings.sources import env_file
+    from ezrec.spool.legacy import Legacy
 
     obj: Context = ctx.obj
     home = home or obj.settings.home
@@ -46,10 +46,10 @@ def import_legacy(ctx: click.Context, home: Path | None, dry_run: bool, remove_p
 
 
 def _bring_in(obj: Context, legacy: Legacy, dry_run: bool) -> int:
-    from ezrec import app
+    from ezrec.app import services
 
     def measured(path: Path) -> float:
-        return app.transcoder(obj.settings).probe(path).duration_s
+        return services.transcoder(obj.settings).probe(path).duration_s
 
     found, left = legacy.look(obj.now)
     for path, why in left:

@@ -19,7 +19,7 @@ from ezrec.cli.times import BadTime, parse_duration, parse_end, parse_time, whol
 from ezrec.domain.booking import BadBooking, parse_booking
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
 from ezrec.domain.names import shown
-from ezrec.ports import Branding, Clock
+from ezrec.domain.ports import Branding, Clock
 from ezrec.settings import Settings
 
 

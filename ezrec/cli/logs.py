@@ -13,7 +13,7 @@ _LINES = 50
 
 
 def _services(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    from ezrec.logs import SERVICES
+    from ezrec.system.log_setup import SERVICES
 
     known = sorted({*SERVICES.values()})
     for name in value:
@@ -36,9 +36,9 @@ def logs(obj: Context, services: tuple[str, ...], follow: bool, lines: int) -> N
     SERVICE is one or more of: booking_sync recorder video_worker
     system_status log_collector ezrec. Default: all.
     """
-    from ezrec.cli.text import printable
+    from ezrec.cli.formatting import printable
+    from ezrec.cli.log_reader import follow_on, tail
     from ezrec.domain.redaction import redacted
-    from ezrec.logbook import follow_on, tail
 
     found = tail(obj.settings.logs, services, lines)
     several = len(services) > 1

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from ezrec.ports import Clock
+    from ezrec.domain.ports import Clock
     from ezrec.settings import Settings
-    from ezrec.spool import Spool
+    from ezrec.spool.spool import Spool
 
 COMMANDS = {
     "run": ("ezrec.cli.run:run", "record, process and upload, until stopped"),
@@ -90,7 +90,7 @@ class Context:
     def spool(self) -> Spool:
         """The spool, with its directories in place."""
         if self._spool is None:
-            from ezrec.spool import Spool
+            from ezrec.spool.spool import Spool
 
             spool = Spool(self.settings.spool)
             if spool.root.is_dir() and spool.root.stat().st_mode & stat.S_ISGID:
@@ -106,9 +106,9 @@ class Context:
 
     @property
     def clock(self) -> Clock:
-        from ezrec import app
+        from ezrec.app import services
 
-        return app.clock(self.settings)
+        return services.clock(self.settings)
 
     @property
     def now(self) -> datetime:
@@ -121,15 +121,15 @@ class Context:
 
     @property
     def backend_state(self) -> str:
-        from ezrec import app
+        from ezrec.app import services
 
-        return app.backend_state(self.settings)
+        return services.backend_state(self.settings)
 
     def local(self) -> Any:
         """The local backend, whatever EZREC_BACKEND says."""
-        from ezrec import app
+        from ezrec.app import services
 
-        return app.local_backend(self.settings)
+        return services.local_backend(self.settings)
 
 
 class Lazy(click.Group):
@@ -205,7 +205,7 @@ def tell(fault: Exception) -> int:
 
 
 def _say(code: int, *problems: str) -> int:
-    from ezrec.cli.text import printable
+    from ezrec.cli.formatting import printable
 
     for problem in problems:
         click.echo(f"ezrec: {printable(redacted(problem))}", err=True)

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ezrec import room
-from ezrec.cli.text import printable, size, span, utc
-from ezrec.domain import room as rooms
+from ezrec.cli.formatting import printable, size, span, utc
+from ezrec.domain import disk_policy
+from ezrec.domain.disk_policy import Evictable, Goes
 from ezrec.domain.errors import Refused
-from ezrec.domain.room import Evictable, Goes
-from ezrec.ports import Clock
-from ezrec.spool import Spool
+from ezrec.domain.ports import Clock
+from ezrec.spool import usage
+from ezrec.spool.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class Plan:
 
 def plan(spool: Spool, logs: Path, clock: Clock, older: timedelta | None, until_free: int | None) -> Plan:
     """Choose. Raises `Refused` when the age of things cannot be known."""
-    found = room.evictables(spool, logs)
+    found = usage.evictables(spool, logs)
     if older is not None:
         if not clock.is_synchronised():
             raise Refused(
                 "the clock is not synchronised: nothing can be judged by its age",
                 "leave --older out, or wait for the clock: ezrec doctor",
             )
-        found = rooms.expired(found, clock.now(), dict.fromkeys(Goes, older), is_synchronised=True)
-    free = room.space(spool.root).free
+        found = disk_policy.expired(found, clock.now(), dict.fromkeys(Goes, older), is_synchronised=True)
+    free = usage.space(spool.root).free
     if until_free is not None:
-        found = rooms.until(found, until_free - free)
+        found = disk_policy.until(found, until_free - free)
     return Plan(tuple(found), free, until_free)
 
 
@@ -50,9 +50,9 @@ def carry_out(spool: Spool, made: Plan) -> list[Evictable]:
     """Let go what was chosen, until enough is free; returns what went."""
     gone = []
     for one in made.chosen:
-        if made.wanted is not None and room.space(spool.root).free >= made.wanted:
+        if made.wanted is not None and usage.space(spool.root).free >= made.wanted:
             break
-        if room.remove(spool, one):
+        if usage.remove(spool, one):
             gone.append(one)
     return gone
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ezrec.drain import Drain
+    from ezrec.runtime.scheduler import Services
+    from ezrec.runtime.worker import Drain
     from ezrec.settings import Settings
-    from ezrec.watch import Services
 
 _LOOK_S = 1.0
 # What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
@@ -27,7 +27,7 @@ _END_LIMIT_S = 30.0
 
 
 def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
-    from ezrec.app import LANES
+    from ezrec.app.services import LANES
 
     wanted = [name.strip() for name in value.split(",")] if value else list(LANES)
     for name in wanted:
@@ -50,28 +50,30 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 
     The recorder runs in a process of its own, and so does everything else; a third keeps both running.
     """
-    from ezrec import guard, keep
+    from ezrec.runtime import keeper
+    from ezrec.system import child_process
 
     if kept:
-        guard.end_with_parent()
+        child_process.end_with_parent()
     settings: Settings = context.settings
     if not kept:  # whoever keeps us has looked
         _refuse_unfit_ground(settings)
-        if keep.RECORDER in only and only != [keep.RECORDER]:
-            keep.become(only, settings.logs, settings.log_format)
-    guard.weigh(guard.LAST if keep.RECORDER in only else guard.FIRST)
-    if kept and keep.RECORDER not in only:
-        guard.bound_memory()
+        if keeper.RECORDER in only and only != [keeper.RECORDER]:
+            keeper.become(only, settings.logs, settings.log_format)
+    child_process.weigh(child_process.LAST if keeper.RECORDER in only else child_process.FIRST)
+    if kept and keeper.RECORDER not in only:
+        child_process.bound_memory()
     _serve(settings, only, kept)
 
 
 def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     """Run these lanes in this process, until stopped."""
-    from ezrec import app, logs
+    from ezrec.app import services as app
+    from ezrec.system import log_setup
 
     is_recorder = only == ["record"]
     _begin_logs(settings, only if is_recorder else [*only, "run"])
-    log = logs.logger("record" if is_recorder else "run")
+    log = log_setup.logger("record" if is_recorder else "run")
     services = app.services(settings, only)
     asked = _stop_on_signals(services)
     # Beside the start, not before it: a recorder that was started again has a match to go on with.
@@ -91,7 +93,7 @@ def _refuse_unfit_ground(settings: Settings) -> None:
 
     It is done here because an ExecStartPre= cannot: RestartPreventExitStatus= heeds the main process alone.
     """
-    from ezrec.doctor import look
+    from ezrec.diagnostics.doctor import look
     from ezrec.domain.errors import ConfigError
 
     wrong = [found for found in look(settings, quick=True) if found.verdict == "fault"]
@@ -100,9 +102,9 @@ def _refuse_unfit_ground(settings: Settings) -> None:
 
 
 def _begin_logs(settings: Settings, lanes: list[str]) -> None:
-    from ezrec import logs
+    from ezrec.system import log_setup
 
-    logs.begin(settings.logs, lanes, form=settings.log_format, secrets=settings.secrets())
+    log_setup.begin(settings.logs, lanes, form=settings.log_format, secrets=settings.secrets())
 
 
 def _stop_on_signals(services: Services) -> list[str]:
@@ -123,7 +125,8 @@ def _stop_on_signals(services: Services) -> list[str]:
 
 def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
-    from ezrec import __version__, app
+    from ezrec import __version__
+    from ezrec.app import services as app
 
     _say_who_is_in_the_way(log, settings, lanes)
     found = app.media_versions()
@@ -134,7 +137,7 @@ def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
 
 def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> None:
     from ezrec.domain.stages import STAGES
-    from ezrec.spool import Spool
+    from ezrec.spool.spool import Spool
 
     for stage in (name for name in STAGES if name in lanes):
         holder = Spool(settings.spool).lock(stage).holder()
@@ -149,7 +152,7 @@ def _end_with_keeper(services: Services) -> None:
     a kernel that does not; and it takes no longer than the keeper itself would have waited.
     """
 
-    from ezrec import keep
+    from ezrec.runtime import keeper
 
     def listen() -> None:
         with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
@@ -157,7 +160,7 @@ def _end_with_keeper(services: Services) -> None:
                 pass
         services.stop()
         time.sleep(_END_LIMIT_S)
-        os._exit(keep.AGAIN)
+        os._exit(keeper.AGAIN)
 
     threading.Thread(target=listen, name="keeper's pipe", daemon=True).start()
 
@@ -189,7 +192,7 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float, patient: bool
 
 
 def _work(settings: Settings, stage: str, wait_s: float) -> None:
-    from ezrec import app
+    from ezrec.app import services as app
 
     _begin_logs(settings, [stage])
     recorder = app.vitals(settings) if stage == "record" else None
@@ -225,7 +228,7 @@ def _run_to_the_end(drain: Drain, stopping: threading.Event) -> None:
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
     """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, and so on."""
-    from ezrec import app
+    from ezrec.app import services as app
 
     settings: Settings = context.settings
     _begin_logs(settings, [name])

@@ -11,6 +11,6 @@ def schema() -> None:
 
     Safe to apply more than once: paste it into the project's SQL editor.
     """
-    from ezrec.schema import reference
+    from ezrec.cloud.supabase.schema import reference
 
     click.echo(reference(), nl=False)

@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
+from ezrec.cli.formatting import parse_size, parse_span, printable
 from ezrec.cli.main import Context, tell
-from ezrec.cli.text import parse_size, parse_span, printable
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
-from ezrec.find import DONE, IN_SPOOL, KEPT, TRASH, resolve
+from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH, resolve
 
 _PLACES = (*IN_SPOOL, DONE, KEPT, TRASH)
 _STAGES = [name for name in STAGES if name != RETRY.name]
@@ -75,7 +75,7 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
     """
     import gc
 
-    from ezrec.cli.listing import rows
+    from ezrec.cli.job_list import rows
 
     gc.disable()  # ten thousand jobs make no garbage, and looking for it takes a quarter of the time
     now = obj.now
@@ -86,8 +86,8 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
     found = rows(obj.spool, sorted(places), now, now - since if since else None)
     if as_json:
         return _echo_json([row.as_json(now) for row in found])
-    from ezrec.cli.table import draw, footer
-    from ezrec.find import all_ids
+    from ezrec.cli.job_table import draw, footer
+    from ezrec.spool.lookup import all_ids
 
     width, colour = _terminal()
     lines = draw(found, all_ids(obj.spool), now, obj.settings.zone, width, colour)
@@ -104,14 +104,14 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
 @click.pass_obj
 def show(obj: Context, job_id: str, as_json: bool) -> None:
     """Tell the life of one job: windows, takes, faults, files, and what comes next."""
-    from ezrec.cli import card
-    from ezrec.find import find
+    from ezrec.cli import job_view
+    from ezrec.spool.lookup import find
 
     found = find(obj.spool, job_id)
     if as_json:
-        return _echo_json(card.as_json(found, obj.now))
+        return _echo_json(job_view.as_json(found, obj.now))
     width, colour = _terminal()
-    click.echo("\n".join(card.draw(found, obj.now, obj.settings.zone, width, colour)), color=colour)
+    click.echo("\n".join(job_view.draw(found, obj.now, obj.settings.zone, width, colour)), color=colour)
     return None
 
 
@@ -121,7 +121,7 @@ def show(obj: Context, job_id: str, as_json: bool) -> None:
 @click.pass_obj
 def put(obj: Context, file: Path, booking_id: str) -> None:
     """Put a copy of a video in, to be branded and published."""
-    from ezrec.put import put as put_in
+    from ezrec.spool.imports import put as put_in
 
     if str(file) == "-":
         raise click.BadParameter("a video cannot come through a pipe: name a file", param_hint="FILE")
@@ -137,10 +137,10 @@ def put(obj: Context, file: Path, booking_id: str) -> None:
 @click.pass_context
 def retry(ctx: click.Context, ids: tuple[str, ...], stage: str | None) -> None:
     """Try again what failed or is deferred, with all counts at zero."""
-    from ezrec import verbs
+    from ezrec.spool import actions
 
     obj: Context = ctx.obj
-    _each(ctx, ids, lambda job_id, now: verbs.retry(
+    _each(ctx, ids, lambda job_id, now: actions.retry(
         obj.spool, resolve(obj.spool, job_id), now, obj.lead_s, stage))  # fmt: skip
 
 
@@ -150,10 +150,10 @@ def retry(ctx: click.Context, ids: tuple[str, ...], stage: str | None) -> None:
 @click.pass_context
 def hold(ctx: click.Context, ids: tuple[str, ...], why: str) -> None:
     """Lay jobs aside until they are released."""
-    from ezrec import verbs
+    from ezrec.spool import actions
 
     obj: Context = ctx.obj
-    _each(ctx, ids, lambda job_id, now: verbs.hold(
+    _each(ctx, ids, lambda job_id, now: actions.hold(
         obj.spool, resolve(obj.spool, job_id), now, why[:200] or "held by a person"))  # fmt: skip
 
 
@@ -162,10 +162,10 @@ def hold(ctx: click.Context, ids: tuple[str, ...], why: str) -> None:
 @click.pass_context
 def release(ctx: click.Context, ids: tuple[str, ...]) -> None:
     """Let held jobs go on where they were."""
-    from ezrec import verbs
+    from ezrec.spool import actions
 
     obj: Context = ctx.obj
-    _each(ctx, ids, lambda job_id, now: verbs.release(
+    _each(ctx, ids, lambda job_id, now: actions.release(
         obj.spool, resolve(obj.spool, job_id), now, obj.lead_s))  # fmt: skip
 
 
@@ -175,10 +175,10 @@ def release(ctx: click.Context, ids: tuple[str, ...]) -> None:
 @click.pass_context
 def rm(ctx: click.Context, ids: tuple[str, ...], with_footage: bool) -> None:
     """Put jobs in the trash; `restore` brings them back."""
-    from ezrec import verbs
+    from ezrec.spool import actions
 
     obj: Context = ctx.obj
-    _each(ctx, ids, lambda job_id, now: verbs.remove(
+    _each(ctx, ids, lambda job_id, now: actions.remove(
         obj.spool, resolve(obj.spool, job_id), now, with_footage=with_footage))  # fmt: skip
 
 
@@ -187,10 +187,10 @@ def rm(ctx: click.Context, ids: tuple[str, ...], with_footage: bool) -> None:
 @click.pass_context
 def restore(ctx: click.Context, ids: tuple[str, ...]) -> None:
     """Bring jobs back from the trash to where they were."""
-    from ezrec import verbs
+    from ezrec.spool import actions
 
     obj: Context = ctx.obj
-    _each(ctx, ids, lambda job_id, now: verbs.restore(obj.spool, job_id, now))
+    _each(ctx, ids, lambda job_id, now: actions.restore(obj.spool, job_id, now))
 
 
 @spool.command()
@@ -199,7 +199,7 @@ def restore(ctx: click.Context, ids: tuple[str, ...]) -> None:
 @click.pass_obj
 def wait(obj: Context, job_id: str, timeout: Any) -> None:
     """Wait until a job is published (exit 0), has failed or is held (exit 3)."""
-    from ezrec.wait import wait as wait_for
+    from ezrec.spool.wait import wait as wait_for
 
     job = wait_for(obj.spool, job_id, timeout.total_seconds() if timeout else None)
     click.echo(f"{job.id} {job.outcome}")

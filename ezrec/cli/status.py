@@ -13,9 +13,9 @@ import click
 if TYPE_CHECKING:
     from ezrec.cli.main import Context
     from ezrec.domain.alerts import Alert
-    from ezrec.domain.facts import Facts
     from ezrec.domain.machine import Machine
-    from ezrec.domain.report import Report
+    from ezrec.domain.snapshot import Facts
+    from ezrec.domain.status_file import Report
 
 # A report older than so many beats (and the time in which none is written at rest) has no writer any more.
 _BEATS = 3
@@ -44,8 +44,8 @@ def _show(obj: Context, as_json: bool) -> int:
     if as_json:
         _echo(facts, alerts)
     else:
-        from ezrec.cli.screen import draw
         from ezrec.cli.spool import _terminal
+        from ezrec.cli.status_view import draw
 
         width, colour = _terminal()
         title = f"EZREC {obj.settings.camera_id}"
@@ -57,9 +57,9 @@ def look(obj: Context) -> tuple[Facts, list[Alert]]:
     """The facts of this moment, and what is wrong by them: the worst first, the hardly noticed too."""
     from ezrec.domain.alerts import Severity, judge
     from ezrec.domain.redaction import cleaned
-    from ezrec.room import read_room
-    from ezrec.spool import Spool
-    from ezrec.survey import last_report, survey
+    from ezrec.monitoring.collect import last_report, survey
+    from ezrec.spool.spool import Spool
+    from ezrec.spool.usage import read_room
 
     settings, clock = obj.settings, obj.clock
     last = last_report(settings.state)
@@ -82,7 +82,7 @@ def look(obj: Context) -> tuple[Facts, list[Alert]]:
 
 
 def _remembered(obj: Context) -> tuple[Alert, ...]:
-    from ezrec.pulses.status import read_alerts
+    from ezrec.monitoring.status import read_alerts
 
     return read_alerts(obj.settings.state)
 
@@ -90,7 +90,7 @@ def _remembered(obj: Context) -> tuple[Alert, ...]:
 def _machine(spool: Any, last: Report | None, now: Any) -> Machine:
     """What a report that is not too old says, with the disk, the load and the uptime as they are now."""
     from ezrec.domain.machine import Machine
-    from ezrec.ground import nearest
+    from ezrec.system.host import nearest
 
     is_fresh = last is not None and abs((now - last.facts.at).total_seconds()) < 2 * _AT_REST_S
     machine = last.facts.machine if last is not None and is_fresh else Machine()
@@ -149,8 +149,8 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
     import sys
 
     from ezrec.domain.stages import DIRECTORIES
-    from ezrec.task import Bell
-    from ezrec.watch import Watcher
+    from ezrec.runtime.scheduler import Watcher
+    from ezrec.system.task import Bell
 
     bell = Bell()
     obj.settings.state.mkdir(parents=True, exist_ok=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ezrec.domain.booking import Instant
-from ezrec.domain.cloud import HIDDEN_REMEDY, REFUSED_REMEDY
-from ezrec.domain.facts import Facts
+from ezrec.domain.cloud_state import HIDDEN_REMEDY, REFUSED_REMEDY
+from ezrec.domain.snapshot import Facts
 
 NO_FRAME_S = 10.0
 UNSYNCHRONISED_S = 600.0

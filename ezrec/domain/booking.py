@@ -197,3 +197,54 @@ def _utc(moment: datetime, zone: tzinfo) -> datetime:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone)
     return moment.astimezone(UTC)
+
+
+# IMPORT GONE
+
+# A row without a status is as good as confirmed.
+OPEN = ("", "confirmed", "scheduled")
+
+
+def statuses_before(status: str) -> tuple[str, ...]:
+    """The statuses from which a booking may move to `status`; "" stands for NULL as well.
+
+    A status that is not in the order, `cancelled` above all, is in no answer: nothing moves it.
+    Raises `ValueError` for a `status` that nothing may move to.
+    """
+    if status not in FINISHED:
+        raise ValueError(f"{status!r} is no step of a booking: {', '.join(FINISHED)}")
+    return OPEN + FINISHED[: FINISHED.index(status)]
+
+
+def normal(status: str | None) -> str:
+    """A status as it is compared: rows have been seen with capitals and blanks."""
+    return (status or "").strip().lower()
+
+
+# IMPORT GONE
+
+
+def window_columns(window: Window, zone: tzinfo) -> dict[str, str]:
+    """The columns `date`, `start_time` and `end_time`, in the zone's local time.
+
+    Bare times of day wherever they say enough. A window over midnight, or over a change of the clocks, is
+    written with its offsets: 02:30 can be twice in one night, or never. Raises `BadBooking`.
+    """
+    start, end = window.start.astimezone(zone), window.end.astimezone(zone)
+    bare = {
+        "date": start.date().isoformat(),
+        "start_time": start.time().isoformat(),
+        "end_time": end.time().isoformat(),
+    }
+    if start.date() == end.date() and start.utcoffset() == end.utcoffset() and _says(bare, zone, window):
+        return bare
+    whole = {**bare, "start_time": start.isoformat(), "end_time": end.isoformat()}
+    parse_booking({"id": "window", **whole}, zone)
+    return whole
+
+
+def _says(columns: dict[str, str], zone: tzinfo, window: Window) -> bool:
+    try:
+        return parse_booking({"id": "window", **columns}, zone).window == window
+    except BadBooking:
+        return False

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SPAN = r"(\d+(?:\.\d+)?)([smh])"
@@ -163,3 +164,18 @@ def _fitting(sizes: list[tuple[int, int]], width: int) -> list[tuple[int, int]]:
         return sizes
     factor = Fraction(max(1, room), taken)
     return [(max(1, int(across * factor)), max(1, int(down * factor))) for across, down in sizes]
+
+
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """Files to be used now. `is_known` is False until the branding was fetched once."""
+
+    is_known: bool
+    intro: Path | None = None
+    logo: Path | None = None
+    sponsors: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.intro is None and self.logo is None and not self.sponsors

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ezrec.domain import forms
+from ezrec.domain import json_decode
 from ezrec.domain.booking import Instant
 from ezrec.domain.redaction import cleaned
 
@@ -77,7 +77,7 @@ def encode(health: Health) -> bytes:
 
 def decode(data: bytes) -> Health:
     """Read a `health.json`; raises `ValueError` (msgspec's) for anything else."""
-    return forms.decode(data, Health)
+    return json_decode.decode(data, Health)
 
 
 # ---- the judgement

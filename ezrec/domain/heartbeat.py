@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ezrec.domain.facts import Facts
 from ezrec.domain.redaction import head
+from ezrec.domain.snapshot import Facts
 
 _GB = 1e9
 _LONGEST_ERROR = 500  # characters; it is read in a column

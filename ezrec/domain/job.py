@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from ezrec.domain import forms
+from ezrec.domain import json_decode
 from ezrec.domain.booking import Booking, Instant, Window
 from ezrec.domain.names import BadName, JobId, safe_id, shown
 from ezrec.domain.redaction import cleaned
@@ -253,7 +253,7 @@ def encode(job: Job) -> bytes:
 def decode(data: bytes) -> Job:
     """Read a `job.json`; raises `BadRecord`."""
     try:
-        job = forms.decode(data, Job)
+        job = json_decode.decode(data, Job)
         safe_id(job.id)
         if job.booking is not None:
             safe_id(job.booking.id)

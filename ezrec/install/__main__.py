@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ezrec.domain.errors import Refused
-from ezrec.install import layout, plan, quiet, releases, words
+from ezrec.install import env_file, layout, plan, releases, safe_to_change
 from ezrec.install.steps import Failed, pending, run
 from ezrec.install.upgrade import uninstall, upgrade
 
@@ -89,12 +89,12 @@ def _install(options: argparse.Namespace) -> int:
         raise Refused(
             f"release {in_use} is installed", f"bring this one into use with: ezrec upgrade {source}"
         )
-    quiet.refuse_if_older_records(home)
+    safe_to_change.refuse_if_older_records(home)
     shape = options.shape or plan.shape() or "one"
     wish = plan.Wish(shape, release, source, home, _values(options, home))
     steps = plan.install(wish)
     if in_use is not None and not options.release and pending(steps):
-        quiet.refuse_if_busy(home, "change the installation")
+        safe_to_change.refuse_if_busy(home, "change the installation")
     return run(steps, print, dry=options.dry_run)
 
 
@@ -103,16 +103,16 @@ def _values(options: argparse.Namespace, home: Path) -> dict[str, str]:
     given: dict[str, str] = {}
     if options.answers:
         try:
-            given = words.read(options.answers.read_text(encoding="utf-8"))
+            given = env_file.read(options.answers.read_text(encoding="utf-8"))
         except OSError as fault:
             raise Refused(f"{options.answers}: {fault.strerror}") from None
-    names = {question.name for question in words.questions("")}
+    names = {question.name for question in env_file.questions("")}
     around = {name: os.environ[name] for name in names if os.environ.get(name)}
     asks = not (options.yes or options.answers or options.dry_run) and sys.stdin.isatty()
-    return words.answered({**around, **known}, given, plan.camera(), _ask if asks else None)
+    return env_file.answered({**around, **known}, given, plan.camera(), _ask if asks else None)
 
 
-def _ask(question: words.Question) -> str:
+def _ask(question: env_file.Question) -> str:
     default = f" [{question.default}]" if question.default else ""
     text = f"{question.name}: {question.text}{default}\n> "
     return getpass.getpass(text) if question.secret else input(text)
@@ -126,13 +126,13 @@ def _upgrade(options: argparse.Namespace) -> int:
     release = releases.name_of(source) if source else releases.previous()
     if release is None:
         raise Refused("there is no version before this one")
-    quiet.refuse_if_busy(home, "upgrade")
+    safe_to_change.refuse_if_busy(home, "upgrade")
     return upgrade(source, home, release, print, dry=options.dry_run)
 
 
 def _uninstall(options: argparse.Namespace) -> int:
     home = _home(options)
-    quiet.refuse_if_busy(home, "uninstall")
+    safe_to_change.refuse_if_busy(home, "uninstall")
     return run(uninstall(home), print, dry=options.dry_run)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ezrec.journal import FORMER
+from ezrec.system.journald import FORMER
 
 APP = Path("/opt/ezrec")
 HOME = Path("/opt/ezrec-backend")  # as the unit files say it; another home is written into them

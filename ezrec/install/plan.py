@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.domain.camera_address import is_network_camera
-from ezrec.install import layout, names, releases, system, words
+from ezrec.install import env_file, layout, old_units, releases, system
 from ezrec.install.steps import Failed, Step
 
 _STARTS_S = 60.0
@@ -38,12 +38,12 @@ def known(home: Path) -> dict[str, str]:
     """The settings that this machine has: of an installation before, or of the older EZREC."""
     env = home / ".env" if (home / ".env").is_file() else layout.HOME / ".env"
     kept = {path.name: path.read_text().strip() for path in _credentials()}
-    return {**words.read_file(env), **kept}
+    return {**env_file.read_file(env), **kept}
 
 
 def _credentials() -> list[Path]:
     try:
-        return [path for path in sorted(layout.CREDENTIALS.iterdir()) if path.name in words.SECRETS]
+        return [path for path in sorted(layout.CREDENTIALS.iterdir()) if path.name in env_file.SECRETS]
     except OSError:
         return []
 
@@ -68,10 +68,10 @@ def install(wish: Wish) -> list[Step]:
         steps.append(releases.build_step(wish.release, wish.source))
     steps += [*_ground(wish, source), *_settings(wish), _check(wish)]
     steps += [
-        *names.set_older_aside(),
+        *old_units.set_older_aside(),
         releases.switch_step(wish.release),
         *_files(wish, source),
-        *names.let_former_be_aliases(),
+        *old_units.let_former_be_aliases(),
     ]
     return [*steps, _start(wish, source)]
 
@@ -165,8 +165,8 @@ def _share(home: Path) -> None:
 
 
 def _settings(wish: Wish) -> Iterator[Step]:
-    secrets = words.secrets_of(wish.values)
-    plain = {name: value for name, value in wish.values.items() if name not in words.ALL_SECRETS}
+    secrets = env_file.secrets_of(wish.values)
+    plain = {name: value for name, value in wish.values.items() if name not in env_file.ALL_SECRETS}
     is_split = wish.shape == "split"
     if is_split:
         for name, value in secrets.items():
@@ -180,10 +180,10 @@ def _settings(wish: Wish) -> Iterator[Step]:
                 ),
             )
     sets = plain if is_split else {**plain, **secrets}
-    drops = words.ALL_SECRETS - sets.keys()
+    drops = env_file.ALL_SECRETS - sets.keys()
 
     def text() -> str:
-        return words.rewritten(_before(wish), sets, frozenset(drops))
+        return env_file.rewritten(_before(wish), sets, frozenset(drops))
 
     yield Step(
         f"write the settings into {wish.env}",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ezrec.install.layout import CURRENT, GROUP, UNITS, USERS
 from ezrec.install.steps import Failed
-from ezrec.journal import FORMER
+from ezrec.system.journald import FORMER
 
 _LIMIT_S = 120.0
 LONG_S = 3600.0  # a package manager on a small Pi with a slow line

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ezrec.install import layout, plan, quiet, releases, system
+from ezrec.install import layout, plan, releases, safe_to_change, system
 from ezrec.install.steps import Failed, Step, run
-from ezrec.journal import FORMER
+from ezrec.system.journald import FORMER
 
 _STAYS_S = 6.0  # RestartSec of the units is 1 and 2 s: what falls does so within this
 
@@ -58,7 +58,7 @@ def _change(release: str, before: str | None, shape: str, home: Path, say: Calla
             say(f"    {line}")
 
     def do() -> None:
-        quiet.refuse_if_busy(home, "upgrade")  # to build it may have taken minutes
+        safe_to_change.refuse_if_busy(home, "upgrade")  # to build it may have taken minutes
         kept = releases.previous()
         try:
             place(release)

@@ -4,8 +4,8 @@ Each field of `table.py` carries its own help; `.env.example` and the README's t
 (`python -m ezrec.settings env|table`), and a test says when they are stale.
 """
 
-from ezrec.settings.kinds import Resolution
-from ezrec.settings.reading import NO_KEY, load
-from ezrec.settings.table import DEFAULT_HOME, Settings
+from ezrec.settings.definitions import DEFAULT_HOME, Settings
+from ezrec.settings.load import NO_KEY, load
+from ezrec.settings.types import Resolution
 
 __all__ = ["DEFAULT_HOME", "NO_KEY", "Resolution", "Settings", "load"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ezrec.settings.pages import env_example, refreshed, table
+from ezrec.settings.docs import env_example, refreshed, table
 
 if __name__ == "__main__":
     if sys.argv[1] == "write":

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from ezrec.settings.table import CREDENTIALS, Settings
+from ezrec.settings.definitions import CREDENTIALS, Settings
 
 CREDENTIAL = "ezrec-device"
 PREFIX = "ezrec_"

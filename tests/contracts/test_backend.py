@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ezrec.adapters.local import LocalBackend
-from ezrec.adapters.local_tables import put, transaction
-from ezrec.adapters.supabase import SupabaseBackend
-from ezrec.adapters.supabase_connection import Access
+from ezrec.cloud.local.backend import LocalBackend
+from ezrec.cloud.local.tables import put, transaction
+from ezrec.cloud.supabase.backend import SupabaseBackend
+from ezrec.cloud.supabase.connection import Access
 from ezrec.domain.errors import Reject
 from ezrec.domain.ownership import Mark, Whose
-from ezrec.ports import Backend, Branding
+from ezrec.domain.ports import Backend, Branding
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.fixture import Project

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.adapters.ffmpeg_camera import FfmpegCamera
-from ezrec.adapters.ffmpeg_sources import SoftwareSource, V4l2Source
-from ezrec.adapters.mp4boxes import check_whole, count_samples
-from ezrec.adapters.shared_camera import SharedCamera
+from ezrec.camera.ffmpeg_camera import FfmpegCamera
+from ezrec.camera.ffmpeg_sources import SoftwareSource, V4l2Source
+from ezrec.camera.shared_camera import SharedCamera
 from ezrec.domain.errors import Retry
-from ezrec.ports import Camera
-from tests import media
+from ezrec.domain.ports import Camera
+from ezrec.media.mp4.boxes import check_whole, count_samples
 from tests.fakes.camera import FakeCamera
-from tests.recording import Call, SteppingClock, our_cameras
-from tests.rendering import eventually
+from tests.support import media
+from tests.support.recording import Call, SteppingClock, our_cameras
+from tests.support.rendering import eventually
 
 LIMIT_S = 20.0
 

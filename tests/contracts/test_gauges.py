@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.adapters.gauges import SystemGauges
 from ezrec.domain.machine import Throttling
-from ezrec.ports import Gauges
+from ezrec.domain.ports import Gauges
+from ezrec.system.gauges import SystemGauges
 from tests.fakes.gauges import FakeGauges
 
 RIGS: dict[str, Callable[[Path], Gauges]] = {"system": SystemGauges, "fake": lambda _: FakeGauges()}

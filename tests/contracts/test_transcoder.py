@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.adapters.ffmpeg import FfmpegTranscoder
 from ezrec.domain.errors import Reject, Stopped
-from ezrec.ports import RenderPlan, Transcoder
-from tests import media
+from ezrec.domain.ports import RenderPlan, Transcoder
+from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.fakes import transcoder as fake
-from tests.rendering import deaf, plan_for
+from tests.support import media
+from tests.support.rendering import deaf, plan_for
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from ezrec.domain.alerts import RULES, Alert, Judged, judge, worst_first
-from ezrec.domain.cloud import Access, Cloud
-from ezrec.domain.disks import OtherDisk
-from ezrec.domain.facts import Blocked, Facts, Failed, Recorder, Uploads, Waiting
+from ezrec.domain.cloud_state import Access, Cloud
+from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
+from ezrec.domain.snapshot import Blocked, Facts, Failed, Recorder, Uploads, Waiting
 
 NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

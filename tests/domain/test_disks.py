@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ezrec.domain.disks import NEARLY_FULL, OtherDisk
+from ezrec.domain.disk_policy import NEARLY_FULL, OtherDisk
 
 LOGS = ("LOGS_DIR",)
 

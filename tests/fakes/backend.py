@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ezrec.domain.booking import normal, statuses_before
 from ezrec.domain.errors import Reject
-from ezrec.domain.keys import InvalidKey, object_parts
+from ezrec.domain.names import InvalidKey, object_parts
 from ezrec.domain.ownership import Mark, Whose
-from ezrec.domain.statuses import normal, statuses_before
-from ezrec.ports import Branding, OnStop, Row
+from ezrec.domain.ports import Branding, OnStop, Row
 
 
 class FakeBackend:

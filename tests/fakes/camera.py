@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ezrec.adapters.feed import Feed
-from ezrec.adapters.fragments import Fragment, FragmentReader, Header
-from ezrec.adapters.shared_camera import Life, SharedCamera
+from ezrec.camera.live_stream import Feed
+from ezrec.camera.shared_camera import Life, SharedCamera
 from ezrec.domain.errors import Retry
-from ezrec.ports import Clock
+from ezrec.domain.ports import Clock
+from ezrec.media.mp4.fragments import Fragment, FragmentReader, Header
 
 FOOTAGE = Path(__file__).with_name("camera.mp4")
 FPS = 15

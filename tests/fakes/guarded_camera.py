@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests import media
+from tests.support import media
 
 FPS = 25
 _PACKET = 1400

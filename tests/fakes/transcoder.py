@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.errors import Reject, Stopped
-from ezrec.ports import MediaInfo, RenderPlan
+from ezrec.domain.ports import MediaInfo, RenderPlan
 
 PART_S = 30
 _MARK = "fake media "

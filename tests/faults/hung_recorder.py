@@ -12,7 +12,9 @@ import threading
 import time
 from pathlib import Path
 
-from ezrec import app, logs, settings
+from ezrec import settings
+from ezrec.app import services
+from ezrec.system import log_setup
 from tests.fakes.camera import FakeCamera
 
 
@@ -27,14 +29,14 @@ def _hang(camera: FakeCamera, mark: Path) -> None:
 
 def main() -> None:
     made = settings.load(os.environ)
-    logs.begin(made.logs, ["record"])
-    camera = FakeCamera(app.clock(made))
+    log_setup.begin(made.logs, ["record"])
+    camera = FakeCamera(services.clock(made))
     mark = made.home / "hang"
     if mark.exists():
         threading.Thread(target=_hang, args=(camera, mark), daemon=True).start()
-    running = app.services(made, ["record"], of=camera)
+    running = services.services(made, ["record"], of=camera)
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
-    app.attend(running, kept=True)
+    services.attend(running, kept=True)
 
 
 if __name__ == "__main__":

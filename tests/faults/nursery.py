@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-from ezrec.adapters.supabase import SupabaseBackend
-from ezrec.adapters.supabase_connection import Access
+from ezrec.cloud.supabase.backend import SupabaseBackend
+from ezrec.cloud.supabase.connection import Access
+from ezrec.domain.chunk_size import Pieces
 from ezrec.domain.ownership import Mark
-from ezrec.domain.pieces import Pieces
 from tests.fakes.clock import StandingClock
 
 

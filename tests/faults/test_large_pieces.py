@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ezrec.adapters.supabase import SupabaseBackend
-from ezrec.adapters.supabase_connection import Access
-from ezrec.adapters.tus import Pace, Upload
-from ezrec.adapters.tus_sizes import Sizes
+from ezrec.cloud.supabase.backend import SupabaseBackend
+from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.tus import Pace, Upload
+from ezrec.cloud.supabase.tus_state import Sizes
+from ezrec.domain.chunk_size import USUAL, Pieces
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.pieces import USUAL, Pieces
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer
 from tests.faults.uploading import backend, deaf, film, keep_storing, stored

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ezrec.adapters.supabase import SupabaseBackend
+from ezrec.cloud.supabase.backend import SupabaseBackend
+from ezrec.domain.chunk_size import Pieces
 from ezrec.domain.errors import Retry
-from ezrec.domain.pieces import Pieces
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, Hangup, LostAnswer, Pass, Reset, Slow
 from tests.faults.uploading import backend, film, keep_storing, stored
 from tests.supabase_server.fixture import Account, Project

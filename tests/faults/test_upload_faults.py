@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.adapters.supabase import SupabaseBackend
-from ezrec.adapters.supabase_connection import Access
+from ezrec.cloud.supabase.backend import SupabaseBackend
+from ezrec.cloud.supabase.connection import Access
+from ezrec.domain.chunk_size import USUAL as PIECE
+from ezrec.domain.chunk_size import Pieces
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.pieces import USUAL as PIECE
-from ezrec.domain.pieces import Pieces
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer, Portal, Reset, Slow
 from tests.faults.uploading import backend, deaf, film, keep_storing, stored

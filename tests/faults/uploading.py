@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ezrec.adapters.supabase import SupabaseBackend
-from ezrec.adapters.supabase_connection import Access
+from ezrec.cloud.supabase.backend import SupabaseBackend
+from ezrec.cloud.supabase.connection import Access
 from ezrec.domain.errors import Retry
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.fixture import Account, Project

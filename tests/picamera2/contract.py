@@ -22,16 +22,15 @@ import pytest
 from tests.picamera2 import harness
 
 # isort: split
-from ezrec.adapters.mp4boxes import check_whole, count_samples
-from ezrec.adapters.picamera import PicameraCamera
-from ezrec.adapters.picamera_device import PicameraLimits, Picture
-from ezrec.adapters.picamera_eye import _planes
-from ezrec.adapters.stamp import BurnIn, Stamp, plane_bytes
+from ezrec.camera.overlay.blend import BurnIn, Stamp, plane_bytes
+from ezrec.camera.picamera.camera import PicameraCamera
+from ezrec.camera.picamera.device import PicameraLimits, Picture
+from ezrec.camera.picamera.frame_callback import _planes
 from ezrec.domain.branding import Place
 from ezrec.domain.errors import Retry
 from ezrec.domain.health import CameraState
-from ezrec.vitals import Vitals
-from tests import media
+from ezrec.media.mp4.boxes import check_whole, count_samples
+from ezrec.runtime.liveness import Vitals
 from tests.contracts.test_camera import (  # noqa: F401 - pytest finds them here, and runs them with our rig
     LIMIT_S,
     Rig,
@@ -47,8 +46,9 @@ from tests.contracts.test_camera import (  # noqa: F401 - pytest finds them here
     test_the_camera_runs_until_the_last_one_leaves,
     test_the_file_is_readable_while_it_grows,
 )
-from tests.recording import SteppingClock
-from tests.rendering import eventually
+from tests.support import media
+from tests.support.recording import SteppingClock
+from tests.support.rendering import eventually
 
 PICTURE = Picture(320, 180, harness.FPS, 400_000)
 LIMITS = PicameraLimits()
@@ -79,7 +79,7 @@ def decoded(path: Path) -> list[Any]:
 
 
 def test_the_encoder_without_hardware_is_the_software_one() -> None:
-    from ezrec.adapters.picamera_device import make_encoder
+    from ezrec.camera.picamera.device import make_encoder
 
     encoder = make_encoder(PICTURE)
     assert type(encoder).__name__ == "LibavH264Encoder"
@@ -164,7 +164,7 @@ def test_overlapping_takes_hold_the_same_frames(tmp_path: Path, encoded: list[in
 
 
 def test_the_header_holds_the_parameters_of_the_encoder_that_runs(tmp_path: Path) -> None:
-    from ezrec.adapters.picamera_mux import parameter_sets
+    from ezrec.camera.picamera.muxer import parameter_sets
 
     clock = SteppingClock()
     camera = made(clock)

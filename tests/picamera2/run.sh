@@ -58,8 +58,8 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 	chroot "$tree" ffmpeg -version | sed -n "s/^/test-picamera2: films: /;1p"
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ezrec:/opt/py \
 		timeout -k 10 300 chroot "$tree" sh -c "cd /opt/ezrec && python3 -m pytest -q -p no:cacheprovider --noconftest \
-			-c /dev/null --rootdir /opt/ezrec tests/test_smart_rung.py tests/test_parts_rung.py tests/test_copy_rung.py \
-			tests/test_transcoder.py tests/test_encoder.py \
-			tests/test_encode_in_parts.py -k \"\$1\"" sh "$films" || status=1
+			-c /dev/null --rootdir /opt/ezrec tests/media/render/test_smart_render.py tests/media/render/test_logo_segments.py tests/media/render/test_copy.py \
+			tests/media/render/test_renderer.py tests/media/ffmpeg/test_encoders.py \
+			tests/media/render/test_encode_segments.py -k \"\$1\"" sh "$films" || status=1
 	exit $status
 ' sh "$tree" "$here/../.." "$films" "$versions" "$@"

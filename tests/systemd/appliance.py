@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.daemon import Box
+from tests.support.daemon import Box
 from tests.systemd.bed import PROGRAM, SPLIT, Bed
 
 ONE = ("ezrec.service",)

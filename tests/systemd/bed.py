@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ezrec
-from ezrec.guard import tied_to_us
 from ezrec.settings import DEFAULT_HOME
-from tests.rendering import eventually
+from ezrec.system.child_process import tied_to_us
+from tests.support.rendering import eventually
 
 CLONE = Path(__file__).parents[2]
 UNITS = CLONE / "systemd"

@@ -12,7 +12,7 @@ import pytest
 
 from ezrec.domain.job import Job
 from ezrec.domain.stages import DIRECTORIES, State
-from tests import media
+from tests.support import media
 from tests.systemd.appliance import ONE, Appliance
 from tests.systemd.bed import SPLIT
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.journal import FORMER
+from ezrec.system.journald import FORMER
 from tests.systemd.bed import CLONE, Bed
 
 pytestmark = pytest.mark.timeout(600)  # pip makes several environments, beside cameras and FFmpeg

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from ezrec.domain.job import JobOutcome
-from ezrec.journal import FORMER
-from tests import media
+from ezrec.system.journald import FORMER
+from tests.support import media
 from tests.systemd.appliance import Appliance
 from tests.systemd.bed import SPLIT
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from ezrec import durable
 from ezrec.domain.stages import DIRECTORIES
-from tests import media
-from tests.card import Card
+from ezrec.system import durable
+from tests.support import media
+from tests.support.card import Card
 from tests.systemd.appliance import Appliance
 
 CUTS = 25

@@ -10,7 +10,7 @@ import pytest
 
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.stages import DIRECTORIES
-from tests import media
+from tests.support import media
 from tests.systemd.appliance import ONE, Appliance
 from tests.systemd.bed import SPLIT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.journal import FORMER
+from ezrec.system.journald import FORMER
 from tests.systemd.appliance import Appliance
 from tests.systemd.bed import UNITS
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.findings import Verdict
-from ezrec.journal import UNITS as JOURNALS
-from tests import media
+from ezrec.domain.findings import Verdict
+from ezrec.system.journald import UNITS as JOURNALS
+from tests.support import media
 from tests.systemd.appliance import Appliance
 from tests.systemd.bed import PROGRAM, SPLIT
 

@@ -1,0 +1,63 @@
+"""Makes the picture that a camera draws: the logos as one, in planes as `overlay` gets them in processing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
+
+from ezrec.camera.overlay.blend import BurnIn
+from ezrec.domain.branding import LogoLayout, Place
+from ezrec.domain.errors import Retry
+from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg.inputs import file_url
+from ezrec.media.ffmpeg.runner import Limits, Log, run
+from ezrec.media.ffmpeg.tools import Tools
+from ezrec.media.render import assets
+from ezrec.media.render.assets import Workshop
+from ezrec.system import durable
+from ezrec.system.task import Switch
+
+
+def make(
+    key: str,
+    folder: Path,
+    logo: Path | None,
+    sponsors: Sequence[Path],
+    frame: tuple[int, int],
+    layout: LogoLayout,
+    limit_s: float,
+) -> BurnIn:
+    """Written beside and renamed; its place stands in its name. Raises what FFmpeg's adapters raise."""
+    tools = Tools("ffmpeg", "ffprobe", nice=0, bitrate=0, preset="", idle_s=limit_s)
+    placed = assets.placed(tools, frame, logo, sponsors, layout)
+    part = folder / f".{key}.part"
+    with contextlib.ExitStack() as kept, Log() as log:
+        one = placed[0]
+        if len(placed) > 1:
+            shop = Workshop(tools, folder / f".{key}", None, Switch(), log)
+            one = kept.enter_context(shop.overlay(placed))
+        at = one.place  # FFmpeg's overlay takes the even pixel, too
+        place = Place(at.x // 2 * 2, at.y // 2 * 2, at.width, at.height)
+        numbers = f"{place.x}-{place.y}-{place.width}-{place.height}"
+        made = BurnIn(folder / f"{key}.{numbers}.yuva", place, key)
+        try:
+            limits = Limits(limit_s, limit_s)
+            run(_raw(one, part), limits, nice=0, hear=lambda data: None, log=log)
+            if (size := part.stat().st_size) != made.size:
+                raise Retry(f"{size} bytes came of it where {made.size} were expected")
+            durable.sync_file(part)
+            durable.rename(part, made.path)
+        finally:
+            part.unlink(missing_ok=True)
+    return made
+
+
+def _raw(logo: filters.Placed, output: Path) -> list[str]:
+    """As `ffmpeg_graph.with_logo` has it, up to the overlay itself."""
+    picture = filters.opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
+    picture = picture.filter("scale", logo.place.width, logo.place.height).filter("format", "yuva420p")
+    options = {"f": "rawvideo", "frames:v": 1}
+    return filters.compiled("ffmpeg", ffmpeg.output(picture, file_url(output), **options))

@@ -1,0 +1,85 @@
+"""`BurnIns`: the picture that a camera draws into every frame, of the branding that is known at its start.
+
+Made once and kept: a recorder that starts again in the middle of a match only has to find it. Never stands
+between a booking and its camera: what cannot be made within the limit is left to processing, and said once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ezrec.camera.overlay.blend import BurnIn
+from ezrec.domain.branding import Assets, LogoLayout, Place
+from ezrec.media.render.asset_cache import key_of
+from ezrec.system.timeout import Broken, Hung, within
+
+# Whoever fetches a logo makes it ready at once. A start that comes before waits only so long, because to be
+# recording comes first; a later start finds what was ready only afterwards.
+_WAIT_S = 1.0
+_MAKING_S = 30.0
+_VERSION = "1"  # of how a picture is made ready
+_KEPT = 8  # pictures; logos change seldom
+
+
+class BurnIns:
+    """Called at each start of a camera. `folder` is its own; `tell` hears why a logo is not drawn."""
+
+    def __init__(
+        self,
+        assets: Callable[[], Assets],
+        frame: tuple[int, int],
+        layout: LogoLayout,
+        folder: Path,
+        tell: Callable[[str], None],
+        wait_s: float = _WAIT_S,
+    ) -> None:
+        self._assets, self._frame, self._layout = assets, frame, layout
+        self._folder, self._tell, self._wait_s = folder, tell, wait_s
+        self._refused: set[str] = set()
+
+    def __call__(self) -> BurnIn | None:
+        assets = self._assets()
+        sponsors = assets.sponsors
+        if assets.logo is None and not sponsors:
+            return None
+        try:
+            key = self._key(assets.logo, sponsors)
+            if (found := self._found(key)) is not None or key in self._refused:
+                return found
+            self._refused.add(key)  # until it is made: what failed once is not tried at every start
+            made = within(self._wait_s, "making it ready", lambda: self._made(key, assets.logo, sponsors))
+        except (OSError, Hung, Broken) as fault:
+            self._tell(f"the logo is not drawn at capture but laid over in processing: {fault}")
+            return None
+        self._refused.discard(key)
+        return made
+
+    def _key(self, logo: Path | None, sponsors: Sequence[Path]) -> str:
+        contents = [_digest(path) if path else "none" for path in (logo, *sponsors)]
+        return key_of("\0".join(contents), "\0".join([_VERSION, str(self._frame), repr(self._layout)]))
+
+    def _found(self, key: str) -> BurnIn | None:
+        """A picture's place stands in its name, so that a kept one needs no look into the logo."""
+        for path in self._folder.glob(f"{key}.*.yuva"):
+            numbers = path.name.split(".")[1].split("-")
+            if len(numbers) == 4 and all(number.isdecimal() for number in numbers):
+                found = BurnIn(path, Place(*map(int, numbers)), key)
+                if path.stat().st_size == found.size:
+                    return found
+        return None
+
+    def _made(self, key: str, logo: Path | None, sponsors: Sequence[Path]) -> BurnIn:
+        # Brings FFmpeg's graphs along, which a recorder that starts again can do without.
+        from ezrec.camera.overlay import logo_planes
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for old in sorted(self._folder.glob("*.yuva"), key=lambda path: -path.stat().st_mtime)[_KEPT - 1 :]:
+            old.unlink(missing_ok=True)
+        return logo_planes.make(key, self._folder, logo, sponsors, self._frame, self._layout, _MAKING_S)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,196 @@
+"""`PicameraCamera`: the port `Camera` over a Raspberry Pi camera module and picamera2.
+
+One thread a life: it starts the device, turns packets into fragments for the feed, watches frames and
+packets apart, and stops the device. What runs in picamera2's own threads only fills the inbox.
+
+A camera that fell silent is not stopped: `stop()` would wait for it for ever. The life then ends for the
+feed, and every further `hold` says that a fresh process is needed; `hung` says it too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ezrec.camera import snapshots
+from ezrec.camera.live_stream import Feed
+from ezrec.camera.overlay.blend import BurnIn, Stamp
+from ezrec.camera.picamera.device import Device, PicameraLimits, Picture
+from ezrec.camera.picamera.frame_callback import Eye
+from ezrec.camera.picamera.muxer import Muxer
+from ezrec.camera.picamera.packet_queue import Inbox, silence
+from ezrec.camera.shared_camera import Life, SharedCamera
+from ezrec.camera.take_writer import Disk
+from ezrec.domain.errors import Retry
+from ezrec.domain.ports import Clock
+from ezrec.media.mp4.fragments import BadStream, FragmentReader
+
+_LOOK_S = 0.25
+_STOPPED = "the camera was stopped"
+
+
+class PicameraCamera(SharedCamera):
+    """`disk` and `queue_bytes` are handed to the takes.
+
+    `burn_in` is asked at each start for what is to be drawn into the frames; `tell` hears why it is not.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        clock: Clock,
+        limits: PicameraLimits | None = None,
+        *,
+        burn_in: Callable[[], BurnIn | None] = lambda: None,
+        tell: Callable[[str], None] = lambda said: None,
+        bitrate: Callable[[], int] | None = None,
+        disk: Disk | None = None,
+        queue_bytes: int | None = None,
+    ) -> None:
+        limits = limits or PicameraLimits()
+        self._device = device = Device(picture, limits)
+        self._limits, self._eye = limits, Eye(Inbox(clock.monotonic))
+
+        def begin() -> tuple[Feed, Life]:
+            device.bitrate = bitrate() if bitrate else picture.bitrate
+            inbox = Inbox(clock.monotonic)
+            feed = Feed(clock, fps=picture.fps, sensor=inbox, disk=disk, queue_bytes=queue_bytes)
+            stamp, feed.burned_in = _stamp(burn_in(), tell)
+            self._eye = Eye(inbox, stamp)
+            return feed, _Life(device, picture, clock, feed, self._eye, limits, tell)
+
+        # A little longer than the life gives itself: its own last word says more than "no picture".
+        whole_s = limits.load_s + 3 * limits.call_s + limits.start_s + 2
+        super().__init__("camera module", begin, whole_s)
+
+    @property
+    def hung(self) -> str:
+        """Why only a fresh process can have the camera again; empty while that is not so."""
+        return self._device.hung or super().hung
+
+    def snapshot(self, path: Path) -> None:
+        """The port's `snapshot`, of the second, small stream: it needs no encoder and no decoder."""
+        if not self.health().running:
+            raise Retry(f"{self.name} is not running")
+        seen = self._eye.look(self._limits.silence_s)
+        if isinstance(seen, str):
+            raise Retry(f"{self.name}: {seen}")
+        snapshots.draw_raw(*seen, path)
+
+    def close(self) -> None:
+        """Give the device back when nobody holds it. Raises `Retry`."""
+        self._device.close()
+
+
+class _Life:
+    def __init__(
+        self,
+        device: Device,
+        picture: Picture,
+        clock: Clock,
+        feed: Feed,
+        eye: Eye,
+        limits: PicameraLimits,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._device, self._clock, self._feed, self._limits = device, clock, feed, limits
+        self._eye, self._inbox, self._tell = eye, eye.inbox, tell
+        self._muxer, self._reader = Muxer(picture.fps), FragmentReader()
+        self._stop_asked = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="camera module", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+        self._inbox.wake()
+        limits = self._limits
+        self._thread.join(limits.load_s + 4 * limits.call_s)
+        if self._device.hung:
+            raise Retry(self._device.hung)
+        if self._thread.is_alive():
+            raise Retry("the camera module cannot be ended: it does not answer")
+
+    # ---- the life's own thread
+
+    def _live(self) -> None:
+        try:
+            self._feed.lose(self._run())
+        except Retry as fault:
+            self._feed.lose(fault.reason)
+        except BadStream as bad:
+            self._feed.lose(str(bad))
+            self._give_back()
+        finally:
+            self._feed.lose("the camera's thread failed")  # a fault told before stands
+
+    def _run(self) -> str:
+        """From the start to the end; returns why it is over."""
+        self._device.begin(self._eye)
+        if fault := self._attend():
+            self._device.abandon(fault)
+        else:
+            fault = self._end()
+        # What is still in memory belongs to whoever records.
+        self._mux(0)
+        self._hear(self._muxer.close(), self._clock.monotonic())
+        return fault
+
+    def _attend(self) -> str:
+        """Until somebody asks for the stop (then empty), or the camera falls silent (then how)."""
+        began, limits = self._clock.monotonic(), self._limits
+        while not self._stop_asked.is_set():
+            self._mux(_LOOK_S)
+            self._hear_of_the_logo()
+            now, is_open = self._clock.monotonic(), self._reader.header is not None
+            limit_s = limits.silence_s if is_open else limits.start_s
+            if fault := silence(self._inbox, now, began, limit_s):
+                return fault
+            if not is_open and now - began > limit_s:
+                raise BadStream(f"no key frame with its parameters within {limit_s:g} s")
+        return ""
+
+    def _hear_of_the_logo(self) -> None:
+        """What could not be drawn is laid over in processing; said once, because the eye gives up at once."""
+        if self._eye.fault and self._feed.burned_in:
+            self._feed.burned_in = ""
+            self._tell(f"{self._eye.fault}; it is laid over in processing")
+
+    def _mux(self, wait_s: float) -> None:
+        for packet in self._inbox.take(wait_s):
+            self._hear(self._muxer.add(packet), packet.arrived)
+
+    def _hear(self, data: bytes, arrived: float) -> None:
+        is_open = self._reader.header is not None
+        fragments = self._reader.feed(data, arrived)
+        if not is_open and self._reader.header is not None:
+            self._feed.open(self._reader.header)
+        for fragment in fragments:
+            self._feed.push(fragment)
+
+    def _end(self) -> str:
+        try:
+            self._device.end()
+        except Retry as fault:
+            return fault.reason
+        return _STOPPED
+
+    def _give_back(self) -> None:
+        try:
+            self._device.end()
+            self._device.close()
+        except Retry:
+            return  # the next `hold` meets the same device and says so
+
+
+def _stamp(logo: BurnIn | None, tell: Callable[[str], None]) -> tuple[Stamp | None, str]:
+    """Ready to draw, and the key of what is drawn. A logo never keeps a camera from its start."""
+    if logo is None:
+        return None, ""
+    try:
+        return Stamp(logo.path.read_bytes(), logo.place), logo.key
+    except (OSError, ValueError, ImportError) as fault:
+        tell(f"the logo cannot be drawn: {fault}; it is laid over in processing")
+        return None, ""

@@ -1,0 +1,94 @@
+"""`Eye`: what is done with each frame before it is encoded: counted, given its logo, copied when asked.
+
+Called in picamera2's own thread, so it never raises and never waits: an exception there would end the
+camera for good. What goes wrong is kept for others to tell, and the frame goes on without it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ezrec.camera.overlay.blend import Stamp
+from ezrec.camera.picamera.packet_queue import Inbox
+
+_FORMAT = "YUV420"
+
+
+class Eye:
+    """`stamp` None: nothing is drawn. `fault` says why nothing is drawn any more."""
+
+    def __init__(self, inbox: Inbox, stamp: Stamp | None = None) -> None:
+        self.inbox, self._stamp = inbox, stamp
+        self.fault = ""
+        self.mapped: Callable[..., Any] | None = None  # picamera2's MappedArray
+        self._wish: _Wish | None = None
+
+    # ---- from the camera's thread
+
+    def see(self, request: Any) -> None:
+        self.inbox.see()
+        if self._stamp is not None:
+            try:
+                self._draw(request, self._stamp)
+            except Exception as fault:  # noqa: BLE001 - in a camera's callback nothing may be raised
+                self._stamp = None
+                self.fault = f"the logo cannot be drawn: {fault or type(fault).__name__}"
+        wish, self._wish = self._wish, None
+        if wish is not None:
+            try:
+                wish.planes, wish.size = self._copied(request)
+            except Exception as fault:  # noqa: BLE001 - as above
+                wish.fault = f"no picture could be copied: {fault or type(fault).__name__}"
+            wish.fulfilled.set()
+
+    def _draw(self, request: Any, stamp: Stamp) -> None:
+        width, height, stride = _shape(request, "main")
+        with self._opened(request, "main") as mapped:
+            stamp.draw(mapped.array, width, height, stride)
+
+    def _copied(self, request: Any) -> tuple[bytes, tuple[int, int]]:
+        width, height, stride = _shape(request, "lores")
+        with self._opened(request, "lores") as mapped:
+            return _planes(mapped.array, width, height, stride), (width, height)
+
+    def _opened(self, request: Any, stream: str) -> Any:
+        assert self.mapped is not None
+        return self.mapped(request, stream, reshape=False)
+
+    # ---- from anybody's
+
+    def look(self, limit_s: float) -> tuple[bytes, tuple[int, int]] | str:
+        """The small picture of the next frame, as planes and size; else why there is none."""
+        wish = _Wish()
+        self._wish = wish
+        if not wish.fulfilled.wait(limit_s):
+            return f"no frame came within {limit_s:g} s"
+        return wish.fault or (wish.planes, wish.size)
+
+
+class _Wish:
+    """Somebody waits for a picture."""
+
+    def __init__(self) -> None:
+        self.fulfilled = threading.Event()
+        self.planes, self.size, self.fault = b"", (0, 0), ""
+
+
+def _shape(request: Any, stream: str) -> tuple[int, int, int]:
+    config = request.config[stream]
+    if config["format"] != _FORMAT:
+        raise ValueError(f"frames come as {config['format']}")
+    width, height = config["size"]
+    return int(width), int(height), int(config["stride"])
+
+
+def _planes(frame: Any, width: int, height: int, stride: int) -> bytes:
+    """Without what stands behind the end of each row."""
+    made, begin = [], 0
+    for across, down, step in ((width, height, stride), *((width // 2, height // 2, stride // 2),) * 2):
+        plane = frame[begin : begin + step * down].reshape(down, step)
+        made.append(plane[:, :across].tobytes())
+        begin += step * down
+    return b"".join(made)

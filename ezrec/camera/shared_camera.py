@@ -1,0 +1,160 @@
+"""`SharedCamera`: one camera for as many bookings as are in hand.
+
+Starts it for the first, stops it after the last.
+
+Keeps the port `Camera` for every kind of camera; what differs between them is a `Life`: one run of the
+device, from its start to its end. A life that broke off is never revived: the next `hold` begins another.
+
+A life that would not stop within its limit makes the camera `hung`: nothing here touches it again, because
+whoever asks a hung camera for anything waits for ever. Only a fresh process may have it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from ezrec.camera import snapshots
+from ezrec.camera.live_stream import Feed, FeedRecording, Holder
+from ezrec.domain.errors import Retry
+from ezrec.domain.ports import CameraHealth
+
+_ASLEEP = CameraHealth(running=False, frame_age_s=None, frames=0, dropped=0)
+
+
+class Life(Protocol):
+    """One run of a camera. It pushes into the feed it was made with, and calls `lose` when it ends."""
+
+    def start(self) -> None:
+        """Begin; returns at once. What goes wrong from here on is told to the feed."""
+
+    def stop(self) -> None:
+        """End, within a limit; may be called again. Raises `Retry` when the device cannot be let go."""
+
+
+class SharedCamera:
+    """`begin` makes a feed and a life around it; `name` is what a fault calls the camera.
+
+    A start whose frames come is not broken off for want of a key frame: after `key_limit_s` it counts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        begin: Callable[[], tuple[Feed, Life]],
+        start_limit_s: float,
+        key_limit_s: float = float("inf"),
+    ) -> None:
+        self.name = name
+        self._begin, self._start_limit_s, self._key_limit_s = begin, start_limit_s, key_limit_s
+        # Starts and stops one after the other: two lives at once would fight for the device.
+        self._gate = threading.Lock()
+        self._counting = threading.RLock()
+        self._feed: Feed | None = None
+        self._life: Life | None = None
+        self._hung = ""
+        self._restarts = 0
+        self._before = _ASLEEP  # what earlier lives counted
+
+    @property
+    def hung(self) -> str:
+        """Why only a fresh process can have the camera again; empty while that is not so."""
+        return self._hung
+
+    @contextlib.contextmanager
+    def hold(self, on_lost: Callable[[], None]) -> Iterator[None]:
+        holder = Holder(on_lost)
+        with self._gate:
+            feed = self._running()
+            if not feed.join(holder):
+                raise Retry(f"{self.name}: {feed.fault}")
+        try:
+            yield
+        finally:
+            self._leave(feed, holder)
+
+    def attach(self, path: Path, at: datetime) -> FeedRecording:
+        feed = self._feed
+        if feed is None:
+            raise Retry(f"{self.name} is not running: nobody holds it")
+        return feed.attach(path, at)
+
+    def health(self) -> CameraHealth:
+        with self._counting:
+            before = self._before
+            now = _ASLEEP if self._feed is None else self._feed.health()
+            return replace(
+                now,
+                frames=before.frames + now.frames,
+                dropped=before.dropped + now.dropped,
+                packets=before.packets + now.packets,
+                written=before.written + now.written,
+                restarts=self._restarts,
+                hung=self.hung,
+            )
+
+    @property
+    def burned_in(self) -> str:
+        feed = self._feed
+        return "" if feed is None else feed.burned_in
+
+    def snapshot(self, path: Path) -> None:
+        """The port's `snapshot`, of the newest key frame."""
+        data = self.picture()
+        if data is None:
+            raise Retry(f"{self.name} is not running")
+        snapshots.draw(data, path)
+
+    def picture(self) -> bytes | None:
+        """A tiny MP4 with the newest key frame in front; None when the camera is not running."""
+        feed = self._feed
+        return None if feed is None or feed.is_lost else feed.newest_key()
+
+    def _running(self) -> Feed:
+        if self._feed is not None and not self._feed.is_lost:
+            return self._feed
+        if self.hung:
+            raise Retry(f"{self.name}: {self.hung}")
+        self._stop()
+        self._restarts += self._feed is not None
+        self._forget()
+        self._feed, self._life = self._begin()
+        self._life.start()
+        if not self._feed.wait_for_picture(self._start_limit_s, self._key_limit_s):
+            fault = self._feed.fault or f"no picture within {self._start_limit_s:g} s"
+            self._feed.lose(fault)
+            self._stop()
+            raise Retry(f"{self.name}: {fault}")
+        return self._feed
+
+    def _leave(self, feed: Feed, holder: Holder) -> None:
+        with self._gate:
+            if not feed.leave(holder) or feed is not self._feed:
+                return
+            broke_off = feed.is_lost
+            with contextlib.suppress(Retry):  # the next `hold` meets the same device and says so
+                self._stop()
+            if not broke_off:
+                self._forget()  # else it stays, for its fault to be read
+
+    def _stop(self) -> None:
+        """End the life that was; the device must be free before it is asked for again."""
+        life, self._life = self._life, None
+        if life is None:
+            return
+        try:
+            life.stop()
+        except Retry as fault:
+            self._hung = self.hung or fault.reason
+            raise
+
+    def _forget(self) -> None:
+        """Keep the counts of the life that was."""
+        with self._counting:
+            self._before = self.health()
+            self._feed = None

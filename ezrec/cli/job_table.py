@@ -1,0 +1,172 @@
+"""`ezrec spool ls`, the drawing: rows as plain lines that fit the terminal. Pure, and without a library.
+
+One line a job; below it, only where something needs saying, why it waits and the command that cures it.
+Ids are cut to the shortest beginning that names one job, as long as the terminal is too narrow for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, tzinfo
+
+import click
+
+from ezrec.cli.formatting import printable, size, span, window
+from ezrec.cli.job_list import Row
+from ezrec.spool.lookup import DONE, IN_SPOOL, TRASH
+
+HEADINGS = ("ID", "STATE", "BOOKING", "SIZE", "AGE", "TRY", "NEXT")
+_RIGHT = (3, 4, 5)  # columns of numbers
+_GAP = "  "
+_SHORTEST = 8  # characters of an id: enough to tell two jobs apart at a glance
+_INDENT = 4
+_WIDE = 110  # from here on there is room for the day of the week
+_NO_JOB = {"loose": "loose", "unreadable": "broken"}  # in place of an id, as short as one
+_COLOURS = {
+    "recording": "red", "processing": "cyan", "deferred": "yellow", "failed": "bright_red", DONE: "green",
+}  # fmt: skip
+
+
+def draw(
+    rows: Sequence[Row],
+    ids: Collection[str],
+    now: datetime,
+    zone: tzinfo,
+    width: int | None,
+    colour: bool = False,
+) -> list[str]:
+    """The lines of the listing. `ids`: all that exist, for unique beginnings; `width` None: no limit."""
+    if not rows:
+        return []
+    names = _short_ids(rows, ids, width)
+    cells = [HEADINGS, *(_cells(row, names, now, zone, width) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    if width is not None:
+        widths[0] = min(widths[0], max(_SHORTEST, width - sum(widths[1:]) - len(_GAP) * (len(widths) - 1)))
+    shapes = [f"{{:{'>' if n in _RIGHT else '<'}{w}}}" for n, w in enumerate(widths)]
+    shape = _GAP.join(shapes).format
+    lines = [shape(*HEADINGS).rstrip()]
+    state_at = widths[0] + len(_GAP)
+    for row, cell in zip(rows, cells[1:], strict=True):
+        if len(cell[0]) > widths[0]:  # one that no shorter beginning tells apart gets a line of its own
+            lines.append(cell[0])
+            cell = ("", *cell[1:])
+        line = shape(*cell).rstrip()
+        lines.append(_coloured(line, state_at, row) if colour else line)
+        if row.outlook.why:
+            lines += _remarks(row, width, colour)
+    return lines
+
+
+def _cells(
+    row: Row, names: dict[str, str], now: datetime, zone: tzinfo, width: int | None
+) -> tuple[str, ...]:
+    booking = row.job.booking if row.job else None
+    narrow = width is not None and width < _WIDE
+    when = window(booking.start, booking.end, zone, now, short=narrow) if booking else "–"
+    return (
+        names[row.name] if row.job else f"({_NO_JOB[row.kind]})",
+        row.place,
+        when,
+        "–" if row.size is None else size(row.size),
+        "–" if row.since is None else span((now - row.since).total_seconds()),
+        str(row.tries or "–"),
+        row.outlook.next,
+    )
+
+
+def _short_ids(rows: Sequence[Row], ids: Collection[str], width: int | None) -> dict[str, str]:
+    """How each job is named: whole where there is room, else by its shortest unique beginning."""
+    names = [row.name for row in rows if row.job is not None]
+    longest = max(map(len, names), default=0)
+    if width is None or longest <= _SHORTEST or width >= _WIDE - _SHORTEST + longest:
+        return {name: name for name in names}
+    needed = _unique_lengths(ids)
+    return {name: name[: max(_SHORTEST, needed.get(name, len(name)))] for name in names}
+
+
+def _unique_lengths(ids: Collection[str]) -> dict[str, int]:
+    """How many characters of each id tell it from all others: its neighbours in order decide."""
+    needed: dict[str, int] = {}
+    before = ""
+    for name in sorted(ids):
+        shared = _shared(before, name)
+        if before:
+            needed[before] = max(needed[before], shared + 1)
+        needed[name] = shared + 1
+        before = name
+    return needed
+
+
+def _shared(one: str, other: str) -> int:
+    n = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        n += 1
+    return n
+
+
+def _coloured(line: str, state_at: int, row: Row) -> str:
+    colour = _COLOURS.get(row.place)
+    if colour is None:
+        return line
+    end = state_at + len(row.place)
+    return line[:state_at] + click.style(row.place, fg=colour, bold=row.place == "recording") + line[end:]
+
+
+def _remarks(row: Row, width: int | None, colour: bool) -> list[str]:
+    lines = folded(printable(row.outlook.why), width)
+    if not row.outlook.cure:
+        return lines
+    cure = folded("→ " + printable(row.outlook.cure), width, "  ")
+    return lines + ([click.style(line, bold=True) for line in cure] if colour else cure)
+
+
+@functools.cache
+def folded(text: str, width: int | None, more: str = "", indent: int = _INDENT) -> list[str]:
+    """`text` in lines of at most `width`; `more` indents those that follow the first."""
+    margin = " " * indent
+    if width is None or len(text) + indent <= width:
+        return [margin + text]
+    return textwrap.wrap(
+        text, max(width, 30), initial_indent=margin, subsequent_indent=margin + more,
+        break_on_hyphens=False, drop_whitespace=True,
+    )  # fmt: skip
+
+
+def footer(
+    rows: Sequence[Row], facts: Iterable[tuple[str, bool]], width: int | None, colour: bool
+) -> list[str]:
+    """How many, and the facts `(text, is it good?)` about the machine, folded between facts."""
+    counts = Counter(row.place if row.job else _NO_JOB[row.kind] for row in rows)
+    words = (*IN_SPOOL, DONE, TRASH, *_NO_JOB.values())
+    named = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+    jobs = sum(row.job is not None for row in rows)
+    waiting = sum(row.outlook.needs_you for row in rows)
+    parts = [(f"{jobs} job{'' if jobs == 1 else 's'}: {named}" if rows else "no jobs", True)]
+    if waiting:
+        parts.append((f"{waiting} need{'s' if waiting == 1 else ''} you", False))
+    return ["", *_joined(parts, width, colour), *_joined(facts, width, colour)]
+
+
+def _joined(parts: Iterable[tuple[str, bool]], width: int | None, colour: bool) -> list[str]:
+    mark: Callable[[str, bool], str] = (
+        (lambda text, good: click.style(text, fg=None if good else "bright_red"))
+        if colour
+        else (lambda text, good: text)
+    )
+    lines: list[str] = []
+    used = 0
+    for text, good in parts:
+        text = printable(text)
+        if lines and (width is None or used + 3 + len(text) <= width):
+            lines[-1] += " · " + mark(text, good)
+            used += 3 + len(text)
+        else:
+            lines.append(mark(text, good))
+            used = len(text)
+    return lines

@@ -1,0 +1,308 @@
+"""`SupabaseBackend`: the port `Backend` over a Supabase project, for one account and one camera.
+
+Rows go through the `supabase` client, uploads through `tus`, and both through one `Connection`, which
+sorts every error. Nothing here may trust that a write happened once: answers get lost, so every write
+can be said twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ezrec.cloud.connectivity import Reach
+from ezrec.cloud.supabase.bookings import Bookings, Scope, rows_of
+from ezrec.cloud.supabase.connection import Access, Connection, check_key
+from ezrec.cloud.supabase.errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
+from ezrec.cloud.supabase.objects import Objects
+from ezrec.cloud.supabase.realtime import Hint
+from ezrec.cloud.supabase.state_cache import CameraRow, Heartbeats, Lacking, Limit, Notes
+from ezrec.domain.chunk_size import Pieces, pieces
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.ownership import Mark, Whose
+from ezrec.domain.ports import Branding, Clock, OnStop, Row
+from ezrec.settings import Settings
+
+T = TypeVar("T")
+_VIDEO_IDS = uuid.UUID("6f2cfb52-54a5-5d0f-8f0e-3c6c4c1f7f0a")  # names the ids of rows
+_BAD_ID = ("22P02", "428C9")  # the table numbers its rows by itself
+_log = logging.getLogger("ezrec.supabase")
+
+
+class SupabaseBackend:
+    """May be shared between threads. Connects at the first call.
+
+    `past_days`: bookings older than that are not asked for (None: all of them). `unassigned`: rows that
+    name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a link that is silent
+    for so long is given up; not below 15 in use, for a request that died holds an upload's lock for 3.
+    `wait_s`: the first of the growing waits within one upload; `sizes`: of its requests (None: by
+    who the server is, and what it has refused).
+    `state`: the folder where it says how the cloud treats it, and remembers which columns the tables lack;
+    None: only in memory.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        user_id: str,
+        camera_id: str,
+        clock: Clock,
+        *,
+        past_days: int | None = 3,
+        unassigned: bool | None = None,
+        upload_bytes_s: float = 0,
+        silence_s: float = 30.0,
+        wait_s: float = 0.25,
+        state: Path | None = None,
+        sizes: Pieces | None = None,
+        reach: Reach | None = None,
+    ) -> None:
+        self.user_id, self.camera_id = user_id, camera_id
+        self._notes = Notes(state, clock, access.mark)
+        self._lacking = Lacking(state, clock)
+        self._cloud = Connection(
+            access,
+            silence_s=silence_s,
+            on_access=self._notes.access,
+            reach=reach,
+            rest=self._notes.rest(LOCKED_AFTER_S),
+            state=state,
+            boot_id=clock.boot_id(),
+        )
+        self._bookings = Bookings(
+            self._cloud,
+            clock,
+            Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
+        )
+        self._objects = Objects(
+            self._cloud,
+            Limit(state, clock, access.url),
+            upload_bytes_s=upload_bytes_s,
+            wait_s=wait_s,
+            sizes=sizes,
+        )
+        self._camera_row = CameraRow(clock)
+        self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))
+
+    def close(self) -> None:
+        self._cloud.close()
+
+    def hint(self, ring: Callable[[], None]) -> Hint:
+        """Rings when Realtime tells of a changed booking; see there what it is worth."""
+        return Hint(self._cloud, self.user_id, self.camera_id, ring)
+
+    # ---- bookings
+
+    def bookings(self) -> list[dict[str, Any]]:
+        rows = self._bookings.fetch()
+        if rows:
+            self._notes.hidden(False)
+        return rows
+
+    def sees_bookings(self) -> bool:
+        seen = self._bookings.are_seen()
+        self._notes.hidden(not seen)
+        return seen
+
+    def advance_status(self, booking_id: str, status: str) -> bool:
+        return self._bookings.advance(booking_id, status)
+
+    # ---- branding and objects
+
+    def branding(self) -> Branding:
+        doing = "fetching the branding"
+
+        def work() -> list[dict[str, Any]]:
+            query = self._table("user_settings").select("*").eq("user_id", self.user_id).limit(1)
+            return rows_of(query.execute().data, doing)
+
+        rows = self._cloud.call(doing, work)
+        if not rows:
+            return Branding()
+        row = rows[0]
+        sponsors = [row.get(f"sponsor_logo{number}_path") for number in (1, 2, 3)]
+        return Branding(
+            row.get("intro_video_path") or None, row.get("logo_path") or None, tuple(filter(None, sponsors))
+        )
+
+    def fetch(self, bucket: str, key: str, target: Path) -> None:
+        self._objects.fetch(bucket, key, target)
+
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        *,
+        state: Path | None = None,
+        on_stop: OnStop | None = None,
+        mark: Mark | None = None,
+    ) -> bool:
+        return self._objects.store(bucket, key, source, progress, state=state, on_stop=on_stop, mark=mark)
+
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark, *, state: Path | None = None) -> Whose:
+        return self._objects.whose(bucket, key, source, mark, state)
+
+    def size_of(self, bucket: str, key: str) -> int | None:
+        return self._objects.size_of(bucket, key)
+
+    # ---- rows
+
+    def has_row(self, user_id: str, filename: str, *, job: str) -> bool:
+        own = _row_id(user_id, filename, job)
+        found = self._cloud.call(f"asking for the row of {filename}", lambda: self._ids(user_id, filename))
+        return any(each != own for each in found)
+
+    def publish_row(self, row: Row, *, job: str = "") -> bool:
+        if not row.get("user_id") or not row.get("filename"):
+            raise Reject("a video's row needs user_id and filename", "correct the row, then try again")
+        doing = f"publishing {row['filename']}"
+
+        def work() -> bool:
+            try:
+                return self._publish(row, job, doing)
+            except CloudError as error:
+                if error.code != "23505":
+                    raise
+            try:  # somebody was faster, perhaps a request of ours that was still on its way
+                return self._publish(row, job, doing)
+            except CloudError as error:
+                if error.code == "23505" and job:  # a row that this device may not even see
+                    return False
+                raise
+
+        return self._cloud.call(doing, work)
+
+    def _publish(self, row: Row, job: str, doing: str) -> bool:
+        whose = {name: row[name] for name in ("user_id", "filename")}
+        # Made of the job: a request that is still on its way when we ask again meets its own key.
+        own, former = _row_id(**whose, job=job), _row_id(**whose, job="")
+        found = self._ids(**whose)
+        if job and any(_is_anothers(each, (own, former)) for each in found):
+            return False
+        if not found or not self._update("videos", whose, row, doing):
+            self._insert("videos", {"id": own, **row}, (*whose,), doing)
+        return True
+
+    def _ids(self, user_id: str, filename: str) -> list[str]:
+        """The ids of the rows of that name; of a table that gives its rows none, an empty word for each."""
+        query = self._table("videos").select("*").eq("user_id", user_id).eq("filename", filename).limit(10)
+        found = rows_of(query.execute().data, f"asking for the row of {filename}")
+        return [str(each.get("id", "")) for each in found]
+
+    def heartbeat(self, row: Row) -> None:
+        whose = {"user_id": self.user_id, "camera_id": self.camera_id}
+        doing = "telling the status"
+
+        def work() -> Row:
+            news = self._heartbeats.news(row)
+            if self._update("system_status", whose, news, doing):
+                return news
+            self._insert("system_status", {**row, **whose}, (*whose,), doing)
+            return row
+
+        self._heartbeats.told(self._cloud.call(doing, work))
+        self._touch_camera(row)
+
+    def _touch_camera(self, heartbeat: Row) -> None:
+        """Bring the camera's row in `cameras` up to date, where there is one. It never makes one: a person
+        registers cameras. What goes wrong here is no reason to call the heartbeat a failure.
+        """
+        row = self._camera_row.due(heartbeat)
+        if row is None:
+            return
+        whose = {"id": self.camera_id, "user_id": self.user_id}
+        doing = "telling that the camera is there"
+        try:
+            there = self._cloud.call(doing, lambda: self._update("cameras", whose, row, doing))
+        except Reject as fault:
+            _log.info("%s; not asked again for a while", fault)
+            there = False
+        except Retry:
+            return
+        self._camera_row.told(row, there=there)
+
+    def _update(self, table: str, whose: Row, row: Row, doing: str) -> bool:
+        """Change the rows that are there; False when there is none."""
+
+        def send(known: dict[str, Any]) -> bool:
+            query = self._table(table).update(known, count="exact", returning="minimal")
+            for name, value in whose.items():
+                query = query.eq(name, value)
+            count = query.execute().count
+            if count is None:  # always told when it is asked for
+                raise CloudError(502, PORTAL, "a change was answered without saying of how many rows")
+            return bool(count)
+
+        return self._without_unknown(table, row, (*whose,), send)
+
+    def _insert(self, table: str, row: Row, required: tuple[str, ...], doing: str) -> None:
+        def send(known: dict[str, Any]) -> None:
+            answer = self._table(table).insert(known).execute()
+            if not rows_of(answer.data, doing):
+                _log.warning("%s: expected the new row and got %s", doing, redacted(str(answer.data)))
+                raise CloudError(502, PORTAL, "a new row was answered without the row")
+
+        self._without_unknown(table, row, required, send)
+
+    def _without_unknown(
+        self, table: str, row: Row, required: tuple[str, ...], send: Callable[[dict[str, Any]], T]
+    ) -> T:
+        """Send the row without the columns that this table lacks; each is met once and remembered."""
+        while True:
+            lacking = self._lacking.of(table)
+            known = {name: value for name, value in row.items() if name not in lacking}
+            try:
+                return send(known)
+            except CloudError as error:
+                is_bad_id = error.code in _BAD_ID and "id" in known
+                column = "id" if is_bad_id else unknown_column(error)
+                if column is None or column not in known or column in required:
+                    raise
+                self._lacking.add(table, column)
+                _log.warning("the table %s has no column %s: left out from now on", table, column)
+
+    # ---- both
+
+    def _table(self, name: str) -> Any:
+        return self._cloud.supabase.table(name)
+
+
+def from_settings(settings: Settings, clock: Clock, state: Path | None) -> SupabaseBackend:
+    """The backend that the settings describe. Warns of a weak or all too strong key; raises `ConfigError`."""
+    access = Access(
+        settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
+    )
+    warnings = check_key(access)
+    if warnings and Notes(state, clock).is_worth_saying("key"):
+        for warning in warnings:
+            _log.warning("%s", warning)
+    return SupabaseBackend(
+        access,
+        settings.user_id,
+        settings.camera_id,
+        clock,
+        past_days=settings.sync_past_days,
+        unassigned=settings.unassigned or settings.camera_id == "0",
+        upload_bytes_s=settings.upload_kbps * 125.0,
+        state=state,
+        sizes=None if settings.upload_piece_mib is None else pieces("", settings.upload_piece_mib),
+        reach=Reach(settings.reach),
+    )
+
+
+def _row_id(user_id: str, filename: str, job: str) -> str:
+    """The id of a job's row. Without a job it is what older versions gave: of the name alone."""
+    return str(uuid.uuid5(_VIDEO_IDS, "/".join(filter(None, (job, user_id, filename)))))
+
+
+def _is_anothers(row_id: str, ours: tuple[str, ...]) -> bool:
+    """True of an id that only EZREC makes (others are random, or numbers), and makes of another job."""
+    try:
+        return uuid.UUID(row_id).version == 5 and row_id not in ours
+    except ValueError:
+        return False

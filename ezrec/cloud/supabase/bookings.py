@@ -1,0 +1,165 @@
+"""The table `bookings`: read whole, and its statuses moved forward. The only column ever written is `status`.
+
+A select is never believed to be complete because it succeeded: it stops at 1,000 rows without a word, and
+to whoever is shut out it is empty. An update that nothing allows is answered like one that found nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from ezrec.cloud.supabase.connection import Connection
+from ezrec.cloud.supabase.errors import CloudError, redacted
+from ezrec.domain.booking import normal, statuses_before
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.names import BadName, safe_id
+from ezrec.domain.ports import Clock
+
+_PAGE = 1000  # rows; a select stops there and says nothing of the rest
+_TRIES = 3
+_NO_TABLE = ("PGRST205", "42P01")
+_log = logging.getLogger("ezrec.supabase")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose bookings, and from when on. `unassigned`: rows that name no camera are ours too."""
+
+    user_id: str
+    camera_id: str
+    past_days: int | None
+    unassigned: bool
+
+
+class Bookings:
+    """One account's and one camera's bookings."""
+
+    def __init__(self, cloud: Connection, clock: Clock, scope: Scope) -> None:
+        self._cloud = cloud
+        self._clock = clock
+        self._scope = scope
+
+    def fetch(self) -> list[dict[str, Any]]:
+        """All of them, in the order of their times."""
+        rows = self._cloud.call("fetching the bookings", self._fetch)
+        return sorted(
+            rows, key=lambda row: tuple(str(row.get(name)) for name in ("date", "start_time", "id"))
+        )
+
+    def _fetch(self) -> list[dict[str, Any]]:
+        """Page by page along the ids: a row that comes or goes meanwhile shifts no other."""
+        found: list[dict[str, Any]] = []
+        while True:
+            query = self._table().select("*", count="exact").eq("user_id", self._scope.user_id)
+            query = (
+                query.or_(self._mine())
+                if self._scope.unassigned
+                else query.eq("camera_id", self._scope.camera_id)
+            )
+            if self._scope.past_days is not None:
+                query = query.or_(f"date.gte.{self._oldest(self._scope.past_days)},date.is.null")
+            if found:
+                query = query.gt("id", found[-1]["id"])
+            answer = query.order("id").limit(_PAGE).execute()
+            page = rows_of(answer.data, "fetching the bookings")
+            found += page
+            if answer.count is None or answer.count < len(page) or (answer.count and not page):
+                raise Retry(f"the bookings came incomplete: {len(page)} of {answer.count}")
+            if len(page) == answer.count:
+                return found
+
+    def _mine(self) -> str:
+        # The front end does not send a camera: the column's default is '0', older rows have NULL.
+        names = dict.fromkeys((self._scope.camera_id, "0"))
+        return ",".join([*(f"camera_id.eq.{name}" for name in names), "camera_id.is.null"])
+
+    def _oldest(self, days: int) -> date:
+        return (self._clock.now() - timedelta(days=days)).date()
+
+    def are_seen(self) -> bool:
+        """True when a witness says that we would see bookings if there were any.
+
+        The key itself, if no policy binds it. Else the row in `devices` by which the policies of `ezrec
+        schema` know whose bookings are whose; it must name our camera. Else any booking of the account, older
+        or another camera's. Other tables are no witnesses: row-level security is switched on table by table,
+        and a project where `bookings` alone went dark is the usual accident.
+        """
+        if self._cloud.is_above_policies:
+            return True
+        return self._cloud.call("looking whether bookings can be seen", self._has_witness)
+
+    def _has_witness(self) -> bool:
+        ours = {"user_id": self._scope.user_id, "camera_id": self._scope.camera_id}
+        devices = self._devices()
+        if devices:
+            return any(
+                all(str(device.get(name)) == value for name, value in ours.items()) for device in devices
+            )
+        query = self._table().select("id").eq("user_id", self._scope.user_id).limit(1)
+        return bool(rows_of(query.execute().data, "looking for any booking"))
+
+    def _devices(self) -> list[dict[str, Any]]:
+        """What `devices` shows to who is signed in: by our policies its own row alone."""
+        if not self._cloud.access.email:
+            return []
+        query = self._cloud.supabase.table("devices").select("user_id,camera_id")
+        try:
+            return rows_of(query.limit(_PAGE).execute().data, "looking for this device")
+        except CloudError as error:
+            if error.code in _NO_TABLE or error.code == "42501":
+                return []
+            raise
+
+    def advance(self, booking_id: str, status: str) -> bool:
+        try:
+            before = statuses_before(status)
+        except ValueError as fault:
+            raise Reject(str(fault), "tell one of the steps in their order") from fault
+        try:
+            safe_id(booking_id)
+        except BadName:
+            return False
+        doing = f"telling {status} for booking {booking_id}"
+        return self._cloud.call(doing, lambda: self._advance(booking_id, status, before, doing))
+
+    def _advance(self, booking_id: str, status: str, before: tuple[str, ...], doing: str) -> bool:
+        """Compare and set: rows have been seen with capitals and blanks, so we compare here, and the database
+        sets only what still stands as we saw it.
+        """
+        for _ in range(_TRIES):
+            answer = self._own_booking(self._table().select("status"), booking_id).execute()
+            rows = rows_of(answer.data, doing)
+            if not rows:
+                _log.info("%s: no such booking any more", doing)
+                return False
+            seen = rows[0]["status"]
+            if normal(seen) not in before:
+                return False
+            change = self._own_booking(self._table().update({"status": status}), booking_id)
+            change = change.is_("status", "null") if seen is None else change.eq("status", seen)
+            done = change.execute()
+            if rows_of(done.data, doing):
+                return True
+            # Changed meanwhile, or row-level security forbids it: that too is answered with 200 and [].
+            _log.warning("%s: expected the changed row and got %s", doing, redacted(str(done.data)))
+        raise Reject(
+            f"{doing}: it is read as {seen!r}, and no change of it takes",
+            "let the device change the status: apply the policies that `ezrec schema` prints",
+        )
+
+    def _own_booking(self, query: Any, booking_id: str) -> Any:
+        return query.eq("id", booking_id).eq("user_id", self._scope.user_id)
+
+    def _table(self) -> Any:
+        return self._cloud.supabase.table("bookings")
+
+
+def rows_of(data: object, doing: str) -> list[dict[str, Any]]:
+    """The rows of an answer; what is none is logged whole, and may pass."""
+    if isinstance(data, list) and all(isinstance(row, dict) for row in data):
+        return data
+    _log.warning("%s: expected rows and got %s", doing, redacted(str(data)))
+    raise Retry(f"{doing}: the answer holds no rows")

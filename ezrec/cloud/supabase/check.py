@@ -1,0 +1,162 @@
+"""What a person should know of a Supabase project: tables, columns, buckets, policies. Changes nothing.
+
+Every answer is judged for the key that this device has: what row-level security hides from it looks like
+what is not there, and is said to be so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ezrec.cloud.supabase.connection import Access, Connection
+from ezrec.cloud.supabase.errors import CloudError
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.findings import Finding, Findings, fault, ok, warning
+from ezrec.settings import Settings
+
+_SCHEMA = "apply what `ezrec schema` prints, in the project's SQL editor"
+# By table: the columns without which nothing works, and those that are left out where they are missing.
+TABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "bookings": (("id", "user_id", "camera_id", "date", "start_time", "end_time", "status"), ()),
+    "videos": (
+        ("filename", "storage_path", "user_id"),
+        (
+            "file_url", "file_size", "created_at", "upload_timestamp", "duration_seconds", "booking_id",
+            "camera_id", "recording_date", "recording_start_time", "recording_end_time",
+        ),
+    ),
+    "user_settings": (("user_id", "intro_video_path", "logo_path"), ()),
+    "system_status": (
+        ("user_id", "camera_id", "last_heartbeat"),
+        ("pi_active", "cpu_usage_percent", "memory_usage_percent", "disk_usage_percent"),
+    ),
+}  # fmt: skip
+_NO_COLUMN, _NO_TABLE = "42703", ("PGRST205", "42P01")
+_MATCH_S = 5400  # a match of 90 minutes is what a bucket has to take
+_SHOWN = 3
+
+
+def survey(settings: Settings) -> Findings:
+    """Every check that the key allows; ends with the first silence of the cloud."""
+    access = Access(
+        settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
+    )
+    cloud = Connection(access, connect_s=5, silence_s=10)
+    try:
+        for table in TABLES:
+            yield _table(cloud, table)
+        yield from _cameras(cloud, settings)
+        for bucket in ("videos", "usermedia", settings.log_bucket):
+            yield _bucket(cloud, bucket, settings)
+        if not cloud.is_above_policies:
+            yield _policies(settings)
+    except Retry as wrong:
+        yield warning("cloud", wrong.reason, "the other questions were not asked: try again later")
+    except Reject as wrong:
+        yield fault("cloud", wrong.reason, wrong.remedy)
+    finally:
+        cloud.close()
+
+
+def _rest(cloud: Connection, table: str, **params: str) -> list[dict[str, Any]]:
+    found = cloud.http.get(f"{cloud.access.url}/rest/v1/{table}", params=params).json()
+    return found if isinstance(found, list) else []
+
+
+def _table(cloud: Connection, table: str) -> Finding:
+    needed, wanted = TABLES[table]
+    missing = cloud.call(f"looking at the table {table}", lambda: _missing(cloud, table, (*needed, *wanted)))
+    if missing is None:
+        return fault("tables", f"there is no table {table}", _SCHEMA)
+    if lost := [name for name in needed if name in missing]:
+        return fault("tables", f"{table} lacks {', '.join(lost)}", _SCHEMA)
+    if missing:
+        return warning(
+            "tables", f"{table} lacks {', '.join(missing)}: that is left out of what is written", _SCHEMA
+        )
+    return ok("tables", f"{table}, with every column")
+
+
+def _missing(cloud: Connection, table: str, columns: tuple[str, ...]) -> list[str] | None:
+    """The columns that a table lacks; None: there is no such table. An answer names one at a time."""
+    left, missing = list(columns), []
+    while left:
+        try:
+            _rest(cloud, table, select=",".join(left), limit="0")
+            break
+        except CloudError as error:
+            if error.code in _NO_TABLE:
+                return None
+            named = re.search(r"column (?:[\w\"]+\.)?\"?(\w+)\"? does not exist", error.message)
+            if error.code != _NO_COLUMN or named is None or named[1] not in left:
+                raise
+            left.remove(named[1])
+            missing.append(named[1])
+    return missing
+
+
+def _cameras(cloud: Connection, settings: Settings) -> Findings:
+    """The mistake that is made most: bookings are there, and name another camera."""
+
+    def work() -> list[dict[str, Any]]:
+        return _rest(cloud, "bookings", select="camera_id", user_id=f"eq.{settings.user_id}", limit="1000")
+
+    rows = cloud.call("counting the account's bookings", work)
+    count = Counter(str(row.get("camera_id") or "0") for row in rows)
+    own = count.pop(settings.camera_id, 0)
+    said = f"{own} bookings for camera {settings.camera_id}, {sum(count.values())} on others"
+    named = ", ".join(f"{name}: {number}" for name, number in count.most_common(_SHOWN))
+    if not own and count and not (settings.unassigned and set(count) == {"0"}):
+        yield warning("bookings", f"{said} ({named})", "set CAMERA_ID to the camera's id in `cameras`")
+    else:
+        yield ok("bookings", said)
+
+
+def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:
+    def work() -> dict[str, Any] | None:
+        try:
+            found = cloud.http.get(f"{cloud.access.url}/storage/v1/bucket/{bucket}").json()
+        except CloudError as error:
+            if error.status in (400, 404):
+                return None
+            raise
+        return found if isinstance(found, dict) else None
+
+    found = cloud.call(f"looking at the bucket {bucket}", work)
+    if found is None:
+        if not cloud.is_above_policies:
+            return ok("buckets", f"{bucket} is not shown to a device's key; the first upload will tell")
+        return fault("buckets", f"there is no bucket {bucket}", _SCHEMA)
+    limit, match = found.get("file_size_limit"), settings.bitrate / 8 * _MATCH_S
+    if bucket == "videos" and limit and int(limit) < match:
+        return warning(
+            "buckets",
+            f"{bucket} takes files of up to {int(limit) / 1e6:.0f} MB; a match has {match / 1e6:.0f} MB",
+            "raise its file size limit in the dashboard, or lower RECORDING_BITRATE",
+        )
+    if found.get("public") and bucket != "logs":
+        return warning("buckets", f"{bucket} is public: who knows a name sees the file", "make it private")
+    return ok(
+        "buckets", f"{bucket}, up to {int(limit) / 1e6:.0f} MB a file" if limit else f"{bucket} is there"
+    )
+
+
+def _policies(settings: Settings) -> Finding:
+    """Ask as anybody could who has the public key: without the device's sign-in."""
+    anybody = Connection(Access(settings.supabase_url, settings.supabase_key), connect_s=5, silence_s=10)
+    try:
+        rows = anybody.call("asking as anybody", lambda: _rest(anybody, "bookings", select="id", limit="1"))
+    except Reject:
+        rows = []
+    finally:
+        anybody.close()
+    if rows:
+        return warning(
+            "policies",
+            "anybody who has the public key can read bookings: row-level security is off or lets all in",
+            _SCHEMA,
+        )
+    return ok("policies", "without this device's sign-in the public key shows no bookings")

@@ -1,0 +1,241 @@
+"""What the cloud's answers mean. The only place that sorts them: one table, first row that fits.
+
+Four verdicts: *passing* comes back by itself; *locked* is a matter of keys or of the account, and *curable*
+one of limits, rights, buckets or tables: both are tried again slowly, because a person cures them in the
+cloud and nobody will restart the box, or its jobs, for it; *final* waits for a person here. Storage answers
+nearly every error with HTTP 400 and the real status in the body.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.redaction import head
+from ezrec.domain.upload_schedule import Wait
+
+if TYPE_CHECKING:
+    import httpx
+
+LOCKED_AFTER_S = 300.0  # how soon a refused key is tried again
+CURED_AFTER_S = 900.0  # how soon a job is tried again that is waiting for a cure in the cloud
+_LONGEST_WAIT_S = 3600.0
+_SILENT = (520, 521, 522, 523, 524, 530, 540)  # a gateway's words for: nobody is there behind me
+_SHOWN = 2000  # characters of an answer that are logged
+
+
+def redacted(text: str) -> str:
+    """`text` as it may be logged: without keys and tokens, and not endlessly long."""
+    return head(text, _SHOWN)
+
+
+class CloudError(Exception):
+    """An answer that is no success. `code` is PostgREST's, PostgreSQL's or storage's own.
+
+    `code`, `message` and `body` are as they came, for the program to sort. What people are told is `str()` of
+    it: an answer may repeat what it was sent.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, body: str = "", after_s: float | None = None
+    ) -> None:
+        super().__init__(redacted(f"{status} {code} {message}".strip()))
+        self.status = status
+        self.code = code
+        self.message = message
+        self.body = body
+        self.after_s = after_s
+
+
+PORTAL = "portal"  # the code of an answer that is somebody else's
+
+
+def read_error(response: httpx.Response) -> CloudError | None:
+    """What is wrong with an answer, or None. Reads the body only of answers that are no success."""
+    kind = response.headers.get("content-type", "")
+    if response.is_redirect or kind.startswith("text/html"):
+        # Followed, it would carry the key to a hotel's login page; and its HTML would pass for success.
+        where = response.headers.get("location", "") or f"a page of {kind}"
+        message = f"something between here and the cloud answered with {redacted(where)}"
+        if response.status_code < 500:
+            return CloudError(response.status_code, PORTAL, message)
+        return CloudError(
+            response.status_code, "", _of_page(response.status_code), after_s=_retry_after_s(response)
+        )
+    if response.is_success:
+        return None
+    response.read()
+    text = response.text[:65536]
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        body = {"message": head(text.strip(), 500) or response.reason_phrase}
+    status = str(body.get("statusCode") or "")
+    code = body.get("error_code") or body.get("code") or body.get("error") or ""
+    message = body.get("message") or body.get("msg") or body.get("error_description") or ""
+    return CloudError(
+        status=int(status) if re.fullmatch(r"[1-5]\d\d", status) else response.status_code,
+        code=str(code),
+        message=str(message),
+        body=text,
+        after_s=_retry_after_s(response),
+    )
+
+
+def _of_page(status: int) -> str:
+    """What a gateway's page of HTML says. Pages are not for logs: a box would write them all night."""
+    if status in _SILENT:
+        return "the project does not answer; is it paused? Restore it in the dashboard"
+    return "a page of HTML instead of an answer"
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    text = response.headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,6}", text):
+        return min(float(text), _LONGEST_WAIT_S)
+    try:  # a date, told against the server's own clock: ours may be wrong
+        until = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    return min(max(until.total_seconds(), 0.0), _LONGEST_WAIT_S)
+
+
+class Verdict(Enum):
+    PASSING = "passing"
+    LOCKED = "locked"
+    CURABLE = "curable"
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: which errors it fits, what they are, and what a person can do."""
+
+    verdict: Verdict
+    fits: Callable[[CloudError], bool]
+    remedy: str = ""
+
+
+def _status(*statuses: int) -> Callable[[CloudError], bool]:
+    return lambda error: error.status in statuses
+
+
+def _code(*codes: str) -> Callable[[CloudError], bool]:
+    return lambda error: error.code in codes
+
+
+def _says(pattern: str) -> Callable[[CloudError], bool]:
+    found = re.compile(pattern, re.IGNORECASE)
+    return lambda error: found.search(error.message) is not None
+
+
+_FUTURE = r"issued at future|(iat|nbf)\W+ claim|not yet valid"
+_BAD_TOKEN = (
+    rf"{_FUTURE}|exp\W+ claim|signature verification failed|Invalid Compact JWS|invalid jwt|jwt expired"
+)
+_RIGHTS = "the device may not do this: apply the policies that `ezrec schema` prints"
+_TABLES = "compare the tables with what `ezrec schema` prints"
+_PASSING, _LOCKED = Verdict.PASSING, Verdict.LOCKED
+_CURABLE, _FINAL = Verdict.CURABLE, Verdict.FINAL
+RULES = (
+    Rule(_PASSING, _code(PORTAL)),
+    Rule(_LOCKED, _says(_BAD_TOKEN)),
+    Rule(_LOCKED, _code("PGRST301", "PGRST302", "PGRST303", "22023")),
+    Rule(_LOCKED, _code("invalid_credentials", "refresh_token_not_found", "refresh_token_already_used")),
+    Rule(_LOCKED, _code("email_not_confirmed", "user_banned", "invalid_grant")),
+    Rule(_CURABLE, _code("42501"), _RIGHTS),
+    Rule(_LOCKED, _status(401, 402)),  # the gateway knows no such key; the project is over its quota
+    Rule(
+        _CURABLE,
+        _status(413),
+        "raise the size limit of the bucket and of the project (free plans allow 50 MB)",
+    ),
+    Rule(_CURABLE, _code("NoSuchBucket"), "create the bucket in the project's storage"),
+    Rule(_CURABLE, _says("^Bucket not found"), "create the bucket in the project's storage"),
+    Rule(_FINAL, _code("InvalidKey"), "the name holds characters that storage does not take"),
+    Rule(_CURABLE, _code("InvalidMimeType"), "allow this type of file in the bucket's settings"),
+    Rule(_CURABLE, _status(415), "allow this type of file in the bucket's settings"),
+    Rule(_CURABLE, _code("AccessDenied"), _RIGHTS),
+    Rule(_CURABLE, _code("PGRST204", "PGRST205", "42703", "42P01"), _TABLES),
+    Rule(
+        _CURABLE, _code("23503"), "what the row refers to was deleted: restore it, or loosen the foreign key"
+    ),
+    Rule(_PASSING, _status(408, 409, 423, 425, 429)),
+    Rule(_PASSING, lambda error: error.status >= 500),
+    Rule(_CURABLE, _status(403), _RIGHTS),
+    Rule(_FINAL, lambda error: True, "see the log for the full answer"),
+)
+
+
+def verdict(error: CloudError) -> Rule:
+    """The row of the table for this error."""
+    return next(rule for rule in RULES if rule.fits(error))
+
+
+def is_about_the_token(error: CloudError) -> bool:
+    """True when a fresh token may cure it."""
+    return error.code != PORTAL and verdict(error).verdict is Verdict.LOCKED and error.status != 402
+
+
+def is_from_the_future(error: CloudError) -> bool:
+    """True when a token is good in a moment: a clock over there runs behind the one that made it."""
+    return re.search(_FUTURE, error.message, re.IGNORECASE) is not None
+
+
+def as_fault(error: CloudError, doing: str) -> Retry | Reject:
+    """The same in the two words that handlers know."""
+    rule = verdict(error)
+    said = redacted(str(error))
+    match rule.verdict:
+        case Verdict.PASSING:
+            waits_for = Wait.NETWORK if error.code == PORTAL else ""
+            return Retry(f"{doing}: {said}", error.after_s, waits_for=waits_for)
+        case Verdict.LOCKED:
+            return Retry(
+                f"{doing}: the cloud refuses this device's key or sign-in: {said}",
+                error.after_s or LOCKED_AFTER_S,
+            )
+        case Verdict.CURABLE:
+            return Reject(f"{doing}: {said}", rule.remedy, again_s=CURED_AFTER_S)
+        case Verdict.FINAL:
+            return Reject(f"{doing}: {said}", rule.remedy)
+
+
+def as_transport_fault(error: Exception, doing: str) -> Retry:
+    """A connection that failed. A certificate "from the future" means that our clock is in the past.
+
+    One that could not be made at all waits for the network; one that broke off comes back by its backoff,
+    for the others may well get through.
+    """
+    import httpx
+
+    said = redacted(str(error)) or type(error).__name__
+    if "not yet valid" in said:
+        return Retry(f"{doing}: this device's clock is wrong: the cloud's certificate is not yet valid by it")
+    if "certificate has expired" in said:
+        return Retry(f"{doing}: the cloud's certificate has expired, or this device's clock is wrong")
+    waits_for = Wait.NETWORK if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ""
+    return Retry(f"{doing}: no connection to the cloud: {said}", waits_for=waits_for)
+
+
+_UNKNOWN_COLUMN = (
+    re.compile(r"Could not find the '([^']+)' column of"),  # PGRST204
+    re.compile(r"column \"?(?:\w+\.)?(\w+)\"? (?:of relation \S+ )?does not exist"),  # 42703
+)
+
+
+def unknown_column(error: CloudError) -> str | None:
+    """The column that the table lacks, where the error names one."""
+    if error.code in ("PGRST204", "42703"):
+        for pattern in _UNKNOWN_COLUMN:
+            if match := pattern.search(error.message):
+                return match[1]
+    return None

@@ -1,0 +1,212 @@
+"""Objects of a Supabase project: fetched, stored, and told whose they are. Knows no table.
+
+What is stored for a job carries the job's mark in its metadata. No request may replace an object unless it
+was shown to be ours just before: the service itself says no to a name that is taken, when an upload begins
+and once more when it ends, so two that race for one name cannot both have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ezrec.cloud.supabase.connection import Connection
+from ezrec.cloud.supabase.errors import CloudError, redacted
+from ezrec.cloud.supabase.state_cache import Limit
+from ezrec.cloud.supabase.tus import Pace, Upload
+from ezrec.cloud.supabase.tus_state import Place, PlaceFile, Sizes, version_of
+from ezrec.domain.chunk_size import Pieces, pieces
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.names import InvalidKey, object_parts
+from ezrec.domain.ownership import Mark, Whose
+from ezrec.domain.ports import OnStop
+from ezrec.system import durable
+from ezrec.system.task import Switch
+
+_TYPES = {
+    ".mp4": "video/mp4", ".zip": "application/zip", ".png": "image/png", ".jpg": "image/jpeg",
+    ".vtt": "text/vtt", ".json": "application/json",
+}  # fmt: skip
+_JOB, _MADE = "ezrec_job", "ezrec_made"  # in an object's own metadata
+_BLOCK = 1 << 20
+_log = logging.getLogger("ezrec.supabase")
+
+
+class Objects:
+    """The objects behind one connection. `sizes`: of uploads' requests; None: by who the server is."""
+
+    def __init__(
+        self, cloud: Connection, limit: Limit, *, upload_bytes_s: float, wait_s: float, sizes: Pieces | None
+    ) -> None:
+        self._cloud, self._limit = cloud, limit
+        self._upload_bytes_s, self._wait_s, self._sizes = upload_bytes_s, wait_s, sizes
+
+    def fetch(self, bucket: str, key: str, target: Path) -> None:
+        path = "/".join(_parts(bucket, key))
+        size = self.size_of(bucket, key)  # what is fetched is kept for good: it must be the object itself
+        self._cloud.call(f"fetching {path}", lambda: self._download(path, target, size))
+
+    def _download(self, path: str, target: Path, size: int | None) -> None:
+        part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
+        url = f"{self._cloud.access.url}/storage/v1/object/{quote(path)}"
+        try:
+            # Unpacked content would not have the promised length.
+            with (
+                self._cloud.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
+                part.open("wb") as file,
+            ):
+                for block in answer.iter_raw():
+                    file.write(block)
+                if file.tell() != size:
+                    raise Retry(f"{path} came with {file.tell()} bytes, and storage has {size}")
+            durable.sync_file(part)
+            durable.rename(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def size_of(self, bucket: str, key: str) -> int | None:
+        found = self._info(bucket, key)
+        return None if found is None else int(found["size"])
+
+    # ---- whose it is
+
+    def whose(self, bucket: str, key: str, source: Path, mark: Mark, state: Path | None) -> Whose:
+        found = self._info(bucket, key)
+        return Whose.NOBODYS if found is None else _judged(found, bucket, key, source, mark, state)
+
+    def _info(self, bucket: str, key: str) -> dict[str, Any] | None:
+        parts = _parts(bucket, key)
+        doing = f"asking for {'/'.join(parts)}"
+
+        def work() -> dict[str, Any] | None:
+            try:
+                info = self._cloud.supabase.storage.from_(bucket).info(key)
+            except CloudError as error:
+                if error.status == 404 and error.code != "NoSuchBucket":
+                    return None
+                raise
+            if not isinstance(info, dict) or not isinstance(info.get("size"), int):
+                _log.warning("%s: expected a size and got %s", doing, redacted(str(info)))
+                raise Retry(f"{doing}: answered without a size")
+            return info
+
+        return self._cloud.call(doing, work)
+
+    # ---- storing
+
+    def store(
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        progress: Callable[[float], None],
+        *,
+        state: Path | None,
+        on_stop: OnStop | None,
+        mark: Mark | None,
+    ) -> bool:
+        path = "/".join(_parts(bucket, key))
+        switch = Switch()
+        if on_stop is not None:
+            on_stop(switch.pull)
+
+        def sent(*, replaces: bool) -> bool:
+            upload = Upload(
+                self._cloud,
+                bucket,
+                key,
+                source,
+                progress=progress,
+                is_stopped=lambda: switch.pulled,
+                state=state,
+                pace=Pace(self._upload_bytes_s),
+                wait_s=self._wait_s,
+                sizes=self._piece_sizes(),
+                content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
+                metadata={"metadata": json.dumps({_JOB: mark.job, _MADE: mark.made})} if mark else {},
+                replaces=replaces,
+            )
+            return self._cloud.call(f"uploading {path}", upload.run)
+
+        if mark is None:
+            sent(replaces=True)
+            self._check_size(bucket, key, path, source, state)
+        elif not self._is_stored(bucket, key, source, mark, state, sent):
+            return False
+        progress(1.0)
+        return True
+
+    def _is_stored(
+        self, bucket: str, key: str, source: Path, mark: Mark, state: Path | None, sent: Callable[..., bool]
+    ) -> bool:
+        was_free = sent(replaces=False)
+        found = self.whose(bucket, key, source, mark, state)
+        if found is Whose.OUTDATED:
+            PlaceFile(state).forget()
+            sent(replaces=True)
+            found = self.whose(bucket, key, source, mark, state)
+        if found is Whose.OURS:
+            return True
+        PlaceFile(state).forget()
+        if found is Whose.ANOTHERS or not was_free:  # taken, perhaps by what this device may not even read
+            return False
+        raise Retry(f"{bucket}/{key} was uploaded, and storage does not have it whole")
+
+    def _check_size(self, bucket: str, key: str, path: str, source: Path, state: Path | None) -> None:
+        size, there = source.stat().st_size, self.size_of(bucket, key)
+        if there != size:
+            PlaceFile(state).forget()
+            raise Retry(f"{path} was uploaded, and storage has {there} bytes of {size}")
+
+    def _piece_sizes(self) -> Sizes:
+        host = urlsplit(self._cloud.access.url).hostname or ""
+        sizes = self._sizes or pieces(host, None)
+        sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
+        return Sizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
+
+
+def _judged(
+    found: dict[str, Any], bucket: str, key: str, source: Path, mark: Mark, state: Path | None
+) -> Whose:
+    """The record of our own upload first: the service names an object's version after the upload it was."""
+    info = source.stat()
+    wanted = Place("", bucket, key, info.st_size, info.st_mtime_ns)
+    place = PlaceFile(state).last()
+    is_of_this = place is not None and (place.bucket, place.key) == (bucket, key)
+    if place is not None and is_of_this and version_of(place.url) == found.get("version"):
+        is_whole = place.is_of(wanted) and found["size"] == info.st_size
+        return Whose.OURS if is_whole else Whose.OUTDATED
+    carried = found.get("metadata")
+    if isinstance(carried, dict) and isinstance(carried.get(_JOB), str):
+        whose = mark.whose(Mark(carried[_JOB], str(carried.get(_MADE))))
+        return Whose.OUTDATED if whose is Whose.OURS and found["size"] != info.st_size else whose
+    return Whose.OURS if _is_same(found, source, info.st_size) else Whose.ANOTHERS
+
+
+def _is_same(found: dict[str, Any], source: Path, size: int) -> bool:
+    """Whether the bytes are the same, where the service tells a plain digest of them: an older EZREC may have
+    stored them for this very job, and left no mark."""
+    told = re.fullmatch(r'"?([0-9a-f]{32})"?', str(found.get("etag") or ""))
+    if told is None or found["size"] != size:
+        return False
+    digest = hashlib.md5(usedforsecurity=False)
+    with source.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest() == told[1]
+
+
+def _parts(bucket: str, key: str) -> tuple[str, ...]:
+    try:
+        return object_parts(bucket, key)
+    except InvalidKey as fault:
+        raise Reject(str(fault), "give the object a plain name") from fault

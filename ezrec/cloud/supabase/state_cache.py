@@ -1,0 +1,229 @@
+"""What the Supabase backend keeps in EZREC_STATE: how it is treated, and what the project lacks.
+
+Notes are for people and for later runs. None of them is needed: unreadable is as good as absent, and a disk
+that takes no note stops no booking.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ezrec.domain import cloud_state, heartbeat, json_decode
+from ezrec.domain.cloud_state import Access, Cloud
+from ezrec.domain.ports import Clock, Row
+from ezrec.system import durable
+
+COLUMNS, PIECES = "columns.json", "pieces.json"
+_ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
+_TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
+_SAID_AGAIN_S = 3600.0
+_log = logging.getLogger("ezrec.supabase")
+
+
+class Notes:
+    """Keeps `cloud.json`; writes it when something changes, and not at every request."""
+
+    def __init__(self, folder: Path | None, clock: Clock, who: str = "") -> None:
+        self._folder = folder
+        self._clock = clock
+        self._who = who
+        self._guard = threading.Lock()
+        self._now: Cloud | None = None
+        self._mark: tuple[int, int] | None = None  # of the file that `_now` was read from
+
+    def access(self, access: Access, said: str = "") -> None:
+        with self._guard:
+            self._recall()
+            was, now = self._now, self._clock.now()
+            is_news = was is None or was.access is not access
+            if not is_news and access is Access.GOOD:
+                return
+            since = now if was is None or is_news else was.since
+            found = Cloud(access, since, said, hidden=was is not None and was.hidden)
+            if access is Access.REFUSED:
+                found = replace(found, refused_at=now, who=self._who)
+            self._keep(found)
+            if is_news and access is Access.REFUSED:
+                _log.error("%s; %s", found.refusal, cloud_state.REFUSED_REMEDY)
+
+    def rest(self, refused_s: float) -> tuple[float, str]:
+        """For how long to knock no more after what any process was told, and what that was."""
+        with self._guard:
+            self._recall()
+            if self._now is None:
+                return 0.0, ""
+            return self._now.rests_s(self._clock.now(), self._who, refused_s), self._now.said
+
+    def is_worth_saying(self, name: str) -> bool:
+        """False when a process said it within the hour: a timer starts another one every few seconds."""
+        if self._folder is None:
+            return True
+        mark, now = self._folder / f"{name}.said", self._clock.now().timestamp()
+        with suppress(OSError):
+            if 0 <= now - mark.stat().st_mtime < _SAID_AGAIN_S:
+                return False
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+            os.utime(mark, (now, now))
+        return True
+
+    def hidden(self, hidden: bool) -> None:
+        with self._guard:
+            self._recall()
+            if self._now is not None and self._now.hidden is not hidden:
+                self._keep(replace(self._now, hidden=hidden))
+
+    def _recall(self) -> None:
+        """Go on from what any process noted last: one that a timer starts must not write each time, and one
+        that lives long must not take its own last word for the newest."""
+        mark = self._marked()
+        if mark is not None and mark != self._mark and self._folder is not None:
+            self._mark = mark
+            with suppress(OSError, ValueError):
+                self._now = cloud_state.decode((self._folder / cloud_state.FILE).read_bytes())
+
+    def _keep(self, now: Cloud) -> None:
+        self._now = now
+        _write(self._folder, cloud_state.FILE, cloud_state.encode(now))
+        self._mark = self._marked()
+
+    def _marked(self) -> tuple[int, int] | None:
+        if self._folder is not None:
+            with suppress(OSError):
+                found = os.stat(self._folder / cloud_state.FILE)
+                return found.st_ino, found.st_mtime_ns
+        return None
+
+
+class Lacking:
+    """The columns that tables were found to lack, each with the day on which it was found."""
+
+    def __init__(self, folder: Path | None, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._found: dict[str, dict[str, datetime]] | None = None
+
+    def of(self, table: str) -> frozenset[str]:
+        with self._guard:
+            now = self._clock.now()
+            found = self._known().get(table, {})
+            return frozenset(name for name, at in found.items() if abs(now - at) < _ASKED_AGAIN)
+
+    def add(self, table: str, column: str) -> None:
+        with self._guard:
+            known = self._known()
+            known.setdefault(table, {})[column] = self._clock.now()
+            _write(self._folder, COLUMNS, msgspec.json.encode(known))
+
+    def _known(self) -> dict[str, dict[str, datetime]]:
+        if self._found is None:
+            self._found = {}
+            if self._folder is not None:
+                with suppress(OSError, msgspec.DecodeError):
+                    data = (self._folder / COLUMNS).read_bytes()
+                    found = json_decode.decode(data, dict[str, dict[str, datetime]])
+                    aware = {t: {c: at for c, at in each.items() if at.tzinfo} for t, each in found.items()}
+                    self._found = aware
+        return self._found
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    url: str
+    most: int
+    at: datetime
+
+
+class Limit:
+    """The largest piece of an upload that goes through to a server which has refused a larger one."""
+
+    def __init__(self, folder: Path | None, clock: Clock, url: str) -> None:
+        self._folder, self._clock, self._url = folder, clock, url
+        self._found: _Found | None = None
+
+    def most(self) -> int | None:
+        if self._found is None and self._folder is not None:
+            with suppress(OSError, msgspec.DecodeError):
+                self._found = json_decode.decode((self._folder / PIECES).read_bytes(), _Found)
+        found = self._found
+        if found is None or found.url != self._url or found.most < 1 or found.at.tzinfo is None:
+            return None
+        # Asked for more again one day: a person may have allowed it.
+        return found.most if abs(self._clock.now() - found.at) < _ASKED_AGAIN else None
+
+    def found(self, most: int) -> None:
+        self._found = _Found(self._url, most, self._clock.now())
+        _write(self._folder, PIECES, msgspec.json.encode(self._found))
+
+
+@dataclass(slots=True)
+class CameraRow:
+    """When the row in `cameras` has to be told: at a change, else now and then; without one, hourly."""
+
+    clock: Clock
+    _told: tuple[Any, ...] | None = None
+    _again_at: float = float("-inf")
+
+    def due(self, heartbeat: Row) -> dict[str, Any] | None:
+        """The row to be told now, or None."""
+        row = {
+            "is_recording": bool(heartbeat.get("is_recording")),
+            "last_seen": heartbeat.get("last_heartbeat") or self.clock.now().isoformat(),
+            "status": "online",
+        }
+        is_news = self._told is not None and self._told != _facts(row)
+        return row if is_news or self.clock.monotonic() >= self._again_at else None
+
+    def told(self, row: Row, *, there: bool) -> None:
+        self._told = _facts(row) if there else None
+        self._again_at = self.clock.monotonic() + (_TOUCHED_S if there else _ABSENT_S)
+
+
+@dataclass(slots=True)
+class Heartbeats:
+    """What of a heartbeat is news to the row that is there. Every few minutes all of it: others write too.
+
+    `fixed` columns say which row it is and are never part of a change.
+    """
+
+    clock: Clock
+    fixed: tuple[str, ...]
+    _told: Row = field(default_factory=dict)
+    _whole_at: float = float("-inf")
+
+    def news(self, row: Row) -> dict[str, Any]:
+        is_whole = self.clock.monotonic() >= self._whole_at
+        whole = {name: value for name, value in row.items() if name not in self.fixed}
+        news = heartbeat.news(whole, self._told)
+        return whole if is_whole or not news else news  # an empty change is answered like a missing row
+
+    def told(self, sent: Row) -> None:
+        """`sent`: what `news` named, which is there now."""
+        if self.clock.monotonic() >= self._whole_at:
+            self._whole_at = self.clock.monotonic() + _TOUCHED_S
+        self._told = {**self._told, **sent}
+
+
+def _facts(row: Row) -> tuple[Any, ...]:
+    return tuple(value for name, value in sorted(row.items()) if name != "last_seen")
+
+
+def _write(folder: Path | None, name: str, data: bytes) -> None:
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        durable.write(folder / name, data)
+    except OSError as fault:
+        _log.warning("%s could not be kept: %s", name, fault.strerror)

@@ -1,0 +1,311 @@
+"""The doctor's look at the spool: the ground it stands on, who works in it, and what is stuck.
+
+Takes no lock, moves nothing, and creates one hidden file for a moment, outside every watched directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ezrec.app import services
+from ezrec.domain.disk_policy import OtherDisk
+from ezrec.domain.findings import Finding, Findings, fault, ok, warning
+from ezrec.domain.names import shown
+from ezrec.domain.stages import STAGES, Stage, State
+from ezrec.monitoring.collect import last_report, other_disks
+from ezrec.runtime.scheduler import Unwatchable, Watcher
+from ezrec.settings import Settings
+from ezrec.spool.spool import Entry, Spool
+from ezrec.system import disk_reserve, host
+
+# What a spool cannot stand on, and why. fuseblk is how NTFS and exFAT sticks appear.
+_NETWORK = "over a network a lock or a rename may not be what it seems, and recording stops with the network"
+_FOREIGN = "it keeps no owners, and a power cut can take the whole directory"
+_UNFIT = {
+    **dict.fromkeys(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "fuse.sshfs"), _NETWORK),
+    **dict.fromkeys(("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"), _FOREIGN),
+}
+_IN_MEMORY = ("tmpfs", "ramfs")
+_LITTLE_H, _NOTHING_H = 4.0, 0.5
+_ENOUGH_INSTANCES, _ENOUGH_WATCHES = 32, 64
+_OVERDUE = timedelta(minutes=3)  # a rescan comes every minute
+_NAMED = 3
+
+
+def ground_of(wishes: Settings) -> Findings:
+    """What must be right before anything is written, for a spool that may not exist yet."""
+    root = wishes.spool
+    yield file_system(host.mount_of(host.nearest(root)))
+    if not root.is_dir():
+        above = host.nearest(root)
+        if os.path.lexists(root) or not os.access(above, os.W_OK | os.X_OK):
+            yield fault(
+                "spool", f"{root} cannot be made in {above}", "set EZREC_HOME to a directory you may write"
+            )
+        else:
+            yield warning("spool", f"{root} does not exist yet", "it is made at the first start: ezrec run")
+        return
+    spool = Spool(root)
+    yield from _directories(spool)
+    yield _access(spool)
+
+
+def room(wishes: Settings) -> Findings:
+    """What changes from day to day: whether there is room, and whether files still ring bells."""
+    if not wishes.spool.is_dir():
+        return
+    spool = Spool(wishes.spool)
+    yield _first_page(spool)
+    free = shutil.disk_usage(spool.root).free
+    yield space(free, wishes.bitrate)
+    yield laid_aside(spool.root, wishes.reserve_mb * 1_000_000, free, has_run=_has_run(wishes))
+    yield from map(beside, other_disks(wishes))
+    yield _watch(spool)
+
+
+def file_system(mount: host.Mount | None) -> Finding:
+    """Whether a spool can be kept whole there."""
+    if mount is None:
+        return warning("file system", "the kernel does not tell what it is", "is /proc mounted?")
+    where = f"{mount.type}, mounted at {mount.point}"
+    elsewhere = "move the spool to a local disk: set EZREC_SPOOL"
+    if mount.read_only:
+        return fault("file system", f"{where}, is read-only", f"sudo mount -o remount,rw {mount.point}")
+    if mount.type in _UNFIT:
+        return fault("file system", f"{where}: {_UNFIT[mount.type]}", elsewhere)
+    if mount.type in _IN_MEMORY:
+        return warning("file system", f"{where}: a power cut takes every recording with it", elsewhere)
+    return ok("file system", where)
+
+
+def _directories(spool: Spool) -> Findings:
+    missing = [path for path in spool.foreign() if not os.path.lexists(path)]
+    foreign = [path for path in spool.foreign() if os.path.lexists(path)]
+    for path in foreign:
+        yield fault(
+            "spool",
+            f"{path} is a link, a file, or on another file system: no job can be moved there in one step",
+            "put a plain directory in its place; to use another disk, set EZREC_SPOOL for the whole spool",
+        )
+    if missing:
+        names = ", ".join(f"{path.name}/" for path in missing)
+        yield warning(
+            "spool", f"missing in {spool.root}: {names}", "they are made at the next start: ezrec run"
+        )
+    if not missing and not foreign:
+        yield ok("spool", f"{spool.root}, all directories on one file system")
+
+
+def _access(spool: Spool) -> Finding:
+    closed = [
+        path for path in spool.places() if path.is_dir() and not os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    ]
+    if closed:
+        names = ", ".join(f"{path.name}/" for path in closed[:_NAMED])
+        return fault(
+            "access",
+            f"{_owner_by(os.geteuid())} may not work in {names} of {spool.root}",
+            f"run EZREC as {_owner(spool.root)}, or sudo chown -R USER {spool.root}",
+        )
+    there = [path for path in (spool.root, *spool.places()) if path.is_dir()]
+    owners = {_owner(path) for path in there}
+    if len(owners) > 1 and _is_shared(there):
+        return ok("access", f"allowed; shared by the group {_group(spool.root)}")
+    if len(owners) > 1:
+        return warning(
+            "access",
+            f"the directories belong to different users: {', '.join(sorted(owners))}",
+            f"sudo chown -R USER {spool.root}, with the user that runs EZREC",
+        )
+    return ok("access", f"allowed; the directories belong to {owners.pop()}")
+
+
+def _is_shared(directories: list[Path]) -> bool:
+    """True when one group may work in all, and owns whatever is made there."""
+    found = [path.stat() for path in directories]
+    return len({info.st_gid for info in found}) == 1 and all(
+        info.st_mode & 0o2070 == 0o2070 for info in found
+    )
+
+
+def _group(path: Path) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(path.stat().st_gid).gr_name
+    except KeyError:
+        return str(path.stat().st_gid)
+
+
+def _owner(path: Path) -> str:
+    return _owner_by(path.stat().st_uid)
+
+
+def _owner_by(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _first_page(spool: Spool) -> Finding:
+    """Permissions may promise what the disk refuses: write, sync and forget one page."""
+    locks = spool.root / ".locks"
+    try:
+        with tempfile.TemporaryFile(prefix=".doctor-", dir=locks if locks.is_dir() else spool.root) as file:
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as wrong:
+        return fault(
+            "writing", f"a first page cannot be written: {wrong.strerror}", "see what fills the disk: df -h"
+        )
+    return ok("writing", "a page was written and made durable")
+
+
+def space(free: int, bitrate: int) -> Finding:
+    """Free disk as what it is good for."""
+    hours = free * 8 / bitrate / 3600
+    said = f"{hours:.1f} h of recording ({free / 1e9:.1f} GB free)"
+    cure = "see what waits: ezrec spool ls; what fills the disk: sudo du -xh --threshold=100M /"
+    if hours < _NOTHING_H:
+        return fault("space", said, cure)
+    return warning("space", said, cure) if hours < _LITTLE_H else ok("space", said)
+
+
+def _has_run(wishes: Settings) -> bool:
+    """Whether the pulse `status`, which lays the reserve aside, was ever here."""
+    return last_report(wishes.state) is not None
+
+
+def laid_aside(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
+    """Whether a full disk could still be written to."""
+    if not wanted:
+        return warning(
+            "reserve",
+            "none: EZREC_RESERVE_MB is 0, so on a full disk no record can be written and nothing removed",
+            "set EZREC_RESERVE_MB=64",
+        )
+    missing = disk_reserve.missing(root, wanted)
+    if not missing:
+        return ok("reserve", f"{wanted / 1e6:.0f} MB lie aside for a full disk")
+    if free < 2 * missing:
+        return warning(
+            "reserve",
+            f"its {wanted / 1e6:.0f} MB are given up, or were never to be had: {free / 1e6:.0f} MB are free",
+            "make room, then it is laid aside again: ezrec spool purge; ezrec spool ls",
+        )
+    if not has_run:
+        return ok("reserve", f"{wanted / 1e6:.0f} MB are laid aside with the first beat of the pulse status")
+    return warning(
+        "reserve",
+        f"{wanted / 1e6:.0f} MB are not laid aside yet, though there is room",
+        "the pulse status does it: sudo systemctl start ezrec, or ezrec pulse status",
+    )
+
+
+def beside(disk: OtherDisk) -> Finding:
+    """One disk that holds something of ours beside the spool's."""
+    if not disk.wrong:
+        holds = ", ".join(disk.holds)
+        return ok("other disk", f"{disk.place}, with {holds}: {disk.free_bytes / 1e6:.0f} MB free")
+    if disk.is_read_only:
+        mount = host.mount_of(Path(disk.place))
+        point = mount.point if mount else disk.place
+        return warning("other disk", disk.wrong, f"see why: dmesg; then sudo mount -o remount,rw {point}")
+    return warning(
+        "other disk", disk.wrong, f"see what fills it: sudo du -xh --threshold=10M {disk.place}; df -i"
+    )
+
+
+def _watch(spool: Spool) -> Finding:
+    limits = host.inotify_limits()
+    said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in limits.items())
+    wider = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=262144"
+    bells: dict[Path, Callable[[], None]] = {
+        path: lambda: None for path in spool.places() if path.is_dir() and not path.name.startswith(".")
+    }
+    watcher = Watcher(bells, logging.getLogger("ezrec.doctor"))
+    try:
+        watcher.arm()
+    except Unwatchable as wrong:
+        return fault("watching", f"{wrong}; the limits: {said}", wider)
+    finally:
+        watcher.disarm()
+    if limits.get("instances", _ENOUGH_INSTANCES) < _ENOUGH_INSTANCES or (
+        limits.get("watches", _ENOUGH_WATCHES) < _ENOUGH_WATCHES
+    ):
+        return warning("watching", f"works, but the limits are low: {said}", wider)
+    return ok("watching", f"works; the limits are {said}")
+
+
+# ---- who works, and what is stuck
+
+
+def jobs(wishes: Settings) -> Findings:
+    """Who holds which stage, and the jobs that nobody will move."""
+    if not wishes.spool.is_dir():
+        return
+    spool = Spool(wishes.spool)
+    now = services.clock(wishes).now()
+    for name in services.STAGE_LANES:
+        stage = STAGES[name]
+        holder = _holder(spool, name)
+        stuck = _stuck(spool, stage, now - _OVERDUE) if holder is None else ""
+        if stuck:
+            yield warning(f"stage {name}", stuck, "start EZREC: sudo systemctl start ezrec, or ezrec run")
+        else:
+            yield ok(f"stage {name}", f"worked by {holder}" if holder else "nothing due, nobody at work")
+    failed = spool.names(State.FAILED)
+    if failed:
+        yield warning("failed jobs", _some(failed), "see why, and the cure: ezrec spool ls --failed")
+    else:
+        yield ok("failed jobs", "none")
+
+
+def _holder(spool: Spool, name: str) -> str | None:
+    """By the kernel's word; the label in the file only says it in words, and may be a dead one's."""
+    lock = spool.root / ".locks" / f"{name}.lock"
+    pid = host.holder_of(lock)
+    if pid is None:
+        return None
+    with contextlib.suppress(OSError):
+        label = lock.read_text(errors="replace").strip()
+        if label.startswith(f"pid {pid} "):
+            return label
+    return f"pid {pid}"
+
+
+def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:
+    """What waits for a worker that is not there: jobs in hand of a dead one, and due since `before`."""
+    in_hand = spool.names(stage.works_in) if stage.works_in is not stage.takes_from else []
+    due = [
+        entry.id
+        for entry in spool.entries(stage.takes_from)
+        if entry.job.is_due(before) and (entry.job.due or _arrival(entry)) <= before
+    ]
+    said = []
+    if in_hand:
+        said.append(f"{_some(in_hand)} in {stage.works_in}/ is in the hand of a process that is gone")
+    if due:
+        said.append(f"{_some(due)} in {stage.takes_from}/ is due, and nobody comes")
+    return "; ".join(said)
+
+
+def _arrival(entry: Entry) -> datetime:
+    return entry.job.arrivals[-1].at if entry.job.arrivals else entry.job.created
+
+
+def _some(ids: Iterable[str]) -> str:
+    ids = sorted(ids)
+    more = "" if len(ids) <= _NAMED else f" and {len(ids) - _NAMED} more"
+    return ", ".join(shown(one).strip("'") for one in ids[:_NAMED]) + more

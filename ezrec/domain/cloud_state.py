@@ -1,0 +1,85 @@
+"""How the cloud treats this box, as it stands in `cloud.json`. Values only.
+
+Whoever shows it (the doctor, the alerts, a person) need not ask the cloud: when it matters most, the cloud
+cannot be asked, or says no. Whether there is a network is no part of it: that passes by itself, and stands in
+`state/reach/`, where its end is an event (`cloud/connectivity.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from ezrec.domain import json_decode
+from ezrec.domain.booking import Instant
+from ezrec.domain.redaction import cleaned
+
+FILE = "cloud.json"  # in EZREC_STATE
+REFUSED_REMEDY = (
+    "correct SUPABASE_KEY, EZREC_DEVICE_EMAIL and EZREC_DEVICE_PASSWORD, or the account in Supabase; it is "
+    "tried again every five minutes"
+)
+HIDDEN_REMEDY = "apply the policies that `ezrec schema` prints and enter this device in `devices`"
+
+
+class Access(StrEnum):
+    """What the cloud made of us when it last answered."""
+
+    GOOD = "good"
+    REFUSED = "refused"  # the key or the sign-in: everything pauses, and a person has to see to it
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """`hidden`: bookings were known, and the cloud shows none without a witness that this is true.
+
+    `said` is what the cloud answered when it was not good, secrets left out. `refused_at` is when it last
+    did, and `who` tells whether that was about the key and the sign-in that are set now.
+    """
+
+    access: Access
+    since: Instant
+    said: str = ""
+    hidden: bool = False
+    refused_at: Instant | None = None
+    who: str = ""
+    v: int = 1
+
+    def rests_s(self, now: Instant, who: str, refused_s: float) -> float:
+        """For how long nobody should knock again, whichever process was refused."""
+        if self.access is not Access.REFUSED or self.refused_at is None or self.who != who:
+            return 0.0
+        since_s = (now - self.refused_at).total_seconds()
+        return refused_s - since_s if 0 <= since_s < refused_s else 0.0
+
+    @property
+    def refusal(self) -> str:
+        """What is wrong with who we are; empty when nothing is."""
+        if self.access is not Access.REFUSED:
+            return ""
+        return f"the cloud refuses this device's key or sign-in: {self.said}"
+
+    @property
+    def shutting_out(self) -> str:
+        """What is wrong with what we may see; empty when nothing is."""
+        if not self.hidden:
+            return ""
+        return "the cloud shows no booking any more, nothing shows that it would, and the known are kept"
+
+    @property
+    def alarms(self) -> list[tuple[str, str]]:
+        """Each thing that is wrong, and what a person can do."""
+        found = ((self.refusal, REFUSED_REMEDY), (self.shutting_out, HIDDEN_REMEDY))
+        return [(message, remedy) for message, remedy in found if message]
+
+
+def encode(cloud: Cloud) -> bytes:
+    """The bytes of `cloud.json`, indented for the person who opens it."""
+    return msgspec.json.format(msgspec.json.encode(cleaned(cloud)), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Cloud:
+    """Read a `cloud.json`; raises `ValueError` (msgspec's) for anything else."""
+    return json_decode.decode(data, Cloud)

@@ -1,0 +1,275 @@
+"""Room on the disk: will what is booked fit, what may go when it will not, and what is done next. Pure.
+
+Sizes are bytes and minutes of recording, never a share of the disk: one hundredth of a large disk is an
+evening, of a small card a quarter of an hour.
+
+Rule 1: footage that nobody has uploaded is not in the list of what may go, so no order of it can lose any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from ezrec.domain import json_decode
+from ezrec.domain.booking import Instant
+
+FILE = "room.json"  # in EZREC_STATE
+# What a job takes, in bytes of its footage: with the finished video beside it, and without one.
+WITH_VIDEO = 2.2
+FOOTAGE_ALONE = 1.05
+VIDEO_TO_MAKE = 1.3  # the same as processing asks for before it begins
+LEAST_BITRATE = 0.4  # of the set one: below it a ball is a smear, and no bitrate would help
+LEAST_INODES = 256
+_LEAST_SPARE = 64 << 20
+_CALM = 1.1  # a lesser measure comes back only with so much more room: no flapping at the brink
+_DAY_S, _AT_ONCE_S = 86400.0, 7200.0
+_STEP = 100_000  # bits a second
+
+
+class Goes(StrEnum):
+    """What may go, in the order in which it does."""
+
+    TRASH = "trash"
+    LEFTOVER = "leftover"
+    KEPT = "kept"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Evictable:
+    """One thing that may go: `since` when it has been lying there."""
+
+    goes: Goes
+    path: Path
+    size: int
+    since: datetime
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def in_order(found: Iterable[Evictable]) -> list[Evictable]:
+    """What nobody would miss first, and of each kind the oldest first."""
+    order = list(Goes)
+    return sorted(found, key=lambda one: (order.index(one.goes), one.since, one.name))
+
+
+def until(found: Iterable[Evictable], short: float) -> list[Evictable]:
+    """As many of them, in their order, as free `short` bytes; all when they do not."""
+    chosen: list[Evictable] = []
+    for one in in_order(found):
+        if short <= 0:
+            break
+        chosen.append(one)
+        short -= one.size
+    return chosen
+
+
+def expired(
+    found: Iterable[Evictable], now: datetime, limits: dict[Goes, timedelta], *, is_synchronised: bool
+) -> list[Evictable]:
+    """What lies there for longer than its kind may. Nothing while the clock cannot be trusted: under a
+    wrong one everything looks old."""
+    if not is_synchronised:
+        return []
+    return in_order(one for one in found if one.goes in limits and now - one.since > limits[one.goes])
+
+
+class Measure(StrEnum):
+    """What is done about a short disk once nothing more may go; each holds the ones before it."""
+
+    AMPLE = "ample"
+    UNBRANDED = "unbranded"
+    LOWER_BITRATE = "lower_bitrate"
+    ALARM = "alarm"
+
+
+_ORDER = list(Measure)
+# By measure: what the footage of the bookings is multiplied by, the seconds of recording to spare.
+_NEEDS = {
+    Measure.AMPLE: (WITH_VIDEO, 600),
+    Measure.UNBRANDED: (FOOTAGE_ALONE, 300),
+    Measure.LOWER_BITRATE: (FOOTAGE_ALONE * LEAST_BITRATE, 120),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the disk will be asked for: a day's bookings, and a video for the largest footage that waits.
+
+    `upload_rate`: bytes a second that uploads were measured to take away; 0 when they do not get on.
+    """
+
+    booked_s: float
+    bytes_a_minute: float
+    to_process_bytes: int = 0
+    upload_rate: float = 0.0
+
+    @property
+    def footage_bytes(self) -> float:
+        return self.booked_s / 60 * self.bytes_a_minute
+
+    @property
+    def held_bytes(self) -> float:
+        """The footage that will lie here at once: a day that is uploaded as it goes need not fit whole.
+
+        Half of what the uplink could take is believed, and never that less lies here than of two hours.
+        """
+        at_least = min(self.footage_bytes, _AT_ONCE_S / 60 * self.bytes_a_minute)
+        return max(at_least, self.footage_bytes - self.upload_rate * _DAY_S / 2)
+
+    @property
+    def wanted(self) -> float:
+        """Bytes below which what may go does go. Counts no upload: what goes is missed by nobody."""
+        return self.footage_bytes * WITH_VIDEO + self._to_make + self.spare(Measure.AMPLE)
+
+    @property
+    def _to_make(self) -> float:
+        return self.to_process_bytes * VIDEO_TO_MAKE
+
+    def needed(self, measure: Measure) -> float:
+        """Bytes with which `measure` will do."""
+        factor, _ = _NEEDS[measure]
+        made = self._to_make if measure is Measure.AMPLE else 0
+        return self.held_bytes * factor + made + self.spare(measure)
+
+    def spare(self, measure: Measure) -> float:
+        return max(_LEAST_SPARE, _NEEDS[measure][1] / 60 * self.bytes_a_minute)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The spool's disk. `inodes` None: the file system does not count them."""
+
+    free: int
+    inodes: int | None = None
+
+    @property
+    def lacks_inodes(self) -> bool:
+        return self.inodes is not None and self.inodes < LEAST_INODES
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The measure in force, for those who have to keep it, and why. `bitrate` is for the next booking."""
+
+    at: Instant
+    measure: Measure = Measure.AMPLE
+    bitrate: int = 0
+    free_bytes: int = 0
+    needed_bytes: int = 0
+    short: str = ""
+
+    @property
+    def is_unbranded(self) -> bool:
+        return self.measure is not Measure.AMPLE
+
+    @property
+    def told(self) -> str:
+        """The measure, for a person; empty while there is room."""
+        lower = f"the next booking is recorded at {self.bitrate / 1e6:.1f} Mbit/s"
+        return {
+            Measure.AMPLE: "",
+            Measure.UNBRANDED: "videos are published without branding",
+            Measure.LOWER_BITRATE: f"videos are published without branding; {lower}",
+            Measure.ALARM: f"videos are published without branding; {lower}, and even so it will not do",
+        }[self.measure]
+
+
+def decide(demand: Demand, space: Space, bitrate: int, before: Room | None, now: datetime) -> Room:
+    """What has to be done with the room there is, when nothing more may go. `bitrate`: as it is set."""
+    held = _ORDER.index(before.measure) if before else 0
+    measure = next(
+        (
+            one
+            for rank, one in enumerate(_NEEDS)
+            if space.free >= demand.needed(one) * (_CALM if rank < held else 1.0)
+        ),
+        Measure.ALARM,
+    )
+    if space.lacks_inodes:
+        measure = Measure.ALARM
+    chosen = _bitrate(demand, space, bitrate, measure, before)
+    needed = int(demand.wanted)
+    return Room(now, measure, chosen, space.free, needed, _short(demand, space, measure))
+
+
+def _bitrate(demand: Demand, space: Space, bitrate: int, measure: Measure, before: Room | None) -> int:
+    if measure in (Measure.AMPLE, Measure.UNBRANDED):
+        return bitrate
+    least = min(bitrate, max(_STEP, int(bitrate * LEAST_BITRATE)))
+    if measure is Measure.ALARM or demand.footage_bytes <= 0:
+        return least
+    share = (space.free - demand.spare(measure)) / (demand.held_bytes * FOOTAGE_ALONE)
+    wanted = max(least, int(bitrate * min(1.0, share)) // _STEP * _STEP)
+    if before and before.measure is measure and wanted <= before.bitrate * _CALM and wanted >= before.bitrate:
+        return before.bitrate  # a little more room is no reason to change it
+    return wanted
+
+
+def _short(demand: Demand, space: Space, measure: Measure) -> str:
+    """Why it will not do, whatever is done about it; empty when it will."""
+    if measure is not Measure.ALARM:
+        return ""
+    if space.lacks_inodes:
+        return f"the disk takes only {space.inodes} more files, whatever their size"
+    minutes = space.free / demand.bytes_a_minute if demand.bytes_a_minute else 0
+    if demand.booked_s:
+        return (
+            f"{demand.booked_s / 60:.0f} min are booked within 24 h, and the disk has room for "
+            f"{minutes:.0f} min of footage ({space.free / 1e9:.1f} GB); nothing more may be removed"
+        )
+    return f"the disk has room for {minutes:.0f} min of footage ({space.free / 1e9:.1f} GB)"
+
+
+def encode(room: Room) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(room), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Room:
+    """Raises `ValueError`."""
+    return json_decode.decode(data, Room)
+
+
+def is_news(room: Room, before: Room | None) -> bool:
+    """True when somebody has to hear of it; the figures alone are no news."""
+    return before is None or (room.measure, room.bitrate) != (before.measure, before.bitrate)
+
+
+# IMPORT GONE
+
+NEARLY_FULL = 32 << 20  # bytes: some hours of logs, and every file of the state many times
+
+
+@dataclass(frozen=True, slots=True)
+class OtherDisk:
+    """One disk. `holds`: the settings that point to it. `inodes` None: it does not count them."""
+
+    holds: tuple[str, ...]
+    place: str
+    free_bytes: int
+    inodes: int | None = None
+    is_read_only: bool = False
+
+    @property
+    def is_short(self) -> bool:
+        return self.free_bytes < NEARLY_FULL or (self.inodes is not None and self.inodes < LEAST_INODES)
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with it, for a person; empty while nothing is."""
+        named = f"the disk of {', '.join(self.holds)} ({self.place})"
+        if self.is_read_only:
+            return f"{named} is read-only"
+        if not self.is_short:
+            return ""
+        if self.free_bytes < NEARLY_FULL:
+            return f"{named} is nearly full: {self.free_bytes / 1e6:.0f} MB free"
+        return f"{named} takes only {self.inodes} more files"

@@ -1,0 +1,36 @@
+"""The report: the facts and what was made of them, as they stand in `status.json`. Values only.
+
+Read by `ezrec status` and by whoever cares to; replaced whole, and as old as its `facts.at`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ezrec.domain import json_decode
+from ezrec.domain.alerts import Alert
+from ezrec.domain.redaction import cleaned
+from ezrec.domain.snapshot import Facts
+
+FILE = "status.json"  # in EZREC_STATE
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One look at the box. `alerts` holds those too that are not raised yet."""
+
+    facts: Facts
+    alerts: tuple[Alert, ...] = ()
+    v: int = 1
+
+
+def encode(report: Report) -> bytes:
+    """The bytes of `status.json`, indented for the person who opens it."""
+    return msgspec.json.format(msgspec.json.encode(cleaned(report)), indent=1) + b"\n"
+
+
+def decode(data: bytes) -> Report:
+    """Read a `status.json`; raises `ValueError` (msgspec's) for anything else."""
+    return json_decode.decode(data, Report)

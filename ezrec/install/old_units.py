@@ -1,0 +1,92 @@
+"""The names that more than one EZREC has used: who has one makes room, so that no unit runs twice.
+
+The five services of the checklist bear its names. So do the units of the older EZREC, which are stopped and
+laid aside, never removed. Installations before had them as `ezrec-recorder.service` and the like, with the
+checklist's names as aliases: there the two change places.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ezrec.install import layout, system
+from ezrec.install.steps import Failed, Step
+from ezrec.system.journald import FORMER
+
+_WANTS = layout.UNITS / "ezrec.target.wants"
+_STOP_LIMIT_S = 180.0
+
+
+def set_older_aside() -> Iterator[Step]:
+    for name in FORMER:
+        if (path := system.older_unit(name)) is not None:
+            yield Step(
+                f"stop the older {name}.service and lay its file into {layout.SET_ASIDE}",
+                "two recorders would fight for the camera",
+                lambda path=path: _set_aside(path),  # type: ignore[misc]
+                lambda name=name: system.older_unit(name) is None,  # type: ignore[misc]
+            )
+
+
+def _set_aside(path: Path) -> None:
+    """What a person added to the unit goes with it: it was not meant for ours, and would open it."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    system.must("systemctl", "disable", "--now", path.name, limit_s=_STOP_LIMIT_S)
+    system.write(_free(layout.SET_ASIDE / path.name, text), text)
+    added = path.with_name(f"{path.name}.d")
+    for drop_in in sorted(added.glob("*.conf")):
+        text = drop_in.read_text(encoding="utf-8", errors="replace")
+        system.write(_free(layout.SET_ASIDE / added.name / drop_in.name, text), text)
+    shutil.rmtree(added, ignore_errors=True)
+    path.unlink(missing_ok=True)  # of one that was only linked `disable` has removed the link
+    system.must("systemctl", "daemon-reload")
+
+
+def _free(path: Path, text: str) -> Path:
+    """A name that would not take the place of another content."""
+    others = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+    return next(
+        each for each in (path, *itertools.islice(others, 99)) if not each.exists() or system.says(each, text)
+    )
+
+
+def let_former_be_aliases() -> Iterator[Step]:
+    """For when the new files are there: each name changes in one rename, and a power cut finds a recorder."""
+    if any(map(system.former_unit, FORMER)):
+        yield Step(
+            f"let {', '.join(FORMER.values())} be aliases of {', '.join(FORMER)}",
+            "the journal knows a unit by its own name only, and these are the ones that people know",
+            _change_places,
+            lambda: not any(map(system.former_unit, FORMER)),
+        )
+
+
+def _change_places() -> None:
+    layout.STARTED.unlink(missing_ok=True)
+    former = [f"{FORMER[name]}.service" for name in FORMER if system.former_unit(name)]
+    parts = [unit for unit in layout.SHAPES["split"] if not unit.endswith(".service")]
+    system.call("systemctl", "stop", *parts, *former, limit_s=_STOP_LIMIT_S)
+    if still := [unit for unit in former if system.is_active(unit)]:
+        raise Failed(f"{', '.join(still)} does not stop")
+    is_enabled = system.is_enabled(layout.STARTS["split"])
+    for name, unit in ((name, f"{FORMER[name]}.service") for name in FORMER if system.former_unit(name)):
+        _move_drop_ins(layout.UNITS / f"{unit}.d", layout.UNITS / f"{name}.service.d")
+        if is_enabled:
+            system.link(layout.UNITS / unit, layout.UNITS / f"{name}.service")
+        else:
+            (layout.UNITS / unit).unlink()
+        if (_WANTS / unit).is_symlink():
+            system.link(_WANTS / f"{name}.service", layout.UNITS / f"{name}.service")
+            (_WANTS / unit).unlink()
+    system.must("systemctl", "daemon-reload")
+
+
+def _move_drop_ins(source: Path, target: Path) -> None:
+    """What a person added stays in force, also when the alias is gone. The camera's is the installer's."""
+    for path in sorted(source.glob("*.conf")):
+        if path.name != layout.RTSP.name and not (target / path.name).exists():
+            system.write(target / path.name, path.read_text(encoding="utf-8"))
+    shutil.rmtree(source, ignore_errors=True)

@@ -1,0 +1,133 @@
+"""Draws the command lines that make what stands between copied frames: an intro to measure, silence.
+
+Such a piece has the camera's size, rate and kind of sound, no B-frames, and parameter sets under a number
+that the camera does not use, so that one header can hold both. Pure: nothing is opened or run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
+
+from ezrec.domain.branding import Place
+from ezrec.domain.encoders import SOFTWARE
+from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg.inputs import file_url, input_options
+from ezrec.media.ffmpeg.probe import MOST_PIXELS_A_SIDE, Media
+
+HIGH = 100
+PARTS_ID = 2  # of the parameter sets of parts: an encoder in hardware takes 0, the intro the next one free
+_PROFILES = {66: "baseline", 77: "main", HIGH: "high"}
+_SOUND_BITRATE = 128_000
+_SILENT_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a piece has to be like to stand beside the camera's frames. `sets_id` names its parameter sets."""
+
+    target: filters.Target
+    profile: int
+    colours: tuple[int, int, int]
+    sets_id: int
+    sound_rate: int
+    channels: int
+    bitrate: int
+    preset: str
+    encoder: str = SOFTWARE
+
+    @property
+    def profile_name(self) -> str | None:
+        return _PROFILES.get(self.profile)
+
+
+def intro(program: str, media: Media, measure: Measure, output: Path) -> list[str]:
+    part = filters.Measured(media, measure.target, 0)
+    sound = _sound(measure) if measure.target.sound else {}
+    seconds = measure.target.frames(media) / measure.target.rate
+    # A key frame shortly before the join: whoever looks at it, or seeks there, has little to decode.
+    join = f"expr:eq(n,{max(0, measure.target.frames(media) - 4)})"
+    options = {
+        **picture(measure), **sound, **_container(seconds), "force_key_frames": join, "forced-idr": 1,
+    }  # fmt: skip
+    return filters.compiled(program, ffmpeg.output(*part.streams, file_url(output), **options))
+
+
+def with_logo(
+    program: str, cut: Path, output: Path, logo: filters.Placed, measure: Measure, shown: tuple[int, int]
+) -> list[str]:
+    """Each frame once, numbered anew: their times are those of the frames they stand in for."""
+    target = measure.target
+    source = ffmpeg.input(file_url(cut), max_pixels=MOST_PIXELS_A_SIDE**2, **input_options("mov"))
+    rate = filters.ratio(target.rate)
+    numbered = source["v:0"].filter("settb", f"1/({rate})").filter("setpts", "N").filter("fps", fps=rate)
+    first, last = shown
+    laid = filters.with_logo(numbered, logo, target, enable=f"gte(n,{first})*lt(n,{last})")
+    options = {**picture(measure), "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
+    if target.full_range:
+        options["pix_fmt"] = "yuvj420p"
+    return filters.compiled(program, ffmpeg.output(laid, file_url(output), **options))
+
+
+def composed(program: str, logos: Sequence[filters.Placed], around: Place, output: Path) -> list[str]:
+    """All logos in one picture that is transparent between them.
+
+    They are added, which suits what nowhere overlaps: FFmpeg's `overlay` lost what was transparent below.
+    """
+    laid = None
+    for number, logo in enumerate(logos):
+        place, media = logo.place, logo.picture
+        picture = filters.opened(media, number)[str(media.video)].filter("trim", end_frame=1)
+        picture = picture.filter("format", "rgba").filter("scale", place.width, place.height)
+        picture = picture.filter(
+            "pad", around.width, around.height, place.x - around.x, place.y - around.y, color="black@0"
+        ).filter("setpts", 0)
+        laid = picture if laid is None else ffmpeg.filter([laid, picture], "blend", all_mode="addition")
+    assert laid is not None
+    options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgba", "f": "image2pipe"}
+    return filters.compiled(
+        program, ffmpeg.output(laid.filter("format", "rgba"), file_url(output), **options)
+    )
+
+
+def silence(program: str, rate: int, channels: int, output: Path) -> list[str]:
+    shape = "mono" if channels == 1 else "stereo"
+    source = ffmpeg.input(
+        f"anullsrc=r={rate}:cl={shape}:d={_SILENT_S}", f="lavfi", format_whitelist="lavfi",
+        protocol_whitelist="file", t=_SILENT_S,
+    )  # fmt: skip
+    options = {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": rate, "ac": channels, "f": "mp4"}
+    return filters.compiled(program, ffmpeg.output(source["0"], file_url(output), **options))
+
+
+def picture(measure: Measure) -> dict[str, object]:
+    """The parameter sets stand in the header alone. Where some stand in-band as well, converters to a byte
+    stream leave out the header's, and with them the camera's: OpenH264 then saw nothing of the recording.
+    """
+    target = measure.target
+    colours = zip(("color_primaries", "color_trc", "colorspace"), measure.colours, strict=True)
+    return {
+        **filters.own_options(measure.encoder, measure.preset, measure.profile_name),
+        "pix_fmt": "yuv420p",
+        "bf": 0,
+        "g": max(1, round(target.rate)),
+        "flags": "+cgop",
+        "b:v": measure.bitrate,
+        "maxrate": measure.bitrate * 3 // 2,
+        "bufsize": measure.bitrate * 2,
+        "color_range": "pc" if target.full_range else "tv",
+        **dict(colours),
+        **({"x264-params": f"sps-id={measure.sets_id}"} if measure.encoder == SOFTWARE else {}),
+    }
+
+
+def _sound(measure: Measure) -> dict[str, object]:
+    return {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": measure.sound_rate, "ac": measure.channels}
+
+
+def _container(seconds: Fraction) -> dict[str, object]:
+    return {"f": "mp4", "map_metadata": -1, "map_chapters": -1, "t": filters.seconds_text(float(seconds) + 1)}

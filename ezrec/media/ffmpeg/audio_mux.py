@@ -1,0 +1,175 @@
+"""Gives a take its sound: the picture copied as it is, the sound laid where it was heard and made AAC, once.
+
+Two clocks never run equally fast: a microphone that says 48,000 samples a second gives a few more or less,
+and after an hour the whistle is late. So each file of sound is stretched to the time that it really took.
+Where there is none (the microphone broke off) there is silence. What the ladder then gets is a plain
+take with a sound track.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.job import Sound
+from ezrec.media.ffmpeg import inputs
+from ezrec.media.ffmpeg.runner import Failed, Limits, Log, run
+from ezrec.media.ffmpeg.throttle import Pace, never
+from ezrec.system import durable
+from ezrec.system.task import Switch
+
+_RATE = 48_000
+_BITRATE = "128k"
+# More is no clock that runs fast or slow but a measure that went wrong, as on a machine that stood still.
+_MOST_DRIFT = 0.002
+_LEAST_MEASURED_S = 60.0  # of less, the doubt about its ends is more than its drift
+_WALL_BASE_S, _WALL_FACTOR, _IDLE_S = 300.0, 2.0, 120.0
+_REMEDY = "look at the sound's files in the job"
+SOUND = inputs.Kind("sound", ("mov",), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A stretch of the take: one file of sound from `start` to `end`, in samples of the finished track.
+
+    `skip_s` are left out at its beginning, and each of its seconds lasts `ratio` seconds.
+    """
+
+    sound: Sound
+    start: int
+    end: int
+    skip_s: float
+    ratio: float
+
+
+def place(sounds: Sequence[Sound], seconds: float) -> list[Placed]:
+    """Where each file belongs on a take of `seconds`; what lies outside of it is left out."""
+    end = round(seconds * _RATE)
+    usual = _usual_ratio(sounds)
+    placed = []
+    ordered = sorted(sounds, key=lambda sound: sound.offset_s)
+    for n, sound in enumerate(ordered):
+        ratio = _ratio(sound) or usual
+        start = max(0, round(sound.offset_s * _RATE))
+        stops = round((sound.offset_s + sound.duration_s * ratio) * _RATE)
+        following = round(ordered[n + 1].offset_s * _RATE) if n + 1 < len(ordered) else end
+        stops = min(stops, end, max(following, start))
+        if stops > start:
+            placed.append(Placed(sound, start, stops, max(0.0, -sound.offset_s / ratio), ratio))
+    return placed
+
+
+def _ratio(sound: Sound) -> float | None:
+    """How much longer a second of this file took; None where that was not measured well enough."""
+    if sound.duration_s < _LEAST_MEASURED_S or not sound.lasted_s:
+        return None
+    ratio = sound.lasted_s / sound.duration_s
+    return ratio if abs(ratio - 1) <= _MOST_DRIFT else None
+
+
+def _usual_ratio(sounds: Sequence[Sound]) -> float:
+    """Of the same microphone, by its longest file that was measured."""
+    known = [(sound.duration_s, ratio) for sound in sounds if (ratio := _ratio(sound))]
+    return max(known)[1] if known else 1.0
+
+
+class Dubber:
+    """Makes takes with sound. `ffmpeg` may be another program, for tests."""
+
+    def __init__(
+        self,
+        *,
+        ffmpeg: str = "ffmpeg",
+        nice: int = 10,
+        while_recording: str = "nice",
+        is_recording: Callable[[], bool] = never,
+    ) -> None:
+        self._ffmpeg, self._nice, self._pace = ffmpeg, nice, Pace(while_recording, is_recording)
+
+    def dub(
+        self,
+        take: Path,
+        sounds: Sequence[Sound],
+        seconds: float,
+        output: Path,
+        on_stop: Callable[[Callable[[], None]], None],
+        on_rest: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        """Write `output`, whole or not at all. Raises `Reject` where the sound cannot be used."""
+        placed = place(sounds, seconds)
+        if not placed:
+            raise Reject("there is no sound in it", _REMEDY)
+        switch = Switch()
+        on_stop(switch.pull)
+        part = output.with_name(f"{output.name}.part")
+        limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, _IDLE_S)
+        try:
+            argv = self._argv(take, placed, round(seconds * _RATE), part)
+            run(
+                argv, limits, nice=self._nice, hear=lambda _: None, log=Log(), switch=switch,
+                pulse=lambda: _size(part), pace=replace(self._pace, on_rest=on_rest),
+            )  # fmt: skip
+            durable.rename(part, output)
+        except inputs.Unusable as fault:
+            raise Reject(f"the sound cannot be used: {fault}", _REMEDY) from None
+        except Failed as fault:
+            if fault.passing:
+                raise Retry(f"ffmpeg: {fault.last_word}") from None
+            raise Reject(f"the sound cannot be used: {fault.last_word}", _REMEDY) from None
+        except OSError as fault:
+            raise Retry(f"{output.name} cannot be written: {fault.strerror}") from fault
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _argv(self, take: Path, placed: Sequence[Placed], end: int, part: Path) -> list[str]:
+        argv = [self._ffmpeg, "-hide_banner", "-loglevel", "level+error", "-nostdin", "-y", "-xerror"]
+        argv += _input(inputs.TAKE, take)
+        for one in placed:
+            argv += _input(SOUND, take.with_name(one.sound.file))
+        argv += ["-filter_complex", ";".join(_graph(placed, end)), "-map", "0:v:0", "-map", "[sound]"]
+        argv += ["-c:v", "copy", "-c:a", "aac", "-b:a", _BITRATE, "-f", "mp4", f"file:{part.absolute()}"]
+        return argv
+
+
+def _input(kind: inputs.Kind, path: Path) -> list[str]:
+    options = inputs.input_options(inputs.sniffed(kind, path))
+    return [word for name, value in options.items() for word in (f"-{name}", value)] + [
+        "-i", inputs.file_url(path),
+    ]  # fmt: skip
+
+
+def _graph(placed: Sequence[Placed], end: int) -> Iterator[str]:
+    """Silence and sound in turn, each as long as it has to be to the sample; together the whole take."""
+    names, at = [], 0
+    for n, one in enumerate(placed):
+        if one.start > at:
+            yield _silence(f"q{n}", one.start - at)
+            names.append(f"[q{n}]")
+        # `async` stretches to what the time stamps say, by so few samples a second that nobody hears it.
+        yield (
+            f"[{n + 1}:a:0]atrim=start={one.skip_s:.6f},asetpts='(PTS-STARTPTS)*{one.ratio:.9f}',"
+            f"aresample={_RATE}:async={round(_RATE * _MOST_DRIFT * 2)}:min_comp=0.001,"
+            f"aformat=sample_fmts=fltp:channel_layouts=stereo,apad,atrim=end_sample={one.end - one.start},"
+            f"asetpts=N/SR/TB[s{n}]"
+        )
+        names.append(f"[s{n}]")
+        at = one.end
+    if at < end:
+        yield _silence("rest", end - at)
+        names.append("[rest]")
+    yield f"{''.join(names)}concat=n={len(names)}:v=0:a=1[sound]"
+
+
+def _silence(name: str, samples: int) -> str:
+    return f"anullsrc=r={_RATE}:cl=stereo,aformat=sample_fmts=fltp,atrim=end_sample={samples}[{name}]"
+
+
+def _size(path: Path) -> Hashable:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,212 @@
+"""Which encoder makes what has to be encoded: one in hardware where it proves itself, else x264.
+
+That FFmpeg lists an encoder says nothing: the device may be missing, in use, or write what no player reads.
+So it has to encode two seconds that are then taken apart, decoded and compared with what went in. The verdict
+is kept for as long as FFmpeg and the kernel stay the same; one of failure until the machine starts again,
+because a device may come.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from platform import release
+from tempfile import TemporaryDirectory
+
+import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
+import msgspec
+
+from ezrec.domain import json_decode
+from ezrec.domain.encoders import SOFTWARE, candidates
+from ezrec.domain.errors import Retry
+from ezrec.media.ffmpeg import arguments, filters
+from ezrec.media.ffmpeg.inputs import file_url, input_options
+from ezrec.media.ffmpeg.runner import Failed, Limits, Log, run
+from ezrec.media.ffmpeg.throttle import never
+from ezrec.media.mp4 import copyable
+from ezrec.system import durable
+
+_SIZE, _RATE, _SECONDS = (1280, 720), 30, 2
+_BITRATE = 6_000_000
+_LEAST_PSNR = 30.0  # dB; what x264 makes of the same picture at this rate has 40
+_LEVELS = range(31, 53)  # what 720p30 needs at least, and the highest that players know
+_PROFILES = (66, 77, 100)
+_WALL_S = 60.0
+_PSNR = re.compile(r"PSNR .*average:(inf|[\d.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The encoder to be used, and why it is no other."""
+
+    name: str
+    why: str = ""
+
+    @property
+    def is_hardware(self) -> bool:
+        return self.name != SOFTWARE
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.why})" if self.why else self.name
+
+
+class _Verdict(msgspec.Struct):
+    key: str
+    fault: str
+
+
+@dataclass(slots=True)
+class Encoders:
+    """Chooses, as the setting `wanted` has it. `memory`: a file that keeps the verdicts."""
+
+    program: str = "ffmpeg"
+    wanted: str = SOFTWARE
+    memory: Path | None = None
+    is_recording: Callable[[], bool] = never
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def choose(self, log: Log | None = None) -> Choice:
+        """Tries what is not known yet, unless something is recorded: the device may be the camera's."""
+        faults = []
+        for name in candidates(self.wanted):
+            fault = self._verdict(name)
+            if fault is None and self.is_recording():
+                faults.append(f"{name} is not tried while something is recorded")
+                continue
+            if fault is None:
+                fault = self._tried(name, log or Log())
+            if not fault:
+                return Choice(name)
+            faults.append(f"{name}: {fault}")
+        return Choice(SOFTWARE, "; ".join(faults))
+
+    def known(self) -> Choice | None:
+        """What would be chosen by what is known; None where an encoder was never tried."""
+        faults = []
+        for name in candidates(self.wanted):
+            fault = self._verdict(name)
+            if fault is None:
+                return None
+            if not fault:
+                return Choice(name)
+            faults.append(f"{name}: {fault}")
+        return Choice(SOFTWARE, "; ".join(faults))
+
+    def distrust(self, name: str, fault: str) -> None:
+        """It passed its test, and failed with a film: not again in this process."""
+        self._known[name] = fault
+
+    def _tried(self, name: str, log: Log) -> str:
+        try:
+            fault = try_encoder(self.program, name, log)
+        except Retry as late:  # too slow, or no FFmpeg: nothing to be remembered
+            return late.reason
+        self._remember(name, fault)
+        return fault
+
+    def _verdict(self, name: str) -> str | None:
+        if name in self._known:
+            return self._known[name]
+        found = self._read().get(name)
+        if found and found.key == self._key(failed=bool(found.fault)):
+            return found.fault
+        return None
+
+    def _remember(self, name: str, fault: str) -> None:
+        self._known[name] = fault
+        if self.memory is None:
+            return
+        verdicts = {**self._read(), name: _Verdict(self._key(failed=bool(fault)), fault)}
+        try:
+            self.memory.parent.mkdir(parents=True, exist_ok=True)
+            durable.write(self.memory, msgspec.json.encode(verdicts))
+        except OSError:  # it is tried again, that is all
+            pass
+
+    def _read(self) -> dict[str, _Verdict]:
+        if self.memory is None:
+            return {}
+        try:
+            return json_decode.decode(self.memory.read_bytes(), dict[str, _Verdict])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
+    def _key(self, *, failed: bool) -> str:
+        said = _said(self.program, "-version").partition("\n")[0]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() if failed else ""
+        return " ".join(filter(None, (said, release(), boot)))
+
+
+def try_encoder(program: str, name: str, log: Log) -> str:
+    """What is wrong with an encoder; nothing where it may be used. Raises `Retry` where it took too long.
+
+    1. FFmpeg lists it
+    2. it encodes as a part of a film is encoded
+    3. the file can be taken apart: all frames, no B-frames, a usual profile and level, a key frame first
+    4. decoded, the picture is what went in
+    """
+    if not re.search(rf"^ V\S+ {re.escape(name)} ", _said(program, "-encoders"), re.MULTILINE):
+        return "this FFmpeg has no such encoder"
+    try:
+        with TemporaryDirectory(prefix="ezrec-encoder-") as folder:
+            made = Path(folder) / "made.mp4"
+            _run(_encoding(program, name, made), log)
+            return _fault_in(made) or _difference(program, made, log)
+    except Failed as fault:
+        return fault.last_word
+    except (OSError, ValueError) as fault:
+        return str(fault)
+
+
+def _encoding(program: str, name: str, output: Path) -> list[str]:
+    target = filters.Target(*_SIZE, Fraction(_RATE), sound=False)
+    measure = arguments.Measure(
+        target, arguments.HIGH, (1, 1, 1), arguments.PARTS_ID, 0, 0, _BITRATE, "veryfast", name
+    )
+    options = {**arguments.picture(measure), "r": str(_RATE), "f": "mp4", "t": _SECONDS}
+    return filters.compiled(program, ffmpeg.output(_pattern()["0"], file_url(output), **options))
+
+
+def _fault_in(made: Path) -> str:
+    found = copyable.read(made)
+    sps, frames = found.sps, len(found.footage.picture)
+    if frames != _RATE * _SECONDS:
+        return f"{frames} frames came of {_RATE * _SECONDS}"
+    if (sps.width, sps.height) != _SIZE:
+        return f"it made {sps.width}x{sps.height} of {_SIZE[0]}x{_SIZE[1]}"
+    if sps.profile not in _PROFILES or sps.level not in _LEVELS:
+        return f"H.264 of profile {sps.profile}, level {sps.level}"
+    return ""
+
+
+def _difference(program: str, made: Path, log: Log) -> str:
+    source = ffmpeg.input(file_url(made), **input_options("mov"))["v:0"]
+    compared = ffmpeg.filter([source, _pattern()["0"].filter("format", "yuv420p")], "psnr")
+    _run(filters.compiled(program, ffmpeg.output(compared, "-", f="null")), log)
+    found = _PSNR.findall(log.tail())
+    if not found:
+        return "its picture could not be compared"
+    psnr = float(found[-1])
+    return "" if psnr >= _LEAST_PSNR else f"its picture is not what went in ({psnr:.1f} dB)"
+
+
+def _pattern() -> filters.Stream:
+    width, height = _SIZE
+    source = f"testsrc2=s={width}x{height}:r={_RATE}:d={_SECONDS}"
+    return ffmpeg.input(source, f="lavfi", format_whitelist="lavfi", protocol_whitelist="file")
+
+
+def _run(argv: list[str], log: Log) -> None:
+    run(argv, Limits(_WALL_S, 20.0), nice=10, hear=lambda _: None, log=log)
+
+
+def _said(program: str, question: str) -> str:
+    said = bytearray()
+    try:
+        run([program, "-hide_banner", question], Limits(10.0), nice=0, hear=said.extend)
+    except (Failed, Retry):
+        return ""
+    return said.decode(errors="replace")

@@ -1,0 +1,74 @@
+"""How a media file may be opened: by one demuxer, chosen by its first bytes, and nothing else with it.
+
+Every command line that names an input takes its options and its url from here. Runs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ezrec.system import plain_files
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A use of a file: the demuxers that may read it, and what to tell its owner."""
+
+    name: str
+    demuxers: tuple[str, ...]
+    remedy: str
+
+
+TAKE = Kind("recording", ("mov",), "copy a whole MP4 recording into its place and retry, or remove the job")
+RESULT = Kind("finished video", ("mov",), "")
+INTRO = Kind("intro", ("mov", "matroska"), "upload an intro that plays: MP4, MOV or WebM with a picture")
+LOGO = Kind("logo", ("png_pipe", "jpeg_pipe", "webp_pipe"), "upload the logo as PNG, JPEG or WebP")
+
+_MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
+    ("mov", 4, (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")),
+    ("matroska", 0, (b"\x1a\x45\xdf\xa3",)),
+    ("png_pipe", 0, (b"\x89PNG\r\n\x1a\n",)),
+    ("jpeg_pipe", 0, (b"\xff\xd8\xff",)),
+    ("webp_pipe", 8, (b"WEBP",)),
+)
+_NAMES = {"mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm"}
+
+
+class Unusable(ValueError):
+    """The message says in one line why a file cannot be used."""
+
+
+def input_options(demuxer: str) -> dict[str, str]:
+    """The only way an input is opened: one demuxer, local files, no references to others.
+
+    FFmpeg opens an HLS playlist or a concat text named .mp4 and copies another customer's file into the
+    output; a name such as `concat:a|b` is a protocol. Inputs are therefore always named `file:/…`.
+    """
+    options = {"protocol_whitelist": "file", "format_whitelist": _NAMES.get(demuxer, demuxer), "f": demuxer}
+    return options | ({"enable_drefs": "0", "use_absolute_path": "0"} if demuxer == "mov" else {})
+
+
+def file_url(path: Path) -> str:
+    return f"file:{path.absolute()}"
+
+
+def sniffed(kind: Kind, path: Path) -> str:
+    """The demuxer that the first bytes ask for, if this kind of file may use it."""
+    try:
+        fd = plain_files.open_fd(path, shared=kind not in (TAKE, RESULT))
+    except FileNotFoundError:
+        raise Unusable("the file is missing") from None
+    except OSError as fault:
+        raise Unusable(f"cannot be opened: {fault.strerror}") from None
+    try:
+        head = os.read(fd, 12)
+    finally:
+        os.close(fd)
+    if not head:
+        raise Unusable("the file is empty")
+    for demuxer, offset, magics in _MAGIC:
+        if demuxer in kind.demuxers and head[offset:].startswith(magics):
+            return demuxer
+    raise Unusable(f"not usable as {kind.name}: it begins with {head!r}")

@@ -1,0 +1,53 @@
+"""What a take holds, counted in the file itself: frames, the gaps between them, key frames, what decodes."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from ezrec.domain.camera_test import TakeFacts
+from ezrec.domain.errors import Reject, Retry
+from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg.inputs import TAKE
+from ezrec.media.ffmpeg.runner import Failed
+from ezrec.media.ffmpeg.tools import Tools
+from ezrec.media.mp4 import samples
+
+_WALL_BASE_S, _WALL_FACTOR = 30.0, 3.0
+_REMEDY = "look at the camera and its cable, then try again"
+
+
+def take_facts(path: Path) -> TakeFacts:
+    """Raises `Reject` for what is no take at all, `Retry` where FFmpeg cannot be had."""
+    tools = Tools("ffmpeg", "ffprobe", nice=10, bitrate=0, preset="", idle_s=60.0)
+    media = tools.inspect(TAKE, path)
+    try:
+        track = samples.read(path, sound=False).picture
+    except ValueError as fault:
+        raise Reject(f"what the camera wrote cannot be read: {fault}", _REMEDY) from None
+    seconds = float(track.length_s)
+    decoded = 0
+    try:
+        decoded = tools.decoded(
+            filters.decode_windows("ffmpeg", [(path, (0.0, seconds + 1))]),
+            _WALL_BASE_S + _WALL_FACTOR * seconds,
+        )
+    except Failed as fault:
+        if fault.passing:
+            raise Retry(f"it cannot be said whether the take decodes: {fault.last_word}") from None
+    keys = [track.starts[number] for number in track.key_numbers()]
+    return TakeFacts(
+        width=media.info.width,
+        height=media.info.height,
+        codec=media.info.video_codec,
+        frames=len(track),
+        decoded=decoded,
+        seconds=seconds,
+        longest_gap_s=_longest([*track.starts, track.end]) / track.scale,
+        key_every_s=_longest([*keys, track.end]) / track.scale,
+        size=path.stat().st_size,
+    )
+
+
+def _longest(moments: list[int]) -> int:
+    return max((two - one for one, two in itertools.pairwise(moments)), default=0)

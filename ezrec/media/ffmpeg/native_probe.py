@@ -1,0 +1,67 @@
+"""A plain file of the camera's kind, described by its own tables as ffprobe would describe it.
+
+Starting ffprobe costs more than an hour's tables do. What is not plainly H.264 and AAC-LC in the form that
+copying joins is left to ffprobe, and so is whoever may hand in anything: this opens no codec.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from ezrec.domain.ports import MediaInfo
+from ezrec.media.ffmpeg.probe import Media, fits, rate_of
+from ezrec.media.mp4 import copyable
+from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.samples import Track
+
+_ENTRIES = ((b"avc1", b"avc3"), (b"mp4a",))
+_LOOKED_AT = 1 << 12  # steps between frames, from the middle: enough to know the rate by
+
+
+def described(path: Path) -> Media | None:
+    """None for what only ffprobe can tell of."""
+    try:
+        return _media(path, copyable.read(path))
+    except ValueError:
+        return None
+
+
+def _media(path: Path, found: Material) -> Media | None:
+    picture, sound = found.footage.picture, found.footage.sound
+    seconds = float(picture.length_s)
+    tracks = (picture, *((sound,) if sound else ()))
+    if picture.is_cut or (sound and sound.is_cut):
+        return None  # FFmpeg sees more of it
+    if not fits(found.sps.width, found.sps.height, seconds):
+        return None
+    if any(track.entry[4:8] not in names for track, names in zip(tracks, _ENTRIES, strict=False)):
+        return None
+    rate = rate_of(_base(picture), Fraction(len(picture)) / picture.length_s)
+    begins = [max(Fraction(0), track.begin_s) for track in tracks]
+    return Media(
+        path=path,
+        demuxer="mov",
+        info=MediaInfo(
+            seconds, found.sps.width, found.sps.height, float(rate), "h264", sound is not None, len(picture)
+        ),
+        rate=rate,
+        video=picture.index,
+        audio=sound.index if sound else None,
+        audio_codec="aac" if sound else "",
+        pix_fmt="yuvj420p" if found.sps.full_range else "yuv420p",
+        full_range=found.sps.full_range,
+        offset_s=float(begins[0] - min(begins)),
+        material=found,
+    )
+
+
+def _base(picture: Track) -> Fraction | None:
+    """Frames a second as most of them follow each other, whatever was dropped between."""
+    first = max(0, (len(picture) - _LOOKED_AT) // 2)
+    starts = picture.starts[first : first + _LOOKED_AT + 1]
+    steps = [after - before for before, after in pairwise(starts)]
+    step = median(steps) if steps else 0
+    return Fraction(picture.scale) / Fraction(step) if step > 0 else None

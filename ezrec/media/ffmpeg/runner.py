@@ -1,0 +1,315 @@
+"""Runs FFmpeg's programs so that none outlives its worker, runs without end or fills the disk with talk.
+
+Knows how to start, watch and end a child; knows nothing of what it is asked to do. What goes wrong
+leaves here as `Stopped`, `TookTooLong` or `Failed`: the callers know which of those is *later* and
+which is *no*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import re
+import resource
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ezrec.domain.errors import Retry
+from ezrec.media.ffmpeg.throttle import Pace
+from ezrec.system import plain_files
+from ezrec.system.child_process import as_input, tied_to_us
+from ezrec.system.task import Switch
+
+_TICK_S = 0.1
+_EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
+_MOST_MEMORY, _PART_OF_MEMORY = 3 << 30, 0.75  # an hour in 1080p takes 0.4 GB: ten times that is a trap
+_FILE = "file:"
+_LOG_LIMIT = 1 << 20
+_IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
+_TAIL = 16 << 10
+# The worker's environment holds the keys of the cloud, and FFREPORT would write files: none is passed on.
+_ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
+_NOISE = re.compile(r"Conversion failed!|Error while filtering|Terminating|Exiting|x264 \[", re.IGNORECASE)
+_LEVEL = re.compile(r"^.*?\[(?:error|fatal|panic)\] ?")
+DISK_FULL = "disk full"
+_FULL = ("No space left on device", "Disk quota exceeded")
+_PASSING = (*_FULL, "Input/output error", "Cannot allocate memory", "Resource temporarily unavailable")
+
+
+class TookTooLong(Retry):
+    """A child was ended because its time was up or it no longer moved."""
+
+
+class Failed(Exception):
+    """A child ended by itself without success. `passing`: the machine is at fault, not the file."""
+
+    def __init__(self, code: int, last_word: str, passing: bool) -> None:
+        super().__init__(last_word)
+        self.code = code
+        self.last_word = last_word
+        self.passing = passing
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a child may run, and how long it may go without a sign of progress."""
+
+    wall_s: float
+    idle_s: float = 120.0
+
+
+class Log:
+    """What a child said: bounded on disk for a person, its end in memory for the reason line."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._fd = -1 if path is None else plain_files.create(path)
+        self._room = _LOG_LIMIT
+        self._tail = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def note(self, text: str) -> None:
+        self._keep(text.encode(errors="replace") + b"\n")
+
+    def write(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_TAIL:]
+        self._keep(data)
+
+    def begin(self, argv: Sequence[str]) -> None:
+        self._tail = b""
+        self.note(f"$ {shlex.join(argv)}")
+
+    def last_word(self) -> str:
+        """The last line that says what went wrong, without FFmpeg's addresses and epilogues."""
+        lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
+        faults = [line for line in lines if _LEVEL.match(line) and not _NOISE.search(line)]
+        line = _LEVEL.sub("", (faults or lines or ["it said nothing"])[-1])
+        return "".join(char if char.isprintable() else "?" for char in line)[:300]
+
+    def tail(self) -> str:
+        return self._tail.decode(errors="replace")
+
+    def names(self, words: Sequence[str]) -> bool:
+        return any(word.encode() in self._tail for word in words)
+
+    def _keep(self, data: bytes) -> None:
+        piece = data[: self._room]
+        if self._fd < 0 or not piece:
+            return
+        self._room -= len(piece)
+        try:
+            os.write(self._fd, piece)
+        except OSError:  # a full disk: FFmpeg is about to meet it too, and its word reaches the job
+            self._room = 0
+
+
+def run(
+    argv: Sequence[str],
+    limits: Limits,
+    *,
+    nice: int,
+    hear: Callable[[bytes], None],
+    log: Log | None = None,
+    switch: Switch | None = None,
+    pulse: Callable[[], Hashable] = lambda: None,
+    pace: Pace | None = None,
+) -> None:
+    """Run a child to its end in the calling thread; `hear` gets its standard output.
+
+    `pulse` gives a value that differs whenever the work has moved. Raises `Stopped`, `TookTooLong`,
+    `Failed`, and `Retry` where the program cannot be started.
+    """
+    log, switch = log or Log(), switch or Switch()
+    switch.check()
+    pace = pace or Pace()
+    pace.rest(switch.check)
+    child = start(argv, nice if pace.is_gentle else 0, log)
+    try:
+        _bind(child.pid)
+        _attend(child, hear, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace))
+    finally:
+        _end(child)
+    if child.returncode:
+        raise _failure(child.returncode, log)
+
+
+class _Watch:
+    """Says when a child has to be ended."""
+
+    def __init__(
+        self,
+        pid: int,
+        name: str,
+        limits: Limits,
+        switch: Switch,
+        pulse: Callable[[], Hashable],
+        pace: Pace,
+    ) -> None:
+        self._pid, self._pace = pid, pace
+        self._name, self._limits, self._switch, self._pulse = name, limits, switch, pulse
+        self._began = self._moved = time.monotonic()
+        self._seen = pulse()
+
+    def check(self) -> None:
+        self._switch.check()
+        self._rest()
+        now, seen = time.monotonic(), self._pulse()
+        if seen != self._seen:
+            self._seen, self._moved = seen, now
+        if now - self._began > self._limits.wall_s:
+            raise TookTooLong(f"{self._name} was ended: not done after {self._limits.wall_s:.0f} s")
+        if now - self._moved > self._limits.idle_s:
+            raise TookTooLong(f"{self._name} was ended: no progress for {self._limits.idle_s:.0f} s")
+
+    def _rest(self) -> None:
+        """Hold the child still while a recording needs the machine; that time counts towards no limit."""
+        if not self._pace.should_rest():
+            return
+        os.killpg(self._pid, signal.SIGSTOP)
+        rested = self._pace.rest(self._switch.check)
+        os.killpg(self._pid, signal.SIGCONT)
+        self._began, self._moved = self._began + rested, self._moved + rested
+
+
+def _attend(
+    child: subprocess.Popen[bytes],
+    hear: Callable[[bytes], None],
+    note: Callable[[bytes], None],
+    watch: _Watch,
+) -> None:
+    """Read both pipes as they fill (a full one would stop the child) until it has gone."""
+    assert child.stdout
+    assert child.stderr
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ, hear)
+        selector.register(child.stderr, selectors.EVENT_READ, note)
+        while selector.get_map():
+            watch.check()
+            for key, _ in selector.select(_TICK_S):
+                data = os.read(key.fd, 1 << 16)
+                if data:
+                    key.data(data)
+                else:
+                    selector.unregister(key.fileobj)
+    while child.poll() is None:
+        watch.check()
+        time.sleep(0.005)
+
+
+def start(argv: Sequence[str], nice: int, log: Log, private: bytes = b"") -> subprocess.Popen[bytes]:
+    """Start a child that the kernel kills when the *thread* that started it ends. Raises `Retry`.
+
+    `private` is what it reads on its standard input: its arguments may be read by every user of the machine.
+    Both pipes have to be read as they fill; the caller ends and collects the child.
+    """
+    _hand_over(argv)
+    command = [_found(argv[0]), *argv[1:]]
+    log.begin(command)
+    try:
+        with as_input(private) if private else contextlib.nullcontext(subprocess.DEVNULL) as told:
+            return subprocess.Popen(
+                [*_guard(nice), *command],
+                stdin=told,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+                env=_ENVIRONMENT,
+            )
+    except OSError as fault:
+        raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
+
+
+def _hand_over(argv: Sequence[str]) -> None:
+    """Look at the files that a child opens by their names: FFmpeg follows every link, waits at every FIFO,
+    and writes through both. Raises `NotPlain`.
+    """
+    for before, word in itertools.pairwise(argv):
+        if word.startswith(_FILE):
+            path = Path(word.removeprefix(_FILE))
+            if before == "-i":
+                with contextlib.suppress(FileNotFoundError):  # the child says so, and its caller hears it
+                    plain_files.look(path, shared=True)
+            else:
+                plain_files.clear(path)
+
+
+def _bind(pid: int) -> None:
+    """Where memory runs out, the kernel is to take this child: an encode can be done again, a match cannot.
+
+    Without a word it would inherit the protection of whoever started it, perhaps the recorder's.
+    """
+    with contextlib.suppress(OSError):  # it has ended already
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(_EXPENDABLE))
+        # Not of its address space: with many cores FFmpeg reserves gigabytes of that and uses none.
+        resource.prlimit(pid, resource.RLIMIT_DATA, (_memory(), _memory()))
+
+
+@functools.cache
+def _memory() -> int:
+    """Bytes that a child may take: what it asks for beyond them it does not get, and ends."""
+    return min(_MOST_MEMORY, int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _PART_OF_MEMORY))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Kill the child's whole group if it still runs, and collect it."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+    for pipe in (child.stdout, child.stderr):
+        if pipe:
+            pipe.close()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:  # uninterruptible: the storage hangs, and so would we
+        raise Retry(f"process {child.pid} cannot be ended: the storage does not answer") from None
+
+
+def _failure(code: int, log: Log) -> Failed:
+    if code == -signal.SIGKILL:
+        return Failed(code, "killed from outside, perhaps for want of memory", passing=True)
+    if code < 0:
+        return Failed(code, f"crashed ({signal.Signals(-code).name})", passing=False)
+    if log.names(_FULL):
+        return Failed(code, DISK_FULL, passing=True)
+    return Failed(code, log.last_word(), passing=log.names(_PASSING))
+
+
+def _found(program: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise Retry(f"{program} is not installed: sudo apt install ffmpeg", 60, blameless=True)
+    return path
+
+
+@functools.cache
+def _guard(nice: int) -> tuple[str, ...]:
+    """What stands in front of every command; each replaces itself by the next, so the process id stays.
+
+    It ends with the *thread* that started it, hence `run` starts and waits in one. nice, ionice: the
+    recorder comes first.
+    """
+    niced, ioniced = (shutil.which(name) for name in ("nice", "ionice"))
+    guard = tied_to_us()
+    if not nice:
+        return guard
+    weight = ("-c", "3") if nice >= _IDLE_NICE else ("-c", "2", "-n", "7")
+    guard = (*guard, ioniced, "-t", *weight) if ioniced else guard
+    return (*guard, niced, "-n", str(nice)) if niced else guard

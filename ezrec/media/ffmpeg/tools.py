@@ -1,0 +1,93 @@
+"""FFmpeg's programs as the rungs of a render use them: called with one set of manners, and listened to."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ezrec.domain.errors import Retry
+from ezrec.media.ffmpeg import native_probe
+from ezrec.media.ffmpeg.encoders import Encoders
+from ezrec.media.ffmpeg.inputs import RESULT, TAKE, Kind, Unusable, sniffed
+from ezrec.media.ffmpeg.probe import Media, inspect
+from ezrec.media.ffmpeg.probe_cache import Seen
+from ezrec.media.ffmpeg.runner import Limits, Log, run
+from ezrec.media.ffmpeg.throttle import Pace
+from ezrec.media.mp4 import boxes
+from ezrec.system.task import Switch
+
+
+class Unfaithful(Retry):
+    """What came out is not what was asked for."""
+
+
+class Unfit(ValueError):
+    """A rung cannot make this film; the message says why, and the next rung is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The programs, and how they are called."""
+
+    ffmpeg: str
+    ffprobe: str
+    nice: int
+    bitrate: int
+    preset: str
+    idle_s: float
+    pace: Pace = field(default_factory=Pace)
+    encoders: Encoders = field(default_factory=Encoders)
+    seen: Seen = field(default_factory=Seen)
+
+    def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:
+        return self.seen.have(kind, path, lambda: self._look(kind, path, switch))
+
+    def _look(self, kind: Kind, path: Path, switch: Switch | None) -> Media:
+        """By the file's own tables where they are a camera's, or of our own writing; else by ffprobe."""
+        if kind in (TAKE, RESULT):
+            with contextlib.suppress(Unusable, OSError):  # ffprobe's look says it better
+                sniffed(kind, path)
+                if kind is RESULT or boxes.is_fragmented(path):
+                    found = native_probe.described(path)
+                    if found:
+                        return found
+        return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)
+
+    def decoded(
+        self, argv: list[str], wall_s: float, switch: Switch | None = None, log: Log | None = None
+    ) -> int:
+        """Frames that come out of a decoding run."""
+        meter = Meter()
+        run(
+            argv, Limits(wall_s, math.inf), nice=self.nice, hear=meter.hear, switch=switch, log=log,
+            pace=self.pace,
+        )  # fmt: skip
+        return meter.frames
+
+
+class Meter:
+    """Reads `-progress`: blocks of key=value lines, each ended by the key `progress`."""
+
+    def __init__(self, tell: Callable[[float], None] = lambda done_s: None) -> None:
+        self._tell, self._rest = tell, b""
+        self.frames, self.done_s = 0, 0.0
+
+    def hear(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-1000:]
+        for line in lines:
+            key, _, value = line.decode(errors="replace").partition("=")
+            self._take(key, value.strip())
+
+    def _take(self, key: str, value: str) -> None:
+        if key == "progress":
+            self._tell(self.done_s)
+        elif not value.isdecimal():  # N/A, as long as nothing was written
+            return
+        elif key == "frame":
+            self.frames = int(value)
+        elif key == "out_time_us":  # out_time_ms holds microseconds too, in spite of its name
+            self.done_s = max(self.done_s, int(value) / 1e6)

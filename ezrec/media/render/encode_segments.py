@@ -1,0 +1,329 @@
+"""The full encode, part by part: for a film of which nothing can be copied.
+
+Each part is kept in a folder beside the takes, under a name that says all that went into it, so that a kill
+costs one part at most. Where two parts meet, both have to tell of the same pictures (`ffmpeg_cuts`); where
+they do not, or nobody can say where a take may be cut, `Unfit` is raised: then it is made in one pass.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from ezrec.domain.encoders import SOFTWARE
+from ezrec.media.ffmpeg import arguments, filters
+from ezrec.media.ffmpeg.probe import Media
+from ezrec.media.ffmpeg.runner import Failed, Limits, run
+from ezrec.media.ffmpeg.tools import Meter, Unfit
+from ezrec.media.mp4 import copyable, h264, keyframes, samples
+from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.keyframes import Keys
+from ezrec.media.mp4.samples import Track
+from ezrec.media.mp4.timeline import Part, Stretch
+from ezrec.media.render import segment_plan
+from ezrec.media.render.assets import PLACEHOLDER, Workshop
+from ezrec.media.render.logo_segments import MOST_PARTS, PART_S
+from ezrec.media.render.segment_plan import Recipe
+from ezrec.system import durable, plain_files
+
+_WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
+_LONGEST_IN_ONE_S = 2 * PART_S
+_SPARE_BYTES = 64 << 20
+_HEAD = 1 << 16
+_AS_TOLD = (2, 2, 2)  # colours that nobody has named
+_TOLD = ".told"
+_MOST_TOLD = 64 << 20
+_SOUND_SHARE = 0.02
+
+
+@dataclass(slots=True)
+class Whole:
+    """The main part of a film, encoded; `material` is its first part, whose measure the others share."""
+
+    part: Part
+    sources: dict[int, Path]
+    sets: h264.Sets
+    material: Material
+
+
+@dataclass(slots=True)
+class Encode:
+    """Makes the parts of one film, or finds them made. The caller holds `folder`."""
+
+    shop: Workshop
+    film: filters.Film
+    folder: Path
+    encoder: str = SOFTWARE
+    part_s: float = PART_S
+    found: int = 0
+    made: int = 0
+    made_s: float = 0.0
+    forgiven: list[str] = field(default_factory=list)
+    _used: list[Path] = field(default_factory=list)
+
+    def whole(self, number: int, tell: Callable[[float], None]) -> Whole:
+        """All takes as one piece of film; `number` is the next free number of a source."""
+        planned = self._planned()
+        self._check_room(planned)
+        target, total, at = self.film.target, sum(recipe.cut.count for recipe, _ in planned), 0
+        times = _even(target.rate, total)
+        stretches, sources, sets = list[Stretch](), dict[int, Path](), None
+        first: Material | None = None
+        before: _Made | None = None
+        for recipe, keys in planned:
+            share = recipe.cut.count / total * (1 - _SOUND_SHARE)
+            begun = at / total * (1 - _SOUND_SHARE)
+
+            def hear(done: float, share: float = share, begun: float = begun) -> None:
+                tell(begun + share * done)
+
+            one = self._have(recipe, keys, hear)
+            self._used.append(one.path)
+            _check_meeting(before, one)
+            picture = one.material.footage.picture
+            sets = one.material.sets if sets is None else sets | one.material.sets
+            first, before, sources[number] = first or one.material, one, one.path
+            stretches.append(Stretch(number, picture, 0, len(picture), times, at))
+            number, at = number + 1, at + len(picture)
+            hear(1.0)
+        assert first
+        assert sets
+        heard = None
+        if target.sound:
+            sources[number] = path = self._sound()
+            self._used.append(path)
+            heard = number, _sound_track(path)
+        return Whole(Part(times, tuple(stretches), heard), sources, sets, first)
+
+    def forget(self) -> None:
+        """Remove what was found and made."""
+        for path in self._used:
+            path.unlink(missing_ok=True)
+            _told_of(path).unlink(missing_ok=True)
+
+    def _planned(self) -> list[tuple[Recipe, Keys]]:
+        target, found, before = self.film.target, list[tuple[Recipe, Keys]](), 0
+        tools = self.shop.tools
+        measure = arguments.Measure(
+            target,
+            arguments.HIGH,
+            _AS_TOLD,
+            arguments.PARTS_ID,
+            0,
+            0,
+            tools.bitrate,
+            tools.preset,
+            self.encoder,
+        )
+        for take in self.film.takes:
+            if take.is_cut and take.offset_s:
+                raise Unfit(f"{take.path.name}: its owner cut its beginning off")
+            keys = _keys(take)
+            planned = segment_plan.cuts_of(keys.shown, take, target, self.part_s)
+            seconds = float(take.info.duration_s)
+            if len(planned) == 1 and seconds > max(_LONGEST_IN_ONE_S, 2 * self.part_s):
+                few = "no key frame" if len(keys.numbers) < 2 else "no key frame where it could be cut"
+                raise Unfit(f"{take.path.name}: {few} behind its first in {seconds:.0f} s")
+            found += [
+                (
+                    Recipe(
+                        take, cut, keys.track.scale, measure, self.film.logo, self.film.show, before,
+                        cut is planned[-1],
+                    ),
+                    keys,
+                )
+                for cut in planned
+            ]  # fmt: skip
+            before += planned[-1].last
+        if len(found) > MOST_PARTS:
+            raise Unfit(f"more than {MOST_PARTS} parts of {self.part_s:.0f} s")
+        return found
+
+    def _check_room(self, planned: Sequence[tuple[Recipe, Keys]]) -> None:
+        """Parts and film stand beside each other at the end."""
+        seconds = sum(recipe.cut.count for recipe, _ in planned) / self.film.target.rate
+        one = int(seconds * self.shop.tools.bitrate / 8)
+        kept = sum(path.stat().st_size for path in self.folder.glob("*.mp4"))
+        space = os.statvfs(self.folder)
+        if space.f_bavail * space.f_frsize < max(0, one - kept) + one + _SPARE_BYTES:
+            raise Unfit("there is no room for parts beside the film")
+
+    def _have(self, recipe: Recipe, keys: Keys, hear: Callable[[float], None]) -> _Made:
+        """One part: made already, by whatever would be tried, or made now."""
+        ways = self._ways(recipe)
+        for way in ways:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                one = self._checked(self._path(way, keys), way)
+                self.found += 1
+                self._forgive(way)
+                return one
+        for number, way in enumerate(ways):
+            try:
+                return self._make(way, keys, hear)
+            except (Failed, Unfit) as fault:
+                if number + 1 == len(ways) or (isinstance(fault, Failed) and fault.passing):
+                    raise
+                self.shop.log.note(f"frames {way.cut.first} to {way.cut.last} once more: {fault}")
+                if way.measure.encoder != SOFTWARE:
+                    self.shop.tools.encoders.distrust(self.encoder, str(fault))
+                    self.encoder = SOFTWARE
+        raise AssertionError
+
+    def _ways(self, recipe: Recipe) -> list[Recipe]:
+        """With the encoder that is best, with the usual one, and passing over what cannot be decoded."""
+        usual = replace(recipe, measure=replace(recipe.measure, encoder=SOFTWARE))
+        best = replace(recipe, measure=replace(recipe.measure, encoder=self.encoder))
+        return [*([best] if self.encoder != SOFTWARE else []), usual, replace(usual, tolerant=True)]
+
+    def _forgive(self, way: Recipe) -> None:
+        if way.tolerant:
+            at = way.before + way.cut.first
+            self.forgiven.append(f"{float(at / way.measure.target.rate):.0f} s")
+
+    def _make(self, way: Recipe, keys: Keys, hear: Callable[[float], None]) -> _Made:
+        path, new, told = self._path(way, keys), self.folder / ".new", self.folder / f".new{_TOLD}"
+        seconds = float(way.cut.count / way.measure.target.rate)
+        try:
+            self._run(way.argv(self.shop.tools.ffmpeg, new, told), new, seconds, hear)
+            self._checked(new, way)
+            durable.sync_file(told)
+            durable.rename(told, _told_of(path))
+            durable.sync_file(new)
+            durable.rename(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+            told.unlink(missing_ok=True)
+        self.made += 1
+        self.made_s += seconds
+        self._forgive(way)
+        return self._checked(path, way)
+
+    def _checked(self, path: Path, way: Recipe) -> _Made:
+        material = self.shop.checked(path, way.measure)
+        if len(material.footage.picture) != way.cut.count:
+            raise Unfit(f"{len(material.footage.picture)} frames came of {way.cut.count}")
+        text = plain_files.read(_told_of(path), _MOST_TOLD).decode()
+        return _Made(path, way, material, text)
+
+    def _path(self, way: Recipe, keys: Keys) -> Path:
+        recipe, logo = "\0".join(way.argv("", PLACEHOLDER, PLACEHOLDER)), self.film.logo
+        if logo:
+            digest = self.shop.tools.seen.digest(logo.picture.path)
+            recipe = recipe.replace(str(logo.picture.path.absolute()), digest)
+        recipe = recipe.replace(str(way.take.path.absolute()), way.take.path.name)
+        return self.folder / f"{_name(recipe, way, keys)}.mp4"
+
+    def _sound(self) -> Path:
+        takes, target = self.film.takes, self.film.target
+        recipe = "\0".join(segment_plan.sound("", takes, target, PLACEHOLDER, tolerant=False))
+        digest = hashlib.blake2b(recipe.encode(), digest_size=12)
+        for take in takes:
+            if take.audio is not None:
+                digest.update(keyframes.read(take.path).tracks[take.audio].sizes.tobytes())
+        path, new = self.folder / f"{digest.hexdigest()}.m4a", self.folder / ".new"
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            _sound_track(path)
+            return path
+        seconds = sum(target.frames(take) for take in takes) / target.rate
+
+        def make(*, tolerant: bool) -> None:
+            argv = segment_plan.sound(self.shop.tools.ffmpeg, takes, target, new, tolerant=tolerant)
+            self._run(argv, new, float(seconds), lambda done: None)
+
+        try:
+            try:
+                make(tolerant=False)
+            except Failed as fault:
+                if fault.passing:
+                    raise
+                self.forgiven.append("the sound")
+                make(tolerant=True)
+            _sound_track(new)
+            durable.sync_file(new)
+            durable.rename(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+        return path
+
+    def _run(self, argv: list[str], output: Path, seconds: float, hear: Callable[[float], None]) -> None:
+        tools = self.shop.tools
+        meter = Meter(lambda done_s: hear(min(1.0, done_s / seconds)))
+
+        def pulse() -> Hashable:
+            with contextlib.suppress(OSError):
+                return meter.done_s, output.stat().st_size
+            return meter.done_s
+
+        limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, tools.idle_s)
+        run(
+            argv, limits, nice=tools.nice, hear=meter.hear, log=self.shop.log, switch=self.shop.switch,
+            pulse=pulse, pace=tools.pace,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A part, and what it tells of the pictures around its ends."""
+
+    path: Path
+    way: Recipe
+    material: Material
+    text: str
+
+
+def _check_meeting(before: _Made | None, after: _Made) -> None:
+    """Two parts of one take tell of the same pictures where they meet."""
+    if before is None or before.way.is_end:
+        return
+    theirs, ours = before.way.told(before.text, before.way.cut.count), after.way.told(after.text, 0)
+    if not ours or theirs != ours:
+        at = float(after.way.cut.first / after.way.measure.target.rate)
+        raise Unfit(
+            f"{after.way.take.path.name}: what is seen at {at:.1f} s depends on where decoding begins"
+        )
+
+
+def _keys(take: Media) -> Keys:
+    try:
+        return keyframes.read(take.path).keys(take.video)
+    except ValueError as fault:
+        raise Unfit(f"{take.path.name}: {fault}") from None
+
+
+def _name(recipe: str, way: Recipe, keys: Keys) -> str:
+    """What tells these frames from all others, without reading them: their sizes, and the first one."""
+    digest = hashlib.blake2b(recipe.encode(), digest_size=12)
+    track, (begin, end) = keys.track, way.cut.keys
+    first = keys.numbers[begin]
+    last = keys.numbers[end] if end < len(keys.numbers) else len(track)
+    digest.update(f"{first}\0{last}".encode())
+    digest.update(track.sizes[first:last].tobytes())
+    with plain_files.opened(way.take.path, shared=True) as file:
+        file.seek(track.offsets[first])
+        digest.update(file.read(min(track.sizes[first], _HEAD)))
+    return digest.hexdigest()
+
+
+def _told_of(path: Path) -> Path:
+    return path.with_name(path.name + _TOLD)
+
+
+def _even(rate: Fraction, frames: int) -> Track:
+    """Frames one like the other in length."""
+    track = Track(kind=b"vide", scale=rate.numerator, end=frames * rate.denominator)
+    track.starts.extend(range(0, track.end, rate.denominator))
+    return track
+
+
+def _sound_track(path: Path) -> Track:
+    (track,) = samples.read_tracks(path)
+    if track.kind != b"soun" or not len(track):
+        raise Unfit("the sound was not made")
+    if copyable.sound_form(track) != copyable.SoundForm(filters.SOUND_RATE, 2):
+        raise Unfit("the sound was made in another form")
+    return track

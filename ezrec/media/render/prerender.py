@@ -1,0 +1,117 @@
+"""Works ahead: encodes the parts of a recording that is still being written, with what it leaves of the CPU.
+
+Reads the take as it lies on disk and disturbs nobody: writes into the folder of parts and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ezrec.domain.errors import Stopped
+from ezrec.domain.ports import RenderPlan
+from ezrec.media.ffmpeg.filters import Placed
+from ezrec.media.ffmpeg.runner import Log
+from ezrec.media.ffmpeg.tools import Tools, Unfit
+from ezrec.media.mp4 import copyable
+from ezrec.media.mp4.boxes import TornFile
+from ezrec.media.mp4.copyable import Material
+from ezrec.media.render import assets
+from ezrec.media.render.assets import Workshop, named
+from ezrec.media.render.logo_segments import PART_S, Parts, spans_of
+from ezrec.system.task import Switch
+
+LOWEST = 19
+_ASK_S = 1.0
+_EARLY = 0.9  # of the bytes that a part is expected to take: a camera's bitrate swings
+_MOST_TAKES = 1000
+
+
+class Doubtful(Switch):
+    """A switch that asks, about once a second, whether the work may go on."""
+
+    def __init__(self, may_go_on: Callable[[], bool]) -> None:
+        super().__init__()
+        self._may_go_on, self._asked = may_go_on, -1e9
+
+    def check(self) -> None:
+        now = time.monotonic()
+        if not self.pulled and now - self._asked >= _ASK_S:
+            self._asked = now
+            if not self._may_go_on():
+                self.pull()
+        if self.pulled:
+            raise Stopped("it has to make way")
+
+
+@dataclass(slots=True)
+class Patience:
+    """Knows how large a growing take has to be before there can be another part in it.
+
+    To look into it takes longer the longer it is: at the end of an hour, seconds.
+    """
+
+    _wanted: dict[tuple[int, int, bool], int] = field(default_factory=dict)
+
+    def is_due(self, take: os.stat_result, *, growing: bool) -> bool:
+        return take.st_size >= self._wanted.get((take.st_dev, take.st_ino, growing), 0)
+
+    def wait(self, take: os.stat_result, material: Material | None, *, growing: bool) -> None:
+        """There is no part to be made now; without `material` the take is of a kind that has none."""
+        if len(self._wanted) >= _MOST_TAKES:
+            self._wanted.clear()
+        more = take.st_size
+        if material and growing:
+            track, spans = material.footage.picture, spans_of(material, growing=True)
+            begun = track.starts[spans[-1].last] if spans else track.starts[0]
+            missing_s = max(0.0, PART_S - (track.end - begun) / track.scale)
+            more = int(missing_s * take.st_size / max(1.0, float(track.length_s)) * _EARLY)
+        self._wanted[take.st_dev, take.st_ino, growing] = take.st_size + more + 1
+
+
+@dataclass(slots=True)
+class Ahead:
+    """One step of working ahead."""
+
+    tools: Tools
+    plan: RenderPlan
+    switch: Switch
+    log: Log
+    patience: Patience
+
+    def work(self) -> bool:
+        plan = self.plan
+        if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
+            return False
+        shop = Workshop(self.tools, plan.output, plan.cache, self.switch, self.log)
+        for take in plan.takes:
+            self.switch.check()
+            growing, size = take == plan.takes[-1], take.stat()
+            if not self.patience.is_due(size, growing=growing):
+                continue
+            material = None
+            try:
+                material = copyable.read(take)
+                with named(), shop.overlaid(self._logos(material)) as logo:
+                    parts = Parts(shop, logo, plan.parts)
+                    with parts.held(0):
+                        if parts.ahead(material, growing=growing):
+                            return True
+            except TornFile:
+                return False  # a fragment is being written at this very moment
+            except ValueError as fault:
+                self.log.note(f"{take.name}: {fault}")
+                material = None
+            self.patience.wait(size, material, growing=growing)
+        return False
+
+    def _logos(self, material: Material) -> list[Placed]:
+        frame = (material.sps.width, material.sps.height)
+        logos = assets.placed(
+            self.tools, frame, self.plan.logo, self.plan.sponsors, self.plan.logo_layout, self.switch
+        )
+        if not logos:
+            raise Unfit("no logo")
+        return logos

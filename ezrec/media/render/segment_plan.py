@@ -1,0 +1,187 @@
+"""Where a full encode is cut into parts, and the command lines that make them. Pure: nothing is run.
+
+A part is a range of the *finished* film's frames within one take. It is decoded from a key frame that is
+shown no later than its first frame, so that pictures which refer to what lies before that key frame (open
+groups, leading pictures) are never part of it. Times are counted in ticks into which both the take's and
+the film's fit, and a decoder is sent to whole seconds only: so each picture has the same time in every part.
+
+Every part also tells the pictures around its two ends, by time and digest. Two neighbours have to tell the
+same: it shows that none was lost, doubled or decoded otherwise where they meet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
+
+from ezrec.domain.branding import LogoShow, LogoSpans
+from ezrec.media.ffmpeg import arguments, filters
+from ezrec.media.ffmpeg.inputs import file_url
+from ezrec.media.ffmpeg.probe import Media
+
+SHARED = 8  # frames at each end that the neighbour tells of as well
+_LEAST_TAIL_S = 2
+_MOST_TICKS = (1 << 31) - 1
+_FINE = 1_000_000
+_NEVER = Fraction(10**9)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Frames of the film, within one take; `last` is not among them.
+
+    `seek_s` is the second to which a decoder is sent, `keys` say from which to which key frame that is.
+    """
+
+    first: int
+    last: int
+    seek_s: int = 0
+    keys: tuple[int, int] = (0, 0)
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first
+
+
+def cuts_of(keys: Sequence[Fraction], take: Media, target: filters.Target, part_s: float) -> list[Cut]:
+    """`keys`: when each key frame is shown, in seconds after the first picture."""
+    frames, rate, found = target.frames(take), target.rate, list[Cut]()
+    first, seek, key = 0, 0, 0
+    least = math.ceil(_LEAST_TAIL_S * rate)
+    for number, shown in enumerate(keys):
+        at = _nearest(shown * rate)
+        if at - first >= part_s * rate and frames - at >= least:
+            found.append(Cut(first, at, seek, (key, number)))
+            following = keys[number + 1] if number + 1 < len(keys) else _NEVER
+            first, key = at, number
+            seek = _seek(shown + Fraction(take.offset_s), following + Fraction(take.offset_s))
+    found.append(Cut(first, frames, seek, (key, len(keys))))
+    return found
+
+
+def _seek(key: Fraction, following: Fraction) -> int:
+    """A second from which a demuxer goes back to this key frame, or to an earlier one.
+
+    FFmpeg looks by decoding times, some frames and 0.13 s earlier than it was asked to.
+    """
+    behind = math.ceil(key + Fraction(1, 4))
+    return behind if behind < following - 1 else math.floor(key)
+
+
+def ticks(scale: int, rate: Fraction) -> int:
+    """Ticks a second that hold the take's and the film's times exactly; nearly, where there are none."""
+    exact = math.lcm(scale, rate.numerator)
+    return exact if exact <= _MOST_TICKS else rate.numerator * -(-_FINE // rate.numerator)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that goes into the part `cut` of `take` but the take's own pictures.
+
+    `before`: frames of the film that the takes before this one have. `is_end`: nothing of the take follows.
+    """
+
+    take: Media
+    cut: Cut
+    scale: int
+    measure: arguments.Measure
+    logo: filters.Placed | None
+    show: LogoShow | LogoSpans
+    before: int
+    is_end: bool
+    tolerant: bool = False
+
+    def argv(self, program: str, output: Path, told: Path) -> list[str]:
+        shown, around = self._decoded()
+        target, count = self.measure.target, self.cut.count
+        shown = filters.fitted(
+            shown.filter("fps", fps=filters.ratio(target.rate), start_time=0), self.take, target
+        )
+        if self.is_end:
+            shown = filters.lengthened(shown, target)
+        shown = shown.filter("trim", end_frame=count)
+        if self.logo:
+            shown = shown.filter("setpts", f"N+{self.before + self.cut.first}")
+            shown = filters.with_logo(shown, self.logo, target, **filters.when(self.show))
+        shown = shown.filter("setpts", "PTS-STARTPTS")
+        made = ffmpeg.output(shown, file_url(output), **self._picture())
+        here = ffmpeg.output(
+            around, file_url(told), f="framemd5", fps_mode="passthrough", enc_time_base=f"1/{self.ticks}"
+        )
+        return filters.compiled(program, ffmpeg.merge_outputs(made, here), tolerant=self.tolerant)
+
+    @property
+    def ticks(self) -> int:
+        return ticks(self.scale, self.measure.target.rate)
+
+    def _decoded(self) -> tuple[filters.Stream, filters.Stream]:
+        """The take's pictures, the first frame of the part at 0; and once more, those around its ends."""
+        each, count = self._each, self.cut.count
+        seek: dict[str, str | None] = {}
+        if self.cut.seek_s:
+            seek = {"ss": str(self.cut.seek_s), "noaccurate_seek": None}
+        stream = filters.opened(self.take, 0, **seek)[str(self.take.video)].filter("settb", f"1/{self.ticks}")
+        shift = self.cut.first * each + round(Fraction(self.take.offset_s) * self.ticks)
+        stream = stream.filter("setpts", f"PTS-({shift - self.cut.seek_s * self.ticks})")
+        stream = stream.filter("trim", end_pts=(count + SHARED + 1) * each)
+        node = stream.split()
+        wanted = "+".join(f"between(pts,{begin},{end})" for begin, end in self._ends())
+        return node[0], node[1].filter("select", wanted)
+
+    def _ends(self) -> Iterator[tuple[int, int]]:
+        each = self._each
+        for at in (0, *([] if self.is_end else [self.cut.count])):
+            yield at * each - each, (at + SHARED) * each
+
+    @property
+    def _each(self) -> int:
+        rate = self.measure.target.rate
+        return self.ticks * rate.denominator // rate.numerator
+
+    def _picture(self) -> dict[str, object]:
+        target, measure = self.measure.target, self.measure
+        size_limit = int(self.cut.count / target.rate * measure.bitrate / 8 * 3) + (16 << 20)
+        picture = {key: value for key, value in arguments.picture(measure).items() if key not in _COLOURS}
+        return {
+            **picture, "g": max(1, round(2 * target.rate)),
+            "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
+        }  # fmt: skip
+
+    def told(self, text: str, at: int) -> list[tuple[int, str]]:
+        """Of the pictures around frame `at` of this part: when each is shown after it, and its digest.
+
+        Begins with the picture that is seen there: what was shown before it belongs to the part before.
+        """
+        each, found = self._each, list[tuple[int, str]]()
+        for line in text.splitlines():
+            if line.startswith("#"):
+                continue
+            _, _, time, *_, digest = (word.strip() for word in line.split(","))
+            after = int(time) - at * each
+            if -each <= after <= SHARED * each:
+                found.append((after, digest))
+        seen = [number for number, (after, _) in enumerate(found) if _nearest(Fraction(after, each)) <= 0]
+        return found[seen[-1] :] if seen else found
+
+
+_COLOURS = frozenset({"color_primaries", "color_trc", "colorspace"})  # as the take's frames have them
+
+
+def sound(
+    program: str, takes: Sequence[Media], target: filters.Target, output: Path, *, tolerant: bool
+) -> list[str]:
+    """The sound of all takes in one, each as long as its picture: it is cut nowhere."""
+    heard = [filters.Measured(take, target, number).sound for number, take in enumerate(takes)]
+    joined = heard[0] if len(heard) == 1 else ffmpeg.concat(*heard, v=0, a=1)
+    options = {**filters.SOUND, "f": "mp4", "map_metadata": -1, "map_chapters": -1}
+    return filters.compiled(program, ffmpeg.output(joined, file_url(output), **options), tolerant=tolerant)
+
+
+def _nearest(value: Fraction) -> int:
+    """To the nearest whole number as FFmpeg has it, halves away from zero."""
+    return math.floor(value + Fraction(1, 2)) if value >= 0 else -math.floor(-value + Fraction(1, 2))

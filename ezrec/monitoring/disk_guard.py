@@ -1,0 +1,121 @@
+"""The disk guard: looks ahead, makes room while there is something that may go, and says what is done when
+there is not.
+
+1. the reserve is made again, when there is room for it
+2. what tonight needs is compared with what is free
+3. while it is short: trash, leftovers, kept copies, old logs go, one by one, each told with its size
+   what lies on another disk helps that one alone: so rotated logs go there when it is nearly full
+4. what is left decides the measure (`domain/disk_policy.py`), which stands in `room.json` for those who keep it
+
+Asked with every beat of the pulse `status`, which also beats when the bookings change. Never touches what
+nobody has uploaded, and never raises for a disk that does not answer: the heartbeat must go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ezrec.domain import disk_policy
+from ezrec.domain.disk_policy import NEARLY_FULL, Demand, Evictable, Measure, Room, Space
+from ezrec.domain.ports import Clock
+from ezrec.domain.snapshot import Facts
+from ezrec.spool import usage
+from ezrec.spool.spool import Spool
+from ezrec.system import disk_reserve
+
+_REACHED_S = 900.0  # a cloud that was reached lately takes uploads
+_CONFIRMED_S = 900.0  # a measure in force is written anew so often, so that it is believed
+
+
+@dataclass(slots=True)
+class DiskGuard:
+    """`Status.forecast`: why the disk will not do for what is booked, or nothing."""
+
+    spool: Spool
+    clock: Clock
+    log: logging.Logger
+    state: Path
+    logs: Path
+    bitrate: int
+    reserve_bytes: int
+    space: Callable[[Path], Space] = usage.space
+    _written_s: float | None = None
+
+    def __call__(self, facts: Facts) -> str:
+        self._relieve_the_logs()
+        before = usage.read_room(self.state, facts.at)
+        demand = _demand(facts, self.bitrate, before)
+        try:
+            self._keep_reserve(demand)
+            self._make_room(demand)
+            space = self.space(self.spool.root)
+        except OSError as fault:
+            self.log.error("the spool's disk does not answer: %s", fault)
+            return f"the spool's disk does not answer: {fault.strerror}"
+        found = disk_policy.decide(demand, space, self.bitrate, before, facts.at)
+        self._tell(found, before)
+        return found.short
+
+    def _keep_reserve(self, demand: Demand) -> None:
+        missing = disk_reserve.missing(self.spool.root, self.reserve_bytes)
+        room_for_it = self.space(self.spool.root).free >= 2 * missing
+        is_told = missing and room_for_it and disk_reserve.make(self.spool.root, self.reserve_bytes)
+        if is_told:
+            self.log.info("%.0f MB are laid aside for a full disk", self.reserve_bytes / 1e6)
+
+    def _make_room(self, demand: Demand) -> None:
+        space = self.space(self.spool.root)
+        needed = demand.wanted
+        if space.free >= needed and not space.lacks_inodes:
+            return
+        for one in usage.evictables(self.spool, self.logs):
+            if space.free >= needed and not space.lacks_inodes:
+                break
+            self._remove(one, needed, space)
+            space = self.space(self.spool.root)
+
+    def _relieve_the_logs(self) -> None:
+        """On a disk of their own; the spool's is none of theirs."""
+        with contextlib.suppress(OSError):
+            for one in usage.logs_elsewhere(self.spool, self.logs):
+                space = self.space(self.logs)
+                if space.free >= NEARLY_FULL and not space.lacks_inodes:
+                    break
+                self._remove(one, NEARLY_FULL, space)
+
+    def _remove(self, one: Evictable, needed: float, space: Space) -> None:
+        if usage.remove(self.spool, one):
+            self.log.warning(
+                "removed %s (%s, %.1f MB): %.1f MB are wanted, %.1f MB were free",
+                one.name, one.goes, one.size / 1e6, needed / 1e6, space.free / 1e6,
+            )  # fmt: skip
+
+    def _tell(self, found: Room, before: Room | None) -> None:
+        is_news = disk_policy.is_news(found, before)
+        if before is None and found.measure is Measure.AMPLE:
+            return  # nobody has heard of another
+        now_s = self.clock.monotonic()
+        is_due = self._written_s is None or now_s - self._written_s >= _CONFIRMED_S
+        if not is_news and (found.measure is Measure.AMPLE or not is_due):
+            return
+        if is_news:
+            self.log.warning("disk: %s", found.told or "there is room again for what is booked")
+        usage.write_room(self.state, found)
+        self._written_s = now_s
+
+
+def _demand(facts: Facts, bitrate: int, before: Room | None) -> Demand:
+    """With a lower bitrate in force, the measured one says nothing of what the set one takes."""
+    measured = facts.recording_bytes_a_minute
+    if before is not None and before.bitrate < bitrate:
+        measured = max(measured, bitrate * 60 / 8)
+    uploads = facts.uploads
+    reached = facts.cloud_reached_at
+    gets_on = reached is not None and (facts.at - reached).total_seconds() < _REACHED_S
+    # A video that is uploaded soon makes room for the next one; then nothing is published without branding.
+    to_process = 0 if gets_on and uploads.jobs else facts.to_process_bytes
+    return Demand(facts.booked_s, measured, to_process, (uploads.bytes_a_second or 0.0) if gets_on else 0.0)

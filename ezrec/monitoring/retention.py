@@ -1,0 +1,58 @@
+"""The pulse `tidy`: lets go by age what nobody needs any more, while the clock can be trusted.
+
+A clock that is not synchronised makes everything look old: then nothing goes but what broken-off writes left,
+which nobody ever reads. What goes because the disk is
+short is the guard's (`disk.py`), and needs no clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from ezrec.domain import disk_policy
+from ezrec.domain.disk_policy import Goes
+from ezrec.domain.ports import Clock
+from ezrec.spool import imports, usage
+from ezrec.spool.spool import Spool, forget
+
+TRASHED = timedelta(days=30)  # as long as the history: for so long `ezrec spool restore` brings a job back
+
+
+@dataclass(slots=True)
+class Tidy:
+    """`keep`: how long finished videos stay after their upload. `places`: where stray files may lie."""
+
+    spool: Spool
+    clock: Clock
+    log: logging.Logger
+    keep: timedelta
+    logs: Path
+    places: Sequence[Path] = ()
+
+    def __call__(self) -> None:
+        self._sweep()
+        if not self.clock.is_synchronised():
+            return
+        now = self.clock.now()
+        gone = forget(self.spool, now, is_synchronised=True)
+        if gone:
+            self.log.info("%d finished jobs were a month old and are forgotten", len(gone))
+        limits = {Goes.TRASH: TRASHED, Goes.KEPT: self.keep}
+        found = usage.evictables(self.spool, self.logs)
+        for one in disk_policy.expired(found, now, limits, is_synchronised=True):
+            if usage.remove(self.spool, one):
+                self.log.info(
+                    "removed %s (%s, %.1f MB): its time is over", one.name, one.goes, one.size / 1e6
+                )
+
+    def _sweep(self) -> None:
+        """What killed writers left: at the start, and then with each beat."""
+        for path in imports.sweep(self.spool):
+            self.log.info("removed %s, which a killed process left", path)
+        for place in (self.spool.root, *self.places):
+            for path in usage.sweep(place, self.clock.now().timestamp()):
+                self.log.info("removed %s, which a killed process left", path)

@@ -1,0 +1,66 @@
+"""Takes with the sound that was recorded beside them, for as long as the video is being made.
+
+Sound that cannot be used is left out and noted: it never keeps a video from being published.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ezrec.domain.errors import Reject, Retry
+from ezrec.domain.job import Sound, Take
+from ezrec.domain.ports import OnStop
+from ezrec.spool.progress import Meter
+from ezrec.spool.spool import Entry
+from ezrec.system import plain_files
+from ezrec.system.task import Task
+
+# The take, its sounds, its seconds, the file to be made, how it is stopped, and who hears that it rests.
+Dub = Callable[[Path, Sequence[Sound], float, Path, OnStop, Callable[[str], None]], None]
+
+
+@contextlib.contextmanager
+def dubbed(
+    entry: Entry, takes: Sequence[Take], dub: Dub | None, task: Task, log: logging.Logger
+) -> Iterator[tuple[tuple[Path, ...], tuple[str, ...]]]:
+    """The files to make the video of, and a note for each take whose sound is not in it."""
+    made: list[Path] = []
+    notes: list[str] = []
+    try:
+        yield tuple(_file(entry, take, dub, task, log, made, notes) for take in takes), tuple(notes)
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
+
+
+def _file(
+    entry: Entry,
+    take: Take,
+    dub: Dub | None,
+    task: Task,
+    log: logging.Logger,
+    made: list[Path],
+    notes: list[str],
+) -> Path:
+    silent = entry.path / take.file
+    sounds = [
+        sound for sound in take.sound if sound.duration_s and plain_files.is_plain(entry.path / sound.file)
+    ]
+    if dub is None or not sounds:
+        return silent
+    task.check()
+    output = entry.path / f".dubbed_{take.file}"  # hidden: it is no take of its own
+    try:
+        rest = Meter(entry, "process", "adding the sound", take.duration_s).rest
+        dub(silent, sounds, take.duration_s, output, task.on_stop, rest)
+    except (Reject, Retry) as fault:
+        if isinstance(fault, Retry) and entry.job.attempts.get("process", 0) < 3:
+            raise
+        log.warning("job %s: %s without its sound: %s", entry.id, take.file, fault.reason)
+        notes.append(f"{take.file} is published without its sound: {fault.reason}")
+        return silent
+    made.append(output)
+    return output

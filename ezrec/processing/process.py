@@ -1,0 +1,225 @@
+"""Process: takes become one finished video, with the club's intro before it and its logo over it.
+
+Asks nobody over a network: the branding is what lies in the media cache. Repeatable: a result that is
+there and was made from the same things is not made again.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from ezrec.domain.booking import instant_of
+from ezrec.domain.branding import Assets
+from ezrec.domain.errors import Reject, Retry, disk_full
+from ezrec.domain.job import OPEN, Kind, Result, Take
+from ezrec.domain.names import published_name, shown
+from ezrec.domain.outcomes import Done
+from ezrec.domain.ports import PARTS, MediaInfo, RenderPlan, Salvage, Salvaged, Transcoder
+from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
+from ezrec.processing import branding_fallback
+from ezrec.processing.audio_mux import Dub, dubbed
+from ezrec.processing.passthrough import as_recorded
+from ezrec.recording.recovery import as_found, told
+from ezrec.spool.progress import Meter
+from ezrec.spool.spool import Entry
+from ezrec.system import plain_files
+from ezrec.system.task import Task
+
+LOG = "ffmpeg.log"
+FOUND = "found"  # how a take ended that a person has put in beside the others
+_ROOM = 1.3  # of the footage's size has to be free for the finished video
+_SPARE_BYTES = 64 << 20
+_NOTHING_BYTES = 64 << 10
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.mp4")  # what a record may name
+
+
+def process(
+    entry: Entry,
+    task: Task,
+    *,
+    transcoder: Transcoder,
+    assets: Callable[[], Assets],
+    salvage: Salvage,
+    log: logging.Logger,
+    plan: Callable[..., RenderPlan] = RenderPlan,
+    dub: Dub | None = None,
+    is_short: Callable[[], bool] = lambda: False,
+    give_index: Callable[[Path], int] = lambda path: 0,
+) -> Done:
+    """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
+    with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it;
+    `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
+    browsers open at once of one in fragments, in its own place.
+    """
+    takes, damage = _measured(entry, transcoder, salvage, log)
+    branding = assets()
+    if not branding.is_known:
+        raise Retry("the branding was not fetched yet", 30, blameless=True)
+    made_from = (
+        *(f"{take.file}:{take.size}" for take in takes),
+        *(f"{sound.file}:{sound.size}" for take in takes for sound in take.sound),
+        f"intro:{branding.intro}",
+        f"logo:{branding.logo}",
+        *(f"sponsor:{path}" for path in branding.sponsors),
+    )
+    if _is_made(entry, made_from):
+        shutil.rmtree(entry.path / PARTS, ignore_errors=True)
+        return Done()
+    if is_short() and (bare := as_recorded(entry, takes, made_from, give_index)):
+        bare = replace(bare, notes=(*bare.notes, *damage))
+        entry.update(result=bare)
+        shutil.rmtree(entry.path / PARTS, ignore_errors=True)
+        log.warning("job %s: %s %s", entry.id, bare.file, "; ".join(bare.notes))
+        return Done()
+    _check_room(entry, takes)
+    job = entry.job
+    first = next((take for take in takes if take.ended_by != FOUND), takes[0])
+    output = entry.path / published_name(first.file)
+    output.unlink(missing_ok=True)  # made from something else, or never written down
+    with dubbed(entry, takes, dub, task, log) as (footage, silent):
+        burned_in = tuple(path for path, take in zip(footage, takes, strict=True) if take.burned_in)
+        wish = functools.partial(plan, footage, output, entry.path / LOG, burned_in=burned_in)
+        made: list[MediaInfo] = []
+
+        def render(assets: Assets, notes: tuple[str, ...]) -> None:
+            task.check()
+            wanted = wish(
+                intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
+                parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
+            )  # fmt: skip
+            meter = Meter(entry, "process", "making the video", sum(take.duration_s for take in takes))
+            made.append(transcoder.render(wanted, meter, task.on_stop, meter.rest))
+
+        used, notes = branding_fallback.rendered(
+            render, *branding_fallback.usable(transcoder, branding), job.attempts.get("process", 0), log
+        )
+    info = made[-1]
+    result = Result(
+        file=output.name,
+        duration_s=info.duration_s,
+        size=output.stat().st_size,
+        made_from=made_from,
+        intro_s=max(0.0, info.duration_s - sum(take.duration_s for take in takes)) if used.intro else 0.0,
+        notes=(*notes, *silent, *damage),
+    )
+    entry.update(result=result)
+    shutil.rmtree(entry.path / PARTS, ignore_errors=True)
+    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(result.notes))
+    return Done()
+
+
+def _measured(
+    entry: Entry, transcoder: Transcoder, salvage: Salvage, log: logging.Logger
+) -> tuple[tuple[Take, ...], tuple[str, ...]]:
+    """The takes as they lie on disk, our own ones mended, in the order of their starts; what damage cost."""
+    known = {take.file: take for take in entry.job.takes}
+    takes, damage, names = [], [], _footage(entry)
+    for name in names:
+        path, take = entry.path / name, known.get(name)
+        found = _mended(entry, take, salvage) if take else None
+        try:
+            info = transcoder.probe(path)
+        except Reject as fault:
+            if len(names) > 1 and path.lstat().st_size < _NOTHING_BYTES:
+                # a power cut in its first second: there is not one whole picture in it
+                log.warning("job %s: %s is left out: %s", entry.id, name, fault.reason)
+                continue
+            raise
+        size, written = path.stat().st_size, instant_of(path.stat().st_mtime)
+        if take is None:
+            take = Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
+        if found is not None and found.seconds:
+            take = as_found(take, found, entry.path, salvage)
+            damage += [f"{name}: {said}" for said in told(found)]
+        takes.append(replace(take, duration_s=info.duration_s, size=size))
+    if not takes:
+        raise Reject("there is no footage in the job", f"remove it: ezrec spool rm {entry.id}")
+    takes.sort(key=lambda take: (take.started, take.file))
+    news = {} if _are_as_known(takes, known) else measured_anew(replace(entry.job, takes=tuple(takes)))
+    entry.update(takes=tuple(takes), **news)
+    for said in damage:
+        log.warning("job %s: %s", entry.id, said)
+    return tuple(takes), tuple(damage)
+
+
+def _mended(entry: Entry, take: Take, salvage: Salvage) -> Salvaged | None:
+    """What a take of our own holds; None for one that somebody else has written: it is never touched."""
+    if entry.job.kind is not Kind.BOOKING or take.ended_by == FOUND:
+        return None
+    found = salvage(entry.path / take.file)
+    if found.seconds is None and found.may_pass:
+        raise Retry(f"{take.file} cannot be read: {found.why}", blameless=True)
+    return None if found.seconds is None else found
+
+
+def _are_as_known(takes: Sequence[Take], known: dict[str, Take]) -> bool:
+    """True where no take began, ended or lacks anything else than the recorder said."""
+    return all(
+        (before := known.get(take.file)) is not None
+        and before.ended_by != OPEN
+        and (before.started, before.holes) == (take.started, take.holes)
+        and abs(before.duration_s - take.duration_s) < UNNAMED_S
+        for take in takes
+    )
+
+
+def _footage(entry: Entry) -> list[str]:
+    """Every take in the entry: those of the record, and what a person has put in beside them."""
+    made = {entry.job.result.file} if entry.job.result else set()
+    names = [
+        name
+        for name in sorted(os.listdir(entry.path))
+        if name.endswith(".mp4") and not name.startswith((".", "processed_")) and name not in made
+    ]
+    missing = [take.file for take in entry.job.takes if take.file not in names]
+    if missing:
+        raise Reject(
+            f"footage of the job is missing: {', '.join(missing)}",
+            f"put it back into the job's directory; then: ezrec spool retry {entry.id}",
+        )
+    odd = [name for name in names if not _NAME.fullmatch(name)]
+    if odd:
+        raise Reject(
+            f"{shown(odd[0])} in the job has no name that footage may have",
+            f"rename it to letters, digits, '.', '_' and '-'; then: ezrec spool retry {entry.id}",
+        )
+    return names
+
+
+def _is_made(entry: Entry, made_from: tuple[str, ...]) -> bool:
+    result = entry.job.result
+    if result is None or result.made_from != made_from:
+        return False
+    try:
+        return plain_files.look(entry.path / result.file).st_size == result.size
+    except FileNotFoundError:
+        return False
+
+
+def _check_room(entry: Entry, takes: Sequence[Take]) -> None:
+    needed = int(sum(take.size * (_ROOM + bool(take.sound)) for take in takes)) + _SPARE_BYTES
+    space = os.statvfs(entry.path)
+    free = space.f_bavail * space.f_frsize
+    if free < needed:
+        raise disk_full(f"{needed >> 20} MiB are needed for the finished video, {free >> 20} MiB are free")
+
+
+def _has_room_for_parts(entry: Entry, takes: Sequence[Take]) -> bool:
+    """True where the video and all its parts have room; else it is better made in one piece."""
+    kept = sum(path.stat().st_size for path in (entry.path / PARTS).glob("*.mp4"))
+    space = os.statvfs(entry.path)
+    return (
+        space.f_bavail * space.f_frsize + kept >= sum(take.size for take in takes) * 2 * _ROOM + _SPARE_BYTES
+    )
+
+
+def _told(notes: Sequence[str]) -> str:
+    return "".join(f"; {note}" for note in notes)

@@ -1,0 +1,80 @@
+"""The gate before the uplink: closed outside the hours for uploads and, if so set, during a recording.
+
+Asked before an upload and between its pieces. What was held tells by `come` that it may go on: the retry
+stage asks, and knows no reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any
+
+from ezrec.domain.errors import Retry, Stopped
+from ezrec.domain.job import Job
+from ezrec.domain.ports import Clock
+from ezrec.domain.stages import State
+from ezrec.domain.upload_schedule import Hours, Wait, hold
+from ezrec.spool.spool import Spool
+
+
+def open_always(job: Job) -> None:
+    """The gate that never closes."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """`is_offline`: whether the last try to reach the cloud found no way."""
+
+    spool: Spool
+    clock: Clock
+    zone: tzinfo
+    hours: Hours
+    while_recording: bool
+    is_offline: Callable[[], bool]
+    order: Callable[[Job], Any] | None = None
+    _seen: int = 0
+
+    def check(self, job: Job) -> None:
+        """Raise `Retry`, which is nobody's fault, while uploads have to wait; and `Stopped` when a job has
+        come that goes before this one: the drain looks again, and what was sent is kept.
+        """
+        self._check_time()
+        directory = self.spool.directory(State.PROCESSED)
+        stamp = os.stat(directory).st_mtime_ns  # changes with every arrival, and with no piece of ours
+        if self.order is None or stamp == self._seen:
+            return
+        self._seen = stamp
+        mine = self.order(job)
+        for entry in self.spool.entries(State.PROCESSED):
+            if entry.id != job.id and not entry.job.held and self.order(entry.job) < mine:
+                raise Stopped(f"{entry.id} goes first")
+
+    def _check_time(self) -> None:
+        now = self.clock.now()
+        found = hold(
+            now,
+            self.zone,
+            self.hours,
+            while_recording=self.while_recording,
+            recorded_until=None if self.while_recording else self._recorded_until(),
+        )
+        if found is not None:
+            wait_s = (found.until - now).total_seconds()
+            raise Retry(found.reason, wait_s, blameless=True, waits_for=found.what)
+
+    def _recorded_until(self) -> datetime | None:
+        """When what is in the recorder's hand will end, the last of it."""
+        jobs = [entry.job for entry in self.spool.entries(State.RECORDING)]
+        return max((job.booking.end if job.booking else job.created for job in jobs), default=None)
+
+    def come(self) -> frozenset[str]:
+        """What a deferred job need not wait for any longer."""
+        waits = {
+            Wait.NETWORK: not self.is_offline(),
+            Wait.HOURS: self.hours.are_open(self.clock.now(), self.zone),
+            Wait.RECORDING: self.while_recording or not self.spool.names(State.RECORDING),
+        }
+        return frozenset(what for what, is_over in waits.items() if is_over)

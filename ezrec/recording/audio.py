@@ -1,0 +1,177 @@
+"""`Listening`: the sound of one booking, by a microphone of its own and never in the picture's way.
+
+A thread keeps the microphone running, because to start one may take its time; the booking's own thread
+looks in about once a second, begins a file of sound beside a take, and begins another where one broke
+off. What goes wrong is a warning in the record and the log, and no more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from ezrec.domain.errors import Retry
+from ezrec.domain.job import OPEN, UNANSWERED, Fault, Sound, Take
+from ezrec.domain.ports import Camera, Recording, Salvage
+from ezrec.recording.session_clock import SteadyClock
+from ezrec.spool.spool import Entry
+
+DIED = "the recorder died"
+_LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a microphone, the last one repeated
+_LOOK_S = 30.0
+_FINISH_LIMIT_S = 3.0
+
+
+class Listening:
+    """All but `start` and `stop` are for the booking's own thread. `remember` changes the job's record."""
+
+    def __init__(
+        self,
+        entry: Entry,
+        microphone: Camera,
+        clock: SteadyClock,
+        remember: Callable[..., None],
+        log: logging.Logger,
+    ) -> None:
+        self._entry, self._microphone, self._clock, self._log = entry, microphone, clock, log
+        self._remember = remember
+        self._over, self._bell = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._fault = self._told = ""
+        self._recording: Recording | None = None
+        self._sounds: list[Sound] = []
+        self._file = ""
+        self._picture: float | None = None
+
+    def start(self) -> None:
+        """Have the microphone ready; returns at once, and may be called again."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep, name=f"sound {self._entry.id}", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._bell.set()
+
+    # ---- the thread that keeps the microphone
+
+    def _keep(self) -> None:
+        failures = 0
+        while not self._over.is_set():
+            try:
+                with self._microphone.hold(self._bell.set):
+                    self._fault, failures = "", 0
+                    while self._microphone.health().running and not self._over.is_set():
+                        self._bell.wait(_LOOK_S)
+                        self._bell.clear()
+                    self._fault = self._microphone.health().fault or "the microphone broke off"
+            except Retry as fault:
+                self._fault = fault.reason
+            pause_s = _LADDER_S[min(failures, len(_LADDER_S) - 1)]
+            failures += 1
+            self._over.wait(pause_s)
+
+    # ---- the booking's thread
+
+    def tend(self, take: str, picture: Recording, wanted: datetime) -> None:
+        """Begin the sound of a take, from `wanted` on; go on; begin anew where it broke off."""
+        self._picture = picture.span[0] if picture.span else self._picture
+        if self._recording is not None and self._recording.lost.is_set():
+            self._close(self._clock.now())
+            wanted = self._clock.now()
+        if self._recording is None and self._microphone.health().running:
+            self._begin(take, wanted if not self._sounds else self._clock.now())
+        self._note(take)
+        self._complain()
+
+    def finish(self, take: str, at: datetime) -> tuple[Sound, ...]:
+        """End the sound of a take, and tell of what it consists."""
+        if self._recording is not None:
+            self._close(at)
+        self._complain()
+        sounds, self._sounds, self._picture = tuple(self._sounds), [], None
+        return sounds
+
+    def _begin(self, take: str, wanted: datetime) -> None:
+        path = _free_path(self._entry.path / take)
+        try:
+            self._recording = self._microphone.attach(path, self._clock.on_the_wall(wanted))
+        except Retry as fault:
+            self._fault = fault.reason
+        self._file = path.name
+
+    def _note(self, take: str) -> None:
+        """Once it is known when the sound began, it stands in the record, for whoever comes after a crash."""
+        recording = self._recording
+        if recording is None or recording.span is None or self._picture is None:
+            return
+        if any(sound.file == self._file for sound in self._sounds):
+            return
+        self._sounds.append(Sound(self._file, self._offset(recording.span[0]), ended_by=OPEN))
+        takes = self._entry.job.takes
+        sounds = tuple(self._sounds)
+        self._remember(takes=tuple(replace(one, sound=sounds) if one.file == take else one for one in takes))
+
+    def _close(self, at: datetime) -> None:
+        recording, self._recording = self._recording, None
+        assert recording is not None
+        heard = recording.finish(self._clock.on_the_wall(at), _FINISH_LIMIT_S)
+        self._fault = heard.ended_by or self._fault
+        self._sounds = [sound for sound in self._sounds if sound.file != self._file]
+        if heard.duration_s and recording.span and self._picture is not None:
+            began, ended = recording.span
+            sound = Sound(
+                self._file, self._offset(began), heard.duration_s, round(ended - began, 6), heard.size,
+                heard.ended_by,
+            )  # fmt: skip
+            self._sounds.append(sound)
+        elif heard.ended_by != UNANSWERED:  # else its writer is still at it
+            with suppress(OSError):
+                (self._entry.path / self._file).unlink(missing_ok=True)
+
+    def _offset(self, began: float) -> float:
+        assert self._picture is not None
+        return round(began - self._picture, 6)
+
+    def _complain(self) -> None:
+        if self._fault and self._fault != self._told:
+            self._told = self._fault
+            self._log.warning("booking %s: without sound: %s", self._entry.id, self._fault)
+            fault = Fault(self._clock.now(), "record", "warning", f"without sound: {self._fault}")
+            self._remember(errors=self._entry.job.with_fault(fault).errors)
+
+
+def measured(take: Take, folder: Path, salvage: Salvage) -> Take:
+    """A take whose sounds were left open by a recorder that died: cut, and measured by their own fragments.
+
+    How fast the microphone's clock ran is not known of them.
+    """
+    return replace(take, sound=tuple(_measured(take.sound, folder, salvage)))
+
+
+def _measured(sounds: Iterable[Sound], folder: Path, salvage: Salvage) -> Iterable[Sound]:
+    """What cannot be read now stays open, and is looked at again before the video is made."""
+    for sound in sounds:
+        if sound.ended_by != OPEN:
+            yield sound
+            continue
+        found = salvage(folder / sound.file)
+        if found.seconds is None:
+            yield sound
+        elif not found.is_nothing:
+            size = (folder / sound.file).stat().st_size
+            offset_s = round(sound.offset_s + found.lead_s, 6)
+            yield replace(sound, offset_s=offset_s, duration_s=found.seconds, size=size, ended_by=DIED)
+
+
+def _free_path(take: Path) -> Path:
+    """`<take>.1.m4a` and so on: never overwritten, and listed beside its take."""
+    n = 1
+    while (path := take.with_name(f"{take.stem}.{n}.m4a")).exists():
+        n += 1
+    return path

@@ -1,0 +1,180 @@
+"""Hooks: executables of the owner that are told what happened. They observe; they never stop a job.
+
+`hooks/<directory>/` mirrors the spool (`hooks/done/` for what has left it); `hooks/alert/` hears of alerts.
+They run in a thread of their own, one after another, so that a slow hook delays other hooks and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ezrec.domain import job as records
+from ezrec.domain.job import Job
+from ezrec.domain.names import shown
+from ezrec.system.child_process import as_input, tied_to_us
+
+ALERT = "alert"  # the directory of those that are told of alerts
+_MOST_WAITING = 1000
+_MOST_OUTPUT = 4000  # bytes of a hook's talk that reach the log
+_AT_ONCE = 1 << 16
+_END_LIMIT_S = 10.0  # for a killed process to be gone
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")  # keys of the cloud stay here
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the hooks of `directory` are told: `data` on standard input. `about` is for the log."""
+
+    directory: str
+    about: str
+    environ: Mapping[str, str]
+    data: bytes
+
+
+class Hooks:
+    """Runs what lies in `root`. `limit_s` is how long one hook may take."""
+
+    def __init__(self, root: Path, limit_s: float, log: logging.Logger) -> None:
+        self._root = root
+        self._limit_s = limit_s
+        self._log = log
+        self._events: queue.Queue[Event | None] = queue.Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def announce(self, directory: str, stage: str, path: Path, job: Job) -> None:
+        """Tell the hooks of a directory that an entry has arrived there. Returns at once."""
+        if not self.present(directory):
+            return
+        told = {"EZREC_JOB": job.id, "EZREC_ENTRY": str(path), "EZREC_STAGE": stage, "EZREC_EVENT": directory}
+        self._tell(Event(directory, f"job {job.id}", told, records.encode(job)))
+
+    def alert(self, name: str, state: str, data: bytes) -> None:
+        """Tell `hooks/alert/` that an alert was `raised` or `cleared`. Returns at once."""
+        if self.present(ALERT):
+            told = {"EZREC_ALERT": name, "EZREC_STATE": state, "EZREC_EVENT": ALERT}
+            self._tell(Event(ALERT, f"alert {name} {state}", told, data))
+
+    def _tell(self, event: Event) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="hooks", daemon=True)
+                self._thread.start()
+        try:
+            self._events.put_nowait(event)
+        except queue.Full:
+            where = event.directory
+            self._log.warning("hooks/%s was not told of %s: %d wait", where, event.about, _MOST_WAITING)
+
+    def present(self, directory: str) -> list[Path]:
+        """The hooks of a directory in the order in which they run."""
+        try:
+            found = sorted((self._root / directory).iterdir())
+        except OSError:
+            return []
+        return [path for path in found if _is_hook(path)]
+
+    def finish(self, limit_s: float) -> None:
+        """Let the hooks that wait run, for at most `limit_s` seconds."""
+        if self._thread is None:
+            return
+        ends = time.monotonic() + limit_s
+        try:
+            self._events.put(None, timeout=limit_s)
+        except queue.Full:
+            return
+        self._thread.join(max(0.0, ends - time.monotonic()))
+
+    def _work(self) -> None:
+        while (event := self._events.get()) is not None:
+            for path in self.present(event.directory):
+                try:
+                    self._run(path, event)
+                except (OSError, ValueError) as fault:
+                    name = f"{event.directory}/{shown(path.name)}"
+                    self._log.warning("hook %s for %s could not be run: %s", name, event.about, fault)
+
+    def _run(self, path: Path, event: Event) -> None:
+        name = f"hook {event.directory}/{shown(path.name)} for {event.about}"
+        with as_input(event.data) as record:
+            try:
+                child = subprocess.Popen(
+                    [*tied_to_us(), str(path)],
+                    stdin=record,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    cwd="/",
+                    env=_environment(event),
+                )
+            except OSError as fault:
+                self._log.warning("%s cannot be started: %s", name, fault.strerror)
+                return
+        try:
+            said = _listen(child, self._limit_s)
+        finally:
+            _end(child)
+        if said is None:
+            self._log.warning("%s was ended: not done after %g s", name, self._limit_s)
+            return
+        text = said.decode(errors="replace").strip()
+        if child.returncode:
+            self._log.warning("%s failed with %d: %s", name, child.returncode, text or "it said nothing")
+        elif text:
+            self._log.info("%s: %s", name, text)
+
+
+def _listen(child: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
+    """The end of what the hook says until it ends, however much that is; None if it does not end in time.
+
+    What it left in the background may hold its standard output open: that is not waited for.
+    """
+    assert child.stdout is not None
+    out, said = child.stdout.fileno(), b""
+    ends = time.monotonic() + limit_s
+    ended = os.pidfd_open(child.pid)
+    try:
+        waited_for = [out, ended]
+        while waited_for and (left_s := ends - time.monotonic()) > 0:
+            ready, _, _ = select.select(waited_for, [], [], left_s)
+            if out in ready:
+                talk = os.read(out, _AT_ONCE)
+                said = (said + talk)[-_MOST_OUTPUT:]
+                if not talk:
+                    waited_for.remove(out)
+            elif ended in ready:
+                child.wait(_END_LIMIT_S)
+                return said
+    finally:
+        os.close(ended)
+    return None
+
+
+def _is_hook(path: Path) -> bool:
+    return not path.name.startswith(".") and path.is_file() and os.access(path, os.X_OK)
+
+
+def _environment(event: Event) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {**passed, **event.environ}
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the hook's whole process group, whatever it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    if child.stdout:
+        child.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # in a system call that never ends: leave it
+        child.wait(_END_LIMIT_S)

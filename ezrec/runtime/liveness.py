@@ -1,0 +1,269 @@
+"""`Vitals`: what the recorder can show for itself, gathered from those who do its work.
+
+Sessions and the drain say by when they will show up again (`promise`); the camera is asked for its counts.
+From both comes a `Health`: written to `health.json` for whoever wants to know, and judged for whoever keeps
+the process alive. Judging touches no disk, so that a slow card is not taken for a hung recorder.
+
+It also is the one that ends the process when the camera hangs: nobody calls `stop()` on a hung camera.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ezrec.domain import camera_address
+from ezrec.domain import health as healths
+from ezrec.domain.health import Duty, Health, Moved, Patience, Promise, camera_state
+from ezrec.domain.ports import Camera, CameraHealth, Clock
+from ezrec.system import durable
+
+HUNG = 75  # exit code (EX_TEMPFAIL): the camera hangs; a fresh recorder may have it
+_ON_DUTY_S = 1.0
+_OFF_DUTY_S = 12.0
+_REST_S = (
+    300.0  # with the camera off: each writing costs a memory card 45 kB, and 900 s of silence are believed
+)
+_MEASURED_S = 120.0
+_LEAST_MEASURED_S = 5.0
+_CLOSING_S = 5.0  # what takes get to be closed before the process leaves a hung camera
+
+
+class Signs:
+    """Who has promised what. Safe in any thread. `changed` is rung when a duty changes."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._promises: dict[str, Promise] = {}
+        self._guard = threading.Lock()
+        self.changed = threading.Event()
+        self.last_fault = ""
+        self.is_elsewhere = False  # the stage is another process's: what is to be said of it, that one says
+
+    def set_elsewhere(self, is_elsewhere: bool) -> None:
+        if is_elsewhere is not self.is_elsewhere:
+            self.is_elsewhere = is_elsewhere
+            self.changed.set()
+
+    def promise(self, who: str, doing: str, within_s: float, duty: Duty | None = None) -> None:
+        """`who` is `doing` something, and will have said more `within_s` seconds from now."""
+        now = self._monotonic()
+        with self._guard:
+            before = self._promises.get(who)
+            goes_on = before is not None and before.duty is duty
+            since = before.since if before is not None and goes_on else now
+            self._promises[who] = Promise(doing, now + within_s, since, duty)
+        if not goes_on:
+            self.changed.set()
+
+    def keep(self, who: str) -> None:
+        """`who` has nothing more to promise."""
+        with self._guard:
+            kept = self._promises.pop(who, None)
+        if kept is not None:
+            self.changed.set()
+
+    def fault(self, reason: str) -> None:
+        self.last_fault = reason
+
+    def all(self) -> dict[str, Promise]:
+        with self._guard:
+            return dict(self._promises)
+
+
+class Vitals:
+    """`path` is the file; `leave` is called with the reason when the camera hangs, and does not return."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        camera_name: str,
+        clock: Clock,
+        path: Path,
+        log: logging.Logger,
+        leave: Callable[[str], None],
+        patience: Patience | None = None,
+    ) -> None:
+        self.camera = camera
+        self._name, self._clock = camera_address.shown(camera_name), clock
+        self._path, self._log, self._leave = path, log, leave
+        self._patience = patience or Patience()
+        self.signs = Signs(clock.monotonic)
+        self._looking = threading.Lock()
+        now = clock.monotonic()
+        self._moved, self._counts = Moved(now, now, now), (0, 0, 0)
+        self._last_frame: float | None = None
+        self._sizes: deque[tuple[float, int]] = deque()
+        self._said = ""
+        self._told: tuple[Health, float, object] | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="vitals", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The last word: nothing is recorded any more."""
+        self._over.set()
+        self.signs.changed.set()
+        self._thread.join(_CLOSING_S)
+
+    def hear_stage(self, within_s: float | None) -> None:
+        """The record stage looks again within so many seconds; None: its lock is another's."""
+        self.signs.set_elsewhere(within_s is None)
+        doing = "the stage's lock" if within_s is None else "its look around"
+        self.signs.promise("record stage", doing, math.inf if within_s is None else within_s)
+
+    def is_well(self) -> bool:
+        """True while the evidence says that the recorder does what it should. Waits for no disk."""
+        alarm = self.look().alarm
+        if alarm and alarm != self._said:
+            self._log.critical("%s: whoever keeps this process is not told any more that it is well", alarm)
+        self._said = alarm
+        return not alarm
+
+    def look(self) -> Health:
+        """One look at everything, now."""
+        with self._looking:
+            camera, now = self.camera.health(), self._clock.monotonic()
+            promises = self.signs.all()
+            self._note_moves(camera, now)
+            duties = tuple(promise.duty for promise in promises.values() if promise.duty is not None)
+            recording = sorted(who for who, promise in promises.items() if promise.duty is Duty.WRITES)
+            fault = camera.hung or camera.fault
+            return Health(
+                at=self._clock.now(),
+                pid=os.getpid(),
+                boot_id=self._clock.boot_id(),
+                camera=self._name,
+                camera_state=camera_state(
+                    duties, running=camera.running, hung=bool(camera.hung), broke_off=bool(fault)
+                ),
+                expected_to_record=any(duty in (Duty.LACKS, Duty.WRITES) for duty in duties),
+                recording=tuple(recording),
+                last_frame_at=self._wall(self._last_frame, now),
+                frames_in=camera.frames,
+                packets_out=camera.packets,
+                bytes_written=camera.written,
+                dropped=camera.dropped,
+                restarts=camera.restarts,
+                key_every_s=None if camera.key_every_s is None else round(camera.key_every_s, 1),
+                fps=None if camera.fps is None else round(camera.fps, 2),
+                bytes_a_minute=self._bytes_a_minute() if recording else None,
+                last_error=fault or self.signs.last_fault,
+                alarm=healths.alarm(promises, self._moved, now, self._patience),
+            )
+
+    # ---- evidence
+
+    def _note_moves(self, camera: CameraHealth, now: float) -> None:
+        counts = (camera.frames, camera.packets, camera.written)
+        before, moved = self._counts, self._moved
+        self._moved = Moved(
+            *(now if count > old else moment for count, old, moment in zip(
+                counts, before, (moved.frames, moved.packets, moved.written), strict=True
+            ))
+        )  # fmt: skip
+        if camera.awaits_key:  # nothing can be written yet, and that is not the recorder's fault
+            self._moved = replace(self._moved, written=now)
+        self._counts = counts
+        if camera.frame_age_s is not None:
+            self._last_frame = now - camera.frame_age_s
+        if not self._sizes or now - self._sizes[-1][0] >= _ON_DUTY_S:
+            self._sizes.append((now, camera.written))
+        while now - self._sizes[0][0] > _MEASURED_S:
+            self._sizes.popleft()
+
+    def _bytes_a_minute(self) -> int | None:
+        """How fast the files grow, measured from where they began to."""
+        sizes = list(self._sizes)
+        rises = (n for n, (one, other) in enumerate(itertools.pairwise(sizes)) if other[1] > one[1])
+        (began, first), (ended, last) = sizes[next(rises, -1)], sizes[-1]
+        return round((last - first) * 60 / (ended - began)) if ended - began >= _LEAST_MEASURED_S else None
+
+    def _wall(self, moment: float | None, now: float) -> datetime | None:
+        return None if moment is None else self._clock.now() - timedelta(seconds=now - moment)
+
+    # ---- the thread that writes
+
+    def _live(self) -> None:
+        while not self._over.is_set():
+            self.signs.changed.clear()
+            health = self.look()
+            if not self.signs.is_elsewhere and not self._is_told(health):
+                self._write(health)
+            hung = health.camera_state is healths.CameraState.HUNG
+            if hung:
+                self._give_up(health.last_error)
+            on_duty = hung or any(duty.duty not in (None, Duty.WAITS) for duty in self.signs.all().values())
+            if on_duty:
+                self._over.wait(_ON_DUTY_S)  # and no oftener, whatever changes
+            else:
+                rests = health.camera_state is healths.CameraState.OFF
+                self.signs.changed.wait(_REST_S if rests else _OFF_DUTY_S)
+        if not self.signs.is_elsewhere:
+            self._write(replace(self.look(), recording=(), expected_to_record=False))
+
+    def _is_told(self, health: Health) -> bool:
+        """At rest, when the file says so already: each look of the stage at its queue is no news. Another
+        recorder's file, written while the stage was its, is another one."""
+        if self._told is None or health.camera_state is not healths.CameraState.OFF:
+            return False
+        told, written, stamp = self._told
+        is_ours = _stamp(self._path) == stamp
+        is_young = self._clock.monotonic() - written < _REST_S
+        return is_ours and is_young and replace(told, at=health.at) == health
+
+    def _write(self, health: Health) -> None:
+        """Whole or not at all; not synced, because after a power cut nobody wants to know."""
+        data = healths.encode(health)
+        try:
+            durable.swap(self._path, data)
+            self._told = (health, self._clock.monotonic(), _stamp(self._path))
+        except OSError:
+            with contextlib.suppress(OSError):  # the age of what stands there says enough
+                _overwrite(self._path, data)
+
+    def _give_up(self, why: str) -> None:
+        """Let takes be closed that can be, then end the process."""
+        ends = self._clock.monotonic() + _CLOSING_S
+        while self._clock.monotonic() < ends and self._is_closing() and not self._over.is_set():
+            self._over.wait(0.05)
+        self._leave(why)
+
+    def _is_closing(self) -> bool:
+        return any(promise.duty in (Duty.WRITES, Duty.CLOSES) for promise in self.signs.all().values())
+
+
+def _stamp(path: Path) -> object:
+    """What changes with whoever writes the file; equal to nothing where there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return object()
+    return info.st_ino, info.st_mtime_ns
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    """In place: on a full disk the file's own block is the only room there is to say so."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, data.ljust(os.fstat(fd).st_size), 0)  # at once: cut afterwards, it would be read half
+    finally:
+        os.close(fd)
+
+
+def leave_a_hung_camera(log: logging.Logger, why: str) -> None:
+    """Not by `sys.exit`, which would wait for threads that wait for the camera."""
+    log.critical("the camera hangs (%s): this process ends with %d, a fresh one goes on", why, HUNG)
+    logging.shutdown()
+    os._exit(HUNG)

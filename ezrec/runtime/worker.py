@@ -1,0 +1,421 @@
+"""drain(stage): does all the work that is due in one directory, whoever called.
+
+Rule 1: nobody tells a drain what there is to do; it looks. Its steps:
+
+1. wait for the stage's lock (the kernel frees it when its holder dies)
+2. recover: what stands in the directory of work has a dead owner
+3. while an entry is due: claim it by rename, count the attempt, handle it, write its record, move it
+   by one rename, tell the hooks – and list again
+4. adopt loose files
+5. return how long the caller may sleep
+
+Due work goes first. Recovery and adoption are done in slices of a second, with a look at what is due and a
+sign of life between two of them: a thousand bookings that come at once keep none from its start.
+
+When a drain returns, nothing due is left in its queue, so a level-triggered path unit cannot spin; what
+could not be moved (a full disk, a name taken twice) is let alone for some seconds, so that we do not either.
+Faults are kept to the job they belong to: neither a bug in a handler nor a stranger that cannot be adopted
+may keep the other jobs from their work. The broad `except` stands here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import threading
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
+from ezrec.domain.job import Job, JobOutcome, Kind, first_come
+from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
+from ezrec.domain.ports import Clock
+from ezrec.domain.stages import RECORD, RETRY, ROLES, Role, Stage, State, settle
+from ezrec.domain.upload_schedule import Wait
+from ezrec.runtime.hooks import Hooks
+from ezrec.runtime.orphans import Ownerless
+from ezrec.spool.intake import Adopter, take_in_strangers
+from ezrec.spool.listing import Listing
+from ezrec.spool.spool import Entry, Gone, Spool, Stranger
+from ezrec.system.task import Bell, Task, Tasks
+
+Handler = Callable[[Entry, Task], Done | Closed | Kept]
+_STALE_S = 1.0  # after work of so long a narrow stage lists again before it takes the next
+_LOOKS_SHARE = 10  # or after so many times what the look took, where there is much to list
+_SLICE_S = 1.0  # of recovery or adoption, before the next look at what is due
+_STUCK_S = 5.0  # for so long a job is let alone that could not be moved
+_LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
+_LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
+
+
+@dataclass(slots=True)
+class Drain:
+    """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
+
+    `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
+    `sign`: is told, as often as the drain looks, within how many seconds it will look again (None: the
+    stage's lock is another's, as far as we know).
+    `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
+    `keeps`: finished videos stay for a while when their job leaves the spool.
+    `order` sorts what is due. `come` tells which of the things that jobs wait for are there now.
+    """
+
+    stage: Stage
+    spool: Spool
+    hooks: Hooks
+    clock: Clock
+    log: logging.Logger
+    handlers: Mapping[Kind, Handler]
+    adopter: Adopter | None = None
+    wide: bool = False
+    wait_s: float = -1
+    keeps: bool = False
+    bell: Bell = field(default_factory=Bell)
+    chance: Callable[[], float] = random.random
+    sign: Callable[[float | None], None] = lambda _: None
+    order: Callable[[Job], Any] = first_come
+    come: Callable[[], Collection[str]] = frozenset
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _tasks: Tasks = field(default_factory=Tasks)
+    _is_stale: bool = False
+    _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
+    _listing: Listing = field(init=False)
+    _strangers: list[Stranger] = field(default_factory=list)  # at the last look
+    _ownerless: Ownerless = field(default_factory=Ownerless)
+    _unsettled: dict[str, tuple[Entry, Outcome]] = field(default_factory=dict)  # worked, but not moved on
+    _in_the_way: list[Stranger] = field(default_factory=list)  # among the jobs in hand
+
+    def __post_init__(self) -> None:
+        self._listing = Listing(self.spool, self.stage.takes_from)
+
+    def stop(self) -> None:
+        """Lay the work down: jobs in hand go back where they came from."""
+        self._stopping.set()
+        self.nudge()
+        self._tasks.stop()
+
+    def nudge(self) -> None:
+        """Something changed (a file, the clock): let everybody look again."""
+        self.bell.ring()
+        self._tasks.ring()
+
+    def run(self) -> float | None:
+        """Drain the stage. Seconds until there is something to do again; None when nothing waits.
+
+        Raises `Busy` when another process holds the stage for longer than `wait_s`, or until `stop`.
+        """
+        self.sign(None)
+        with self.spool.lock(self.stage.name).held(self.wait_s, self.stage.name, self._stopping.is_set):
+            self.sign(_LOOK_S)
+            self._recover()
+            try:
+                return self._work()
+            finally:
+                self._join()
+                self.sign(math.inf)  # from here on the lane is awaited, not the drain
+
+    # ---- step 2
+
+    def _recover(self) -> None:
+        """Find what a dead owner had in hand, and give it back: what is in play first."""
+        stage = self.stage
+        if stage is RETRY:
+            return
+        entries, strangers = self.spool.look(stage.works_in)
+        if stage.works_in is stage.takes_from:  # only the mark of an owner tells work in place from waiting
+            entries = [entry for entry in entries if entry.job.boot_id]
+        else:
+            self._in_the_way = strangers
+        self._ownerless.find(entries, self.clock.now())
+        self._give_some_back()
+
+    def _give_some_back(self) -> float:
+        """A slice of what has no owner; in how many seconds the rest has its turn."""
+        return self._ownerless.give_some(self._given_back, self.clock.monotonic, _SLICE_S, _STUCK_S)
+
+    def _given_back(self, entry: Entry) -> bool:
+        is_left = True
+        with self._kept_to("job %s, whose owner died,", entry.id):
+            self._give_back(entry)
+            is_left = False
+        return not is_left
+
+    def _give_back(self, entry: Entry) -> None:
+        known = self._unsettled.get(entry.id)
+        if known is not None and known[0].path == entry.path:  # its worker was this one, and is not dead
+            with contextlib.suppress(Gone):
+                self._settle(*known)
+            del self._unsettled[entry.id]
+            return
+        with contextlib.suppress(Gone):
+            if entry.job.boot_id:
+                self._settle(entry, Died(power_cut=entry.job.boot_id != self.clock.boot_id()))
+            else:  # claimed, but not begun; or settled, but not moved
+                self.spool.move(entry, self.stage.takes_from)
+        self.log.info("job %s: its %s worker died; it goes on in %s/", entry.id, self.stage.name, entry.state)
+
+    @contextlib.contextmanager
+    def _kept_to(self, what: str, *names: object) -> Iterator[None]:
+        """A fault of one thing that lies in the spool is logged, and the stage goes on with the others."""
+        try:
+            yield
+        except Exception:  # what strangers leave may fail in ways unknown here
+            self.log.exception(f"{what} cannot be moved; it is tried again", *names)
+
+    # ---- steps 3 to 5
+
+    def _work(self) -> float | None:
+        while True:
+            self.sign(_LOOK_S)
+            began = self.clock.monotonic()
+            due, rest = self._look_again()
+            if self._stopping.is_set():
+                return 0.0 if due else rest
+            self._take_all(due, max(_STALE_S, _LOOKS_SHARE * (self.clock.monotonic() - began)))
+            more = self._do_a_slice()
+            if due or more == 0:
+                continue  # list again until nothing is due
+            rest = min((s for s in (rest, more) if s is not None), default=None)
+            if not self._tasks:
+                return rest
+            self._wait(min(rest if rest is not None else _LOOK_AGAIN_S, _LOOK_AGAIN_S))
+
+    def _take_all(self, due: list[Entry], stale_s: float) -> None:
+        looked, self._is_stale = self.clock.monotonic(), False
+        for entry in due:
+            if self.wide:
+                self.sign(_LOOK_S)  # a card may take a second for each
+            if not self._stopping.is_set() and not self._take(entry):
+                self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+            if not self.wide and (self._is_stale or self.clock.monotonic() - looked > stale_s):
+                break  # meanwhile something may have come that goes first
+
+    def _do_a_slice(self) -> float | None:
+        """Some of what may wait for a second: what has no owner, what lies in the way, what lies loose.
+
+        In how many seconds to go on (0: at once); None when nothing is left.
+        """
+        if self._stopping.is_set():
+            return None
+        soon: list[float] = []
+        if self._ownerless:
+            self.sign(_LOOK_S)
+            soon.append(self._give_some_back())
+        if self._in_the_way and self.adopter is not None:
+            self.sign(_LOOK_S)
+            some, self._in_the_way = self._in_the_way[:1], self._in_the_way[1:]
+            with self._kept_to("what lies loose in %s/", self.stage.works_in):
+                take_in_strangers(replace(self.adopter, state=self.stage.works_in), some)
+            soon.append(0.0)
+        if self.adopter is not None and (self._strangers or self.adopter.is_pending):
+            self.sign(_LOOK_S)
+            wait_s: float | None = _STUCK_S
+            with self._kept_to("what lies loose in %s/", self.stage.takes_from):
+                wait_s = self._adopt(self.adopter, self._strangers)
+            soon += [] if wait_s is None else [wait_s]
+        return min(soon, default=None)
+
+    def _wait(self, limit_s: float) -> None:
+        self.sign(limit_s + _LOOK_S)
+        self.bell.wait(limit_s)
+
+    def _look_again(self) -> tuple[list[Entry], float | None]:
+        """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the drain
+        would wait for their end and begin no other.
+        """
+        try:
+            return self._look()
+        except OSError:
+            if not self._tasks:
+                raise
+            self.log.exception("%s/ cannot be read; again in %g s", self.stage.takes_from, _STUCK_S)
+            return [], _STUCK_S
+
+    def _look(self) -> tuple[list[Entry], float | None]:
+        """The entries that are due now, in their order, and in how many seconds the next thing is."""
+        entries, self._strangers = self._listing.look()
+        left = (
+            self._ownerless.paths()
+        )  # work in place that lost its owner is settled before it is taken again
+        soon: list[float] = []
+        now, tick = self.clock.now(), self.clock.monotonic()
+        self._stuck = {name: until for name, until in self._stuck.items() if until > tick}
+        soon += [until - tick for until in self._stuck.values()]
+        free = [
+            entry
+            for entry in entries
+            if not (entry.id in self._tasks or entry.id in self._stuck or entry.job.held)
+            and entry.path not in left
+        ]
+        if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
+            due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
+        else:
+            come = self.come() if any(entry.job.waits_for for entry in free) else ()
+            due = [entry for entry in free if entry.job.is_due(now) or entry.job.waits_for in come]
+            waits = [moment for entry in free if (moment := entry.job.waits_until(now)) and moment > now]
+            soon += [(moment - now).total_seconds() for moment in waits]
+        due.sort(key=lambda entry: self.order(entry.job))
+        return due, min((s for s in soon if s < math.inf), default=None)
+
+    def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float | None:
+        """Adopt some of what is complete; in how many seconds to look at the rest."""
+        adopted, look_again_s = adopter.adopt(strangers, _SLICE_S)
+        for entry in adopted:
+            self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
+        self._tasks.ring({entry.id for entry in adopted})  # an amendment of a job in hand
+        return 0.0 if adopted else look_again_s
+
+    def _take(self, entry: Entry) -> bool:
+        """Claim an entry and do its work: here, or in a thread where the stage is wide.
+
+        False: it could not be moved, and is still there.
+        """
+        try:
+            if self.stage is RETRY:
+                return self._settled(entry, Done())
+            entry = self.spool.claim(entry, self.stage.works_in)
+            entry.update(**self._attempted(entry.job))
+        except (Gone, FileNotFoundError) as fault:
+            self.log.debug("somebody else moved %s", fault)
+            return not entry.path.exists()
+        except OSError as fault:
+            self.log.error("job %s cannot be taken in hand: %s", entry.id, fault)
+            self._put_back(entry)
+            return False
+        task = self._tasks.begin(entry.id)
+        if not self.wide:
+            return self._do(entry, task)
+        try:
+            name = f"{self.stage.name} {entry.id}"
+            threading.Thread(target=self._do, args=(entry, task), name=name).start()
+        except RuntimeError as fault:  # the machine has no threads left
+            self.log.error("job %s cannot be taken in hand: %s", entry.id, fault)
+            self._tasks.end(entry.id)
+            self._put_back(entry)
+            return False
+        return True
+
+    def _put_back(self, entry: Entry) -> None:
+        try:
+            self.spool.move(entry, self.stage.takes_from)
+        except Gone:
+            return
+        except OSError:
+            self._ownerless.add(entry)  # nobody else would look there while other jobs are in hand
+
+    def _attempted(self, job: Job) -> dict[str, object]:
+        marked = job.with_attempt(self.stage.name, self.clock.boot_id() or "unknown")
+        if self.stage.works_in is not self.stage.takes_from:
+            marked = marked.arrived(self.stage.works_in, self.clock.now())
+        changed = ("attempts", "boot_id", "due", "waits_for", "reason", "remedy", "arrivals")
+        return {name: getattr(marked, name) for name in changed}
+
+    def _do(self, entry: Entry, task: Task) -> bool:
+        claimed = entry.id  # it may come to lie under another id, where its own is taken
+        try:
+            if self._stopping.is_set():
+                task.stop()
+            self.hooks.announce(self.stage.works_in, self.stage.name, entry.path, entry.job)
+            outcome = self._handled(entry, task)
+            done = self._settled(entry, outcome)
+            # A wide stage looks after dead owners only when nothing is in hand any more, which may be never.
+            while not done and self.wide and not self._stopping.wait(_STUCK_S):
+                done = self._settled(entry, outcome)
+            return done
+        finally:
+            self._tasks.end(claimed)
+            if self.wide:  # a narrow one looks again by itself, and must not wake itself over what is stuck
+                self.bell.ring()
+
+    def _settled(self, entry: Entry, outcome: Outcome) -> bool:
+        """Settle; False when the disk would not have it."""
+        before = entry.job
+        try:
+            with contextlib.suppress(Gone):  # somebody else has moved it: then it is theirs
+                self._settle(entry, outcome)
+        except OSError as fault:
+            self.log.error("job %s cannot be moved on, and is taken up again later: %s", entry.id, fault)
+            entry.job = before  # decided anew then, and counted once
+            self._unsettled[entry.id] = (entry, outcome)
+            return False
+        self._unsettled.pop(entry.id, None)
+        return True
+
+    def _handled(self, entry: Entry, task: Task) -> Outcome:
+        handler = self.handlers.get(entry.job.kind)
+        if handler is None:
+            return No(
+                f"{self.stage.name} knows no jobs of kind {entry.job.kind}",
+                f"remove it: ezrec spool rm {entry.id}",
+            )
+        try:
+            return handler(entry, task)
+        except Stopped:
+            self._is_stale = True  # perhaps it made way for another
+            return LaidDown()
+        except Retry as fault:
+            return Later(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
+        except Reject as fault:
+            return _refused(fault)
+        except OSError as fault:
+            if not is_full(fault):
+                return self._bug(entry, fault)
+            full = disk_full(f"{self.stage.name} met it{_at(fault)}")
+            return Later(full.reason, full.after_s, full.blameless)
+        except Exception as fault:  # noqa: BLE001 - the one broad except: a bug must not end the stage
+            return self._bug(entry, fault)
+
+    def _bug(self, entry: Entry, fault: Exception) -> Crash:
+        self.log.error("job %s: %s met a bug\n%s", entry.id, self.stage.name, traceback.format_exc())
+        return Crash(f"{type(fault).__name__}: {fault}"[:500])
+
+    def _settle(self, entry: Entry, outcome: Outcome) -> None:
+        """Decide by the table, then one rename, then the hooks."""
+        state, job = settle(self.stage, entry.job, outcome, self._now(entry.job, outcome), self.chance())
+        path = entry.path
+        if state is State.DONE:
+            self.spool.leave(entry, job, keep=self.keeps and job.outcome is JobOutcome.PUBLISHED)
+        else:
+            path = self.spool.move(entry, state, job).path
+        self._say(outcome, job, state)
+        self.hooks.announce(state, self.stage.name, path, job)
+
+    def _now(self, job: Job, outcome: Outcome) -> datetime:
+        """The time; after a death that of the recording, which goes on whatever the clock was set to."""
+        reckoned = None
+        if job.reckoning and self.stage is RECORD and isinstance(outcome, Died | Crash):
+            reckoned = job.reckoning.now(self.clock.boot_id(), self.clock.monotonic())
+        return reckoned or self.clock.now()
+
+    def _say(self, outcome: Outcome, job: Job, state: State) -> None:
+        match outcome:
+            case Later(reason):
+                self.log.warning("job %s: %s; again at %s", job.id, reason, job.due)
+            case No(reason, remedy):
+                self.log.error("job %s → failed/: %s; what to do: %s", job.id, reason, remedy)
+            case Kept(reason, remedy):
+                self.log.warning("job %s → deferred/: %s; what to do: %s", job.id, reason, remedy)
+            case Closed(named, reason):
+                self.log.warning("job %s is over, %s: %s", job.id, named, reason)
+            case _:
+                self.log.info("job %s → %s/", job.id, state if state is not State.DONE else ".done")
+
+    def _join(self) -> None:
+        """Wait for what is in hand; the process may be about to end."""
+        while self._tasks:
+            self._wait(_LOOK_AGAIN_S)
+
+
+def _refused(fault: Reject) -> Later | No:
+    if fault.again_s is None:
+        return No(fault.reason, fault.remedy)
+    return Later(fault.reason, fault.again_s, blameless=True, waits_for=Wait.CURE, remedy=fault.remedy)
+
+
+def _at(fault: OSError) -> str:
+    return f" at {fault.filename}" if fault.filename else ""

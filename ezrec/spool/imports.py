@@ -1,0 +1,142 @@
+"""`put`: a video from anywhere becomes a job, with the checks of a dropped file and in one rename.
+
+The copy is made beside the spool's directories, where nobody watches, and never under a name that a stage
+would take up. What a killed `put` leaves is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import BinaryIO
+
+from ezrec.domain.booking import Booking, instant_of
+from ezrec.domain.errors import Refused, Retry
+from ezrec.domain.job import Job, Kind, Take
+from ezrec.domain.names import BadName, JobId, parse_clip_name, raw_name, safe_id, shown
+from ezrec.domain.stages import State
+from ezrec.spool.spool import Entry, Spool
+from ezrec.system import plain_files
+
+_PREFIX = ".put-"
+_SPARE = 256 << 20  # bytes left free beside the copy: the camera writes to the same disk
+_PIECE = 8 << 20
+
+
+def put(spool: Spool, file: Path, booking_id: str, now: datetime, zone: tzinfo) -> Entry:
+    """Make a job of a copy of `file`."""
+    try:
+        owner = safe_id(booking_id)
+    except BadName as fault:
+        raise Refused(str(fault)) from None
+    with opened(file) as source:
+        info = os.fstat(source.fileno())
+        booking = known_booking(spool, owner)
+        started = _started(file.name, owner, booking, info, zone)
+
+        def made(size: int) -> tuple[Job, str]:
+            take = Take(raw_name(owner, started), started.astimezone(UTC), 0.0, size, "put in")
+            return Job(id=owner, kind=Kind.CLIP, created=now, booking=booking, takes=(take,)), take.file
+
+        return bring_in(spool, State.RAW, source, made)
+
+
+def bring_in(spool: Spool, state: State, source: BinaryIO, made: Callable[[int], tuple[Job, str]]) -> Entry:
+    """Make an entry of a copy. `made` gives, for the size of the copy, the job and the copy's name in it."""
+    _check_room(spool, os.fstat(source.fileno()).st_size)
+    with _beside(spool) as (copy, path):
+        _copy(source, copy)
+        job, name = made(copy.seek(0, os.SEEK_END))
+        return spool.create(state, job, (path, name), number=True)
+
+
+def opened(file: Path) -> BinaryIO:
+    """Open what a drop would accept; a FIFO must not hang us."""
+    name = shown(file.name)
+    if file.suffix.lower() != ".mp4":
+        raise Refused(f"{name} does not end in .mp4", "only MP4 videos can be branded and published")
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise Refused(f"{name} is not a plain file")
+        opened = open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: SIM115 - the caller closes it
+    except OSError as fault:
+        raise Refused(f"{name} cannot be read: {fault.strerror}") from None
+    if os.fstat(opened.fileno()).st_size == 0:
+        opened.close()
+        raise Refused(f"{name} is empty (0 bytes)")
+    return opened
+
+
+def _check_room(spool: Spool, size: int) -> None:
+    free = shutil.disk_usage(spool.root).free
+    if size + _SPARE > free:
+        raise Retry(
+            f"the copy needs {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on the spool's disk: "
+            "free some space, or mv the file into spool/raw/ if it lies on the same disk"
+        )
+
+
+def known_booking(spool: Spool, owner: JobId) -> Booking | None:
+    """What the spool and its history know of the booking."""
+    entry = spool.find(owner)
+    job = entry.job if entry else spool.finished(owner)
+    return job.booking if job else None
+
+
+def _started(
+    name: str, owner: JobId, booking: Booking | None, info: os.stat_result, zone: tzinfo
+) -> datetime:
+    """When the footage began: the file's name says it, else its booking, else its date."""
+    with contextlib.suppress(BadName):
+        clip = parse_clip_name(name)
+        if clip.started is not None:
+            return clip.started.replace(tzinfo=zone)
+    started = booking.start if booking else instant_of(info.st_mtime)
+    return started.astimezone(zone)
+
+
+@contextlib.contextmanager
+def _beside(spool: Spool) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file on the spool's file system, held by an flock so that the next `put` leaves it alone."""
+    sweep(spool)
+    path = spool.root / f"{_PREFIX}{secrets.token_hex(6)}"
+    with open(path, "xb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield file, path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def sweep(spool: Spool) -> list[Path]:
+    """Remove the copies that killed processes left; who makes one holds it by an flock."""
+    swept = []
+    for path in spool.root.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), plain_files.opened(path) as left:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(left.fileno()).st_size or path.stat().st_mtime < datetime.now(UTC).timestamp() - 60:
+                path.unlink()
+                swept.append(path)
+    return swept
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    """Copy by reference where the file system can, else byte by byte."""
+    done = 0
+    with contextlib.suppress(OSError):
+        while sent := os.copy_file_range(source.fileno(), target.fileno(), _PIECE, done, done):
+            done += sent
+    source.seek(done)
+    target.seek(done)
+    try:
+        shutil.copyfileobj(source, target, _PIECE)
+        target.flush()
+    except OSError as fault:
+        raise Retry(f"the copy failed after {target.tell() / 1e9:.1f} GB: {fault.strerror}") from None

@@ -1,0 +1,232 @@
+"""The places of the spool, and what lies in them. Looks, and never moves.
+
+Every answer comes from the disk, and may be old by the time it is read: who acts on it moves an entry
+by rename, and hears `Gone` when somebody else was faster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+from ezrec.domain import job as records
+from ezrec.domain.job import BadRecord, Job
+from ezrec.domain.names import shown
+from ezrec.domain.stages import DIRECTORIES, State
+from ezrec.spool.entry import JOB, LARGEST_RECORD, Entry, Stranger, read_record
+from ezrec.system import durable, plain_files
+from ezrec.system.locks import Lock
+
+# Some kernels stamp directories every 4 ms only: what moves twice within that is not seen by its stamps.
+_LEAST_LOOKS, _MOST_LOOKS = 3, 100
+_WE_ARE_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# What a thing is cannot be said while the disk, or the rights to it, are not as they should be.
+_PASSING = (
+    errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EAGAIN, errno.ESTALE,
+    errno.ETIMEDOUT,
+)  # fmt: skip
+
+
+class Gone(Exception):
+    """Somebody else moved the entry first. Look again."""
+
+
+class Taken(Exception):
+    """The id is in use already; nothing was created."""
+
+
+class Places:
+    """The directories under `root`. Holds no state of its own: every answer comes from the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._locks = root / ".locks"
+        self._new = root / ".new"
+        self._gone = root / ".gone"
+        self.done = root / ".done"
+        self.kept = root / ".kept"
+        self.trash = root / ".trash"
+
+    def prepare(self) -> None:
+        """Create what is missing. Safe to call at any time, by anybody."""
+        for path in self.places():
+            if not path.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                durable.sync_directory(self.root)
+
+    def places(self) -> list[Path]:
+        """Every directory that belongs to a spool, there or not."""
+        states = [self.directory(state) for state in DIRECTORIES]
+        return [*states, self._locks, self._new, self._gone, self.done, self.kept, self.trash]
+
+    def foreign(self) -> list[Path]:
+        """The directories that no rename from here reaches: missing, links, or on another file system."""
+        here = os.stat(self.root).st_dev
+        found = []
+        for path in self.places():
+            try:
+                info = os.lstat(path)
+            except OSError:
+                found.append(path)
+                continue
+            if not stat.S_ISDIR(info.st_mode) or info.st_dev != here:
+                found.append(path)
+        return found
+
+    def directory(self, state: State) -> Path:
+        return self.root / state
+
+    @property
+    def gone(self) -> Path:
+        """Where what is being deleted lies, out of sight."""
+        return self._gone
+
+    def lock(self, name: str) -> Lock:
+        """A lock of the whole machine; `name` is a stage or a pulse."""
+        return Lock(self._locks / f"{name}.lock")
+
+    # ---- looking
+
+    def names(self, state: State) -> list[str]:
+        """The visible names in a directory: entries and loose files, unsorted."""
+        try:
+            return [name for name in os.listdir(self.directory(state)) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+
+    def look(self, state: State) -> tuple[list[Entry], list[Stranger]]:
+        """What lies in a directory, unsorted: the entries, and everything visible that is none."""
+        entries, strangers = [], []
+        for name in self.names(state):
+            match self.look_at(state, name):
+                case Entry() as entry:
+                    entries.append(entry)
+                case Stranger() as stranger:
+                    strangers.append(stranger)
+        return entries, strangers
+
+    def look_at(self, state: State, name: str) -> Entry | Stranger | None:
+        """What lies under a name; None when nothing does any more."""
+        try:
+            return self.read(state, name)
+        except BadRecord as fault:
+            return Stranger(name, str(fault))
+        except Gone:
+            return None
+        except OSError as fault:
+            if fault.errno in _WE_ARE_SHORT:
+                raise  # that is our trouble: a sound job must not be taken for a broken one
+            return Stranger(name, f"{shown(name)} cannot be read: {fault.strerror}", unread=True)
+
+    def entries(self, state: State) -> list[Entry]:
+        """The entries of a directory, unsorted."""
+        return self.look(state)[0]
+
+    def read(self, state: State, name: str) -> Entry:
+        """Open one entry. Raises `Gone` when it is not there, `BadRecord` when it is no entry, and OSError
+        when that cannot be said now.
+
+        Never follows a link: what a name here points to elsewhere is not the spool's.
+        """
+        path = f"{self.root}/{state}/{name}"
+        try:
+            data = read_record(path)
+        except NotADirectoryError:
+            raise BadRecord(f"{shown(name)} is a loose file, not a job") from None
+        except FileNotFoundError:
+            if is_there(path):
+                raise BadRecord(f"the directory {shown(name)} has no {JOB}") from None
+            raise Gone(name) from None
+        except OSError as fault:
+            if fault.errno in (*_WE_ARE_SHORT, *_PASSING):
+                raise
+            raise BadRecord(f"{shown(name)}: {fault.strerror}") from None
+        job = records.decode(data)
+        if job.id != name:
+            raise BadRecord(f"the directory {shown(name)} holds the record of job {job.id}")
+        return Entry(path, job.as_found_in(state))
+
+    def find(self, job_id: str) -> Entry | None:
+        """The entry of that id, wherever it is. Looks twice: it may move while we look.
+
+        Raises OSError when it cannot be read now: who takes it for unknown makes another.
+        """
+        for _ in range(2):
+            for state in DIRECTORIES:
+                with contextlib.suppress(Gone, BadRecord):
+                    return self.read(state, job_id)
+        return None
+
+    def finished(self, job_id: str) -> Job | None:
+        """The last record of a job that has left the spool. Raises OSError when it cannot be read now."""
+        try:
+            return records.decode(plain_files.read(self.done / f"{job_id}.json", LARGEST_RECORD, shared=True))
+        except (FileNotFoundError, plain_files.NotPlain, BadRecord):
+            return None
+
+    def last_word(self, job_id: str) -> Job | None:
+        """The record under that id, wherever it is: in the spool, in the history, or in the trash."""
+        entry = self.find(job_id)
+        if entry is not None:
+            return entry.job
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, BadRecord):
+            return records.decode(read_record(self.trash / job_id))
+        return self.finished(job_id)
+
+    def knows(self, job_id: str, *, anew: bool = False) -> bool:
+        """True when the id is in the spool, in the trash or (unless `anew`) in the history.
+
+        The order matters, because jobs move while we look: a job on its way out stands in `.done/` before
+        it leaves its directory, so `.done/` is looked at last. One that moves between two directories may be
+        missed in both, so "no" is said only of directories that nothing entered or left meanwhile.
+        """
+        for look in range(_MOST_LOOKS):
+            before = self._stamps()
+            if (
+                any(is_there(self.directory(state) / job_id) for state in DIRECTORIES)
+                or is_there(self.trash / job_id)
+                or (not anew and is_there(self.done / f"{job_id}.json"))
+            ):
+                return True
+            if look + 1 >= _LEAST_LOOKS and self._stamps() == before:
+                return False
+        return False
+
+    def _stamps(self) -> list[int]:
+        """When something last entered or left each directory, to the file system's own precision."""
+        stamps = []
+        for state in DIRECTORIES:
+            with contextlib.suppress(FileNotFoundError):
+                stamps.append(os.stat(self.directory(state)).st_mtime_ns)
+        return stamps
+
+    def is_tidy(self) -> bool:
+        """False while `.new/` or `.gone/` hold something that a crash left."""
+        return not any(True for place in (self._new, self._gone) for _ in place.iterdir())
+
+    def discarded(self) -> list[Entry]:
+        """The entries in the trash."""
+        return self._beside(self.trash)
+
+    def kept_copies(self) -> list[Entry]:
+        """What was uploaded and is kept for a while."""
+        return self._beside(self.kept)
+
+    def _beside(self, place: Path) -> list[Entry]:
+        found = []
+        for path in place.iterdir() if place.is_dir() else ():
+            with contextlib.suppress(OSError, BadRecord):
+                found.append(Entry(path, records.decode(read_record(path))))
+        return found
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether a name is taken. Raises OSError when that cannot be said, where `os.path.lexists` says "no"."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

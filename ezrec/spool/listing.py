@@ -1,0 +1,54 @@
+"""What lies in a directory of the spool, for whoever looks again and again: only what changed is read again.
+
+Reading 20,000 records to find the next job takes a second, and did so for every job. Looks, and never moves.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ezrec.domain.names import shown
+from ezrec.domain.stages import State
+from ezrec.spool.entry import JOB, Entry, Stranger
+from ezrec.spool.layout import Places
+
+_Mark = tuple[int, int, int, int]
+
+
+class Listing:
+    """Remembers each record with its file's number and times: a record is replaced whole, so one that changed
+    is another file. The names are asked for anew each time.
+    """
+
+    def __init__(self, places: Places, state: State) -> None:
+        self._places, self._state = places, state
+        self._known: dict[str, tuple[_Mark, Entry]] = {}
+
+    def look(self) -> tuple[list[Entry], list[Stranger]]:
+        """As `Places.look`."""
+        before, self._known = self._known, {}
+        entries: list[Entry] = []
+        strangers: list[Stranger] = []
+        directory = f"{self._places.root}/{self._state}"
+        for name in self._places.names(self._state):
+            try:
+                info = os.stat(f"{directory}/{name}/{JOB}", follow_symlinks=False)
+                mark = (info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
+            except NotADirectoryError:
+                strangers.append(Stranger(name, f"{shown(name)} is a loose file, not a job"))
+                continue
+            except OSError:
+                mark = None  # reading it says what is the matter
+            known = before.get(name)
+            if mark is not None and known is not None and known[0] == mark:
+                self._known[name] = known
+                entries.append(Entry(f"{directory}/{name}", known[1].job))
+                continue
+            match self._places.look_at(self._state, name):
+                case Entry() as entry:
+                    entries.append(entry)
+                    if mark is not None:
+                        self._known[name] = (mark, Entry(f"{directory}/{name}", entry.job))
+                case Stranger() as stranger:
+                    strangers.append(stranger)
+        return entries, strangers

@@ -1,0 +1,60 @@
+"""Progress notes of a job at work: the part done, its pace, the time that is left; at most twice a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ezrec.spool.spool import Entry
+
+_EVERY_S = 0.5
+_TOO_EARLY = 0.02  # of the work: before it, a forecast is a guess
+
+
+class Meter:
+    """Called with the finished part, 0 to 1. `film_s`: how long the film lasts that is worked on, so that
+    its pace can be told as a multiple of real time.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        stage: str,
+        doing: str,
+        film_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._entry, self._stage, self._doing, self._film_s = entry, stage, doing, film_s
+        self._clock, self._began = clock, clock()
+        self._first: float | None = None  # work that an earlier try has done says nothing of this one's pace
+        self._told: float | None = None
+        self._part, self._rests, self._since = 0.0, "", 0.0
+
+    def __call__(self, part: float) -> None:
+        now = self._clock()
+        if self._first is None:
+            self._first, self._began = part, now
+        self._part = part
+        if self._told is not None and now - self._told < _EVERY_S and part < 1:
+            return
+        self._tell(now)
+
+    def rest(self, why: str) -> None:
+        """Called with the reason when the work comes to rest, and with an empty word when it goes on."""
+        now = self._clock()
+        if self._rests:  # the time of rest says nothing of the pace
+            self._began += now - self._since
+        self._rests, self._since = why, now
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        self._told = now
+        done, spent_s = self._part - (self._first or 0.0), now - self._began
+        left_s = speed = None
+        if done > _TOO_EARLY and spent_s > 0 and not self._rests:  # nobody knows how long a rest takes
+            left_s = round(spent_s * (1 - self._part) / done)
+            speed = round(self._film_s * done / spent_s, 2) if self._film_s else None
+        self._entry.report(
+            stage=self._stage, doing=self._doing, part=round(self._part, 4), eta_s=left_s, speed=speed,
+            **({"rests": self._rests} if self._rests else {}),
+        )  # fmt: skip

@@ -1,0 +1,125 @@
+"""What a handler is given beside its entry: the wish that it end, and a bell that rings when to look again.
+
+`Tasks` are all that one drain has in hand.
+
+No time is read here but the monotonic clock, for limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Collection
+
+from ezrec.domain.errors import Stopped
+
+
+class Bell:
+    """A flag that wakes one waiting thread. Many rings before a look count as one."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def wait(self, limit_s: float | None) -> bool:
+        """Wait until it rings, at most `limit_s` seconds; True if it rang. Silences it."""
+        rang = self._rung.wait(limit_s)
+        self._rung.clear()
+        return rang
+
+
+class Task:
+    """One job's work in one process."""
+
+    def __init__(self) -> None:
+        self.bell = Bell()
+        self._stop = threading.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self._guard = threading.Lock()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Ask the work to end early. May be called from any thread, any number of times."""
+        self._stop.set()
+        self.bell.ring()
+        with self._guard:
+            listeners, self._listeners = self._listeners, []
+        for tell in listeners:
+            with contextlib.suppress(Exception):
+                tell()
+
+    def on_stop(self, tell: Callable[[], None]) -> None:
+        """Call `tell` when the work is asked to end; at once, if it was already."""
+        with self._guard:
+            self._listeners.append(tell)
+        if self.is_stopping:
+            self.stop()
+
+    def check(self) -> None:
+        """Raise `Stopped` if the work was asked to end."""
+        if self.is_stopping:
+            raise Stopped("asked to stop")
+
+    def wait(self, limit_s: float) -> None:
+        """Wait until the bell rings or the work is asked to end, at most `limit_s` seconds."""
+        if not self.is_stopping:
+            self.bell.wait(max(0.0, limit_s))
+
+
+class Tasks:
+    """The tasks in hand, by the id of their job. Safe in any thread, but not in a signal handler."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+        self._guard = threading.Lock()
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._tasks
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def begin(self, job_id: str) -> Task:
+        with self._guard:
+            return self._tasks.setdefault(job_id, Task())
+
+    def end(self, job_id: str) -> None:
+        with self._guard:
+            del self._tasks[job_id]
+
+    def ring(self, only: Collection[str] | None = None) -> None:
+        """Let these look again, or all."""
+        with self._guard:
+            for job_id, task in self._tasks.items():
+                if only is None or job_id in only:
+                    task.bell.ring()
+
+    def stop(self) -> None:
+        """Ask all to end. What they call then may take its time, and begin or end others."""
+        with self._guard:
+            tasks = list(self._tasks.values())
+        for task in tasks:
+            task.stop()
+
+
+class Switch:
+    """What `on_stop` is given. A bare flag, so that a signal handler may pull it at any moment.
+
+    The waiting thread looks at it every tenth of a second and does the killing itself: it alone
+    knows whether the process id still belongs to the child.
+    """
+
+    def __init__(self) -> None:
+        self.pulled = False
+
+    def pull(self) -> None:
+        self.pulled = True
+
+    def check(self) -> None:
+        if self.pulled:
+            raise Stopped("asked to stop")

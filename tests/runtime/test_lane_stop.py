@@ -1,0 +1,28 @@
+"""A lane that is asked to end in the middle of its turn ends after that turn, and not a rescan later."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from ezrec.runtime.scheduler import Lane
+from ezrec.system.task import Bell
+
+LONGEST_S = 3600.0
+LIMIT_S = 30.0
+
+
+def test_a_turn_that_hears_the_bell_of_the_stop_does_not_make_the_lane_sleep() -> None:
+    bell, began = Bell(), threading.Event()
+
+    def turn() -> None:
+        began.set()
+        assert bell.wait(LIMIT_S), "the stop rings"  # as the drain does while jobs are in hand
+
+    lane = Lane("record", turn, bell, LONGEST_S, logging.getLogger("ezrec.test"))
+    lane.daemon = True  # should it sleep after all, it must not keep the tests from ending
+    lane.start()
+    assert began.wait(LIMIT_S)
+    lane.stop()
+    lane.join(LIMIT_S)
+    assert not lane.is_alive()

@@ -1,0 +1,283 @@
+"""The keeper of a child, over real children: started again after whatever death, ended when asked to."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ezrec.runtime import supervisor
+from ezrec.runtime.supervisor import Supervised
+from tests.support.stagework import LIMIT_S, until
+
+LOG = logging.getLogger("test.supervise")
+# Each child says when it began and who it is.
+_BEGIN = """import os, signal, sys, time
+print(time.monotonic(), os.getpid(), file=open({log!r}, "a"), flush=True)
+"""
+
+
+@contextmanager
+def kept(log: Path, then: str, **limits: Any) -> Iterator[tuple[Supervised, threading.Event]]:
+    hopeless = threading.Event()
+    argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + then]
+    keeper = Supervised(argv, LOG, hopeless.set, **{"end_limit_s": LIMIT_S, **limits})
+    keeper.start()
+    try:
+        yield keeper, hopeless
+    finally:
+        keeper.stop()
+
+
+def births(log: Path) -> list[tuple[float, int]]:
+    try:
+        lines = log.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [(float(line.split()[0]), int(line.split()[1])) for line in lines if len(line.split()) == 2]
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "time.sleep(600)"):
+        until(lambda: births(log))
+        os.kill(births(log)[0][1], signal.SIGKILL)
+        until(lambda: len(births(log)) == 2)
+        assert births(log)[0][1] != births(log)[1][1]
+    assert not any(is_there(pid) for _, pid in births(log))
+
+
+def test_the_pause_grows_while_the_child_dies_young(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "sys.exit(1)"):
+        until(lambda: len(births(log)) >= 5)
+    moments = [moment for moment, _ in births(log)]
+    pauses = [later - sooner for sooner, later in itertools.pairwise(moments)]
+    for pause_s, least_s in zip(pauses, (0.0, 0.5, 1.0, 2.0), strict=False):
+        assert pause_s >= least_s
+
+
+def test_a_child_that_gives_no_sign_of_life_is_killed_and_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "births"
+    falls_silent = "os.write(0, b'alive'); time.sleep(600)"
+    with kept(log, falls_silent, silence_limit_s=1.0):
+        until(lambda: len(births(log)) == 2)
+        (born, first), (again, _) = births(log)
+        assert again - born >= 1.0
+        assert not is_there(first)
+    assert "gave no sign of life for 1 s" in caplog.text
+
+
+def test_a_child_that_never_says_a_word_is_given_up_too(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "time.sleep(600)", start_limit_s=1.0):
+        until(lambda: len(births(log)) == 2)
+
+
+def test_a_child_that_stops_being_run_is_killed(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "while True: os.write(0, b'alive'); time.sleep(0.1)", silence_limit_s=2.0):
+        until(lambda: births(log))
+        os.kill(births(log)[0][1], signal.SIGSTOP)
+        until(lambda: len(births(log)) == 2)
+        assert not is_there(births(log)[0][1])
+
+
+def test_a_child_that_speaks_is_left_alone(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "while True: os.write(0, b'alive'); time.sleep(0.2)", silence_limit_s=5.0):
+        until(lambda: births(log))
+        time.sleep(7)
+        assert len(births(log)) == 1
+
+
+def test_a_wrong_configuration_is_not_tried_again(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "sys.exit(78)") as (_, hopeless):
+        assert hopeless.wait(LIMIT_S)
+        time.sleep(1)
+        assert len(births(log)) == 1
+
+
+def test_a_child_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
+    log, closed = tmp_path / "births", tmp_path / "closed"
+    polite = (
+        f"signal.signal(signal.SIGTERM, lambda *_: (open({str(closed)!r}, 'w').close(), sys.exit(0)))\n"
+        f"open({str(tmp_path / 'ready')!r}, 'w').close()\n"
+        "time.sleep(600)\n"
+    )
+    with kept(log, polite) as (keeper, _):
+        until((tmp_path / "ready").exists)
+        keeper.stop()
+        assert closed.exists()
+        assert not is_there(births(log)[0][1])
+    assert len(births(log)) == 1
+
+
+def test_a_stubborn_child_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = tmp_path / "births"
+    stubborn = (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"open({str(tmp_path / 'ready')!r}, 'w').close()\n"
+        "time.sleep(600)\n"
+    )
+    with kept(log, stubborn, end_limit_s=0.5) as (keeper, _):
+        until((tmp_path / "ready").exists)
+        keeper.stop()
+        assert not is_there(births(log)[0][1])
+    assert "is killed" in caplog.text
+
+
+def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    recorder, ran = tmp_path / "recorder", tmp_path / "ran"
+    keeper = Supervised([str(recorder)], LOG, lambda: None)
+    keeper.start()
+    try:
+        time.sleep(0.2)
+        hidden = tmp_path / "new"
+        hidden.write_text(f"#!/bin/sh\ntouch {ran}\nexec sleep 600\n")
+        hidden.chmod(0o755)
+        hidden.rename(recorder)
+        until(ran.exists)
+    finally:
+        keeper.stop()
+
+
+def test_stop_ends_the_pause_too(tmp_path: Path) -> None:
+    log = tmp_path / "births"
+    with kept(log, "sys.exit(1)") as (keeper, _):
+        until(lambda: len(births(log)) >= 3)
+        keeper.stop()
+        number = len(births(log))
+        time.sleep(0.2)
+        assert len(births(log)) == number
+
+
+def test_a_child_hears_by_its_standard_input_that_its_keeper_is_gone(tmp_path: Path) -> None:
+    log, heard = tmp_path / "births", tmp_path / "heard"
+    listening = f"sys.stdin.read(); open({str(heard)!r}, 'w').close(); os._exit(0)\n"
+    script = (
+        "import logging, sys\n"
+        "from ezrec.runtime.supervisor import Supervised\n"
+        "Supervised(sys.argv[1:], logging.getLogger(), lambda: None).start()\n"
+    )
+    argv = [sys.executable, "-c", script, sys.executable, "-S", "-c"]
+    daemon = subprocess.Popen([*argv, _BEGIN.format(log=str(log)) + listening])
+    try:
+        until(lambda: births(log))
+    finally:
+        daemon.kill()
+        daemon.wait(LIMIT_S)
+    until(heard.exists)
+
+
+# ---- whatever the machine lacks
+
+
+@contextmanager
+def no_free_descriptor() -> Iterator[Callable[[], None]]:
+    """What it gives takes those that have become free since."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    held: list[int] = []
+
+    def take_all() -> None:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    try:
+        take_all()
+        yield take_all
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in held:
+            os.close(fd)
+
+
+def test_a_keeper_outlives_the_want_of_descriptors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = tmp_path / "births"
+    with kept(log, "time.sleep(600)") as (keeper, _):
+        until(lambda: births(log))
+        (_, first) = births(log)[0]
+        with no_free_descriptor() as take_all:
+            os.kill(first, signal.SIGKILL)
+            for _ in range(30):  # at once, after half a second, after another one
+                take_all()
+                time.sleep(0.1)
+            assert "Too many open files" in caplog.text
+        until(lambda: len(births(log)) == 2)
+        assert keeper.is_well()
+
+
+def test_a_keeper_with_a_thousand_descriptors_hears_its_child(tmp_path: Path) -> None:
+    """select(2) knows none above 1023, and raises no OSError for it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard > 1200, "the machine allows too few for this test"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    log = tmp_path / "births"
+    try:
+        with kept(log, "os.write(0, b'READY=1'); time.sleep(600)") as (keeper, _):
+            assert keeper.ready.wait(LIMIT_S)
+            os.kill(births(log)[0][1], signal.SIGKILL)
+            until(lambda: len(births(log)) == 2)
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_keeper_that_meets_a_bug_is_not_well_and_says_that_it_ends() -> None:
+    ended = threading.Event()
+    keeper = Supervised(["a name with a \0 in it"], LOG, ended.set)
+    met: list[object] = []
+    before, threading.excepthook = threading.excepthook, met.append
+    try:
+        keeper.start()
+        assert ended.wait(LIMIT_S)
+        until(lambda: not keeper.is_well())
+    finally:
+        threading.excepthook = before
+        keeper.stop()
+    assert met
+
+
+def test_a_child_that_is_not_vital_is_tried_again_when_its_settings_may_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The recorder is not to be ended because somebody edits the settings while an encoder dies."""
+    monkeypatch.setattr(supervisor, "_CURED_S", 0.2)
+    log, ended = tmp_path / "births", threading.Event()
+    argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + "sys.exit(78)"]
+    keeper = Supervised(argv, LOG, ended.set, name="the worker", is_vital=False)
+    keeper.start()
+    try:
+        until(lambda: len(births(log)) >= 3)
+    finally:
+        keeper.stop()
+    assert not ended.is_set()
+    assert "the worker ended with 78; again in 0.2 s" in caplog.text

@@ -11,7 +11,7 @@ from bench.jobs import home
 from bench.processor import spent_s
 from bench.result import Result, median, times
 from ezrec.camera.ffmpeg_sources import SoftwareSource
-from ezrec.camera.overlay.overlay import BurnIns
+from ezrec.camera.overlay.overlay import CaptureOverlays
 from ezrec.domain.branding import Assets, LogoLayout
 
 _GOAL = 1.15
@@ -50,7 +50,7 @@ def _with_logo(root: Path, bare: SoftwareSource) -> SoftwareSource:
     subprocess.run(argv, check=True, timeout=60)
     assets = Assets(is_known=True, logo=logo)
     frame = (_WIDTH, _HEIGHT)
-    ready = BurnIns(lambda: assets, frame, LogoLayout(), root / "capture", said.append, 60)()
+    ready = CaptureOverlays(lambda: assets, frame, LogoLayout(), root / "capture", said.append, 60)()
     if ready is None:
         raise RuntimeError(said[0])
     return replace(bare, logo=ready)

@@ -28,7 +28,7 @@ from bench import machine
 from ezrec import settings
 from ezrec.app import periodic, services
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.cloud.supabase.schema import reference
 from ezrec.cloud.supabase.state_cache import _TOUCHED_S
 from ezrec.domain import heartbeat
@@ -85,7 +85,7 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
     project.insert("cameras", {"id": account.camera_id, "user_id": account.user_id, "name": "Court 1"})
     wishes = settings.load({"EZREC_HOME": "/nonexistent", "USER_ID": account.user_id, "TZ": "UTC"})
     with CountingProxy(front.port) as proxy:
-        access = Access(proxy.url, project.anon_key, email, password)
+        access = ConnectionAccess(proxy.url, project.anon_key, email, password)
         cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
         gauges, spool, clock = services.gauges(wishes), Spool(wishes.spool), services.clock(wishes)
 

@@ -14,8 +14,8 @@ from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import STAGES
 from ezrec.runtime.hooks import Hooks
-from ezrec.runtime.worker import Drain, Handler
-from ezrec.spool.intake import Adopter
+from ezrec.runtime.worker import Handler, Worker
+from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.clock import SystemClock
 from ezrec.system.task import Task
@@ -49,12 +49,12 @@ def nothing(entry: Entry, task: Task) -> Done:
     return Done()
 
 
-def stage(name: str, spool: Spool, handler: Handler = nothing) -> Drain:
+def stage(name: str, spool: Spool, handler: Handler = nothing) -> Worker:
     clock = SystemClock(assume=True)
-    adopter = Adopter(spool, STAGES[name].takes_from, clock, UTC, LOG)
+    adopter = Intake(spool, STAGES[name].takes_from, clock, UTC, LOG)
     hooks = Hooks(spool.root.parent / "hooks", 10, LOG)
     handlers = dict.fromkeys(Kind, handler)
-    return Drain(STAGES[name], spool, hooks, clock, LOG, handlers, adopter, wide=name == "record")
+    return Worker(STAGES[name], spool, hooks, clock, LOG, handlers, adopter, wide=name == "record")
 
 
 def environment(home: Path, path: str, **more: str) -> Mapping[str, str]:

@@ -49,7 +49,7 @@ def beats(jobs: int) -> list[Cost]:
     from ezrec import settings
     from ezrec.app import services
     from ezrec.domain.stages import State
-    from ezrec.monitoring.status import Status
+    from ezrec.monitoring.status import StatusReporter
 
     with home() as root:
         wishes = settings.load(dict(environment(root, os.environ["PATH"])))
@@ -57,7 +57,7 @@ def beats(jobs: int) -> list[Cost]:
         for number in range(jobs):
             spool.create(State.RAW, job(number))
         made = services.beat("status", wishes)
-        assert isinstance(made, Status)
+        assert isinstance(made, StatusReporter)
         gauges = services.gauges(wishes)
         found: dict[str, list[float]] = {}
 

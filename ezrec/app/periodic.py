@@ -21,7 +21,7 @@ from ezrec.spool.spool import Spool
 from ezrec.system import log_setup
 
 if TYPE_CHECKING:
-    from ezrec.domain.snapshot import Facts
+    from ezrec.domain.snapshot import Snapshot
 
 # The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
 _BEATS_AT_REST = 40
@@ -33,10 +33,10 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     if name == "ahead":
         return AtLowest(ahead(settings, log_setup.logger(name)))
     from ezrec.monitoring.collect import read_cloud
-    from ezrec.monitoring.log_upload import CollectLogs
-    from ezrec.monitoring.status import Status
-    from ezrec.publishing.report_steps import Tell
-    from ezrec.sync.booking_sync import Sync
+    from ezrec.monitoring.log_upload import LogCollector
+    from ezrec.monitoring.status import StatusReporter
+    from ezrec.publishing.report_steps import StepReporter
+    from ezrec.sync.booking_sync import BookingSync
 
     log = log_setup.logger(name)
     jobs = spool(settings)
@@ -45,12 +45,14 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
         branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
-        sync = Sync(backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s)
+        sync = BookingSync(
+            backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s
+        )
         sync.interval_s = settings.sync_interval_s
         sync.was_shut_out = lambda: bool((found := read_cloud(settings)) and found.hidden)
         return sync
     if name == "tell":
-        return Tell(backend(settings), jobs, clock(settings), log)
+        return StepReporter(backend(settings), jobs, clock(settings), log)
     if name == "tidy":
         return _tidy(jobs, settings, log)
     if name == "status":
@@ -59,11 +61,11 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
         beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
         now = clock(settings)
         rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
-        status = Status(mine, gauges(settings), jobs, now, settings, told, log, versions, beside)
+        status = StatusReporter(mine, gauges(settings), jobs, now, settings, told, log, versions, beside)
         status.heartbeat_rest_s = rest_s
         status.forecast = _guard(jobs, settings, log)
         return status
-    return CollectLogs(jobs, clock(settings), settings, log)
+    return LogCollector(jobs, clock(settings), settings, log)
 
 
 def beat_once(name: str, settings: Settings) -> None:
@@ -76,9 +78,9 @@ def beat_once(name: str, settings: Settings) -> None:
 
 def _still(mine: Backend, jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
     from ezrec.camera.snapshots import newest_picture
-    from ezrec.monitoring.thumbnail import Still
+    from ezrec.monitoring.thumbnail import Thumbnail
 
-    return Still(mine, jobs, settings, newest_picture, log)
+    return Thumbnail(mine, jobs, settings, newest_picture, log)
 
 
 def _nothing() -> None:
@@ -91,13 +93,13 @@ def _versions(settings: Settings) -> dict[str, str]:
 
 
 def _tidy(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
-    from ezrec.monitoring.retention import Tidy
+    from ezrec.monitoring.retention import Retention
 
     places = (settings.state, settings.media_cache, settings.booking_cache.parent)
-    return Tidy(jobs, clock(settings), log, settings.keep_uploaded, settings.logs, places)
+    return Retention(jobs, clock(settings), log, settings.keep_uploaded, settings.logs, places)
 
 
-def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Facts], str]:
+def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Snapshot], str]:
     from ezrec.monitoring.disk_guard import DiskGuard
 
     size = settings.reserve_mb * 1_000_000

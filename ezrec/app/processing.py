@@ -27,9 +27,9 @@ from ezrec.system import log_setup
 
 if TYPE_CHECKING:
     from ezrec.domain.branding import Assets
-    from ezrec.media.ffmpeg.audio_mux import Dubber
+    from ezrec.media.ffmpeg.audio_mux import AudioMuxer
     from ezrec.media.render.renderer import FfmpegTranscoder
-    from ezrec.processing.prerender import Ahead
+    from ezrec.processing.prerender import Prerenderer
 
 
 def transcoder(settings: Settings) -> FfmpegTranscoder:
@@ -47,11 +47,11 @@ def transcoder(settings: Settings) -> FfmpegTranscoder:
     )
 
 
-def _dubber(settings: Settings) -> Dubber:
-    from ezrec.media.ffmpeg.audio_mux import Dubber
+def _dubber(settings: Settings) -> AudioMuxer:
+    from ezrec.media.ffmpeg.audio_mux import AudioMuxer
 
     jobs = Spool(settings.spool)
-    return Dubber(
+    return AudioMuxer(
         while_recording=settings.while_recording, is_recording=lambda: bool(jobs.names(State.RECORDING))
     )
 
@@ -87,9 +87,9 @@ def _is_short(settings: Settings) -> bool:
 
 
 def _assets(settings: Settings) -> Callable[[], Assets]:
-    from ezrec.sync.branding_cache import MediaCache
+    from ezrec.sync.branding_cache import BrandingCache
 
-    return MediaCache(settings.media_cache).assets
+    return BrandingCache(settings.media_cache).assets
 
 
 def _looks(settings: Settings) -> Callable[..., RenderPlan]:
@@ -107,7 +107,7 @@ def _looks(settings: Settings) -> Callable[..., RenderPlan]:
 class AtLowest:
     """Work for a thread that does nothing else: to look into a recording of an hour takes CPU, too."""
 
-    work: Ahead
+    work: Prerenderer
 
     def __call__(self) -> float | None:
         with contextlib.suppress(PermissionError):  # a sandboxed unit may not, and has Nice= in place of it
@@ -118,9 +118,9 @@ class AtLowest:
         self.work.stop()
 
 
-def ahead(settings: Settings, log: logging.Logger) -> Ahead:
-    from ezrec.processing.prepare_intro import Ready
-    from ezrec.processing.prerender import Ahead
+def ahead(settings: Settings, log: logging.Logger) -> Prerenderer:
+    from ezrec.processing.prepare_intro import IntroPreparer
+    from ezrec.processing.prerender import Prerenderer
 
     said = settings.state / health.FILE
 
@@ -131,7 +131,7 @@ def ahead(settings: Settings, log: logging.Logger) -> Ahead:
             return None
 
     jobs, maker, assets = spool(settings), transcoder(settings), _assets(settings)
-    return Ahead(
+    return Prerenderer(
         jobs,
         maker,
         assets,
@@ -139,7 +139,7 @@ def ahead(settings: Settings, log: logging.Logger) -> Ahead:
         dropped,
         clock(settings),
         log,
-        ready=Ready(jobs, maker, assets, _made(settings), log),
+        ready=IntroPreparer(jobs, maker, assets, _made(settings), log),
         follows=settings.while_recording != "no",
     )
 

@@ -23,7 +23,7 @@ from ezrec.spool.spool import Spool
 if TYPE_CHECKING:
     from ezrec.cloud.local.backend import LocalBackend
     from ezrec.cloud.supabase.backend import SupabaseBackend
-    from ezrec.publishing.policy import Gate
+    from ezrec.publishing.policy import UploadPolicy
 
 
 def local_backend(settings: Settings) -> LocalBackend:
@@ -69,17 +69,17 @@ def backend_state(settings: Settings) -> str:
     return f"supabase, {settings.supabase_url}"
 
 
-def gate(settings: Settings) -> Gate:
-    from ezrec.cloud.connectivity import Reach
-    from ezrec.publishing.policy import Gate
+def gate(settings: Settings) -> UploadPolicy:
+    from ezrec.cloud.connectivity import Connectivity
+    from ezrec.publishing.policy import UploadPolicy
 
-    return Gate(
+    return UploadPolicy(
         Spool(settings.spool),
         clock(settings),
         settings.zone,
         settings.upload_hours,
         settings.upload_while_recording,
-        Reach(settings.reach).is_lost,
+        Connectivity(settings.reach).is_lost,
         upload_order(settings.upload_order),
     )
 

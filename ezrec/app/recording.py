@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ezrec.domain.camera_address import is_network_camera
 from ezrec.domain.ports import Backend, Camera
 from ezrec.settings import Settings
-from ezrec.sync.branding_cache import MediaCache
+from ezrec.sync.branding_cache import BrandingCache
 from ezrec.system.clock import SystemClock
 
 if TYPE_CHECKING:
     from ezrec.camera.ffmpeg_sources import Source
-    from ezrec.camera.overlay.overlay import BurnIns
+    from ezrec.camera.overlay.overlay import CaptureOverlays
     from ezrec.domain.camera_test import TakeFacts
 
 _MAKING_S = 30.0
@@ -56,10 +56,10 @@ def _source(settings: Settings) -> Source:
 
 def _camera_module(settings: Settings, log: logging.Logger | None) -> Camera:
     from ezrec.camera.picamera.camera import PicameraCamera
-    from ezrec.camera.picamera.device import Picture
+    from ezrec.camera.picamera.device import PictureFormat
 
     size = settings.resolution
-    picture = Picture(size.width, size.height, settings.fps, settings.bitrate)
+    picture = PictureFormat(size.width, size.height, settings.fps, settings.bitrate)
     clock = SystemClock(assume=settings.assume_clock)
     return PicameraCamera(picture, clock, **_logo(settings, log), **_room(settings, log))
 
@@ -97,15 +97,17 @@ def draws_logo(settings: Settings) -> bool:
     return can and settings.logo_at != "process" and settings.logo_show.is_always
 
 
-def burn_ins(settings: Settings, log: logging.Logger, **more: float) -> BurnIns:
-    from ezrec.camera.overlay.overlay import BurnIns
+def burn_ins(settings: Settings, log: logging.Logger, **more: float) -> CaptureOverlays:
+    from ezrec.camera.overlay.overlay import CaptureOverlays
 
     size = settings.resolution
-    assets, folder = MediaCache(settings.media_cache).assets, settings.media_cache / "capture"
-    return BurnIns(assets, (size.width, size.height), settings.logo_layout, folder, log.warning, **more)
+    assets, folder = BrandingCache(settings.media_cache).assets, settings.media_cache / "capture"
+    return CaptureOverlays(
+        assets, (size.width, size.height), settings.logo_layout, folder, log.warning, **more
+    )
 
 
-class ReadyingCache(MediaCache):
+class ReadyingCache(BrandingCache):
     """The media cache of whoever fetches: what it fetched is made ready for the camera at once, so that no
     start of a camera has to wait for that.
     """

@@ -41,14 +41,14 @@ from ezrec.domain.job import Kind
 from ezrec.domain.ports import Camera
 from ezrec.domain.stages import STAGES, State
 from ezrec.domain.upload_schedule import upload_order
-from ezrec.runtime.worker import Drain, Handler
+from ezrec.runtime.worker import Handler, Worker
 from ezrec.settings import Settings
-from ezrec.spool.intake import Adopter
+from ezrec.spool.intake import Intake
 from ezrec.system import log_setup
 
 if TYPE_CHECKING:
-    from ezrec.runtime.liveness import Vitals
-    from ezrec.runtime.scheduler import Pulse, Services
+    from ezrec.runtime.liveness import Liveness
+    from ezrec.runtime.scheduler import PeriodicTask, Services
 
 STAGE_LANES = ("record", "process", "upload", "retry")
 PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
@@ -64,7 +64,7 @@ _RECORDER_ALIVE_S, _WORKER_ALIVE_S = (
 )  # to their keeper; a hung camera costs a match, an upload waits
 
 
-def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | None = None) -> Drain:
+def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Liveness | None = None) -> Worker:
     """One stage, ready to be run. `recorder`: the vitals of the one that records, if somebody asks them."""
     from ezrec.media.mp4.boxes import lacks
 
@@ -76,7 +76,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         extra["order"] = upload_order(settings.upload_order)
     elif name == "retry":
         extra["come"] = gate(settings).come
-    adopter = Adopter(
+    adopter = Intake(
         spool=spool(settings),
         state=stage.takes_from,
         clock=clock(settings),
@@ -86,7 +86,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Vitals | 
         known_booking=bookings,
         lacks=lacks,
     )
-    return Drain(
+    return Worker(
         stage=stage,
         spool=adopter.spool,
         hooks=hooks(settings, log),
@@ -108,14 +108,14 @@ def _known_bookings(settings: Settings) -> Callable[[str], Booking | None]:
     return known_booking(settings.booking_cache, settings.zone)
 
 
-def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
+def vitals(settings: Settings, of: Camera | None = None) -> Liveness:
     """What the recorder shows for itself; `of` is another camera than the settings name."""
-    from ezrec.runtime.liveness import Vitals, leave_a_hung_camera
+    from ezrec.runtime.liveness import Liveness, leave_a_hung_camera
 
     with contextlib.suppress(OSError):  # a disk of its own that is full or read-only stops no recording
         settings.state.mkdir(parents=True, exist_ok=True)
     log = log_setup.logger("record")
-    made = Vitals(
+    made = Liveness(
         of or camera(settings, log),
         settings.camera,
         clock(settings),
@@ -128,7 +128,7 @@ def vitals(settings: Settings, of: Camera | None = None) -> Vitals:
 
 
 def _recording(
-    settings: Settings, log: logging.Logger, recorder: Vitals | None = None
+    settings: Settings, log: logging.Logger, recorder: Liveness | None = None
 ) -> dict[Kind, Handler]:
     from ezrec.media.mp4.repair import salvage
     from ezrec.recording.record import Padding, record
@@ -161,8 +161,8 @@ _HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] 
 }
 
 
-def pulse(name: str, settings: Settings) -> Pulse:
-    from ezrec.runtime.scheduler import Pulse
+def pulse(name: str, settings: Settings) -> PeriodicTask:
+    from ezrec.runtime.scheduler import PeriodicTask
 
     interval_s = {
         "sync": settings.sync_interval_s,
@@ -174,7 +174,9 @@ def pulse(name: str, settings: Settings) -> Pulse:
     }[name]
     does = beat(name, settings)
     halt = getattr(does, "stop", None)
-    return Pulse(name, interval_s, does, log=log_setup.logger(name), **({"halt": halt} if halt else {}))
+    return PeriodicTask(
+        name, interval_s, does, log=log_setup.logger(name), **({"halt": halt} if halt else {})
+    )
 
 
 def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None) -> Services:
@@ -182,7 +184,7 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
 
     `of` is another camera than the settings name.
     """
-    from ezrec.runtime.scheduler import Pulse, Services
+    from ezrec.runtime.scheduler import PeriodicTask, Services
     from ezrec.system.clock import on_step
 
     with contextlib.suppress(OSError):
@@ -225,7 +227,7 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
             watched[changes] = beating["sync"].bell.ring
     if "sync" in beating and settings.backend == "supabase" and settings.realtime:
         hint = shared_supabase(settings).hint(beating["sync"].bell.ring)
-        beating["realtime"] = Pulse(
+        beating["realtime"] = PeriodicTask(
             "realtime", _AFTER_HINT_S, hint.listen, hint, log=log_setup.logger("realtime")
         )
     made = Services(
@@ -236,7 +238,7 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
 
 
 def _return(
-    settings: Settings, retry: Callable[[], None] | None, pausing: Sequence[Pulse]
+    settings: Settings, retry: Callable[[], None] | None, pausing: Sequence[PeriodicTask]
 ) -> dict[Path, Callable[[], None]]:
     """What to watch for the cloud's return; nothing where nobody waits for it."""
     if retry is not None or pausing:
@@ -253,9 +255,9 @@ def _on_return(
     """Rings when the cloud can be reached again. The lanes not without end where it comes and goes: one that
     reaches it and one that does not would wake each other by turns.
     """
-    from ezrec.cloud.connectivity import Reach
+    from ezrec.cloud.connectivity import Connectivity
 
-    reach, now = Reach(settings.reach), clock(settings)
+    reach, now = Connectivity(settings.reach), clock(settings)
     rests_until = float("-inf")
 
     def ring() -> None:

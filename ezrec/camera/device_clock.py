@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ezrec.camera.ring_buffer import Piece
+from ezrec.camera.ring_buffer import BufferedFragment
 from ezrec.media.mp4.fragments import BadStream, Fragment, with_durations
 
 HONEST_S = 3.0  # a longer step between two pictures is no pause: a camera so silent counts as lost
@@ -58,7 +58,7 @@ class CameraClock:
         self._told_at = float("-inf")
         self._was_calm = False
 
-    def place(self, fragment: Fragment) -> Piece:
+    def place(self, fragment: Fragment) -> BufferedFragment:
         """The fragment with times that hold, and its place on the monotonic clock.
 
         Raises `BadStream` when the stamps go to and fro: only a new connection helps.
@@ -69,7 +69,7 @@ class CameraClock:
         self._lags.note(straight.arrived, straight.arrived - straight.end_time / straight.timescale)
         least = self._lags.least(straight.arrived)
         assert least is not None
-        return Piece(self._re_timed(straight, least), straight.pts_s + least)
+        return BufferedFragment(self._re_timed(straight, least), straight.pts_s + least)
 
     def _is_settled(self, moment: float) -> bool:
         return self._began is not None and moment - self._began >= _SETTLING_S

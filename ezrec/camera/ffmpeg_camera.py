@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 
 from ezrec.camera.device_clock import CameraClock
 from ezrec.camera.ffmpeg_sources import SoftwareSource, Source, with_bitrate
-from ezrec.camera.live_stream import Feed
-from ezrec.camera.overlay.blend import BurnIn
+from ezrec.camera.live_stream import LiveStream
+from ezrec.camera.overlay.blend import CaptureOverlay
 from ezrec.camera.picture_size import PictureForm
 from ezrec.camera.shared_camera import Life, SharedCamera
 from ezrec.camera.take_writer import Disk
@@ -59,7 +59,7 @@ class FfmpegCamera(SharedCamera):
         clock: Clock,
         limits: CameraLimits | None = None,
         *,
-        burn_in: Callable[[], BurnIn | None] = lambda: None,
+        burn_in: Callable[[], CaptureOverlay | None] = lambda: None,
         tell: Callable[[str], None] = lambda said: None,
         bitrate: Callable[[], int] | None = None,
         disk: Disk | None = None,
@@ -68,11 +68,11 @@ class FfmpegCamera(SharedCamera):
         limits = limits or CameraLimits(start_s=source.start_s)
 
         self._refused = ""  # the logo with which the camera did not start
-        self._begun: Feed | None = None
+        self._begun: LiveStream | None = None
 
-        def begin() -> tuple[Feed, Life]:
+        def begin() -> tuple[LiveStream, Life]:
             timeline = CameraClock(tell) if source.has_own_clock else None
-            feed = Feed(clock, fps=source.fps, timeline=timeline, disk=disk, queue_bytes=queue_bytes)
+            feed = LiveStream(clock, fps=source.fps, timeline=timeline, disk=disk, queue_bytes=queue_bytes)
             self._begun, before = feed, self._begun
             now = with_bitrate(source, bitrate()) if bitrate else source
             drawing = self._with_logo(now, before, burn_in, tell)
@@ -85,8 +85,8 @@ class FfmpegCamera(SharedCamera):
     def _with_logo(
         self,
         source: Source,
-        before: Feed | None,
-        burn_in: Callable[[], BurnIn | None],
+        before: LiveStream | None,
+        burn_in: Callable[[], CaptureOverlay | None],
         tell: Callable[[str], None],
     ) -> SoftwareSource | None:
         """The source with the logo in its pictures; None where none is drawn.
@@ -105,7 +105,7 @@ class FfmpegCamera(SharedCamera):
 class _Child:
     """One child from its start to its end: a `Life`."""
 
-    def __init__(self, source: Source, clock: Clock, feed: Feed, limits: CameraLimits) -> None:
+    def __init__(self, source: Source, clock: Clock, feed: LiveStream, limits: CameraLimits) -> None:
         self._source, self._clock, self._feed, self._limits = source, clock, feed, limits
         self._reader, self._log = FragmentReader(), runner.Log()
         self._form: PictureForm | None = None

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ezrec.camera.device_clock import HONEST_S, MARK_S
-from ezrec.camera.overlay.blend import BurnIn
+from ezrec.camera.overlay.blend import CaptureOverlay
 from ezrec.domain import camera_address
 from ezrec.domain.errors import Retry
 from ezrec.domain.redaction import redacted
-from ezrec.media.ffmpeg.runner import Failed, Limits, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 
 _STDIN = "pipe:0"
 # Of the camera and of the list that names it. What it does not say of its picture stands in a key frame,
@@ -109,7 +109,7 @@ class SoftwareSource:
     name: str = "software camera"
     has_own_clock: bool = False
     start_s: float = 10.0
-    logo: BurnIn | None = None
+    logo: CaptureOverlay | None = None
 
     def argv(self) -> Sequence[str]:
         picture = f"testsrc2=s={self.width}x{self.height}:r={self.fps:g},format=yuv420p"
@@ -258,7 +258,7 @@ def with_bitrate(source: Source, bitrate: int) -> Source:
     return replace(source, bitrate=bitrate) if isinstance(source, SoftwareSource | V4l2Source) else source
 
 
-def _logo_input(logo: BurnIn | None) -> tuple[str, ...]:
+def _logo_input(logo: CaptureOverlay | None) -> tuple[str, ...]:
     """Raw planes of our own making: nothing of what came from outside is opened here."""
     if logo is None:
         return ()
@@ -310,6 +310,6 @@ def _font() -> str | None:
     argv = ("ffmpeg", "-hide_banner", "-nostdin", "-h", "filter=drawtext")
     try:
         run(argv, Limits(wall_s=20, idle_s=20), nice=0, hear=said.append)
-    except (Retry, Failed):
+    except (Retry, FfmpegFailed):
         return None
     return font if b"Filter drawtext" in b"".join(said) else None

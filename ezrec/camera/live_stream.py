@@ -1,4 +1,4 @@
-"""`Feed`: one life of a camera as takes see it: its header, its last seconds, and who records from it.
+"""`LiveStream`: one life of a camera as takes see it: its header, its last seconds, and who records from it.
 
 Every camera pushes its fragments here, whatever makes them. `push` is called in the camera's own thread
 and never waits for a disk or a booking. Knows no device and no child process.
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from ezrec.camera.ring_buffer import Piece, Ring, Timeline
+from ezrec.camera.ring_buffer import BufferedFragment, RingBuffer, Timeline
 from ezrec.camera.take_writer import Disk, TakeWriter
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Take
@@ -53,7 +53,7 @@ class Placing(Protocol):
 
     fault: str
 
-    def place(self, fragment: Fragment) -> Piece: ...
+    def place(self, fragment: Fragment) -> BufferedFragment: ...
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class _Keys:
     newest: float | None = None
     every_s: float | None = None
 
-    def hear(self, piece: Piece) -> None:
+    def hear(self, piece: BufferedFragment) -> None:
         self.began = piece.began if self.began is None else self.began
         if piece.fragment.starts_with_key:
             if self.newest is not None:
@@ -96,13 +96,13 @@ class _State:
     header: Header | None = None
     fault: str = ""
     is_lost: bool = False
-    recordings: list[FeedRecording] = field(default_factory=list)
+    recordings: list[StreamRecording] = field(default_factory=list)
     holders: list[Holder] = field(default_factory=list)
     counts: _Counts = field(default_factory=_Counts)
     keys: _Keys = field(default_factory=_Keys)
 
 
-class Feed:
+class LiveStream:
     """Made by whoever starts a camera; `fps` is what the camera promises, where that is known.
 
     `timeline` is a `CameraClock` where the stamps are a device's.
@@ -115,13 +115,13 @@ class Feed:
         *,
         fps: float | None = None,
         sensor: Sensor | None = None,
-        ring: Ring | None = None,
+        ring: RingBuffer | None = None,
         timeline: Placing | None = None,
         disk: Disk | None = None,
         queue_bytes: int | None = None,
     ) -> None:
         self._clock, self._fps, self._disk, self._queue_bytes = clock, fps, disk, queue_bytes
-        self._ring = ring or Ring(_RING_S, _RING_BYTES)
+        self._ring = ring or RingBuffer(_RING_S, _RING_BYTES)
         self._sensor = sensor
         self._timeline: Placing = timeline or Timeline()
         self._state = _State()
@@ -212,13 +212,13 @@ class Feed:
                 self._state.holders.remove(holder)
             return not self._state.holders
 
-    def attach(self, path: Path, at: datetime) -> FeedRecording:
+    def attach(self, path: Path, at: datetime) -> StreamRecording:
         """The port's `attach`. What the file system has to do for it happens outside the lock."""
         header = self._header()
         options = {} if self._queue_bytes is None else {"queue_bytes": self._queue_bytes}
         wall_zero = self._clock.now() - timedelta(seconds=self._clock.monotonic())
         writer = TakeWriter(path, header, wall_zero, disk=self._disk, **options)
-        recording = FeedRecording(self, writer)
+        recording = StreamRecording(self, writer)
         with self.changed:
             is_fitting = self._state.header is header
             for piece in self._ring.since(self.moment(at)) if is_fitting else ():
@@ -237,7 +237,7 @@ class Feed:
             raise Retry(f"the camera is not running: {self._state.fault or 'no picture yet'}")
         return header
 
-    def detach(self, recording: FeedRecording) -> None:
+    def detach(self, recording: StreamRecording) -> None:
         with self.changed:
             if recording in self._state.recordings:
                 self._state.recordings.remove(recording)
@@ -295,10 +295,10 @@ class Feed:
         return state.header is not None and state.counts.arrived is not None and time.monotonic() >= since
 
 
-class FeedRecording:
+class StreamRecording:
     """The port `Recording`."""
 
-    def __init__(self, feed: Feed, writer: TakeWriter) -> None:
+    def __init__(self, feed: LiveStream, writer: TakeWriter) -> None:
         self.writer = writer
         self.goes_on = False  # the port says what it is
         self._feed = feed
@@ -313,7 +313,7 @@ class FeedRecording:
     def span(self) -> tuple[float, float] | None:
         return self.writer.span
 
-    def hear(self, piece: Piece) -> None:
+    def hear(self, piece: BufferedFragment) -> None:
         """One more fragment, under the feed's lock; what lies behind the end is not taken."""
         if self._last_frame < self._until:
             self._last_frame = piece.last_frame

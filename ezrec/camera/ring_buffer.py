@@ -16,7 +16,7 @@ _SEEN = 300  # fragments: about a minute
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class BufferedFragment:
     """A fragment and the monotonic time at which its first frame was taken."""
 
     fragment: Fragment
@@ -43,12 +43,12 @@ class Timeline:
     def __init__(self) -> None:
         self._leads: deque[float] = deque(maxlen=_SEEN)
 
-    def place(self, fragment: Fragment) -> Piece:
+    def place(self, fragment: Fragment) -> BufferedFragment:
         self._leads.append(fragment.arrived - fragment.end_time / fragment.timescale)
-        return Piece(fragment, fragment.pts_s + min(self._leads))
+        return BufferedFragment(fragment, fragment.pts_s + min(self._leads))
 
 
-class Ring:
+class RingBuffer:
     """The newest pieces, from a key frame on: of the last `seconds`, and all since the newest key frame.
 
     Never more than `most_bytes`. What lies longer ago goes first. Where all since one key frame is more than
@@ -58,7 +58,7 @@ class Ring:
 
     def __init__(self, seconds: float, most_bytes: int) -> None:
         self._seconds, self._most_bytes = seconds, most_bytes
-        self._pieces: deque[Piece] = deque()
+        self._pieces: deque[BufferedFragment] = deque()
         self._keys: deque[int] = deque()  # which pieces begin with one, counted from the first of all
         self._first = 0  # how many were forgotten
         self._bytes = 0
@@ -67,7 +67,7 @@ class Ring:
     def has_key(self) -> bool:
         return bool(self._keys)
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: BufferedFragment) -> None:
         if piece.fragment.starts_with_key:
             self._keys.append(self._first + len(self._pieces))
         elif not self._keys:
@@ -82,7 +82,7 @@ class Ring:
     def clear(self) -> None:
         self._forget(self._first + len(self._pieces))
 
-    def since(self, moment: float) -> list[Piece]:
+    def since(self, moment: float) -> list[BufferedFragment]:
         """From the last key frame at or before `moment`, else from the first one after it, to the newest."""
         if not self._keys:
             return []
@@ -101,10 +101,10 @@ class Ring:
             frames, began = frames + piece.fragment.frames, piece.began
         return frames / (ended - began) if ended - began >= 1 else None
 
-    def _at(self, key: int) -> Piece:
+    def _at(self, key: int) -> BufferedFragment:
         return self._pieces[key - self._first]
 
-    def _is_over(self, newest: Piece) -> bool:
+    def _is_over(self, newest: BufferedFragment) -> bool:
         """True where what comes before the second key frame is needed by no take, or too much."""
         is_old = newest.ended - self._at(self._keys[1]).began >= self._seconds
         return is_old or self._bytes > self._most_bytes

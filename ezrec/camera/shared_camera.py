@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ezrec.camera import snapshots
-from ezrec.camera.live_stream import Feed, FeedRecording, Holder
+from ezrec.camera.live_stream import Holder, LiveStream, StreamRecording
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import CameraHealth
 
@@ -46,7 +46,7 @@ class SharedCamera:
     def __init__(
         self,
         name: str,
-        begin: Callable[[], tuple[Feed, Life]],
+        begin: Callable[[], tuple[LiveStream, Life]],
         start_limit_s: float,
         key_limit_s: float = float("inf"),
     ) -> None:
@@ -55,7 +55,7 @@ class SharedCamera:
         # Starts and stops one after the other: two lives at once would fight for the device.
         self._gate = threading.Lock()
         self._counting = threading.RLock()
-        self._feed: Feed | None = None
+        self._feed: LiveStream | None = None
         self._life: Life | None = None
         self._hung = ""
         self._restarts = 0
@@ -78,7 +78,7 @@ class SharedCamera:
         finally:
             self._leave(feed, holder)
 
-    def attach(self, path: Path, at: datetime) -> FeedRecording:
+    def attach(self, path: Path, at: datetime) -> StreamRecording:
         feed = self._feed
         if feed is None:
             raise Retry(f"{self.name} is not running: nobody holds it")
@@ -115,7 +115,7 @@ class SharedCamera:
         feed = self._feed
         return None if feed is None or feed.is_lost else feed.newest_key()
 
-    def _running(self) -> Feed:
+    def _running(self) -> LiveStream:
         if self._feed is not None and not self._feed.is_lost:
             return self._feed
         if self.hung:
@@ -132,7 +132,7 @@ class SharedCamera:
             raise Retry(f"{self.name}: {fault}")
         return self._feed
 
-    def _leave(self, feed: Feed, holder: Holder) -> None:
+    def _leave(self, feed: LiveStream, holder: Holder) -> None:
         with self._gate:
             if not feed.leave(holder) or feed is not self._feed:
                 return

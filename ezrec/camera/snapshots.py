@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ezrec.domain.errors import Retry
 from ezrec.media.ffmpeg import runner
-from ezrec.media.ffmpeg.runner import Failed, Limits, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.mp4 import boxes
 from ezrec.media.mp4.fragments import BadStream, FragmentReader
 from ezrec.system import plain_files
@@ -91,7 +91,7 @@ def _draw(data: bytes, beside: Path, inputs: tuple[str, ...], path: Path) -> Non
         beside.write_bytes(data)
         runner.run(argv, runner.Limits(wall_s=_WALL_S), nice=10, hear=lambda _: None)
         made.replace(path)
-    except (OSError, runner.Failed) as fault:
+    except (OSError, runner.FfmpegFailed) as fault:
         raise Retry(f"no picture could be made: {fault}") from fault
     finally:
         for left in (beside, made):
@@ -119,7 +119,7 @@ def newest_picture(take: Path, target: Path, width: int = 320) -> None:
         ]  # fmt: skip
         try:
             run(argv, Limits(_LIMIT_S), nice=_NICE, hear=lambda _: None)
-        except Failed as fault:
+        except FfmpegFailed as fault:
             raise Retry(f"no picture of {take.name}: {fault.last_word}") from None
     if not target.exists():
         raise Retry(f"no picture of {take.name}: no key frame in its last seconds")

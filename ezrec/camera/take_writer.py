@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ezrec.camera.ring_buffer import Piece
+from ezrec.camera.ring_buffer import BufferedFragment
 from ezrec.domain.booking import Window
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import UNANSWERED, Take
@@ -122,7 +122,7 @@ class TakeWriter:
         self._created = time.monotonic()
         self._disk = disk or Disk()
         self._room = self._queue_bytes = queue_bytes
-        self._queue: deque[Piece] = deque()
+        self._queue: deque[BufferedFragment] = deque()
         self._wake = threading.Condition()
         self._awaits_key = True
         self._closing = self._done = False
@@ -138,7 +138,7 @@ class TakeWriter:
         self._syncer = threading.Thread(target=self._sync_regularly, name=f"sync {path.name}", daemon=True)
         threading.Thread(target=self._live, name=f"write {path.name}", daemon=True).start()
 
-    def accept(self, piece: Piece) -> None:
+    def accept(self, piece: BufferedFragment) -> None:
         """Queue a fragment. Never blocks, never raises."""
         with self._wake:
             if self._closing or self.lost.is_set():
@@ -218,13 +218,13 @@ class TakeWriter:
         durable.sync_directory(self.path.parent)
         self._syncer.start()
 
-    def _next(self) -> Piece | None:
+    def _next(self) -> BufferedFragment | None:
         """The next piece; None when the take is to end. A lost camera's last pieces are still written."""
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._closing)
             return self._queue.popleft() if self._queue else None
 
-    def _append(self, piece: Piece) -> None:
+    def _append(self, piece: BufferedFragment) -> None:
         fragment, written = piece.fragment, self._written
         origin = fragment.base_time if written.began is None else written.origin
         data = retimed(fragment, written.fragments + 1, origin)

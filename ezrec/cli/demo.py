@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ezrec.diagnostics.demo import Report, Sight
+    from ezrec.diagnostics.demo import DemoReport, Sight
 
 _PATH = ("incoming", "recording", "raw", "processing", "processed", "done")
 _SAYS = {
@@ -53,7 +53,7 @@ def demo(home: Path | None, seconds: int, as_json: bool, pull_plug: bool) -> Non
         click.echo(json.dumps(report.as_json(), default=str))
 
 
-def _tell(report: Report) -> None:
+def _tell(report: DemoReport) -> None:
     booking, video = report.rows["bookings"], report.rows["videos"]
     lines = {
         "video": report.video,

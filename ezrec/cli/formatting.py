@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, tzinfo
 
-from ezrec.domain.durations import parse_span as parse_span
+from ezrec.domain.durations import parse_duration as parse_duration
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?B)?")

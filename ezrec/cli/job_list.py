@@ -20,7 +20,7 @@ from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, State
 from ezrec.spool.intake import ADOPTING
 from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH
-from ezrec.spool.spool import Entry, Spool, Stranger, history
+from ezrec.spool.spool import Entry, Spool, UnknownFile, history
 
 _WITH_PROGRESS = (State.PROCESSING, State.PROCESSED)
 _ADOPTER = {stage.takes_from: stage.name for stage in STAGES.values()}
@@ -152,7 +152,7 @@ def _order(row: Row) -> tuple[datetime, str]:
     return row.since or job.created, row.name
 
 
-def _stranger(spool: Spool, place: State, stranger: Stranger) -> Row:
+def _stranger(spool: Spool, place: State, stranger: UnknownFile) -> Row:
     """Something that is no job (yet): what becomes of it, or why nothing does."""
     size, since, is_directory = None, None, False
     try:

@@ -16,12 +16,12 @@ from ezrec.cli.job_table import folded
 from ezrec.cli.next_step import Outlook, number_in, outlook, part_done
 from ezrec.domain.job import Job, encode
 from ezrec.domain.redaction import cleaned
-from ezrec.spool.lookup import DONE, TRASH, Found
+from ezrec.spool.lookup import DONE, TRASH, JobMatch
 
 _LABEL = 11  # columns of the first page part: "Booking    …"
 
 
-def as_json(found: Found, now: datetime) -> dict[str, Any]:
+def as_json(found: JobMatch, now: datetime) -> dict[str, Any]:
     """The whole record, with what the directory and the progress note add to it."""
     progress = found.entry.progress() if found.entry else {}
     look = outlook(found.job, found.place, now, progress)
@@ -40,7 +40,7 @@ def as_json(found: Found, now: datetime) -> dict[str, Any]:
     }
 
 
-def draw(found: Found, now: datetime, zone: tzinfo, width: int | None, colour: bool = False) -> list[str]:
+def draw(found: JobMatch, now: datetime, zone: tzinfo, width: int | None, colour: bool = False) -> list[str]:
     """The page, in lines."""
     bold: Callable[[str], str] = (lambda text: click.style(text, bold=True)) if colour else str
     found = replace(found, job=cleaned(found.job))
@@ -78,7 +78,7 @@ def _facts(job: Job, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
         yield "Deaths", f"{job.recoveries} of its worker, {job.power_cuts} of the machine's power"
 
 
-def _outlook(found: Found, look: Outlook, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
+def _outlook(found: JobMatch, look: Outlook, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
     if look.why:
         yield "Why", look.why
     if found.place == DONE:
@@ -97,7 +97,7 @@ _NEXT = {
 }
 
 
-def _sections(found: Found, zone: tzinfo) -> Iterator[tuple[str, list[str]]]:
+def _sections(found: JobMatch, zone: tzinfo) -> Iterator[tuple[str, list[str]]]:
     job = found.job
     yield "Life", list(_life(job, zone))
     yield (
@@ -137,7 +137,7 @@ def _faults(job: Job, zone: tzinfo) -> Iterator[str]:
         yield f"{moment(fault.at, zone)}  {fault.stage} ({fault.kind}): {fault.message}{remedy}"
 
 
-def _files(found: Found) -> list[tuple[str, int]]:
+def _files(found: JobMatch) -> list[tuple[str, int]]:
     if found.entry is None:
         return []
     try:

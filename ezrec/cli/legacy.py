@@ -14,7 +14,7 @@ from ezrec.domain.errors import Refused, Retry
 
 if TYPE_CHECKING:
     from ezrec.cli.main import Context
-    from ezrec.spool.legacy import Found, Legacy
+    from ezrec.spool.legacy import Legacy, LegacyFile
 
 
 @click.command("import-legacy")
@@ -86,5 +86,5 @@ def _tell_published(obj: Context, legacy: Legacy, remove: bool) -> None:
         )
 
 
-def _said(one: Found) -> str:
+def _said(one: LegacyFile) -> str:
     return f"{printable(str(one.path))} ({one.size / 1e6:.0f} MB)"

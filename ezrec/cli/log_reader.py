@@ -22,7 +22,7 @@ _DATED = re.compile(r"\d{4}-\d\d-\d\d |\{")  # what begins an entry; other lines
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LogTail:
     """The lines `(service, line)`, and where each service's file ended: its inode and size."""
 
     lines: list[tuple[str, str]]
@@ -41,7 +41,7 @@ def parts(directory: Path, service: str) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def tail(directory: Path, services: Sequence[str], count: int) -> Found:
+def tail(directory: Path, services: Sequence[str], count: int) -> LogTail:
     """The last `count` lines of all these services together, by their times."""
     entries: list[tuple[str, str, list[str]]] = []
     ends: dict[str, tuple[int, int]] = {}
@@ -60,7 +60,7 @@ def tail(directory: Path, services: Sequence[str], count: int) -> Found:
         ends.setdefault(service, (0, 0))
     entries.sort(key=lambda entry: entry[0])
     merged = [(service, line) for _, service, block in entries for line in block]
-    return Found(merged[-count:] if count else [], ends)
+    return LogTail(merged[-count:] if count else [], ends)
 
 
 def _entries(service: str, lines: Sequence[str]) -> list[tuple[str, str, list[str]]]:

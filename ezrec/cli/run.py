@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from ezrec.runtime.scheduler import Services
-    from ezrec.runtime.worker import Drain
+    from ezrec.runtime.worker import Worker
     from ezrec.settings import Settings
 
 _LOOK_S = 1.0
@@ -215,7 +215,7 @@ def _work(settings: Settings, stage: str, wait_s: float) -> None:
     drain.hooks.finish(settings.hook_limit_s)
 
 
-def _run_to_the_end(drain: Drain, stopping: threading.Event) -> None:
+def _run_to_the_end(drain: Worker, stopping: threading.Event) -> None:
     gives_up = time.monotonic() + _PATIENCE_S
     while (rest_s := drain.run()) is not None and not stopping.is_set():
         if rest_s > min(_SOON_S, gives_up - time.monotonic()):

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ezrec.cli.formatting import parse_size, parse_span, printable
+from ezrec.cli.formatting import parse_duration, parse_size, printable
 from ezrec.cli.main import Context, tell
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
@@ -25,19 +25,19 @@ as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 ids = click.argument("ids", nargs=-1, required=True, metavar="ID…")
 
 
-class Span(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
+class DurationParam(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
     """A length of time such as 90s, 30m, 12h, 2d."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return parse_span(value) if isinstance(value, str) else value
+            return parse_duration(value) if isinstance(value, str) else value
         except (ValueError, OverflowError) as fault:
             return self.fail(str(fault), param, ctx)
 
 
-class Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
+class SizeParam(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
     """A number of bytes such as 500MB, 20GB."""
 
     name = "size"
@@ -62,7 +62,9 @@ def spool() -> None:
 @click.argument("states", nargs=-1, type=click.Choice(_PLACES), metavar="[STATE]…")
 @click.option("--failed", is_flag=True, help="Only what failed: the same as the state `failed`.")
 @click.option("--kept", is_flag=True, help="Only the kept copies of what was uploaded: the state `kept`.")
-@click.option("--since", type=Span(), help="Only what moved in that time, finished jobs too: 90s, 12h, 2d.")
+@click.option(
+    "--since", type=DurationParam(), help="Only what moved in that time, finished jobs too: 90s, 12h, 2d."
+)
 @as_json
 @click.pass_obj
 def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: Any, as_json: bool) -> None:
@@ -195,7 +197,7 @@ def restore(ctx: click.Context, ids: tuple[str, ...]) -> None:
 
 @spool.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--timeout", type=Span(), help="Give up after that time (exit 75): 90s, 10m, 2h.")
+@click.option("--timeout", type=DurationParam(), help="Give up after that time (exit 75): 90s, 10m, 2h.")
 @click.pass_obj
 def wait(obj: Context, job_id: str, timeout: Any) -> None:
     """Wait until a job is published (exit 0), has failed or is held (exit 3)."""
@@ -206,8 +208,8 @@ def wait(obj: Context, job_id: str, timeout: Any) -> None:
 
 
 @spool.command()
-@click.option("--older", type=Span(), help="Only what has been lying there for longer: 12h, 30d.")
-@click.option("--until-free", "until_free", type=Size(), help="Only until so much is free: 500MB, 20GB.")
+@click.option("--older", type=DurationParam(), help="Only what has been lying there for longer: 12h, 30d.")
+@click.option("--until-free", "until_free", type=SizeParam(), help="Only until so much is free: 500MB, 20GB.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
 @as_json
 @click.pass_obj

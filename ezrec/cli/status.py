@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ezrec.cli.main import Context
     from ezrec.domain.alerts import Alert
     from ezrec.domain.machine import Machine
-    from ezrec.domain.snapshot import Facts
-    from ezrec.domain.status_file import Report
+    from ezrec.domain.snapshot import Snapshot
+    from ezrec.domain.status_file import StatusFile
 
 # A report older than so many beats (and the time in which none is written at rest) has no writer any more.
 _BEATS = 3
@@ -53,7 +53,7 @@ def _show(obj: Context, as_json: bool) -> int:
     return _code(alerts)
 
 
-def look(obj: Context) -> tuple[Facts, list[Alert]]:
+def look(obj: Context) -> tuple[Snapshot, list[Alert]]:
     """The facts of this moment, and what is wrong by them: the worst first, the hardly noticed too."""
     from ezrec.domain.alerts import Severity, judge
     from ezrec.domain.redaction import cleaned
@@ -87,7 +87,7 @@ def _remembered(obj: Context) -> tuple[Alert, ...]:
     return read_alerts(obj.settings.state)
 
 
-def _machine(spool: Any, last: Report | None, now: Any) -> Machine:
+def _machine(spool: Any, last: StatusFile | None, now: Any) -> Machine:
     """What a report that is not too old says, with the disk, the load and the uptime as they are now."""
     from ezrec.domain.machine import Machine
     from ezrec.system.host import nearest
@@ -105,7 +105,7 @@ def _machine(spool: Any, last: Report | None, now: Any) -> Machine:
     )
 
 
-def _silence(facts: Facts, last: Report | None, interval_s: float) -> Alert | None:
+def _silence(facts: Snapshot, last: StatusFile | None, interval_s: float) -> Alert | None:
     """Nobody writes reports any more: then nobody raises alerts either."""
     from ezrec.domain.alerts import Alert, Severity
 
@@ -128,7 +128,7 @@ def _code(alerts: list[Alert]) -> int:
     return WARNED if alerts else OK
 
 
-def _echo(facts: Facts, alerts: list[Alert]) -> None:
+def _echo(facts: Snapshot, alerts: list[Alert]) -> None:
     import msgspec
 
     told = {
@@ -149,13 +149,13 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
     import sys
 
     from ezrec.domain.stages import DIRECTORIES
-    from ezrec.runtime.scheduler import Watcher
-    from ezrec.system.task import Bell
+    from ezrec.runtime.scheduler import DirectoryWatcher
+    from ezrec.system.task import WakeUp
 
-    bell = Bell()
+    bell = WakeUp()
     obj.settings.state.mkdir(parents=True, exist_ok=True)
     places = [*(obj.spool.directory(state) for state in DIRECTORIES), obj.settings.state]
-    watcher = Watcher(dict.fromkeys(places, bell.ring), logging.getLogger("ezrec.status"))
+    watcher = DirectoryWatcher(dict.fromkeys(places, bell.ring), logging.getLogger("ezrec.status"))
     watcher.arm()
     ended = False
 

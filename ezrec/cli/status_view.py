@@ -15,7 +15,7 @@ import click
 
 from ezrec.cli.formatting import moment, printable, size, span, when, window
 from ezrec.domain.alerts import Alert, Severity
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 
 _LABEL = 11
 _COLOURS = {"ok": "green", "warning": "yellow", "critical": "bright_red", "": None}
@@ -31,7 +31,7 @@ class Line:
 
 
 def draw(
-    facts: Facts, alerts: Sequence[Alert], title: str, zone: tzinfo, width: int | None, colour: bool
+    facts: Snapshot, alerts: Sequence[Alert], title: str, zone: tzinfo, width: int | None, colour: bool
 ) -> list[str]:
     """The screen. `alerts`: what is wrong now, the worst first."""
     lines = [_heading(facts, alerts, title, zone, colour), ""]
@@ -44,14 +44,14 @@ def draw(
     return lines
 
 
-def _heading(facts: Facts, alerts: Sequence[Alert], title: str, zone: tzinfo, colour: bool) -> str:
+def _heading(facts: Snapshot, alerts: Sequence[Alert], title: str, zone: tzinfo, colour: bool) -> str:
     raised = [str(alert.severity) for alert in alerts if alert.is_raised]
     worst = min(raised, default="warning") if alerts else "ok"  # "critical" comes before "warning"
     word = {"ok": "all is well", "warning": "look at this", "critical": "act now"}[worst]
     return f"{printable(title)} · {moment(facts.at, zone)} · {_styled(word, worst, colour, bold=True)}"
 
 
-def _alert(alert: Alert, facts: Facts, width: int | None, colour: bool) -> Iterator[str]:
+def _alert(alert: Alert, facts: Snapshot, width: int | None, colour: bool) -> Iterator[str]:
     since = f"since {span((facts.at - alert.raised_at).total_seconds())}" if alert.raised_at else "new"
     mark = "!!" if alert.severity is Severity.CRITICAL else "! "
     told = printable(f"{mark} {alert.message} ({since})")
@@ -80,7 +80,7 @@ def _styled(text: str, mood: str, colour: bool, *, bold: bool = False) -> str:
 # ---- the answers
 
 
-def answers(facts: Facts, zone: tzinfo) -> Iterator[Line]:
+def answers(facts: Snapshot, zone: tzinfo) -> Iterator[Line]:
     """All of them, in the order in which they are asked."""
     yield _recording(facts)
     yield _next(facts, zone)
@@ -94,7 +94,7 @@ def answers(facts: Facts, zone: tzinfo) -> Iterator[Line]:
     yield Line("versions", versions or "–")
 
 
-def _recording(facts: Facts) -> Line:
+def _recording(facts: Snapshot) -> Line:
     recorder, health = facts.recorder, facts.recorder.health
     missing = sorted(set(recorder.expected) - set(recorder.recording))
     if missing:
@@ -117,7 +117,7 @@ def _recording(facts: Facts) -> Line:
     return Line("recording", f"{', '.join(recorder.recording)}{evidence}", "ok")
 
 
-def _next(facts: Facts, zone: tzinfo) -> Line:
+def _next(facts: Snapshot, zone: tzinfo) -> Line:
     coming = facts.next_booking
     if coming is None:
         return Line("next", "no booking is known")
@@ -125,7 +125,7 @@ def _next(facts: Facts, zone: tzinfo) -> Line:
     return Line("next", f"{coming.booking} · {span_text} · {when(coming.start, facts.at)}")
 
 
-def _disk(facts: Facts) -> Line:
+def _disk(facts: Snapshot) -> Line:
     free, hours = facts.machine.disk_free_bytes, facts.recording_hours
     if free is None or hours is None:
         return Line("disk", "its size cannot be read", "warning")
@@ -141,7 +141,7 @@ def _disk(facts: Facts) -> Line:
     return Line("disk", f"{text} · {needs}: {fits or 'TOO LITTLE'}{done}", mood if fits else "critical")
 
 
-def _fits(facts: Facts, free: int) -> str:
+def _fits(facts: Snapshot, free: int) -> str:
     """In which way they do; empty when they do not."""
     if facts.forecast_short:
         return ""
@@ -156,7 +156,7 @@ def _hours(hours: float) -> str:
     return f"{hours:.0f} h" if hours >= 10 else span(hours * 3600)
 
 
-def _uploads(facts: Facts) -> Line:
+def _uploads(facts: Snapshot) -> Line:
     uploads = facts.uploads
     if not uploads.jobs:
         return Line("uploads", "nothing waits", "ok")
@@ -171,7 +171,7 @@ def _uploads(facts: Facts) -> Line:
     return Line("uploads", " · ".join(parts))
 
 
-def _jobs(facts: Facts) -> Line:
+def _jobs(facts: Snapshot) -> Line:
     named = " · ".join(f"{count} {state}" for state, count in facts.jobs.items() if count)
     oldest = ""
     if facts.oldest:
@@ -179,13 +179,13 @@ def _jobs(facts: Facts) -> Line:
     return Line("jobs", f"{named or 'none'}{oldest}", "warning" if facts.failed else "")
 
 
-def _time(facts: Facts) -> Line:
+def _time(facts: Snapshot) -> Line:
     if facts.clock_synchronised:
         return Line("clock", "synchronised", "ok")
     return Line("clock", "NOT synchronised: bookings wait for it", "critical")
 
 
-def _cloud(facts: Facts) -> Line:
+def _cloud(facts: Snapshot) -> Line:
     reached = facts.cloud_reached_at
     bookings = facts.booking_cache_at
     parts = [f"reached {_ago(reached, facts.at)} ago" if reached else "never reached"]
@@ -200,7 +200,7 @@ def _ago(then: datetime, now: datetime) -> str:
     return span((now - then).total_seconds())
 
 
-def _machine(facts: Facts) -> Line:
+def _machine(facts: Snapshot) -> Line:
     machine = facts.machine
     parts = []
     if machine.cpu_percent is not None:

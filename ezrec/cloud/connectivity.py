@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class Reach:
+class Connectivity:
     """Never fails: a disk that cannot be written costs speed, not the work."""
 
     def __init__(self, folder: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ezrec.app import recording as cameras
 from ezrec.app import services
-from ezrec.domain.camera_test import Asked, Heard, Trial
+from ezrec.domain.camera_test import Asked, CameraTest, Heard
 from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
 from ezrec.domain.stages import STAGES, State
@@ -75,7 +75,9 @@ def connected(settings: Settings) -> list[Connected]:
 # ---- the trial
 
 
-def perform(settings: Settings, seconds: float, tell: Callable[[float], None] = lambda done: None) -> Trial:
+def perform(
+    settings: Settings, seconds: float, tell: Callable[[float], None] = lambda done: None
+) -> CameraTest:
     """Record through the real adapter into a temporary file, and look at what came out.
 
     Raises `Busy` while the recorder works, `Refused` when a booking is near or comes, `Retry` without a
@@ -103,7 +105,9 @@ def perform(settings: Settings, seconds: float, tell: Callable[[float], None] = 
         fps, bitrate = cameras.promised(settings)
         size = settings.resolution
         asked = Asked(size.width, size.height, seconds, fps, bitrate)
-        return Trial(asked, cameras.take_facts(path), first_frame_s, health.dropped, take.ended_by, ear.heard)
+        return CameraTest(
+            asked, cameras.take_facts(path), first_frame_s, health.dropped, take.ended_by, ear.heard
+        )
 
 
 class _Ear:
@@ -208,7 +212,7 @@ def _folder(settings: Settings) -> Iterator[Path]:
 # ---- the verdict
 
 
-def judge(trial: Trial) -> list[Finding]:
+def judge(trial: CameraTest) -> list[Finding]:
     """Each thing that was asked of the camera, and whether it was kept."""
     checks = (_start, _picture, _rate, _gaps, _drops, _bits, _keys, _decoding, _sound)
     found = [finding for check in checks for finding in check(trial)]
@@ -221,7 +225,7 @@ _CABLE = "look at the cable and the power supply; then: ezrec camera test"
 _LOAD = "close what else runs, or lower RESOLUTION or RECORDING_FPS"
 
 
-def _start(trial: Trial) -> Iterator[Finding]:
+def _start(trial: CameraTest) -> Iterator[Finding]:
     said = f"{trial.first_frame_s:.1f} s from asking for the camera to the first picture"
     if trial.first_frame_s > _SLOW_START_S:
         yield warning("first frame", said, "fine for bookings known half a minute ahead, late for others")
@@ -229,7 +233,7 @@ def _start(trial: Trial) -> Iterator[Finding]:
         yield ok("first frame", said)
 
 
-def _picture(trial: Trial) -> Iterator[Finding]:
+def _picture(trial: CameraTest) -> Iterator[Finding]:
     asked, facts = trial.asked, trial.facts
     said = f"{facts.width}×{facts.height}, {facts.codec}"
     if (facts.width, facts.height) == (asked.width, asked.height):
@@ -242,7 +246,7 @@ def _picture(trial: Trial) -> Iterator[Finding]:
         )
 
 
-def _rate(trial: Trial) -> Iterator[Finding]:
+def _rate(trial: CameraTest) -> Iterator[Finding]:
     asked, facts = trial.asked.fps, trial.facts
     said = f"{facts.fps:.2f} frames a second, {facts.frames} in {facts.seconds:.2f} s"
     if asked and abs(facts.fps - asked) > asked * _RATE:
@@ -251,7 +255,7 @@ def _rate(trial: Trial) -> Iterator[Finding]:
         yield ok("rate", said)
 
 
-def _gaps(trial: Trial) -> Iterator[Finding]:
+def _gaps(trial: CameraTest) -> Iterator[Finding]:
     facts = trial.facts
     usual_s = 1 / (trial.asked.fps or facts.fps or 1)
     missing = round(facts.longest_gap_s / usual_s) - 1
@@ -262,7 +266,7 @@ def _gaps(trial: Trial) -> Iterator[Finding]:
         yield ok("gaps", said)
 
 
-def _drops(trial: Trial) -> Iterator[Finding]:
+def _drops(trial: CameraTest) -> Iterator[Finding]:
     if trial.dropped:
         yield fault(
             "drops", f"{trial.dropped} frames were thrown away: the disk is too slow", "a faster card"
@@ -271,7 +275,7 @@ def _drops(trial: Trial) -> Iterator[Finding]:
         yield ok("drops", "none")
 
 
-def _bits(trial: Trial) -> Iterator[Finding]:
+def _bits(trial: CameraTest) -> Iterator[Finding]:
     asked, facts = trial.asked.bitrate, trial.facts
     said = f"{facts.bitrate / 1e6:.2f} Mbit/s, {facts.bitrate * 3600 / 8e9:.1f} GB an hour"
     if asked and facts.bitrate > asked * (1 + _BITS):
@@ -280,7 +284,7 @@ def _bits(trial: Trial) -> Iterator[Finding]:
         yield ok("bitrate", said)
 
 
-def _keys(trial: Trial) -> Iterator[Finding]:
+def _keys(trial: CameraTest) -> Iterator[Finding]:
     said = f"a key frame every {trial.facts.key_every_s:.2f} s at most"
     if trial.facts.key_every_s > _MOST_KEY_S:
         yield warning("key frames", said, "set the camera's key frame interval (GOP) to one second")
@@ -288,7 +292,7 @@ def _keys(trial: Trial) -> Iterator[Finding]:
         yield ok("key frames", said)
 
 
-def _decoding(trial: Trial) -> Iterator[Finding]:
+def _decoding(trial: CameraTest) -> Iterator[Finding]:
     facts = trial.facts
     if facts.decoded != facts.frames:
         yield fault("decodes", f"{facts.decoded} of {facts.frames} frames", _CABLE)
@@ -296,7 +300,7 @@ def _decoding(trial: Trial) -> Iterator[Finding]:
         yield ok("decodes", f"all {facts.frames} frames")
 
 
-def _sound(trial: Trial) -> Iterator[Finding]:
+def _sound(trial: CameraTest) -> Iterator[Finding]:
     if (heard := trial.heard) is None:
         return
     said = f"{heard.seconds:.1f} s from {heard.microphone}"

@@ -37,7 +37,7 @@ _FFMPEG = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
 
 
 @dataclass(slots=True)
-class Stage:
+class DemoStage:
     """How long the job lay in one directory."""
 
     name: str
@@ -45,7 +45,7 @@ class Stage:
 
 
 @dataclass(slots=True)
-class Report:
+class DemoReport:
     """What the demonstration has to show."""
 
     video: str
@@ -53,7 +53,7 @@ class Report:
     intro_s: float
     contact_sheet: str
     rows: dict[str, Any]
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[DemoStage] = field(default_factory=list)
     interruptions: int = 0
 
     def as_json(self) -> dict[str, Any]:
@@ -87,7 +87,9 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def perform(home: Path, seconds: int, show: Callable[[Sight], None], *, pull_plug: bool = False) -> Report:
+def perform(
+    home: Path, seconds: int, show: Callable[[Sight], None], *, pull_plug: bool = False
+) -> DemoReport:
     """Run the demonstration in `home`. Raises `Retry` when it does not end in time, `Refused` on old work."""
     home.mkdir(parents=True, exist_ok=True)
     environ = environment(home)
@@ -195,7 +197,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
             _kill(child)
 
 
-def _report(wishes: Settings, booking: str, home: Path, interruptions: int) -> Report:
+def _report(wishes: Settings, booking: str, home: Path, interruptions: int) -> DemoReport:
     store, job = services.local_backend(wishes), services.spool(wishes).finished(booking)
     row = next((row for row in store.videos() if row["booking_id"] == booking), None)
     if job is None or job.result is None or row is None:
@@ -207,12 +209,12 @@ def _report(wishes: Settings, booking: str, home: Path, interruptions: int) -> R
     make_contact_sheet(video, sheet, job.result.intro_s, job.result.duration_s)
     moments = [(arrival.state, arrival.at) for arrival in job.arrivals]
     stages = [
-        Stage(name, round((following[1] - at).total_seconds(), 2))
+        DemoStage(name, round((following[1] - at).total_seconds(), 2))
         for (name, at), following in itertools.pairwise(moments)
     ]
     booked = next(dict(row) for row in store.all_bookings() if row["id"] == booking)
     rows = {"bookings": booked, "videos": row}
-    return Report(
+    return DemoReport(
         str(video),
         round(job.result.duration_s, 2),
         round(job.result.intro_s, 2),

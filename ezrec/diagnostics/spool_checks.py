@@ -20,7 +20,7 @@ from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, Stage, State
 from ezrec.monitoring.collect import last_report, other_disks
-from ezrec.runtime.scheduler import Unwatchable, Watcher
+from ezrec.runtime.scheduler import DirectoryWatcher, Unwatchable
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system import disk_reserve, host
@@ -234,7 +234,7 @@ def _watch(spool: Spool) -> Finding:
     bells: dict[Path, Callable[[], None]] = {
         path: lambda: None for path in spool.places() if path.is_dir() and not path.name.startswith(".")
     }
-    watcher = Watcher(bells, logging.getLogger("ezrec.doctor"))
+    watcher = DirectoryWatcher(bells, logging.getLogger("ezrec.doctor"))
     try:
         watcher.arm()
     except Unwatchable as wrong:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from ezrec.domain.booking import Instant
 from ezrec.domain.cloud_state import HIDDEN_REMEDY, REFUSED_REMEDY
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 
 NO_FRAME_S = 10.0
 UNSYNCHRONISED_S = 600.0
@@ -33,14 +33,14 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AlertRule:
     """`looks` answers what is wrong, or nothing; it is raised when that has held for `after_s`, and over
     when nothing has been wrong for `calm_s`.
     """
 
     name: str
     severity: Severity
-    looks: Callable[[Facts, float], str]
+    looks: Callable[[Snapshot, float], str]
     remedy: str
     after_s: float = 0.0
     calm_s: float = 0.0
@@ -71,7 +71,7 @@ class Alert:
 # ---- what the rules see
 
 
-def _not_recording(facts: Facts, _: float) -> str:
+def _not_recording(facts: Snapshot, _: float) -> str:
     missing = sorted(set(facts.recorder.expected) - set(facts.recorder.recording))
     if not missing:
         return ""
@@ -87,21 +87,21 @@ def _not_recording(facts: Facts, _: float) -> str:
     return f"booking {', '.join(missing)} should be recorded and is not: {why}"
 
 
-def _no_frame(facts: Facts, _: float) -> str:
+def _no_frame(facts: Snapshot, _: float) -> str:
     age_s = facts.recorder.frame_age_s
     if not facts.is_recording or age_s is None or age_s <= NO_FRAME_S:
         return ""
     return f"no frame came from the camera for {age_s:.0f} s"
 
 
-def _keys_far_apart(facts: Facts, _: float) -> str:
+def _keys_far_apart(facts: Snapshot, _: float) -> str:
     health = facts.recorder.health
     if not facts.recorder.is_alive or health is None or (health.key_every_s or 0.0) < KEY_EVERY_S:
         return ""
     return f"the camera sends a key frame every {health.key_every_s:.0f} s: set it to 1–2 s"
 
 
-def _upload_stopped(facts: Facts, stall_s: float) -> str:
+def _upload_stopped(facts: Snapshot, stall_s: float) -> str:
     oldest, moved = facts.uploads.oldest, facts.uploads.moved_at
     if oldest is None or not _network_is_there(facts):
         return ""
@@ -111,20 +111,20 @@ def _upload_stopped(facts: Facts, stall_s: float) -> str:
     return f"uploads do not get on: job {oldest.job} has waited for {waits_s / 3600:.1f} h; the cloud answers"
 
 
-def _network_is_there(facts: Facts) -> bool:
+def _network_is_there(facts: Snapshot) -> bool:
     reached = facts.cloud_reached_at
     return reached is not None and (facts.at - reached).total_seconds() <= REACHED_S
 
 
-def _refused(facts: Facts, _: float) -> str:
+def _refused(facts: Snapshot, _: float) -> str:
     return facts.cloud.refusal if facts.cloud else ""
 
 
-def _shut_out(facts: Facts, _: float) -> str:
+def _shut_out(facts: Snapshot, _: float) -> str:
     return facts.cloud.shutting_out if facts.cloud else ""
 
 
-def _unreachable(facts: Facts, _: float) -> str:
+def _unreachable(facts: Snapshot, _: float) -> str:
     reached = facts.cloud_reached_at
     if _refused(facts, 0):
         return ""  # it is there, and another alert says what it wants
@@ -133,13 +133,13 @@ def _unreachable(facts: Facts, _: float) -> str:
     return f"the cloud was last reached {(facts.at - reached).total_seconds() / 3600:.1f} h ago"
 
 
-def _never_reached(facts: Facts, _: float) -> str:
+def _never_reached(facts: Snapshot, _: float) -> str:
     if facts.cloud_reached_at is not None or facts.cloud is not None or not facts.cloud_fault:
         return ""  # it has answered: where that was a refusal, another alert says what it wants
     return f"the cloud was never reached: {facts.cloud_fault}"
 
 
-def _upload_blocked(facts: Facts, _: float) -> str:
+def _upload_blocked(facts: Snapshot, _: float) -> str:
     if facts.blocked is None:
         return ""
     newest, others = facts.blocked.newest, facts.blocked.jobs - 1
@@ -147,26 +147,26 @@ def _upload_blocked(facts: Facts, _: float) -> str:
     return f"job {newest.job} cannot be uploaded{more}: {newest.reason}: {newest.remedy}"
 
 
-def _disk_short(facts: Facts, _: float) -> str:
+def _disk_short(facts: Snapshot, _: float) -> str:
     return facts.forecast_short
 
 
-def _other_disk(facts: Facts, _: float) -> str:
+def _other_disk(facts: Snapshot, _: float) -> str:
     return "; ".join(disk.wrong for disk in facts.other_disks if disk.wrong)
 
 
-def _unsynchronised(facts: Facts, _: float) -> str:
+def _unsynchronised(facts: Snapshot, _: float) -> str:
     return "" if facts.clock_synchronised else "the clock is not synchronised: no booking can be judged"
 
 
-def _under_voltage(facts: Facts, _: float) -> str:
+def _under_voltage(facts: Snapshot, _: float) -> str:
     throttling = facts.machine.throttling
     if throttling is None or "under_voltage" not in throttling.now:
         return ""
     return "the supply's voltage is too low"
 
 
-def _failed_jobs(facts: Facts, _: float) -> str:
+def _failed_jobs(facts: Snapshot, _: float) -> str:
     if not facts.failed:
         return ""
     newest = facts.failed[-1]
@@ -176,41 +176,41 @@ def _failed_jobs(facts: Facts, _: float) -> str:
 
 
 RULES = (
-    Rule("not_recording", Severity.CRITICAL, _not_recording, "ezrec doctor", after_s=15),
-    Rule("no_frame", Severity.CRITICAL, _no_frame, "look at the camera's cable: ezrec doctor", calm_s=20),
-    Rule("disk_short", Severity.CRITICAL, _disk_short, "ezrec spool ls"),
-    Rule(
+    AlertRule("not_recording", Severity.CRITICAL, _not_recording, "ezrec doctor", after_s=15),
+    AlertRule("no_frame", Severity.CRITICAL, _no_frame, "look at the camera's cable: ezrec doctor", calm_s=20),
+    AlertRule("disk_short", Severity.CRITICAL, _disk_short, "ezrec spool ls"),
+    AlertRule(
         "clock_unsynchronised", Severity.CRITICAL, _unsynchronised,
         "connect the network, or fit a battery for the clock: ezrec doctor", after_s=UNSYNCHRONISED_S,
     ),
-    Rule("cloud_refused", Severity.CRITICAL, _refused, REFUSED_REMEDY),
-    Rule("bookings_hidden", Severity.CRITICAL, _shut_out, HIDDEN_REMEDY),
-    Rule(
+    AlertRule("cloud_refused", Severity.CRITICAL, _refused, REFUSED_REMEDY),
+    AlertRule("bookings_hidden", Severity.CRITICAL, _shut_out, HIDDEN_REMEDY),
+    AlertRule(
         "upload_stopped", Severity.WARNING, _upload_stopped, "ezrec spool ls processed deferred",
         after_s=300, calm_s=900,
     ),
-    Rule(
+    AlertRule(
         "upload_blocked", Severity.WARNING, _upload_blocked,
         "once that is done it goes on within a quarter of an hour; sooner: ezrec spool retry ID", calm_s=900,
     ),
-    Rule("cloud_unreachable", Severity.WARNING, _unreachable, "look at the network: ezrec doctor"),
-    Rule(
+    AlertRule("cloud_unreachable", Severity.WARNING, _unreachable, "look at the network: ezrec doctor"),
+    AlertRule(
         "cloud_never_reached", Severity.WARNING, _never_reached,
         "look at SUPABASE_URL and the network: ezrec doctor", after_s=NEVER_REACHED_S,
     ),
-    Rule(
+    AlertRule(
         "under_voltage", Severity.WARNING, _under_voltage, "use the Pi's own supply and cable", calm_s=300
     ),
-    Rule(
+    AlertRule(
         "other_disk", Severity.WARNING, _other_disk,
         "make room there (df -h), or have it checked (dmesg); recording goes on without it", calm_s=300,
     ),
-    Rule(
+    AlertRule(
         "key_frames", Severity.WARNING, _keys_far_apart,
         "in the camera's settings: I-frame interval (GOP) of 1–2 s, smart codec (H.264+, H.265+) off",
         calm_s=300,
     ),
-    Rule("failed_jobs", Severity.WARNING, _failed_jobs, "ezrec spool ls --failed"),
+    AlertRule("failed_jobs", Severity.WARNING, _failed_jobs, "ezrec spool ls --failed"),
 )  # fmt: skip
 
 
@@ -223,7 +223,9 @@ class Judged:
     cleared: tuple[Alert, ...] = ()
 
 
-def judge(facts: Facts, before: Sequence[Alert], stall_s: float, rules: Sequence[Rule] = RULES) -> Judged:
+def judge(
+    facts: Snapshot, before: Sequence[Alert], stall_s: float, rules: Sequence[AlertRule] = RULES
+) -> Judged:
     """What the rules make of these facts, after what they made of earlier ones. `stall_s`: for how long an
     upload may wait."""
     known: Mapping[str, Alert] = {alert.name: alert for alert in before}
@@ -242,7 +244,7 @@ def judge(facts: Facts, before: Sequence[Alert], stall_s: float, rules: Sequence
     return Judged(tuple(kept), tuple(raised), (*cleared, *(alert for alert in gone if alert.is_raised)))
 
 
-def _look(rule: Rule, facts: Facts, before: Alert | None, stall_s: float) -> Alert | None:
+def _look(rule: AlertRule, facts: Snapshot, before: Alert | None, stall_s: float) -> Alert | None:
     """The alert that a rule has now: begun, raised, calming down, or none."""
     message, uptime_s = rule.looks(facts, stall_s), facts.machine.uptime_s or 0.0
     if before is not None and before.boot_id != facts.boot_id:  # its uptimes are of another run

@@ -107,7 +107,7 @@ class LogoLayout:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LogoPosition:
     """Where a picture stands in the frame, in pixels."""
 
     x: int
@@ -121,14 +121,14 @@ def arrange(
     logo: tuple[int, int] | None,
     sponsors: Sequence[tuple[int, int]],
     layout: LogoLayout,
-) -> list[Place]:
+) -> list[LogoPosition]:
     """Where the logo (if any) and then each sponsor's stand; their own size or the largest that is allowed.
 
     Each corner holds a row, the logo outermost. A row wider than the frame is made smaller as a whole.
     """
     wanted = [(layout.corner, _limited(logo, frame, layout.size))] if logo else []
     wanted += [(layout.sponsor_corner, _limited(size, frame, layout.sponsor_size)) for size in sponsors]
-    places: dict[int, Place] = {}
+    places: dict[int, LogoPosition] = {}
     for corner in CORNERS:
         row = [(number, size) for number, (at, size) in enumerate(wanted) if at == corner]
         sizes = _fitting([size for _, size in row], frame[0])
@@ -136,19 +136,19 @@ def arrange(
         for (number, _), (width, height) in zip(row, sizes, strict=True):
             x = frame[0] - edge - width if corner.endswith("right") else edge
             y = frame[1] - MARGIN - height if corner.startswith("bottom") else MARGIN
-            places[number] = Place(max(0, x), max(0, y), width, height)
+            places[number] = LogoPosition(max(0, x), max(0, y), width, height)
             edge += width + MARGIN
     return [places[number] for number in range(len(wanted))]
 
 
-def around(places: Sequence[Place]) -> Place:
+def around(places: Sequence[LogoPosition]) -> LogoPosition:
     """The smallest place that holds all of them, on even pixels: colour has half the picture's resolution."""
     x, y = min(place.x for place in places) // 2 * 2, min(place.y for place in places) // 2 * 2
     right, bottom = (
         max(place.x + place.width for place in places),
         max(place.y + place.height for place in places),
     )
-    return Place(x, y, -((x - right) // 2) * 2, -((y - bottom) // 2) * 2)
+    return LogoPosition(x, y, -((x - right) // 2) * 2, -((y - bottom) // 2) * 2)
 
 
 def _limited(size: tuple[int, int], frame: tuple[int, int], percent: int) -> tuple[int, int]:

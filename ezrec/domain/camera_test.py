@@ -49,7 +49,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class CameraTest:
     """A take of a trial, and what the camera did around it."""
 
     asked: Asked

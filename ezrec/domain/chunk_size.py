@@ -26,7 +26,7 @@ _GATEWAYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class ChunkSize:
     """The size of the next piece, between `usual` and `most`."""
 
     most: int = _LARGEST
@@ -40,12 +40,12 @@ class Pieces:
     def has_grown(self, length: int) -> bool:
         return length > self.usual
 
-    def taken(self, length: int, seconds: float) -> Pieces:
+    def taken(self, length: int, seconds: float) -> ChunkSize:
         """After one of `length` bytes was taken in that time."""
         by_line = int(length / max(seconds, 0.001) * _LASTS_S)
         return replace(self, size=min(2 * self.size, by_line))
 
-    def cut(self, length: int, kept: int) -> Pieces:
+    def cut(self, length: int, kept: int) -> ChunkSize:
         """After one of `length` bytes broke off, of which the server kept `kept`.
 
         When nothing is kept of a large one, something in between may take none of its size.
@@ -53,22 +53,22 @@ class Pieces:
         most = max(self.usual, length // 2) if self.has_grown(length) and not kept else self.most
         return replace(self, most=min(most, self.most), size=0)
 
-    def refused(self, length: int) -> Pieces | None:
+    def refused(self, length: int) -> ChunkSize | None:
         """After one of `length` bytes was called too large; None when it cannot be for that."""
         if length <= _LEAST:
             return None
         return replace(self, most=max(_LEAST, min(self.most, length) // 2), size=0)
 
-    def hosted(self) -> Pieces:
+    def hosted(self) -> ChunkSize:
         """As hosted projects ask for them."""
         return replace(self, most=min(self.most, self.usual))
 
 
-def pieces(host: str, wish_mib: int | None) -> Pieces:
+def pieces(host: str, wish_mib: int | None) -> ChunkSize:
     """By the setting (None: `auto`) and, where it leaves the choice, by who the host is."""
     if wish_mib is not None:
-        return Pieces(most=wish_mib * MIB)
-    return Pieces().hosted() if host.endswith(_HOSTED) else Pieces()
+        return ChunkSize(most=wish_mib * MIB)
+    return ChunkSize().hosted() if host.endswith(_HOSTED) else ChunkSize()
 
 
 def is_hosted(headers: Iterable[str]) -> bool:

@@ -82,7 +82,7 @@ def expired(
     return in_order(one for one in found if one.goes in limits and now - one.since > limits[one.goes])
 
 
-class Measure(StrEnum):
+class DiskMeasure(StrEnum):
     """What is done about a short disk once nothing more may go; each holds the ones before it."""
 
     AMPLE = "ample"
@@ -91,12 +91,12 @@ class Measure(StrEnum):
     ALARM = "alarm"
 
 
-_ORDER = list(Measure)
+_ORDER = list(DiskMeasure)
 # By measure: what the footage of the bookings is multiplied by, the seconds of recording to spare.
 _NEEDS = {
-    Measure.AMPLE: (WITH_VIDEO, 600),
-    Measure.UNBRANDED: (FOOTAGE_ALONE, 300),
-    Measure.LOWER_BITRATE: (FOOTAGE_ALONE * LEAST_BITRATE, 120),
+    DiskMeasure.AMPLE: (WITH_VIDEO, 600),
+    DiskMeasure.UNBRANDED: (FOOTAGE_ALONE, 300),
+    DiskMeasure.LOWER_BITRATE: (FOOTAGE_ALONE * LEAST_BITRATE, 120),
 }
 
 
@@ -128,19 +128,19 @@ class Demand:
     @property
     def wanted(self) -> float:
         """Bytes below which what may go does go. Counts no upload: what goes is missed by nobody."""
-        return self.footage_bytes * WITH_VIDEO + self._to_make + self.spare(Measure.AMPLE)
+        return self.footage_bytes * WITH_VIDEO + self._to_make + self.spare(DiskMeasure.AMPLE)
 
     @property
     def _to_make(self) -> float:
         return self.to_process_bytes * VIDEO_TO_MAKE
 
-    def needed(self, measure: Measure) -> float:
+    def needed(self, measure: DiskMeasure) -> float:
         """Bytes with which `measure` will do."""
         factor, _ = _NEEDS[measure]
-        made = self._to_make if measure is Measure.AMPLE else 0
+        made = self._to_make if measure is DiskMeasure.AMPLE else 0
         return self.held_bytes * factor + made + self.spare(measure)
 
-    def spare(self, measure: Measure) -> float:
+    def spare(self, measure: DiskMeasure) -> float:
         return max(_LEAST_SPARE, _NEEDS[measure][1] / 60 * self.bytes_a_minute)
 
 
@@ -157,11 +157,11 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class DiskMeasures:
     """The measure in force, for those who have to keep it, and why. `bitrate` is for the next booking."""
 
     at: Instant
-    measure: Measure = Measure.AMPLE
+    measure: DiskMeasure = DiskMeasure.AMPLE
     bitrate: int = 0
     free_bytes: int = 0
     needed_bytes: int = 0
@@ -169,21 +169,23 @@ class Room:
 
     @property
     def is_unbranded(self) -> bool:
-        return self.measure is not Measure.AMPLE
+        return self.measure is not DiskMeasure.AMPLE
 
     @property
     def told(self) -> str:
         """The measure, for a person; empty while there is room."""
         lower = f"the next booking is recorded at {self.bitrate / 1e6:.1f} Mbit/s"
         return {
-            Measure.AMPLE: "",
-            Measure.UNBRANDED: "videos are published without branding",
-            Measure.LOWER_BITRATE: f"videos are published without branding; {lower}",
-            Measure.ALARM: f"videos are published without branding; {lower}, and even so it will not do",
+            DiskMeasure.AMPLE: "",
+            DiskMeasure.UNBRANDED: "videos are published without branding",
+            DiskMeasure.LOWER_BITRATE: f"videos are published without branding; {lower}",
+            DiskMeasure.ALARM: f"videos are published without branding; {lower}, and even so it will not do",
         }[self.measure]
 
 
-def decide(demand: Demand, space: Space, bitrate: int, before: Room | None, now: datetime) -> Room:
+def decide(
+    demand: Demand, space: Space, bitrate: int, before: DiskMeasures | None, now: datetime
+) -> DiskMeasures:
     """What has to be done with the room there is, when nothing more may go. `bitrate`: as it is set."""
     held = _ORDER.index(before.measure) if before else 0
     measure = next(
@@ -192,20 +194,22 @@ def decide(demand: Demand, space: Space, bitrate: int, before: Room | None, now:
             for rank, one in enumerate(_NEEDS)
             if space.free >= demand.needed(one) * (_CALM if rank < held else 1.0)
         ),
-        Measure.ALARM,
+        DiskMeasure.ALARM,
     )
     if space.lacks_inodes:
-        measure = Measure.ALARM
+        measure = DiskMeasure.ALARM
     chosen = _bitrate(demand, space, bitrate, measure, before)
     needed = int(demand.wanted)
-    return Room(now, measure, chosen, space.free, needed, _short(demand, space, measure))
+    return DiskMeasures(now, measure, chosen, space.free, needed, _short(demand, space, measure))
 
 
-def _bitrate(demand: Demand, space: Space, bitrate: int, measure: Measure, before: Room | None) -> int:
-    if measure in (Measure.AMPLE, Measure.UNBRANDED):
+def _bitrate(
+    demand: Demand, space: Space, bitrate: int, measure: DiskMeasure, before: DiskMeasures | None
+) -> int:
+    if measure in (DiskMeasure.AMPLE, DiskMeasure.UNBRANDED):
         return bitrate
     least = min(bitrate, max(_STEP, int(bitrate * LEAST_BITRATE)))
-    if measure is Measure.ALARM or demand.footage_bytes <= 0:
+    if measure is DiskMeasure.ALARM or demand.footage_bytes <= 0:
         return least
     share = (space.free - demand.spare(measure)) / (demand.held_bytes * FOOTAGE_ALONE)
     wanted = max(least, int(bitrate * min(1.0, share)) // _STEP * _STEP)
@@ -214,9 +218,9 @@ def _bitrate(demand: Demand, space: Space, bitrate: int, measure: Measure, befor
     return wanted
 
 
-def _short(demand: Demand, space: Space, measure: Measure) -> str:
+def _short(demand: Demand, space: Space, measure: DiskMeasure) -> str:
     """Why it will not do, whatever is done about it; empty when it will."""
-    if measure is not Measure.ALARM:
+    if measure is not DiskMeasure.ALARM:
         return ""
     if space.lacks_inodes:
         return f"the disk takes only {space.inodes} more files, whatever their size"
@@ -229,16 +233,16 @@ def _short(demand: Demand, space: Space, measure: Measure) -> str:
     return f"the disk has room for {minutes:.0f} min of footage ({space.free / 1e9:.1f} GB)"
 
 
-def encode(room: Room) -> bytes:
+def encode(room: DiskMeasures) -> bytes:
     return msgspec.json.format(msgspec.json.encode(room), indent=1) + b"\n"
 
 
-def decode(data: bytes) -> Room:
+def decode(data: bytes) -> DiskMeasures:
     """Raises `ValueError`."""
-    return json_decode.decode(data, Room)
+    return json_decode.decode(data, DiskMeasures)
 
 
-def is_news(room: Room, before: Room | None) -> bool:
+def is_news(room: DiskMeasures, before: DiskMeasures | None) -> bool:
     """True when somebody has to hear of it; the figures alone are no news."""
     return before is None or (room.measure, room.bitrate) != (before.measure, before.bitrate)
 

@@ -9,7 +9,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def parse_span(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """`90s`, `30m`, `12h`, `2d`, `1w`; raises ValueError."""
     match = _SPAN.fullmatch(text.strip())
     if not match:
@@ -17,7 +17,7 @@ def parse_span(text: str) -> timedelta:
     return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
 
 
-def show_span(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """The same, to be read again: in the largest unit that leaves no rest."""
     seconds = span.total_seconds()
     unit = next((unit for unit in "wdhm" if seconds and seconds % _SECONDS[unit] == 0), "s")

@@ -83,7 +83,7 @@ def decode(data: bytes) -> Health:
 # ---- the judgement
 
 
-class Duty(StrEnum):
+class Activity(StrEnum):
     """What a booking in hand has to do with the camera."""
 
     WAITS = "waits"  # it need not run yet
@@ -94,13 +94,13 @@ class Duty(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Deadline:
     """`doing` ends, or says that it goes on, `by` this monotonic moment. `since`: the duty's beginning."""
 
     doing: str
     by: float
     since: float
-    duty: Duty | None = None
+    duty: Activity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +124,12 @@ class Patience:
     growth_s: float = 30.0
 
 
-def alarm(promises: Mapping[str, Promise], moved: Moved, now: float, patience: Patience) -> str:
+def alarm(promises: Mapping[str, Deadline], moved: Moved, now: float, patience: Patience) -> str:
     """Why the recorder must not call itself alive at the monotonic `now`; empty while it may."""
     for who, promise in promises.items():
         if now > promise.by + patience.late_s:
             return f"{who}: {promise.doing} should have ended {now - promise.by:.0f} s ago"
-    writing = [promise.since for promise in promises.values() if promise.duty is Duty.WRITES]
+    writing = [promise.since for promise in promises.values() if promise.duty is Activity.WRITES]
     if not writing:
         return ""
     since = min(writing)
@@ -144,12 +144,12 @@ def alarm(promises: Mapping[str, Promise], moved: Moved, now: float, patience: P
     return ""
 
 
-def camera_state(duties: tuple[Duty, ...], *, running: bool, hung: bool, broke_off: bool) -> CameraState:
+def camera_state(duties: tuple[Activity, ...], *, running: bool, hung: bool, broke_off: bool) -> CameraState:
     """What to call it that the camera does."""
     if hung:
         return CameraState.HUNG
     if running:
         return CameraState.RUNNING
-    if not any(duty in (Duty.ARMS, Duty.LACKS, Duty.WRITES) for duty in duties):
+    if not any(duty in (Activity.ARMS, Activity.LACKS, Activity.WRITES) for duty in duties):
         return CameraState.OFF
     return CameraState.RESTARTING if broke_off else CameraState.ARMING

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ezrec.domain.redaction import head
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 
 _GB = 1e9
 _LONGEST_ERROR = 500  # characters; it is read in a column
@@ -27,7 +27,7 @@ _COARSE = {
 _PASSING = ("bookings_fetched", "last_frame_age_s")  # of `details`: moves while all is well
 
 
-def row(facts: Facts, user_id: str, camera_id: str, last_error: str = "") -> dict[str, Any]:
+def row(facts: Snapshot, user_id: str, camera_id: str, last_error: str = "") -> dict[str, Any]:
     """The row; a gauge that cannot be had is left out, so that the database keeps what it knows."""
     machine, now = facts.machine, facts.at.isoformat(timespec="seconds")
     gauges = {
@@ -72,7 +72,7 @@ def _lasting(details: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in details.items() if name not in _PASSING}
 
 
-def _details(facts: Facts) -> dict[str, Any]:
+def _details(facts: Snapshot) -> dict[str, Any]:
     """Counts by directory, minutes and hours; nothing that changes from beat to beat while all is at rest."""
     recorder, uploads, hours = facts.recorder, facts.uploads, facts.recording_hours
     machine, health = facts.machine, recorder.health

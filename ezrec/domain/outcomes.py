@@ -22,7 +22,7 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """A transient fault (`Retry`), or one that is cured elsewhere. Blameless: it counts against no limit."""
 
     reason: str
@@ -33,7 +33,7 @@ class Later:
 
 
 @dataclass(frozen=True, slots=True)
-class No:
+class Rejected:
     """A permanent fault (`Reject`)."""
 
     reason: str
@@ -48,19 +48,19 @@ class Crash:
 
 
 @dataclass(frozen=True, slots=True)
-class Died:
+class Crashed:
     """The worker died with the job in hand: killed, or with the whole machine (`power_cut`)."""
 
     power_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
-class LaidDown:
+class Interrupted:
     """The process was asked to end; the job is as good as before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Preserved:
     """The job is over, but its footage is kept for a while, in case a person wants it after all.
 
     At `until` it comes back to where the stage takes from, and ends there.
@@ -71,4 +71,4 @@ class Kept:
     until: datetime
 
 
-Outcome = Done | Closed | Kept | Later | No | Crash | Died | LaidDown
+Outcome = Done | Closed | Preserved | RetryLater | Rejected | Crash | Crashed | Interrupted

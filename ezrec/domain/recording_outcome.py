@@ -16,7 +16,7 @@ from ezrec.domain.booking import Window
 
 # IMPORT GONE
 from ezrec.domain.job import Job, JobOutcome, Take
-from ezrec.domain.outcomes import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Preserved
 
 KEPT = timedelta(hours=24)
 _ASK_AGAIN = timedelta(hours=1)  # while the clock cannot be trusted, no day begins
@@ -32,7 +32,7 @@ class OnCancel(StrEnum):
 
 def of_a_cancelled(
     job: Job, on_cancel: OnCancel, now: datetime, *, is_synchronised: bool
-) -> tuple[Done | Closed | Kept, dict[str, Any]]:
+) -> tuple[Done | Closed | Preserved, dict[str, Any]]:
     """The end of a booking that was cancelled, with or without footage."""
     if not job.takes:
         return Closed(JobOutcome.CANCELLED, "the booking was cancelled"), {}
@@ -53,7 +53,7 @@ def of_a_cancelled(
         f"or remove it now: ezrec spool rm {job.id} --with-footage"
     )
     noted = {**_coverage(job), "recording": JobOutcome.CANCELLED, "kept_until": until}
-    return Kept(reason, remedy, until or now + _ASK_AGAIN), noted
+    return Preserved(reason, remedy, until or now + _ASK_AGAIN), noted
 
 
 def of_a_recorded(job: Job) -> dict[str, Any]:

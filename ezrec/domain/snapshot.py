@@ -1,7 +1,7 @@
 """The facts about one camera box at one moment: gathered once, read by all who tell of them. Values only.
 
 The heartbeat, `status.json`, the metrics, the alerts and `ezrec status` say the same because they are
-made of the same `Facts`. Nothing here is an opinion; those are in `alerts.py`.
+made of the same `Snapshot`. Nothing here is an opinion; those are in `alerts.py`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedJob:
     """A job that waits for a person."""
 
     job: str
@@ -74,7 +74,7 @@ class Blocked:
     """Jobs that wait for a cure in the cloud: how many, and the newest of them."""
 
     jobs: int
-    newest: Failed
+    newest: FailedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def measured_rate(before: Uploads, now: Uploads, seconds: float) -> float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Snapshot:
     """All of it. `jobs`: how many lie in each directory. `booked_s`: seconds of bookings within the next day.
 
     `failed`: the newest of the failed jobs; `jobs` has their number.
@@ -145,7 +145,7 @@ class Facts:
     recorder: Recorder = Recorder()
     jobs: dict[str, int] = field(default_factory=dict)
     oldest: Waiting | None = None
-    failed: tuple[Failed, ...] = ()
+    failed: tuple[FailedJob, ...] = ()
     uploads: Uploads = Uploads()
     unpublished_bytes: int = 0
     recording_bytes_a_minute: float = 0.0

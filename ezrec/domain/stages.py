@@ -13,7 +13,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from ezrec.domain.job import Fault, Job, JobOutcome
-from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
+from ezrec.domain.outcomes import (
+    Closed,
+    Crash,
+    Crashed,
+    Done,
+    Interrupted,
+    Outcome,
+    Preserved,
+    Rejected,
+    RetryLater,
+)
 
 
 class State(StrEnum):
@@ -146,19 +156,19 @@ def _decide(  # noqa: C901 - one arm an outcome
             return stage.success, clean
         case Closed(named, reason):
             return State.DONE, replace(job, outcome=named, reason=reason, due=None, return_to=None)
-        case Kept(reason, remedy, until):
+        case Preserved(reason, remedy, until):
             kept = replace(job.without_attempt(stage.name), recoveries=0, power_cuts=0)
             return State.DEFERRED, replace(
                 kept, reason=reason, remedy=remedy, due=until, return_to=stage.takes_from
             )
-        case LaidDown():
+        case Interrupted():
             return stage.takes_from, job.without_attempt(stage.name)
-        case No(reason, remedy):
+        case Rejected(reason, remedy):
             return _fail(stage, job, "reject", reason, remedy, now)
-        case Later(reason, after_s, blameless=True, waits_for=what, remedy=cure):
+        case RetryLater(reason, after_s, blameless=True, waits_for=what, remedy=cure):
             job = replace(job.without_attempt(stage.name), waits_for=what, remedy=cure)
             return _defer(stage, job, "waits", reason, 1, after_s, now, chance)
-        case Later(reason, after_s, waits_for=what):
+        case RetryLater(reason, after_s, waits_for=what):
             job = replace(job, waits_for=what)
             tries = job.attempts.get(stage.name, 0)
             if stage.tries is not None and tries >= stage.tries:
@@ -167,9 +177,9 @@ def _decide(  # noqa: C901 - one arm an outcome
             return _defer(stage, job, "retry", reason, tries, after_s, now, chance)
         case Crash(message):
             return _recover(stage, job, "crash", message, CRASHES, now, chance)
-        case Died(power_cut=True):
+        case Crashed(power_cut=True):
             return _power_cut(stage, job, now)
-        case Died():
+        case Crashed():
             message = f"the {stage.name} worker died with the job in hand"
             return _recover(stage, job, "died", message, stage.deaths, now, chance)
 

@@ -12,25 +12,25 @@ import msgspec
 from ezrec.domain import json_decode
 from ezrec.domain.alerts import Alert
 from ezrec.domain.redaction import cleaned
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 
 FILE = "status.json"  # in EZREC_STATE
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StatusFile:
     """One look at the box. `alerts` holds those too that are not raised yet."""
 
-    facts: Facts
+    facts: Snapshot
     alerts: tuple[Alert, ...] = ()
     v: int = 1
 
 
-def encode(report: Report) -> bytes:
+def encode(report: StatusFile) -> bytes:
     """The bytes of `status.json`, indented for the person who opens it."""
     return msgspec.json.format(msgspec.json.encode(cleaned(report)), indent=1) + b"\n"
 
 
-def decode(data: bytes) -> Report:
+def decode(data: bytes) -> StatusFile:
     """Read a `status.json`; raises `ValueError` (msgspec's) for anything else."""
-    return json_decode.decode(data, Report)
+    return json_decode.decode(data, StatusFile)

@@ -30,7 +30,7 @@ class Wait(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DailySpan:
     """From one time of day to another, perhaps over midnight; both equal is the whole day."""
 
     opens: time
@@ -49,7 +49,7 @@ class Span:
 class Hours:
     """The hours of a day in which something may be done; none given: always."""
 
-    spans: tuple[Span, ...] = ()
+    spans: tuple[DailySpan, ...] = ()
 
     def are_open(self, now: datetime, zone: tzinfo) -> bool:
         at = now.astimezone(zone).time()
@@ -77,7 +77,7 @@ def read_hours(text: str) -> Hours:
     return Hours(tuple(_span(part.strip()) for part in text.split(",") if part.strip()))
 
 
-def _span(text: str) -> Span:
+def _span(text: str) -> DailySpan:
     match = re.fullmatch(r"(\d{1,2}):(\d\d)\s*-\s*(\d{1,2}):(\d\d)", text)
     if match is None:
         raise ValueError("must be `always`, or hours such as 22:00-07:00, several with commas between")
@@ -85,7 +85,7 @@ def _span(text: str) -> Span:
     if (closes_h, closes_m) == (24, 0):
         closes_h = 0
     try:
-        return Span(time(opens_h, opens_m), time(closes_h, closes_m))
+        return DailySpan(time(opens_h, opens_m), time(closes_h, closes_m))
     except ValueError:
         raise ValueError("must be hours from 00:00 to 24:00, such as 22:00-07:00") from None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ezrec.domain.errors import Refused
 from ezrec.install import env_file, layout, plan, releases, safe_to_change
-from ezrec.install.steps import Failed, pending, run
+from ezrec.install.steps import StepFailed, pending, run
 from ezrec.install.upgrade import uninstall, upgrade
 
 OK, USAGE, REFUSED = 0, 1, 3
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         changed = doing(options)
     except Refused as fault:
         return _say(REFUSED, f"{fault} – {fault.remedy}" if fault.remedy else str(fault))
-    except Failed as fault:
+    except StepFailed as fault:
         return _say(USAGE, str(fault))
     except (EOFError, KeyboardInterrupt):
         return _say(130, "nothing was changed")

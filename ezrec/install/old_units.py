@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ezrec.install import layout, system
-from ezrec.install.steps import Failed, Step
+from ezrec.install.steps import Step, StepFailed
 from ezrec.system.journald import FORMER
 
 _WANTS = layout.UNITS / "ezrec.target.wants"
@@ -70,7 +70,7 @@ def _change_places() -> None:
     parts = [unit for unit in layout.SHAPES["split"] if not unit.endswith(".service")]
     system.call("systemctl", "stop", *parts, *former, limit_s=_STOP_LIMIT_S)
     if still := [unit for unit in former if system.is_active(unit)]:
-        raise Failed(f"{', '.join(still)} does not stop")
+        raise StepFailed(f"{', '.join(still)} does not stop")
     is_enabled = system.is_enabled(layout.STARTS["split"])
     for name, unit in ((name, f"{FORMER[name]}.service") for name in FORMER if system.former_unit(name)):
         _move_drop_ins(layout.UNITS / f"{unit}.d", layout.UNITS / f"{name}.service.d")

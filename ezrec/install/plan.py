@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ezrec.domain.camera_address import is_network_camera
 from ezrec.install import env_file, layout, old_units, releases, system
-from ezrec.install.steps import Failed, Step
+from ezrec.install.steps import Step, StepFailed
 
 _STARTS_S = 60.0
 # What services write. Recordings of the older EZREC lie beside them, and are not in this list.
@@ -306,6 +306,6 @@ def _restart(shape: str, other: str, stamp: Callable[[], str]) -> None:
     gives_up = time.monotonic() + _STARTS_S
     while not system.is_active(recorder):
         if time.monotonic() > gives_up:
-            raise Failed(f"{recorder} does not start; see: journalctl -u {recorder} -n 30")
+            raise StepFailed(f"{recorder} does not start; see: journalctl -u {recorder} -n 30")
         time.sleep(0.5)
     system.write(layout.STARTED, stamp())

@@ -15,7 +15,7 @@ from pathlib import Path
 from ezrec.domain.errors import Refused
 from ezrec.install import system
 from ezrec.install.layout import CURRENT, PREVIOUS, PYTHON, RELEASES
-from ezrec.install.steps import Failed, Step
+from ezrec.install.steps import Step, StepFailed
 
 _READY = ".ready"
 _PARTS = ("pyproject.toml", "README.md", "LICENSE", "ezrec", "systemd")  # what a wheel is made of
@@ -87,7 +87,7 @@ def build(release: str, source: Path) -> None:
     system.must(*pip, str(source), limit_s=system.LONG_S)
     said = system.must(str(program(release)), "--version").split()
     if not said or said[0] != "ezrec":
-        raise Failed(f"{program(release)} does not answer as EZREC does")
+        raise StepFailed(f"{program(release)} does not answer as EZREC does")
     system.write(place / _READY, f"{source}\n")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
-class Failed(Exception):
+class StepFailed(Exception):
     """A step did not work. The message says which, and the last words of what it ran."""
 
 
@@ -26,7 +26,7 @@ def pending(plan: Sequence[Step]) -> bool:
 
 
 def run(plan: Sequence[Step], say: Callable[[str], None], *, dry: bool = False) -> int:
-    """Do what is not done yet, in order; how many changes that were. Raises `Failed`.
+    """Do what is not done yet, in order; how many changes that were. Raises `StepFailed`.
 
     A step that says it worked is asked again whether it is done: a package manager may end well without
     having done anything.
@@ -44,7 +44,7 @@ def run(plan: Sequence[Step], say: Callable[[str], None], *, dry: bool = False) 
             step.do()
         except OSError as fault:
             where = f": {fault.filename}" if fault.filename else ""
-            raise Failed(f"{step.what}: {fault.strerror or fault}{where}") from fault
+            raise StepFailed(f"{step.what}: {fault.strerror or fault}{where}") from fault
         if step.is_done is not None and not step.is_done():
-            raise Failed(f"{step.what}: it was tried, and is still not so")
+            raise StepFailed(f"{step.what}: it was tried, and is still not so")
     return changed

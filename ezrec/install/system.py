@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ezrec.install.layout import CURRENT, GROUP, UNITS, USERS
-from ezrec.install.steps import Failed
+from ezrec.install.steps import StepFailed
 from ezrec.system.journald import FORMER
 
 _LIMIT_S = 120.0
@@ -37,7 +37,7 @@ def must(*argv: str, limit_s: float = _LIMIT_S) -> str:
     done = call(*argv, limit_s=limit_s)
     if done.returncode:
         words = (done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:]
-        raise Failed(f"`{' '.join(argv)}` ended with {done.returncode}: " + "\n    ".join(words))
+        raise StepFailed(f"`{' '.join(argv)}` ended with {done.returncode}: " + "\n    ".join(words))
     return done.stdout
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ezrec.install import layout, plan, releases, safe_to_change, system
-from ezrec.install.steps import Failed, Step, run
+from ezrec.install.steps import Step, StepFailed, run
 from ezrec.system.journald import FORMER
 
 _STAYS_S = 6.0  # RestartSec of the units is 1 and 2 s: what falls does so within this
@@ -25,7 +25,7 @@ def upgrade(source: Path | None, home: Path, release: str, say: Callable[[str], 
     """Bring a release into use; how many steps changed something."""
     shape = plan.shape()
     if shape is None:
-        raise Failed("no installation is in use: sudo ezrec install")
+        raise StepFailed("no installation is in use: sudo ezrec install")
     before = releases.current()
     steps = [releases.build_step(release, source)] if source is not None else []
     steps.append(_look(release, home, shape))
@@ -63,13 +63,15 @@ def _change(release: str, before: str | None, shape: str, home: Path, say: Calla
         try:
             place(release)
             _stay(shape)
-        except Failed as fault:
+        except StepFailed as fault:
             if before is None or before == release:
                 raise
             say(f"  it failed; release {before} is brought back: {fault}")
             place(before)
             _restore_previous(kept)
-            raise Failed(f"release {release} was taken back, {before} is in use again: {fault}") from fault
+            raise StepFailed(
+                f"release {release} was taken back, {before} is in use again: {fault}"
+            ) from fault
 
     return Step(
         f"let release {release} take over from {before}",
@@ -94,7 +96,7 @@ def _stay(shape: str) -> None:
         not system.is_active(unit)
         or system.call("systemctl", "show", "-P", "NRestarts", unit).stdout != began
     ):
-        raise Failed(f"{unit} does not stay; see: journalctl -u {unit} -n 30")
+        raise StepFailed(f"{unit} does not stay; see: journalctl -u {unit} -n 30")
 
 
 def uninstall(home: Path) -> list[Step]:

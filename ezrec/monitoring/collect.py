@@ -24,12 +24,12 @@ from ezrec.domain.health import Health
 from ezrec.domain.job import OPEN, Job
 from ezrec.domain.machine import Machine
 from ezrec.domain.ports import Clock
-from ezrec.domain.snapshot import Blocked, Facts, Failed, Recorder, Upcoming, Uploads, Waiting
+from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.domain.status_file import Report
+from ezrec.domain.status_file import StatusFile
 from ezrec.domain.upload_schedule import Wait
 from ezrec.settings import Settings
-from ezrec.spool.spool import Entry, Spool, Stranger
+from ezrec.spool.spool import Entry, Spool, UnknownFile
 from ezrec.system import host, plain_files
 
 FAILED_TOLD = 20  # each costs the state file 250 bytes a beat; the listing of the spool has them all
@@ -47,9 +47,9 @@ def survey(
     settings: Settings,
     clock: Clock,
     machine: Machine,
-    before: Facts | None = None,
+    before: Snapshot | None = None,
     versions: Mapping[str, str] | None = None,
-) -> Facts:
+) -> Snapshot:
     """The facts of this moment. `before`: the last ones, for what is measured between two looks."""
     now = clock.now()
     is_synchronised = clock.is_synchronised()
@@ -61,7 +61,7 @@ def survey(
         recorder = replace(recorder, expected=tuple(sorted(_expected(entries, loose, now))))
     failed = _failed(entries[State.FAILED])
     last_word = recorder.health.last_error if recorder.health and recorder.is_alive else ""
-    return Facts(
+    return Snapshot(
         at=now,
         boot_id=clock.boot_id(),
         machine=machine,
@@ -121,7 +121,7 @@ def recorder_lives(settings: Settings, clock: Clock) -> bool:
     )
 
 
-def last_report(state: Path) -> Report | None:
+def last_report(state: Path) -> StatusFile | None:
     """What the status pulse last wrote; None where there is nothing, or nothing readable."""
     try:
         return status_file.decode((state / status_file.FILE).read_bytes())
@@ -174,7 +174,7 @@ def _bytes_a_minute(recorder: Recorder, bitrate: int) -> float:
 # ---- bookings
 
 
-def _loose_bookings(spool: Spool, strangers: list[Stranger], zone: tzinfo) -> Iterator[Booking]:
+def _loose_bookings(spool: Spool, strangers: list[UnknownFile], zone: tzinfo) -> Iterator[Booking]:
     """Bookings that nobody has adopted: when no recorder runs they would be seen by nobody else."""
     for stranger in strangers:
         if stranger.name.endswith(".json"):
@@ -232,11 +232,11 @@ def _arrived(job: Job) -> datetime:
     return job.arrivals[-1].at if job.arrivals else job.created
 
 
-def _failed(entries: list[Entry]) -> tuple[Failed, ...]:
+def _failed(entries: list[Entry]) -> tuple[FailedJob, ...]:
     """The newest, the oldest of them first: how many there are, `jobs` says."""
     newest = sorted(entries, key=lambda entry: (_arrived(entry.job), entry.id))[-FAILED_TOLD:]
     return tuple(
-        Failed(entry.id, _arrived(entry.job), entry.job.reason[:_TOLD], entry.job.remedy[:_TOLD])
+        FailedJob(entry.id, _arrived(entry.job), entry.job.reason[:_TOLD], entry.job.remedy[:_TOLD])
         for entry in newest
     )
 
@@ -250,7 +250,7 @@ def _uploads(
     entries: Mapping[State, list[Entry]],
     now: datetime,
     uptime_s: float | None,
-    before: Facts | None,
+    before: Snapshot | None,
     boot_id: str,
 ) -> Uploads:
     waiting = list(entries[State.PROCESSED])

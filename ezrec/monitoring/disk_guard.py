@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ezrec.domain import disk_policy
-from ezrec.domain.disk_policy import NEARLY_FULL, Demand, Evictable, Measure, Room, Space
+from ezrec.domain.disk_policy import NEARLY_FULL, Demand, DiskMeasure, DiskMeasures, Evictable, Space
 from ezrec.domain.ports import Clock
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 from ezrec.spool import usage
 from ezrec.spool.spool import Spool
 from ezrec.system import disk_reserve
@@ -45,7 +45,7 @@ class DiskGuard:
     space: Callable[[Path], Space] = usage.space
     _written_s: float | None = None
 
-    def __call__(self, facts: Facts) -> str:
+    def __call__(self, facts: Snapshot) -> str:
         self._relieve_the_logs()
         before = usage.read_room(self.state, facts.at)
         demand = _demand(facts, self.bitrate, before)
@@ -94,13 +94,13 @@ class DiskGuard:
                 one.name, one.goes, one.size / 1e6, needed / 1e6, space.free / 1e6,
             )  # fmt: skip
 
-    def _tell(self, found: Room, before: Room | None) -> None:
+    def _tell(self, found: DiskMeasures, before: DiskMeasures | None) -> None:
         is_news = disk_policy.is_news(found, before)
-        if before is None and found.measure is Measure.AMPLE:
+        if before is None and found.measure is DiskMeasure.AMPLE:
             return  # nobody has heard of another
         now_s = self.clock.monotonic()
         is_due = self._written_s is None or now_s - self._written_s >= _CONFIRMED_S
-        if not is_news and (found.measure is Measure.AMPLE or not is_due):
+        if not is_news and (found.measure is DiskMeasure.AMPLE or not is_due):
             return
         if is_news:
             self.log.warning("disk: %s", found.told or "there is room again for what is booked")
@@ -108,7 +108,7 @@ class DiskGuard:
         self._written_s = now_s
 
 
-def _demand(facts: Facts, bitrate: int, before: Room | None) -> Demand:
+def _demand(facts: Snapshot, bitrate: int, before: DiskMeasures | None) -> Demand:
     """With a lower bitrate in force, the measured one says nothing of what the set one takes."""
     measured = facts.recording_bytes_a_minute
     if before is not None and before.bitrate < bitrate:

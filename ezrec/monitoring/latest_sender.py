@@ -1,4 +1,4 @@
-"""`Newest`: sends the newest heartbeat in a thread of its own; what is older is forgotten, never queued.
+"""`LatestSender`: sends the newest heartbeat in a thread of its own; what is older is forgotten, never queued.
 
 A network that is away holds a request up for its whole time limit; the local files must not wait for that.
 """
@@ -15,7 +15,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import Clock, Row
 
 
-class Newest:
+class LatestSender:
     """`send` gets the newest row that was offered, one at a time; a fault is told once."""
 
     def __init__(self, send: Callable[[Row], None], clock: Clock, log: logging.Logger) -> None:

@@ -51,7 +51,7 @@ _EARLY = 0.8  # of the interval: a beat that comes sooner was rung by an event
 
 
 @dataclass(slots=True)
-class CollectLogs:
+class LogCollector:
     """Packs what is new in the log files and in the journal into a job of kind `logs`.
 
     Nothing is packed while an archive still waits, or has failed within a day: the next one will hold all of

@@ -14,7 +14,7 @@ from datetime import datetime
 from ezrec.domain.alerts import RULES, Alert
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import CONDITIONS
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 
 FILE = "ezrec.prom"
 _Value = float | int | bool | datetime | None
@@ -31,12 +31,12 @@ class Metric:
     samples: tuple[tuple[Mapping[str, str], _Value], ...]
 
 
-def text(facts: Facts, alerts: Sequence[Alert], camera_id: str) -> str:
+def text(facts: Snapshot, alerts: Sequence[Alert], camera_id: str) -> str:
     """The whole file; ends with a line end, as the format wants."""
     return "".join(f"{line}\n" for metric in metrics(facts, alerts, camera_id) for line in _lines(metric))
 
 
-def metrics(facts: Facts, alerts: Sequence[Alert], camera_id: str) -> Iterator[Metric]:
+def metrics(facts: Snapshot, alerts: Sequence[Alert], camera_id: str) -> Iterator[Metric]:
     """Every family of which something is known."""
     families = (*_box(facts, camera_id), *_recorder(facts), *_jobs(facts), *_machine(facts), _alerts(alerts))
     for metric in families:
@@ -72,7 +72,7 @@ def _by(label: str, name: str, help_text: str, values: Iterable[tuple[str, _Valu
     return Metric(f"ezrec_{name}", "gauge", help_text, samples)
 
 
-def _box(facts: Facts, camera_id: str) -> Iterator[Metric]:
+def _box(facts: Snapshot, camera_id: str) -> Iterator[Metric]:
     labels = {"camera": camera_id, **{name: facts.versions[name] for name in sorted(facts.versions)}}
     yield Metric("ezrec_build_info", "gauge", "What runs here; always 1.", ((labels, 1),))
     yield _gauge("status_timestamp_seconds", "When these figures were gathered.", facts.at)
@@ -93,7 +93,7 @@ def _box(facts: Facts, camera_id: str) -> Iterator[Metric]:
     yield _gauge("booked_bytes", "What these will take on the disk at most.", facts.booked_bytes)
 
 
-def _recorder(facts: Facts) -> Iterator[Metric]:
+def _recorder(facts: Snapshot) -> Iterator[Metric]:
     recorder, health = facts.recorder, facts.recorder.health
     yield _gauge("recorder_up", "1 if the recorder writes its health.", recorder.is_alive)
     yield _gauge("recording_expected", "Bookings whose window is now.", len(recorder.expected))
@@ -116,7 +116,7 @@ def _camera(health: Health) -> Iterator[Metric]:
     yield _counter("recorded_bytes", "Bytes written into takes.", health.bytes_written)
 
 
-def _jobs(facts: Facts) -> Iterator[Metric]:
+def _jobs(facts: Snapshot) -> Iterator[Metric]:
     uploads = facts.uploads
     yield _by("state", "jobs", "Jobs by the directory they lie in.", facts.jobs.items())
     since = facts.oldest.since if facts.oldest else None
@@ -130,7 +130,7 @@ def _jobs(facts: Facts) -> Iterator[Metric]:
     yield _gauge("upload_estimated_seconds", "Time that the waiting uploads will take.", uploads.left_s)
 
 
-def _machine(facts: Facts) -> Iterator[Metric]:
+def _machine(facts: Snapshot) -> Iterator[Metric]:
     machine = facts.machine
     hours = facts.recording_hours
     yield _gauge("disk_size_bytes", "Size of the spool's file system.", machine.disk_bytes)

@@ -23,7 +23,7 @@ TRASHED = timedelta(days=30)  # as long as the history: for so long `ezrec spool
 
 
 @dataclass(slots=True)
-class Tidy:
+class Retention:
     """`keep`: how long finished videos stay after their upload. `places`: where stray files may lie."""
 
     spool: Spool

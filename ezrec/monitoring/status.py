@@ -24,11 +24,11 @@ from ezrec.domain.alerts import Alert, Judged, is_same, judge, worst_first
 from ezrec.domain.heartbeat import row
 from ezrec.domain.ports import Backend, Clock, Gauges, Row
 from ezrec.domain.redaction import cleaned
-from ezrec.domain.snapshot import Facts
-from ezrec.domain.status_file import Report
+from ezrec.domain.snapshot import Snapshot
+from ezrec.domain.status_file import StatusFile
 from ezrec.monitoring import prometheus
 from ezrec.monitoring.collect import last_report, survey
-from ezrec.monitoring.latest_sender import Newest
+from ezrec.monitoring.latest_sender import LatestSender
 from ezrec.runtime.hooks import Hooks
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
@@ -45,7 +45,7 @@ _SLACK_S = 2.0  # the pulse is jittered; the fourth of four 15 s beats may come 
 
 
 @dataclass(slots=True)
-class Status:
+class StatusReporter:
     """The heartbeat: this camera's one row in `system_status`, and the files in EZREC_STATE."""
 
     backend: Backend
@@ -57,18 +57,18 @@ class Status:
     log: logging.Logger
     versions: Callable[[], Mapping[str, str]] = dict
     still: Callable[[], None] = lambda: None  # whatever goes beside the heartbeat; keeps its faults to itself
-    forecast: Callable[[Facts], str] = lambda _: ""  # why the disk will not do for what is booked, or ""
+    forecast: Callable[[Snapshot], str] = lambda _: ""  # why the disk will not do for what is booked, or ""
     heartbeat_rest_s: float = 0.0  # while nothing happens: for a backend that is a file on the same card
-    _before: Facts | None = None
+    _before: Snapshot | None = None
     _alerts: tuple[Alert, ...] = ()
     _written: tuple[float, object] | None = None
     _told: tuple[float, object] | None = None
     _versions: Mapping[str, str] = field(default_factory=dict)
-    _newest: Newest = field(init=False)
+    _newest: LatestSender = field(init=False)
     _has_begun: bool = False
 
     def __post_init__(self) -> None:
-        self._newest = Newest(self._send, self.clock, self.log)
+        self._newest = LatestSender(self._send, self.clock, self.log)
 
     def __call__(self) -> None:
         self._begin()
@@ -82,7 +82,7 @@ class Status:
         self._keep(judged)
         self._before, self._alerts = facts, judged.alerts
         with suppress(OSError):  # a full disk must not silence the heartbeat
-            self._write(Report(facts, judged.alerts))
+            self._write(StatusFile(facts, judged.alerts))
         last_error = "; ".join(alert.message for alert in worst_first(judged.alerts))
         newest = row(facts, self.settings.user_id, self.settings.camera_id, last_error)
         if self._is_worth_telling(newest):
@@ -94,10 +94,10 @@ class Status:
         if self._newest.fault is not None and self._before:
             self._before = self._with_cloud(self._before)
             with suppress(OSError):
-                self._replace(status_file.FILE, status_file.encode(Report(self._before, self._alerts)))
+                self._replace(status_file.FILE, status_file.encode(StatusFile(self._before, self._alerts)))
         self.hooks.finish(limit_s)
 
-    def _with_cloud(self, facts: Facts) -> Facts:
+    def _with_cloud(self, facts: Snapshot) -> Snapshot:
         fault = facts.cloud_fault if self._newest.fault is None else self._newest.fault
         reached = self._newest.reached_at or facts.cloud_reached_at
         return replace(facts, cloud_reached_at=reached, cloud_fault=fault[:_SHOWN])
@@ -140,7 +140,7 @@ class Status:
 
     # ---- files
 
-    def _write(self, report: Report) -> None:
+    def _write(self, report: StatusFile) -> None:
         """When something has changed that matters, while something is in hand, and now and then."""
         facts, now_s = report.facts, self.clock.monotonic()
         worth = (

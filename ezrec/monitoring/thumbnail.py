@@ -28,7 +28,7 @@ _SLACK_S = 5.0
 
 
 @dataclass(slots=True)
-class Still:
+class Thumbnail:
     """`draw` makes a small JPEG of the newest picture in a take."""
 
     backend: Backend

@@ -13,7 +13,7 @@ from pathlib import Path
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Sound, Take
 from ezrec.domain.ports import OnStop
-from ezrec.spool.progress import Meter
+from ezrec.spool.progress import ProgressMeter
 from ezrec.spool.spool import Entry
 from ezrec.system import plain_files
 from ezrec.system.task import Task
@@ -54,7 +54,7 @@ def _file(
     task.check()
     output = entry.path / f".dubbed_{take.file}"  # hidden: it is no take of its own
     try:
-        rest = Meter(entry, "process", "adding the sound", take.duration_s).rest
+        rest = ProgressMeter(entry, "process", "adding the sound", take.duration_s).rest
         dub(silent, sounds, take.duration_s, output, task.on_stop, rest)
     except (Reject, Retry) as fault:
         if isinstance(fault, Retry) and entry.job.attempts.get("process", 0) < 3:

@@ -21,7 +21,7 @@ _WITH_TAKES = (State.RECORDING, State.RAW)
 
 
 @dataclass(slots=True)
-class Ready:
+class IntroPreparer:
     """`cache` is the folder that plans name, too."""
 
     spool: Spool

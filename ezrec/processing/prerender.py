@@ -31,7 +31,7 @@ _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes h
 
 
 @dataclass(slots=True)
-class Ahead:
+class Prerenderer:
     """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
 
     `ready` has the intro made ready first; with `follows` False nothing else is done, and that not while

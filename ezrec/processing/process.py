@@ -28,7 +28,7 @@ from ezrec.processing import branding_fallback
 from ezrec.processing.audio_mux import Dub, dubbed
 from ezrec.processing.passthrough import as_recorded
 from ezrec.recording.recovery import as_found, told
-from ezrec.spool.progress import Meter
+from ezrec.spool.progress import ProgressMeter
 from ezrec.spool.spool import Entry
 from ezrec.system import plain_files
 from ezrec.system.task import Task
@@ -95,7 +95,9 @@ def process(
                 intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
                 parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
             )  # fmt: skip
-            meter = Meter(entry, "process", "making the video", sum(take.duration_s for take in takes))
+            meter = ProgressMeter(
+                entry, "process", "making the video", sum(take.duration_s for take in takes)
+            )
             made.append(transcoder.render(wanted, meter, task.on_stop, meter.rest))
 
         used, notes = branding_fallback.rendered(

@@ -25,7 +25,7 @@ def open_always(job: Job) -> None:
 
 
 @dataclass(slots=True)
-class Gate:
+class UploadPolicy:
     """`is_offline`: whether the last try to reach the cloud found no way."""
 
     spool: Spool

@@ -19,7 +19,7 @@ COMPLETED, PROCESSED, _ = FINISHED
 
 
 @dataclass(slots=True)
-class Tell:
+class StepReporter:
     """Tells the backend how far the bookings have come, beside their work and never in its way.
 
     What was told stands in the job's outbox; what was refused is tried again hours later.

@@ -31,7 +31,7 @@ from ezrec.domain.ownership import mark as mark_of
 from ezrec.domain.ports import Backend, Clock
 from ezrec.publishing import artefacts, step_log
 from ezrec.publishing.policy import open_always
-from ezrec.spool.progress import Meter
+from ezrec.spool.progress import ProgressMeter
 from ezrec.spool.spool import Entry
 from ezrec.system import plain_files
 from ezrec.system.task import Task
@@ -142,7 +142,7 @@ def _put(
     path, state = entry.path / _file(entry), entry.path / STATE
     task.check()
     gate(entry.job)
-    meter = Meter(entry, "upload", "uploading")
+    meter = ProgressMeter(entry, "upload", "uploading")
 
     def progress(part: float) -> None:
         task.check()
@@ -208,7 +208,7 @@ def archive(
             whose = backend.whose(bucket, key, path, mark)
             if whose is Whose.OURS:
                 break
-            meter = Meter(entry, "upload", "uploading logs")
+            meter = ProgressMeter(entry, "upload", "uploading logs")
             if whose is not Whose.ANOTHERS and backend.store(bucket, key, path, meter, mark=mark):
                 break
         else:

@@ -1,4 +1,4 @@
-"""`Listening`: the sound of one booking, by a microphone of its own and never in the picture's way.
+"""`AudioRecording`: the sound of one booking, by a microphone of its own and never in the picture's way.
 
 A thread keeps the microphone running, because to start one may take its time; the booking's own thread
 looks in about once a second, begins a file of sound beside a take, and begins another where one broke
@@ -18,7 +18,7 @@ from pathlib import Path
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import OPEN, UNANSWERED, Fault, Sound, Take
 from ezrec.domain.ports import Camera, Recording, Salvage
-from ezrec.recording.session_clock import SteadyClock
+from ezrec.recording.session_clock import SessionClock
 from ezrec.spool.spool import Entry
 
 DIED = "the recorder died"
@@ -27,14 +27,14 @@ _LOOK_S = 30.0
 _FINISH_LIMIT_S = 3.0
 
 
-class Listening:
+class AudioRecording:
     """All but `start` and `stop` are for the booking's own thread. `remember` changes the job's record."""
 
     def __init__(
         self,
         entry: Entry,
         microphone: Camera,
-        clock: SteadyClock,
+        clock: SessionClock,
         remember: Callable[..., None],
         log: logging.Logger,
     ) -> None:

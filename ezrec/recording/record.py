@@ -9,7 +9,7 @@ before its first byte does, so that whoever finds the entry after a crash knows 
 4. obey amendments on the way: another end, a cancellation
 5. name the outcome: recorded, partial (with its gaps), missed, cancelled
 
-Whatever could hang is promised an end before it begins (`Signs`): a promise that is broken is what tells
+Whatever could hang is promised an end before it begins (`HeartbeatRegistry`): a promise that is broken is what tells
 the recorder's keeper that only a fresh process helps.
 """
 
@@ -25,16 +25,16 @@ from typing import Any
 from ezrec.domain import recording_outcome
 from ezrec.domain.booking import Booking, Window
 from ezrec.domain.errors import Reject, Retry
-from ezrec.domain.health import Duty
+from ezrec.domain.health import Activity
 from ezrec.domain.job import OPEN, UNANSWERED, Take
 from ezrec.domain.names import raw_name
-from ezrec.domain.outcomes import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.ports import Camera, Clock, Recording, Salvage
 from ezrec.domain.recording_outcome import OnCancel, bounded
-from ezrec.recording.audio import Listening
+from ezrec.recording.audio import AudioRecording
 from ezrec.recording.recovery import take_stock, without_length
-from ezrec.recording.session_clock import SteadyClock
-from ezrec.runtime.liveness import Signs
+from ezrec.recording.session_clock import SessionClock
+from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import Entry
 from ezrec.system.task import Task
 
@@ -68,16 +68,16 @@ def record(
     salvage: Salvage,
     log: logging.Logger,
     on_cancel: OnCancel = OnCancel.KEEP,
-    signs: Signs | None = None,
+    signs: HeartbeatRegistry | None = None,
     microphone: Camera | None = None,
-) -> Done | Closed | Kept:
+) -> Done | Closed | Preserved:
     """The handler of bookings. `salvage` mends a take that nobody closed, and tells what it holds."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    signs, steady = signs or Signs(clock.monotonic), SteadyClock(clock)
+    signs, steady = signs or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
     session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, signs)
     if microphone:
-        session.sound = Listening(entry, microphone, steady, session.remember, log)
+        session.sound = AudioRecording(entry, microphone, steady, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:
         steady.resume(entry.job.reckoning, session.armed)
     try:
@@ -95,14 +95,14 @@ class _Session:
     entry: Entry
     task: Task
     camera: Camera
-    clock: SteadyClock
+    clock: SessionClock
     zone: tzinfo
     padding: Padding
     salvage: Salvage
     log: logging.Logger
     on_cancel: OnCancel
-    signs: Signs
-    sound: Listening | None = None
+    signs: HeartbeatRegistry
+    sound: AudioRecording | None = None
     failures: int = 0
     fault: str = ""
 
@@ -127,7 +127,7 @@ class _Session:
         while not self._is_over():
             self.task.check()
             if self.clock.now() < self.armed:
-                self._wait_until(self.armed, Duty.WAITS)
+                self._wait_until(self.armed, Activity.WAITS)
                 continue
             if self.sound:
                 self.sound.start()
@@ -137,7 +137,7 @@ class _Session:
                     try:
                         self._record_while_it_runs()
                     finally:
-                        self._promise("the end of the camera", _CAMERA_S, Duty.CLOSES)
+                        self._promise("the end of the camera", _CAMERA_S, Activity.CLOSES)
             except Retry as fault:
                 self._pause(fault.reason)
 
@@ -153,7 +153,7 @@ class _Session:
             if self.clock.now() < self.window.start:
                 if not is_running:
                     raise Retry("the camera broke off before the start")
-                self._wait_until(self.window.start, Duty.ARMS)
+                self._wait_until(self.window.start, Activity.ARMS)
                 continue
             try:
                 self._record_a_take()
@@ -168,7 +168,7 @@ class _Session:
         try:
             self._write(recording, take)
         finally:
-            self._promise(f"the end of {take.file}", _FINISH_LIMIT_S + _DISK_S, Duty.CLOSES)
+            self._promise(f"the end of {take.file}", _FINISH_LIMIT_S + _DISK_S, Activity.CLOSES)
             closed = self._close(recording, take)
         if recording.lost.is_set() and not self._is_over():
             if recording.goes_on:  # the pictures changed their size: the next take follows without a pause
@@ -187,9 +187,9 @@ class _Session:
             self._note_time()
             if self.sound:
                 self.sound.tend(take.file, recording, take.started)
-            self._promise(f"writing {take.file}", _DISK_S, Duty.WRITES)
+            self._promise(f"writing {take.file}", _DISK_S, Activity.WRITES)
             self._report(take)
-            self._wait_until(self.window.end, Duty.WRITES, longest_s=_REPORT_S)
+            self._wait_until(self.window.end, Activity.WRITES, longest_s=_REPORT_S)
 
     def _note_start(self, recording: Recording, take: Take) -> None:
         """The instant of the first frame, once it is known, for whoever comes after a crash."""
@@ -216,12 +216,12 @@ class _Session:
             self.log.info("booking %s: now %s to %s, %s", self.entry.id, *_words(self.booking, self.zone))
         return self.booking.is_cancelled or self.clock.now() >= self.window.end
 
-    def _promise(self, doing: str, within_s: float, duty: Duty | None = None) -> None:
+    def _promise(self, doing: str, within_s: float, duty: Activity | None = None) -> None:
         if duty is None:
-            duty = Duty.LACKS if self.clock.now() >= self.window.start else Duty.ARMS
+            duty = Activity.LACKS if self.clock.now() >= self.window.start else Activity.ARMS
         self.signs.promise(self.entry.id, doing, within_s, duty)
 
-    def _wait_until(self, moment: datetime, duty: Duty, longest_s: float = _LONGEST_WAIT_S) -> None:
+    def _wait_until(self, moment: datetime, duty: Activity, longest_s: float = _LONGEST_WAIT_S) -> None:
         wait_s = max(0.0, min((moment - self.clock.now()).total_seconds(), longest_s))
         self._promise("a wait", wait_s + _DISK_S, duty)
         self.task.wait(wait_s)
@@ -313,7 +313,7 @@ class _Session:
 
     # ---- the end
 
-    def outcome(self) -> Done | Closed | Kept:
+    def outcome(self) -> Done | Closed | Preserved:
         take_stock(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
         job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
         if self.booking.is_cancelled:

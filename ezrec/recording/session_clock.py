@@ -1,4 +1,4 @@
-"""`SteadyClock`: the wall clock as a recording goes by. Once it writes, a step of the clock moves nothing.
+"""`SessionClock`: the wall clock as a recording goes by. Once it writes, a step of the clock moves nothing.
 
 A match does not become longer or shorter because somebody sets the clock of the box:
 
@@ -21,7 +21,7 @@ from ezrec.domain.job import Reckoning
 from ezrec.domain.ports import Clock
 
 
-class SteadyClock:
+class SessionClock:
     """The part of the port `Clock` that a recording needs, held fast from `hold_fast` on."""
 
     def __init__(self, clock: Clock) -> None:

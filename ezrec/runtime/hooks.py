@@ -22,7 +22,7 @@ from pathlib import Path
 from ezrec.domain import job as records
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
-from ezrec.system.child_process import as_input, tied_to_us
+from ezrec.system.child_process import as_input, with_parent_death_signal
 
 ALERT = "alert"  # the directory of those that are told of alerts
 _MOST_WAITING = 1000
@@ -110,7 +110,7 @@ class Hooks:
         with as_input(event.data) as record:
             try:
                 child = subprocess.Popen(
-                    [*tied_to_us(), str(path)],
+                    [*with_parent_death_signal(), str(path)],
                     stdin=record,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""`Vitals`: what the recorder can show for itself, gathered from those who do its work.
+"""`Liveness`: what the recorder can show for itself, gathered from those who do its work.
 
 Sessions and the drain say by when they will show up again (`promise`); the camera is asked for its counts.
 From both comes a `Health`: written to `health.json` for whoever wants to know, and judged for whoever keeps
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ezrec.domain import camera_address
 from ezrec.domain import health as healths
-from ezrec.domain.health import Duty, Health, Moved, Patience, Promise, camera_state
+from ezrec.domain.health import Activity, Deadline, Health, Moved, Patience, camera_state
 from ezrec.domain.ports import Camera, CameraHealth, Clock
 from ezrec.system import durable
 
@@ -38,12 +38,12 @@ _LEAST_MEASURED_S = 5.0
 _CLOSING_S = 5.0  # what takes get to be closed before the process leaves a hung camera
 
 
-class Signs:
+class HeartbeatRegistry:
     """Who has promised what. Safe in any thread. `changed` is rung when a duty changes."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._promises: dict[str, Promise] = {}
+        self._promises: dict[str, Deadline] = {}
         self._guard = threading.Lock()
         self.changed = threading.Event()
         self.last_fault = ""
@@ -54,14 +54,14 @@ class Signs:
             self.is_elsewhere = is_elsewhere
             self.changed.set()
 
-    def promise(self, who: str, doing: str, within_s: float, duty: Duty | None = None) -> None:
+    def promise(self, who: str, doing: str, within_s: float, duty: Activity | None = None) -> None:
         """`who` is `doing` something, and will have said more `within_s` seconds from now."""
         now = self._monotonic()
         with self._guard:
             before = self._promises.get(who)
             goes_on = before is not None and before.duty is duty
             since = before.since if before is not None and goes_on else now
-            self._promises[who] = Promise(doing, now + within_s, since, duty)
+            self._promises[who] = Deadline(doing, now + within_s, since, duty)
         if not goes_on:
             self.changed.set()
 
@@ -75,12 +75,12 @@ class Signs:
     def fault(self, reason: str) -> None:
         self.last_fault = reason
 
-    def all(self) -> dict[str, Promise]:
+    def all(self) -> dict[str, Deadline]:
         with self._guard:
             return dict(self._promises)
 
 
-class Vitals:
+class Liveness:
     """`path` is the file; `leave` is called with the reason when the camera hangs, and does not return."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Vitals:
         self._name, self._clock = camera_address.shown(camera_name), clock
         self._path, self._log, self._leave = path, log, leave
         self._patience = patience or Patience()
-        self.signs = Signs(clock.monotonic)
+        self.signs = HeartbeatRegistry(clock.monotonic)
         self._looking = threading.Lock()
         now = clock.monotonic()
         self._moved, self._counts = Moved(now, now, now), (0, 0, 0)
@@ -138,7 +138,7 @@ class Vitals:
             promises = self.signs.all()
             self._note_moves(camera, now)
             duties = tuple(promise.duty for promise in promises.values() if promise.duty is not None)
-            recording = sorted(who for who, promise in promises.items() if promise.duty is Duty.WRITES)
+            recording = sorted(who for who, promise in promises.items() if promise.duty is Activity.WRITES)
             fault = camera.hung or camera.fault
             return Health(
                 at=self._clock.now(),
@@ -148,7 +148,7 @@ class Vitals:
                 camera_state=camera_state(
                     duties, running=camera.running, hung=bool(camera.hung), broke_off=bool(fault)
                 ),
-                expected_to_record=any(duty in (Duty.LACKS, Duty.WRITES) for duty in duties),
+                expected_to_record=any(duty in (Activity.LACKS, Activity.WRITES) for duty in duties),
                 recording=tuple(recording),
                 last_frame_at=self._wall(self._last_frame, now),
                 frames_in=camera.frames,
@@ -204,7 +204,9 @@ class Vitals:
             hung = health.camera_state is healths.CameraState.HUNG
             if hung:
                 self._give_up(health.last_error)
-            on_duty = hung or any(duty.duty not in (None, Duty.WAITS) for duty in self.signs.all().values())
+            on_duty = hung or any(
+                duty.duty not in (None, Activity.WAITS) for duty in self.signs.all().values()
+            )
             if on_duty:
                 self._over.wait(_ON_DUTY_S)  # and no oftener, whatever changes
             else:
@@ -241,7 +243,9 @@ class Vitals:
         self._leave(why)
 
     def _is_closing(self) -> bool:
-        return any(promise.duty in (Duty.WRITES, Duty.CLOSES) for promise in self.signs.all().values())
+        return any(
+            promise.duty in (Activity.WRITES, Activity.CLOSES) for promise in self.signs.all().values()
+        )
 
 
 def _stamp(path: Path) -> object:

@@ -32,9 +32,9 @@ from watchdog.events import (
 
 from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.runtime.file_events import ArrivalObserver
-from ezrec.runtime.liveness import Vitals
-from ezrec.runtime.worker import Drain
-from ezrec.system.task import Bell
+from ezrec.runtime.liveness import Liveness
+from ezrec.runtime.worker import Worker
+from ezrec.system.task import WakeUp
 
 # Reading a file makes events too, and so would our own look at it: only these bring news.
 _NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
@@ -62,7 +62,7 @@ class _Ring(FileSystemEventHandler):
             self._ring()
 
 
-class Watcher:
+class DirectoryWatcher:
     """Rings bells when something appears in directories. Not recursive.
 
     `check()` belongs into a slow round: it finds what watchdog does not tell, and re-arms. While `root`, the
@@ -137,7 +137,7 @@ class Watcher:
             os.close(self._armed.popitem()[1])
 
 
-class Lane(threading.Thread):
+class WorkerThread(threading.Thread):
     """A thread that does one thing again and again: when its bell rings, when it is time, and at the start.
 
     `turn` returns in how many seconds it wants to be called again, or None for "when something happens".
@@ -146,7 +146,7 @@ class Lane(threading.Thread):
     """
 
     def __init__(
-        self, name: str, turn: Callable[[], float | None], bell: Bell, longest_s: float, log: logging.Logger
+        self, name: str, turn: Callable[[], float | None], bell: WakeUp, longest_s: float, log: logging.Logger
     ) -> None:
         super().__init__(name=name)
         self._turn = turn
@@ -208,7 +208,7 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class PeriodicTask:
     """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings.
 
     A beat may say by itself in how many seconds it is to be called again.
@@ -217,7 +217,7 @@ class Pulse:
     name: str
     interval_s: float
     beat: Callable[[], float | None]
-    bell: Bell = field(default_factory=Bell)
+    bell: WakeUp = field(default_factory=WakeUp)
     halt: Callable[[], None] = _nothing  # asks a beat that takes long to end
     log: logging.Logger | None = None  # where its failures are told; default: with those of the process
 
@@ -235,21 +235,25 @@ class Services:
 
     def __init__(
         self,
-        drains: Sequence[Drain],
-        pulses: Sequence[Pulse],
+        drains: Sequence[Worker],
+        pulses: Sequence[PeriodicTask],
         watched: Mapping[Path, Callable[[], None]],
         rescan_s: float,
         log: logging.Logger,
-        vitals: Vitals | None = None,
+        vitals: Liveness | None = None,
     ) -> None:
         self._drains, self._pulses = drains, pulses
         self._vitals = vitals
         self._rescan_s = rescan_s
         self._log = log
-        self._watcher = Watcher(watched, log, drains[0].spool.root if drains else None)
-        self._lanes = [Lane(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains]
+        self._watcher = DirectoryWatcher(watched, log, drains[0].spool.root if drains else None)
+        self._lanes = [
+            WorkerThread(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains
+        ]
         self._lanes += [
-            Lane(pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log)
+            WorkerThread(
+                pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log
+            )
             for pulse in pulses
         ]
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.

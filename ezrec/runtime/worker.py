@@ -33,18 +33,28 @@ from typing import Any
 
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
 from ezrec.domain.job import Job, JobOutcome, Kind, first_come
-from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
+from ezrec.domain.outcomes import (
+    Closed,
+    Crash,
+    Crashed,
+    Done,
+    Interrupted,
+    Outcome,
+    Preserved,
+    Rejected,
+    RetryLater,
+)
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import RECORD, RETRY, ROLES, Role, Stage, State, settle
 from ezrec.domain.upload_schedule import Wait
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.orphans import Ownerless
-from ezrec.spool.intake import Adopter, take_in_strangers
+from ezrec.spool.intake import Intake, adopt_unknown_files
 from ezrec.spool.listing import Listing
-from ezrec.spool.spool import Entry, Gone, Spool, Stranger
-from ezrec.system.task import Bell, Task, Tasks
+from ezrec.spool.spool import Entry, Gone, Spool, UnknownFile
+from ezrec.system.task import Task, Tasks, WakeUp
 
-Handler = Callable[[Entry, Task], Done | Closed | Kept]
+Handler = Callable[[Entry, Task], Done | Closed | Preserved]
 _STALE_S = 1.0  # after work of so long a narrow stage lists again before it takes the next
 _LOOKS_SHARE = 10  # or after so many times what the look took, where there is much to list
 _SLICE_S = 1.0  # of recovery or adoption, before the next look at what is due
@@ -54,7 +64,7 @@ _LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under 
 
 
 @dataclass(slots=True)
-class Drain:
+class Worker:
     """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
 
     `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
@@ -71,11 +81,11 @@ class Drain:
     clock: Clock
     log: logging.Logger
     handlers: Mapping[Kind, Handler]
-    adopter: Adopter | None = None
+    adopter: Intake | None = None
     wide: bool = False
     wait_s: float = -1
     keeps: bool = False
-    bell: Bell = field(default_factory=Bell)
+    bell: WakeUp = field(default_factory=WakeUp)
     chance: Callable[[], float] = random.random
     sign: Callable[[float | None], None] = lambda _: None
     order: Callable[[Job], Any] = first_come
@@ -85,10 +95,10 @@ class Drain:
     _is_stale: bool = False
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
     _listing: Listing = field(init=False)
-    _strangers: list[Stranger] = field(default_factory=list)  # at the last look
+    _strangers: list[UnknownFile] = field(default_factory=list)  # at the last look
     _ownerless: Ownerless = field(default_factory=Ownerless)
     _unsettled: dict[str, tuple[Entry, Outcome]] = field(default_factory=dict)  # worked, but not moved on
-    _in_the_way: list[Stranger] = field(default_factory=list)  # among the jobs in hand
+    _in_the_way: list[UnknownFile] = field(default_factory=list)  # among the jobs in hand
 
     def __post_init__(self) -> None:
         self._listing = Listing(self.spool, self.stage.takes_from)
@@ -154,7 +164,7 @@ class Drain:
             return
         with contextlib.suppress(Gone):
             if entry.job.boot_id:
-                self._settle(entry, Died(power_cut=entry.job.boot_id != self.clock.boot_id()))
+                self._settle(entry, Crashed(power_cut=entry.job.boot_id != self.clock.boot_id()))
             else:  # claimed, but not begun; or settled, but not moved
                 self.spool.move(entry, self.stage.takes_from)
         self.log.info("job %s: its %s worker died; it goes on in %s/", entry.id, self.stage.name, entry.state)
@@ -210,7 +220,7 @@ class Drain:
             self.sign(_LOOK_S)
             some, self._in_the_way = self._in_the_way[:1], self._in_the_way[1:]
             with self._kept_to("what lies loose in %s/", self.stage.works_in):
-                take_in_strangers(replace(self.adopter, state=self.stage.works_in), some)
+                adopt_unknown_files(replace(self.adopter, state=self.stage.works_in), some)
             soon.append(0.0)
         if self.adopter is not None and (self._strangers or self.adopter.is_pending):
             self.sign(_LOOK_S)
@@ -262,7 +272,7 @@ class Drain:
         due.sort(key=lambda entry: self.order(entry.job))
         return due, min((s for s in soon if s < math.inf), default=None)
 
-    def _adopt(self, adopter: Adopter, strangers: list[Stranger]) -> float | None:
+    def _adopt(self, adopter: Intake, strangers: list[UnknownFile]) -> float | None:
         """Adopt some of what is complete; in how many seconds to look at the rest."""
         adopted, look_again_s = adopter.adopt(strangers, _SLICE_S)
         for entry in adopted:
@@ -349,7 +359,7 @@ class Drain:
     def _handled(self, entry: Entry, task: Task) -> Outcome:
         handler = self.handlers.get(entry.job.kind)
         if handler is None:
-            return No(
+            return Rejected(
                 f"{self.stage.name} knows no jobs of kind {entry.job.kind}",
                 f"remove it: ezrec spool rm {entry.id}",
             )
@@ -357,16 +367,16 @@ class Drain:
             return handler(entry, task)
         except Stopped:
             self._is_stale = True  # perhaps it made way for another
-            return LaidDown()
+            return Interrupted()
         except Retry as fault:
-            return Later(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
+            return RetryLater(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
         except Reject as fault:
             return _refused(fault)
         except OSError as fault:
             if not is_full(fault):
                 return self._bug(entry, fault)
             full = disk_full(f"{self.stage.name} met it{_at(fault)}")
-            return Later(full.reason, full.after_s, full.blameless)
+            return RetryLater(full.reason, full.after_s, full.blameless)
         except Exception as fault:  # noqa: BLE001 - the one broad except: a bug must not end the stage
             return self._bug(entry, fault)
 
@@ -388,17 +398,17 @@ class Drain:
     def _now(self, job: Job, outcome: Outcome) -> datetime:
         """The time; after a death that of the recording, which goes on whatever the clock was set to."""
         reckoned = None
-        if job.reckoning and self.stage is RECORD and isinstance(outcome, Died | Crash):
+        if job.reckoning and self.stage is RECORD and isinstance(outcome, Crashed | Crash):
             reckoned = job.reckoning.now(self.clock.boot_id(), self.clock.monotonic())
         return reckoned or self.clock.now()
 
     def _say(self, outcome: Outcome, job: Job, state: State) -> None:
         match outcome:
-            case Later(reason):
+            case RetryLater(reason):
                 self.log.warning("job %s: %s; again at %s", job.id, reason, job.due)
-            case No(reason, remedy):
+            case Rejected(reason, remedy):
                 self.log.error("job %s → failed/: %s; what to do: %s", job.id, reason, remedy)
-            case Kept(reason, remedy):
+            case Preserved(reason, remedy):
                 self.log.warning("job %s → deferred/: %s; what to do: %s", job.id, reason, remedy)
             case Closed(named, reason):
                 self.log.warning("job %s is over, %s: %s", job.id, named, reason)
@@ -411,10 +421,10 @@ class Drain:
             self._wait(_LOOK_AGAIN_S)
 
 
-def _refused(fault: Reject) -> Later | No:
+def _refused(fault: Reject) -> RetryLater | Rejected:
     if fault.again_s is None:
-        return No(fault.reason, fault.remedy)
-    return Later(fault.reason, fault.again_s, blameless=True, waits_for=Wait.CURE, remedy=fault.remedy)
+        return Rejected(fault.reason, fault.remedy)
+    return RetryLater(fault.reason, fault.again_s, blameless=True, waits_for=Wait.CURE, remedy=fault.remedy)
 
 
 def _at(fault: OSError) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ezrec.domain import camera_address
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
-from ezrec.domain.durations import show_span
+from ezrec.domain.durations import format_duration
 from ezrec.domain.encoders import WISHES
 from ezrec.domain.ports import ARTEFACTS
 from ezrec.domain.recording_outcome import OnCancel
@@ -319,7 +319,7 @@ class Settings:
             elif isinstance(value, bool):
                 value = "yes" if value else "no"
             elif isinstance(value, timedelta):
-                value = show_span(value)
+                value = format_duration(value)
             elif isinstance(value, tuple):
                 value = ",".join(value) or "none"
             elif isinstance(value, float):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from ezrec.domain import camera_address
-from ezrec.domain.durations import parse_span
+from ezrec.domain.durations import parse_duration
 from ezrec.domain.names import BadName, safe_id
 
 _LONGEST = timedelta(days=3650)
@@ -30,7 +30,7 @@ class Resolution:
 
 def span(value: str) -> timedelta:
     """A length of time; `0` for none."""
-    found = timedelta(0) if value.strip() == "0" else parse_span(value)
+    found = timedelta(0) if value.strip() == "0" else parse_duration(value)
     if found > _LONGEST:
         raise ValueError("must be ten years at most")
     return found

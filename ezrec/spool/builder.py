@@ -31,11 +31,11 @@ from ezrec.domain.job import BadRecord, Job, Kind
 from ezrec.domain.names import JobId, numbered, safe_id, shown
 from ezrec.domain.stages import State
 from ezrec.spool.entry import JOB, Entry, explain, media_in, read_record, unusable
-from ezrec.spool.layout import Gone, Places, Taken
+from ezrec.spool.layout import Gone, SpoolLayout, Taken
 from ezrec.system import durable
 
 
-class Yard(Places):
+class EntryBuilder(SpoolLayout):
     """The part of the spool in which entries come to be."""
 
     def create(

@@ -34,7 +34,7 @@ LARGEST_RECORD = 8 << 20  # bytes; 50 takes have about 10,000, a camera that bre
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class UnknownFile:
     """Something visible in a directory of the spool that is no entry, and why it is none."""
 
     name: str

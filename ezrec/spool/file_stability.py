@@ -25,7 +25,7 @@ TORN_S = 60.0  # the same, where the kernel says that nobody has it open: some c
 
 
 @dataclass(slots=True)
-class Stillness:
+class FileStability:
     """Remembers what it saw last of each path, to tell quiet from busy."""
 
     clock: Clock

@@ -11,13 +11,13 @@ from ezrec.domain import job as records
 from ezrec.domain.booking import instant_of
 from ezrec.domain.job import BadRecord, Job
 from ezrec.spool.entry import LARGEST_RECORD
-from ezrec.spool.layout import Places
+from ezrec.spool.layout import SpoolLayout
 from ezrec.system import plain_files
 
 _REMEMBERED = timedelta(days=30)
 
 
-def history(places: Places, since: datetime | None = None) -> Iterator[Job]:
+def history(places: SpoolLayout, since: datetime | None = None) -> Iterator[Job]:
     """The last records of finished jobs, newest first."""
     found = []
     for path in places.done.glob("*.json"):
@@ -30,7 +30,7 @@ def history(places: Places, since: datetime | None = None) -> Iterator[Job]:
 
 
 def forget(
-    places: Places, now: datetime, *, is_synchronised: bool, after: timedelta = _REMEMBERED
+    places: SpoolLayout, now: datetime, *, is_synchronised: bool, after: timedelta = _REMEMBERED
 ) -> list[str]:
     """Drop records from the history that are older than `after`; returns the ids.
 

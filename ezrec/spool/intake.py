@@ -36,8 +36,8 @@ from ezrec.domain.ports import Clock
 from ezrec.domain.stages import DIRECTORIES, IN_HAND, State
 from ezrec.spool.booking_intake import BookingIntake, decoded
 from ezrec.spool.entry import unusable
-from ezrec.spool.file_stability import FORGOTTEN_S, QUIET_S, Stillness
-from ezrec.spool.spool import Entry, Gone, Spool, Stranger, Taken
+from ezrec.spool.file_stability import FORGOTTEN_S, QUIET_S, FileStability
+from ezrec.spool.spool import Entry, Gone, Spool, Taken, UnknownFile
 from ezrec.system import durable
 
 _AGAIN_S = 5.0  # after a fault of the disk a thing is tried again
@@ -57,7 +57,7 @@ class _Fault:
 
 
 @dataclass(slots=True)
-class Adopter:
+class Intake:
     """Adopts what lies loose in one directory. Remembers only what it saw last, to tell quiet from busy.
 
     To be called under the lock of the stage that takes from the directory: it amends what waits there.
@@ -77,14 +77,14 @@ class Adopter:
     quiet_s: float = QUIET_S
     forgotten_s: float = FORGOTTEN_S
     lacks: Callable[[Path], str] = lambda _: ""
-    _stillness: Stillness = field(init=False)
+    _stillness: FileStability = field(init=False)
     _bookings: BookingIntake = field(init=False)
     _faults: dict[str, _Fault] = field(default_factory=dict, init=False)
     _has_left: bool = field(default=True, init=False)  # bookings that were taken and are not applied
 
     def __post_init__(self) -> None:
         self._bookings = BookingIntake(self.spool, self.clock, self.zone, self.log, self.lead_s)
-        self._stillness = Stillness(
+        self._stillness = FileStability(
             self.clock, self.quiet_s, self.forgotten_s, self._is_whole, is_torn=self._is_torn
         )
 
@@ -97,7 +97,9 @@ class Adopter:
         """True while a booking that was taken is not applied."""
         return bool(self._left())
 
-    def adopt(self, strangers: list[Stranger], slice_s: float = math.inf) -> tuple[list[Entry], float | None]:
+    def adopt(
+        self, strangers: list[UnknownFile], slice_s: float = math.inf
+    ) -> tuple[list[Entry], float | None]:
         """Adopt what is complete, for about `slice_s` seconds. Returns the changed or new entries, and in how
         many seconds to look again for what is not complete yet (None: nothing is pending).
         """
@@ -126,23 +128,25 @@ class Adopter:
             waits.append(_AGAIN_S)
         return adopted, max(0.0, min(waits)) if waits else None
 
-    def _in_order(self, strangers: list[Stranger]) -> list[Stranger]:
+    def _in_order(self, strangers: list[UnknownFile]) -> list[UnknownFile]:
         if self.state is not State.INCOMING:
             return sorted(strangers, key=self._age)
         by_name = {stranger.name: stranger for stranger in (*strangers, *self._left())}
         return [by_name[name] for name in self._bookings.in_order(list(by_name))]
 
-    def _left(self) -> list[Stranger]:
+    def _left(self) -> list[UnknownFile]:
         """Bookings that we, or who died in our place, took and did not apply."""
         if self.state is not State.INCOMING or not self._has_left:
             return []
-        left = [Stranger(name, "a booking that was taken and not applied") for name in self._bookings.left()]
+        left = [
+            UnknownFile(name, "a booking that was taken and not applied") for name in self._bookings.left()
+        ]
         self._has_left = bool(left)
         return left
 
     # ---- faults that may pass
 
-    def _adopted(self, stranger: Stranger) -> Entry | None:
+    def _adopted(self, stranger: UnknownFile) -> Entry | None:
         """Adopt one thing. Its faults are its own: the others must not wait for it."""
         try:
             entry = self._adopt(stranger)
@@ -165,7 +169,7 @@ class Adopter:
         self.log.error("%s in %s/ cannot be adopted: %s", shown(name), self.state, fault.strerror)
         return self._cannot_move(name, fault) if lasts and fault.errno in _IMMOVABLE else None
 
-    def _rest_s(self, stranger: Stranger) -> float | None:
+    def _rest_s(self, stranger: UnknownFile) -> float | None:
         """Seconds until a thing that has failed may be tried again."""
         now = self.clock.monotonic()
         if not stranger.unread:
@@ -181,7 +185,7 @@ class Adopter:
     def _path(self, name: str) -> Path:
         return self.spool.directory(self.state) / name
 
-    def _age(self, stranger: Stranger) -> int:
+    def _age(self, stranger: UnknownFile) -> int:
         try:
             return os.lstat(self._path(stranger.name)).st_mtime_ns
         except OSError:
@@ -201,7 +205,7 @@ class Adopter:
 
     # ---- what is it?
 
-    def _adopt(self, stranger: Stranger) -> Entry | None:
+    def _adopt(self, stranger: UnknownFile) -> Entry | None:
         path = self._path(stranger.name)
         info = os.lstat(path)
         fault = _elsewhere(info, self.spool.root) or unusable(info) or self._wrong_place(stranger.name)
@@ -343,7 +347,7 @@ def _elsewhere(info: os.stat_result, root: Path) -> tuple[str, str] | None:
     return "it lies on another file system than the spool", "copy it onto the spool's file system"
 
 
-def take_in_strangers(adopter: Adopter, strangers: list[Stranger]) -> None:
+def adopt_unknown_files(adopter: Intake, strangers: list[UnknownFile]) -> None:
     """Move strangers out of a directory that only stages write to (`recording/`, `processing/`)."""
     for stranger in strangers:
         if stranger.unread:

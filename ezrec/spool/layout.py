@@ -16,7 +16,7 @@ from ezrec.domain import job as records
 from ezrec.domain.job import BadRecord, Job
 from ezrec.domain.names import shown
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.spool.entry import JOB, LARGEST_RECORD, Entry, Stranger, read_record
+from ezrec.spool.entry import JOB, LARGEST_RECORD, Entry, UnknownFile, read_record
 from ezrec.system import durable, plain_files
 from ezrec.system.locks import Lock
 
@@ -38,7 +38,7 @@ class Taken(Exception):
     """The id is in use already; nothing was created."""
 
 
-class Places:
+class SpoolLayout:
     """The directories under `root`. Holds no state of its own: every answer comes from the disk."""
 
     def __init__(self, root: Path) -> None:
@@ -97,29 +97,29 @@ class Places:
         except FileNotFoundError:
             return []
 
-    def look(self, state: State) -> tuple[list[Entry], list[Stranger]]:
+    def look(self, state: State) -> tuple[list[Entry], list[UnknownFile]]:
         """What lies in a directory, unsorted: the entries, and everything visible that is none."""
         entries, strangers = [], []
         for name in self.names(state):
             match self.look_at(state, name):
                 case Entry() as entry:
                     entries.append(entry)
-                case Stranger() as stranger:
+                case UnknownFile() as stranger:
                     strangers.append(stranger)
         return entries, strangers
 
-    def look_at(self, state: State, name: str) -> Entry | Stranger | None:
+    def look_at(self, state: State, name: str) -> Entry | UnknownFile | None:
         """What lies under a name; None when nothing does any more."""
         try:
             return self.read(state, name)
         except BadRecord as fault:
-            return Stranger(name, str(fault))
+            return UnknownFile(name, str(fault))
         except Gone:
             return None
         except OSError as fault:
             if fault.errno in _WE_ARE_SHORT:
                 raise  # that is our trouble: a sound job must not be taken for a broken one
-            return Stranger(name, f"{shown(name)} cannot be read: {fault.strerror}", unread=True)
+            return UnknownFile(name, f"{shown(name)} cannot be read: {fault.strerror}", unread=True)
 
     def entries(self, state: State) -> list[Entry]:
         """The entries of a directory, unsorted."""

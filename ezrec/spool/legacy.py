@@ -38,7 +38,7 @@ _FOLDERS = {  # by the variable that names them, and what they are called where 
 _STILL_S = 60.0  # a file that was written since may still be
 
 
-class Note(msgspec.Struct, frozen=True):
+class LegacyNote(msgspec.Struct, frozen=True):
     """What became of one file. `published`: its job's end was seen, and is not forgotten with the history."""
 
     size: int
@@ -48,7 +48,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LegacyFile:
     """One file of the older EZREC, and what its name says."""
 
     path: Path
@@ -64,7 +64,7 @@ class Found:
         written = instant_of(self.mtime_ns / 1e9).astimezone(zone)
         return self.clip.started.replace(tzinfo=zone) if self.clip.started else written
 
-    def is_noted(self, note: Note | None) -> bool:
+    def is_noted(self, note: LegacyNote | None) -> bool:
         return note is not None and (note.size, note.mtime_ns) == (self.size, self.mtime_ns)
 
 
@@ -75,13 +75,13 @@ class Legacy:
         self._home, self._known, self._spool, self._zone = home, known, spool, zone
         self._file = state / FILE
         self._jobs: dict[tuple[str, int], str] | None = None
-        self._notes: dict[str, Note] | None = None
+        self._notes: dict[str, LegacyNote] | None = None
 
     # ---- looking
 
-    def look(self, now: datetime) -> tuple[list[Found], list[tuple[Path, str]]]:
+    def look(self, now: datetime) -> tuple[list[LegacyFile], list[tuple[Path, str]]]:
         """What can become a job, oldest first, and what cannot, with the reason."""
-        found: list[Found] = []
+        found: list[LegacyFile] = []
         left: list[tuple[Path, str]] = []
         for path, is_finished in self._files():
             try:
@@ -102,15 +102,15 @@ class Legacy:
                     is_finished = variable == "PROCESSED_RECORDINGS_DIR"
                     yield from ((path, is_finished) for path in sorted(folder.iterdir()) if _is_video(path))
 
-    def notes(self) -> dict[str, Note]:
+    def notes(self) -> dict[str, LegacyNote]:
         """Read once, as the spool is: whoever imports holds the lock `legacy`."""
         if self._notes is None:
             self._notes = {}
             with contextlib.suppress(FileNotFoundError):
-                self._notes = json_decode.decode(self._file.read_bytes(), dict[str, Note])
+                self._notes = json_decode.decode(self._file.read_bytes(), dict[str, LegacyNote])
         return self._notes
 
-    def is_known(self, found: Found) -> bool:
+    def is_known(self, found: LegacyFile) -> bool:
         if found.is_noted(self.notes().get(str(found.path))):
             return True
         job = self._job_of(found)
@@ -118,7 +118,7 @@ class Legacy:
             self._note(found, job)
         return job is not None
 
-    def _job_of(self, found: Found) -> str | None:
+    def _job_of(self, found: LegacyFile) -> str | None:
         """The job that was made of the file, though the note of it was lost."""
         kind = "video" if found.is_finished else "take"
         return self._known_jobs().get((f"{kind} of {found.take(self._zone)}", found.size))
@@ -137,7 +137,7 @@ class Legacy:
 
     # ---- doing
 
-    def bring_in(self, found: Found, now: datetime, measured: Callable[[Path], float]) -> Entry:
+    def bring_in(self, found: LegacyFile, now: datetime, measured: Callable[[Path], float]) -> Entry:
         """Make a job of a copy. Raises `Refused`, or `Retry` when there is no room now."""
         owner, started, take = found.clip.booking_id, found.started(self._zone), found.take(self._zone)
         seconds = 0.0
@@ -162,13 +162,13 @@ class Legacy:
         self._note(found, entry.id)
         return entry
 
-    def _note(self, found: Found, job: str, *, published: bool = False) -> None:
+    def _note(self, found: LegacyFile, job: str, *, published: bool = False) -> None:
         notes = self.notes()
-        notes[str(found.path)] = Note(found.size, found.mtime_ns, job, published)
+        notes[str(found.path)] = LegacyNote(found.size, found.mtime_ns, job, published)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         durable.write(self._file, msgspec.json.format(msgspec.json.encode(notes), indent=1))
 
-    def published(self, now: datetime) -> list[Found]:
+    def published(self, now: datetime) -> list[LegacyFile]:
         """The originals whose video is published, as far as they are still the files that were copied."""
         over = {job.id for job in history(self._spool) if job.outcome is JobOutcome.PUBLISHED}
         found = []
@@ -182,12 +182,12 @@ class Legacy:
                 found.append(one)
         return found
 
-    def _all(self, now: datetime) -> Iterator[Found]:
+    def _all(self, now: datetime) -> Iterator[LegacyFile]:
         for path, is_finished in self._files():
             with contextlib.suppress(Refused):
                 yield _read(path, is_finished, now)
 
-    def remove(self, found: Found) -> None:
+    def remove(self, found: LegacyFile) -> None:
         found.path.unlink()
         durable.sync_directory(found.path.parent)
 
@@ -196,7 +196,7 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() == ".mp4" and not path.name.startswith(".")
 
 
-def _read(path: Path, is_finished: bool, now: datetime) -> Found:
+def _read(path: Path, is_finished: bool, now: datetime) -> LegacyFile:
     info = os.lstat(path)
     if not stat.S_ISREG(info.st_mode):
         raise Refused("no plain file")
@@ -209,7 +209,7 @@ def _read(path: Path, is_finished: bool, now: datetime) -> Found:
         clip = parse_clip_name(name)
     except BadName as fault:
         raise Refused(f"{fault}: rename it to <booking id>.mp4") from None
-    return Found(path, clip, is_finished, info.st_size, info.st_mtime_ns)
+    return LegacyFile(path, clip, is_finished, info.st_size, info.st_mtime_ns)
 
 
 def _keys(job: Job) -> Iterator[tuple[str, int]]:

@@ -9,8 +9,8 @@ import os
 
 from ezrec.domain.names import shown
 from ezrec.domain.stages import State
-from ezrec.spool.entry import JOB, Entry, Stranger
-from ezrec.spool.layout import Places
+from ezrec.spool.entry import JOB, Entry, UnknownFile
+from ezrec.spool.layout import SpoolLayout
 
 _Mark = tuple[int, int, int, int]
 
@@ -20,22 +20,22 @@ class Listing:
     is another file. The names are asked for anew each time.
     """
 
-    def __init__(self, places: Places, state: State) -> None:
+    def __init__(self, places: SpoolLayout, state: State) -> None:
         self._places, self._state = places, state
         self._known: dict[str, tuple[_Mark, Entry]] = {}
 
-    def look(self) -> tuple[list[Entry], list[Stranger]]:
-        """As `Places.look`."""
+    def look(self) -> tuple[list[Entry], list[UnknownFile]]:
+        """As `SpoolLayout.look`."""
         before, self._known = self._known, {}
         entries: list[Entry] = []
-        strangers: list[Stranger] = []
+        strangers: list[UnknownFile] = []
         directory = f"{self._places.root}/{self._state}"
         for name in self._places.names(self._state):
             try:
                 info = os.stat(f"{directory}/{name}/{JOB}", follow_symlinks=False)
                 mark = (info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
             except NotADirectoryError:
-                strangers.append(Stranger(name, f"{shown(name)} is a loose file, not a job"))
+                strangers.append(UnknownFile(name, f"{shown(name)} is a loose file, not a job"))
                 continue
             except OSError:
                 mark = None  # reading it says what is the matter
@@ -49,6 +49,6 @@ class Listing:
                     entries.append(entry)
                     if mark is not None:
                         self._known[name] = (mark, Entry(f"{directory}/{name}", entry.job))
-                case Stranger() as stranger:
+                case UnknownFile() as stranger:
                     strangers.append(stranger)
         return entries, strangers

@@ -25,7 +25,7 @@ _LOOKS = 3  # a job that moves while we look is found at the next look
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class JobMatch:
     """A job as it was found: `place` is a directory of the spool, `done` or `trash`."""
 
     place: str
@@ -41,7 +41,7 @@ def resolve(spool: Spool, prefix: str) -> Entry:
     return found.entry
 
 
-def find(spool: Spool, prefix: str, places: tuple[str, ...] = EVERYWHERE) -> Found:
+def find(spool: Spool, prefix: str, places: tuple[str, ...] = EVERYWHERE) -> JobMatch:
     """The same in any of `places`. A job in the spool hides its own history."""
     for _ in range(_LOOKS):
         names = {place: _names(spool, place, prefix) for place in places}
@@ -82,20 +82,20 @@ def _choose(prefix: str, ids: list[str], places: tuple[str, ...]) -> str:
     raise NoSuchJob(f"{shown(prefix)} fits {len(ids)} jobs: {named}{more}")
 
 
-def _open(spool: Spool, place: str, job_id: str) -> Found:
+def _open(spool: Spool, place: str, job_id: str) -> JobMatch:
     if place == DONE:
         job = spool.finished(job_id)
         if job is None:
             raise NoSuchJob(f"the history of job {shown(job_id)} cannot be read")
-        return Found(place, job)
+        return JobMatch(place, job)
     if place == TRASH:
         entry = next((entry for entry in spool.discarded() if entry.path.name == job_id), None)
         if entry is None:
             raise NoSuchJob(f"what lies in the trash as {shown(job_id)} is no job")
-        return Found(place, entry.job, entry)
+        return JobMatch(place, entry.job, entry)
     try:
         entry = spool.read(State(place), job_id)
     except BadRecord as fault:
         where = shown(str(spool.directory(State(place)) / job_id), 200)[1:-1]
         raise NoSuchJob(f"{fault}; look into it, then move it away by hand: {where}") from None
-    return Found(place, entry.job, entry)
+    return JobMatch(place, entry.job, entry)

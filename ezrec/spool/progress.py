@@ -11,7 +11,7 @@ _EVERY_S = 0.5
 _TOO_EARLY = 0.02  # of the work: before it, a forecast is a guess
 
 
-class Meter:
+class ProgressMeter:
     """Called with the finished part, 0 to 1. `film_s`: how long the film lasts that is worked on, so that
     its pace can be told as a multiple of real time.
     """

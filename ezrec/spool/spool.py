@@ -31,20 +31,29 @@ from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.stages import State
-from ezrec.spool.builder import Yard, delete
-from ezrec.spool.entry import AMENDMENT, JOB, PROGRESS, REASON, Entry, Stranger, explain, write_record
+from ezrec.spool.builder import EntryBuilder, delete
+from ezrec.spool.entry import AMENDMENT, JOB, PROGRESS, REASON, Entry, UnknownFile, explain, write_record
 from ezrec.spool.history import forget, history
 from ezrec.spool.layout import Gone, Taken
 from ezrec.system import disk_reserve, durable
 
 __all__ = [
-    "AMENDMENT", "JOB", "PROGRESS", "REASON", "Entry", "Gone", "Spool", "Stranger", "Taken",
-    "forget", "history",
+    "AMENDMENT",
+    "JOB",
+    "PROGRESS",
+    "REASON",
+    "Entry",
+    "Gone",
+    "Spool",
+    "Taken",
+    "UnknownFile",
+    "forget",
+    "history",
 ]  # fmt: skip
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
-class Spool(Yard):
+class Spool(EntryBuilder):
     """The directories under `root`. Holds no state of its own: every answer comes from the disk."""
 
     def move(self, entry: Entry, state: State, job: Job | None = None) -> Entry:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ezrec.domain import disk_policy
 from ezrec.domain import job as records
 from ezrec.domain.booking import instant_of
-from ezrec.domain.disk_policy import Evictable, Goes, Room, Space
+from ezrec.domain.disk_policy import DiskMeasures, Evictable, Goes, Space
 from ezrec.domain.job import BadRecord
 from ezrec.spool.entry import read_record
 from ezrec.spool.spool import Gone, Spool
@@ -159,7 +159,7 @@ def _lives(pid: int) -> bool:
 # ---- the measure in force
 
 
-def read_room(state: Path, now: datetime) -> Room | None:
+def read_room(state: Path, now: datetime) -> DiskMeasures | None:
     """The measure in force; None when nobody has said one lately: then everything goes its usual way."""
     try:
         room = disk_policy.decode((state / disk_policy.FILE).read_bytes())
@@ -168,7 +168,7 @@ def read_room(state: Path, now: datetime) -> Room | None:
     return room if abs((now - room.at).total_seconds()) <= _BELIEVED_S else None
 
 
-def write_room(state: Path, room: Room) -> None:
+def write_room(state: Path, room: DiskMeasures) -> None:
     """Whole or not at all; where a full disk takes no new file, in place of the old one."""
     data = disk_policy.encode(room)
     path = state / disk_policy.FILE

@@ -14,7 +14,7 @@ from ezrec.domain.errors import Refused, Retry
 from ezrec.domain.job import Job, JobOutcome
 from ezrec.domain.names import shown
 from ezrec.domain.stages import State
-from ezrec.spool.lookup import DONE, TRASH, Found, find
+from ezrec.spool.lookup import DONE, TRASH, JobMatch, find
 from ezrec.spool.spool import Spool
 
 _LOOK_S = 2.0
@@ -40,11 +40,11 @@ def wait(spool: Spool, prefix: str, timeout_s: float | None = None) -> Job:
     return _verdict(found)
 
 
-def _is_over(found: Found) -> bool:
+def _is_over(found: JobMatch) -> bool:
     return found.place in (DONE, TRASH, State.FAILED) or bool(found.job.held)
 
 
-def _verdict(found: Found) -> Job:
+def _verdict(found: JobMatch) -> Job:
     job = found.job
     if found.place == DONE and job.outcome in _GOOD:
         return job

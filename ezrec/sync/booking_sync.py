@@ -22,7 +22,7 @@ from ezrec.domain.names import BadName, safe_id, shown, stand_in
 from ezrec.domain.ports import Backend, Clock
 from ezrec.domain.stages import State
 from ezrec.spool.spool import Spool
-from ezrec.sync.branding_cache import MediaCache
+from ezrec.sync.branding_cache import BrandingCache
 from ezrec.sync.reconcile import needs_witness, reconcile
 from ezrec.system import durable
 
@@ -33,7 +33,7 @@ _BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 
 
 @dataclass(slots=True)
-class Sync:
+class BookingSync:
     """Fetches the bookings and drops what is new or changed into `incoming/`, where the recorder adopts it.
 
     One empty or failed answer erases nothing: a booking is taken for deleted only after it was absent
@@ -48,7 +48,7 @@ class Sync:
     backend: Backend
     spool: Spool
     cache: Path
-    media: MediaCache
+    media: BrandingCache
     clock: Clock
     zone: tzinfo
     log: logging.Logger

@@ -36,7 +36,7 @@ class _Record(msgspec.Struct):
         return {self.intro, self.logo, *self.sponsors}
 
 
-class MediaCache:
+class BrandingCache:
     """The directory `root`: `branding.json` beside the files it names by their keys."""
 
     def __init__(self, root: Path) -> None:

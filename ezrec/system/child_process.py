@@ -27,7 +27,7 @@ _SHELL = "/bin/sh"
 _LEAST_MEMORY, _MOST_MEMORY = 512 << 20, 2 << 30
 
 
-def tied_to_us() -> tuple[str, ...]:
+def with_parent_death_signal() -> tuple[str, ...]:
     """Words to put before a command so that it does not outlive us: the kernel kills it with its starter.
 
     Each of them replaces itself by the next, so the process id stays. None where `setpriv` is not to be had

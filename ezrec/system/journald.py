@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ezrec.system.child_process import tied_to_us
+from ezrec.system.child_process import with_parent_death_signal
 
 UNITS = (
     "ezrec",
@@ -102,7 +102,7 @@ def _ask(unit: str, since: tuple[str, ...]) -> bytes | None:
     ]  # fmt: skip
     try:
         child = subprocess.Popen(
-            [*tied_to_us(), *command],
+            [*with_parent_death_signal(), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from ezrec.domain.errors import Stopped
 
 
-class Bell:
+class WakeUp:
     """A flag that wakes one waiting thread. Many rings before a look count as one."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Task:
     """One job's work in one process."""
 
     def __init__(self) -> None:
-        self.bell = Bell()
+        self.bell = WakeUp()
         self._stop = threading.Event()
         self._listeners: list[Callable[[], None]] = []
         self._guard = threading.Lock()
@@ -107,7 +107,7 @@ class Tasks:
             task.stop()
 
 
-class Switch:
+class CancelToken:
     """What `on_stop` is given. A bare flag, so that a signal handler may pull it at any moment.
 
     The waiting thread looks at it every tenth of a second and does the killing itself: it alone

@@ -37,7 +37,7 @@ class _Call(Generic[T]):
             self.over.set()
 
 
-def within(limit_s: float, what: str, call: Callable[[], T]) -> T:
+def call_with_timeout(limit_s: float, what: str, call: Callable[[], T]) -> T:
     """The call's answer. Raises `Hung`, or `Broken` from whatever the call raised."""
     made = _Call(call)
     threading.Thread(target=made.run, name=what, daemon=True).start()

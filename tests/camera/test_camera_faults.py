@@ -26,12 +26,12 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.health import CameraState, Health, decode
 from ezrec.domain.job import OPEN, Job, JobOutcome, Kind
 from ezrec.domain.names import safe_id
-from ezrec.domain.outcomes import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import salvage
 from ezrec.recording.record import Padding, record
-from ezrec.runtime.liveness import Vitals
+from ezrec.runtime.liveness import Liveness
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.support import media
@@ -60,7 +60,7 @@ class Court:
         source = source or SoftwareSource(320, 180, 30, 400_000, faults or Faults())
         more = {"disk": disk, "queue_bytes": queue_bytes}
         self.camera = FfmpegCamera(source, self.clock, limits, tell=self.told.append, **more)  # type: ignore[arg-type]
-        self.vitals = Vitals(self.camera, "software", self.clock, home / "health.json", LOG, LOG.error)
+        self.vitals = Liveness(self.camera, "software", self.clock, home / "health.json", LOG, LOG.error)
         self.spool = Spool(home / "spool")
         self.spool.prepare()
         now = self.clock.now()
@@ -69,7 +69,7 @@ class Court:
         self.entry: Entry = self.spool.claim(created, State.RECORDING)
         self.task = Task()
         self.is_shown = False
-        self._ended: list[Done | Closed | Kept | Exception] = []
+        self._ended: list[Done | Closed | Preserved | Exception] = []
         self._thread = threading.Thread(target=self._live)
         self._thread.start()
 
@@ -115,7 +115,7 @@ class Court:
         assert eventually(lambda: is_so() or bool(self._ended), LIMIT_S)
         assert is_so(), self._ended
 
-    def whistled(self) -> Done | Closed | Kept | Exception:
+    def whistled(self) -> Done | Closed | Preserved | Exception:
         """The match ends now, and with it the recording; how."""
         booking = self.job.booking
         assert booking is not None
@@ -124,7 +124,7 @@ class Court:
         self.task.bell.ring()
         return self.outcome()
 
-    def outcome(self) -> Done | Closed | Kept | Exception:
+    def outcome(self) -> Done | Closed | Preserved | Exception:
         self._thread.join(LIMIT_S)
         assert not self._thread.is_alive(), "the recording does not end"
         return self._ended[0]

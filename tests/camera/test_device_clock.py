@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from ezrec.camera.device_clock import MARK_S, CameraClock
-from ezrec.camera.ring_buffer import Piece
+from ezrec.camera.ring_buffer import BufferedFragment
 from ezrec.media.mp4.fragments import BadStream, Fragment, FragmentReader, retimed, with_durations
 from tests.fakes.camera import FPS, footage, header
 from tests.media.mp4.test_fragments import box
@@ -55,12 +55,12 @@ def muxed(base: int, steps: Sequence[int], key: bool, arrived: float, late: Sequ
     return FragmentReader().feed(header().data + data, arrived)[0]
 
 
-def placed(fragments: Iterator[Fragment], told: list[str] | None = None) -> list[Piece]:
+def placed(fragments: Iterator[Fragment], told: list[str] | None = None) -> list[BufferedFragment]:
     clock = CameraClock(([] if told is None else told).append)
     return [clock.place(fragment) for fragment in fragments]
 
 
-def are_seamless(pieces: list[Piece]) -> bool:
+def are_seamless(pieces: list[BufferedFragment]) -> bool:
     """Each begins where the one before ends; so read from the bytes that a take writes."""
     reader = FragmentReader()
     data = header().data + b"".join(
@@ -71,13 +71,13 @@ def are_seamless(pieces: list[Piece]) -> bool:
     return all(later.base_time == earlier.end_time for earlier, later in itertools.pairwise(read))
 
 
-def lasts(pieces: list[Piece]) -> float:
+def lasts(pieces: list[BufferedFragment]) -> float:
     """What a take of all of it would say."""
     first, last = pieces[0].fragment, pieces[-1].fragment
     return (last.end_time - first.base_time) / last.timescale
 
 
-def strays(pieces: list[Piece]) -> float:
+def strays(pieces: list[BufferedFragment]) -> float:
     """How far a picture's place in the take is from the moment at which it was really taken, at the most."""
     begins = itertools.accumulate(
         (ticks for piece in pieces for ticks in piece.fragment.durations), initial=0

@@ -17,9 +17,9 @@ import pytest
 from ezrec.app.services import beat, camera, local_backend
 from ezrec.camera.ffmpeg_camera import FfmpegCamera
 from ezrec.camera.ffmpeg_sources import Faults, SoftwareSource
-from ezrec.camera.overlay.blend import BurnIn
-from ezrec.camera.overlay.overlay import BurnIns
-from ezrec.domain.branding import ALWAYS, Assets, LogoLayout, LogoShow, Place, lacking
+from ezrec.camera.overlay.blend import CaptureOverlay
+from ezrec.camera.overlay.overlay import CaptureOverlays
+from ezrec.domain.branding import ALWAYS, Assets, LogoLayout, LogoPosition, LogoShow, lacking
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
@@ -43,12 +43,12 @@ USUAL = LogoLayout()
 
 def made_ready(
     folder: Path, assets: Assets, layout: LogoLayout = USUAL, **more: float
-) -> tuple[BurnIns, list[str]]:
+) -> tuple[CaptureOverlays, list[str]]:
     said: list[str] = []
-    return BurnIns(lambda: assets, FRAME, layout, folder / "capture", said.append, **more), said
+    return CaptureOverlays(lambda: assets, FRAME, layout, folder / "capture", said.append, **more), said
 
 
-def ready(folder: Path, logo: Path, layout: LogoLayout = USUAL) -> BurnIn:
+def ready(folder: Path, logo: Path, layout: LogoLayout = USUAL) -> CaptureOverlay:
     burn_ins, said = made_ready(folder, Assets(True, logo=logo), layout, wait_s=60)
     found = burn_ins()
     assert found is not None, said
@@ -69,7 +69,7 @@ def test_without_a_logo_nothing_is_made(tmp_path: Path) -> None:
 def test_the_logo_is_made_ready_once_and_found_by_the_next_recorder(tmp_path: Path) -> None:
     logo = media.make_logo(tmp_path / "logo.png", (64, 32))
     first = ready(tmp_path, logo)
-    assert first.place == Place(640 - 10 - 64, 360 - 10 - 32, 64, 32)
+    assert first.place == LogoPosition(640 - 10 - 64, 360 - 10 - 32, 64, 32)
     assert first.path.stat().st_size == first.size
     before = first.path.stat().st_mtime_ns
     assert ready(tmp_path, logo) == first
@@ -137,7 +137,7 @@ def test_sponsors_stand_in_the_same_picture(tmp_path: Path) -> None:
     burn_ins, said = made_ready(tmp_path, assets, wait_s=60)  # type: ignore[arg-type]
     found = burn_ins()
     assert found is not None, said
-    assert found.place == Place(640 - 10 - 64 - 10 - 40, 360 - 10 - 32, 114, 32)
+    assert found.place == LogoPosition(640 - 10 - 64 - 10 - 40, 360 - 10 - 32, 114, 32)
     assert found.path.stat().st_size == found.size
     assert len(list((tmp_path / "capture").iterdir())) == 1
 
@@ -145,7 +145,7 @@ def test_sponsors_stand_in_the_same_picture(tmp_path: Path) -> None:
 # ---- the software camera draws it
 
 
-def recorded(folder: Path, source: SoftwareSource, logo: BurnIn | None, name: str = "t.mp4") -> Take:
+def recorded(folder: Path, source: SoftwareSource, logo: CaptureOverlay | None, name: str = "t.mp4") -> Take:
     clock = SteppingClock()
     camera = FfmpegCamera(source, clock, burn_in=lambda: logo)
     with camera.hold(Call()):
@@ -178,7 +178,7 @@ def test_a_camera_with_faults_and_a_logo_has_both(tmp_path: Path) -> None:
     assert "-vf" not in argv
 
 
-def crop(path: Path, place: Place, number: int) -> bytes:
+def crop(path: Path, place: LogoPosition, number: int) -> bytes:
     """The place in the frame that bears this number in its strip, as planes."""
     at = frame_numbers(path, FRAME[0]).index(number)
     cut = f"select='eq(n,{at})',crop={place.width}:{place.height}:{place.x}:{place.y}"
@@ -251,9 +251,9 @@ def test_the_settings_say_who_puts_the_logo_on(tmp_path: Path, changes: dict[str
     cache = tmp_path / "media_cache"
     cache.mkdir()
     key = "u/logo/logo_1.png"
-    from ezrec.sync.branding_cache import RECORD, MediaCache
+    from ezrec.sync.branding_cache import RECORD, BrandingCache
 
-    path = MediaCache(cache)._path(key)
+    path = BrandingCache(cache)._path(key)
     assert path is not None
     media.make_logo(path)
     (cache / RECORD).write_text(f'{{"logo": "{key}"}}')

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from ezrec.camera.overlay.blend import BurnIn, plane_bytes
+from ezrec.camera.overlay.blend import CaptureOverlay, plane_bytes
 from ezrec.camera.picamera.camera import PicameraCamera
-from ezrec.camera.picamera.device import Picture, configuration, has_hardware_encoder, holder
-from ezrec.camera.picamera.frame_callback import Eye
+from ezrec.camera.picamera.device import PictureFormat, configuration, has_hardware_encoder, holder
+from ezrec.camera.picamera.frame_callback import FrameCallback
 from ezrec.camera.picamera.muxer import Muxer, has_parameters, parameter_sets
-from ezrec.camera.picamera.packet_queue import Inbox, silence
-from ezrec.domain.branding import Place
+from ezrec.camera.picamera.packet_queue import PacketQueue, silence
+from ezrec.domain.branding import LogoPosition
 from ezrec.domain.errors import ConfigError, Retry
 from ezrec.media.mp4.fragments import BadStream
 from ezrec.settings import load
-from ezrec.system.timeout import Broken, Hung, within
+from ezrec.system.timeout import Broken, Hung, call_with_timeout
 from tests.support.recording import SteppingClock
 
 SPS, PPS, IDR = b"\x67\x42\xc0\x1e\xda", b"\x68\xce\x3c\x80", b"\x65\x88\x84"
@@ -39,12 +39,12 @@ class Watch:
         return self.time
 
 
-def inbox(most_bytes: int = 1000) -> tuple[Inbox, Watch]:
+def inbox(most_bytes: int = 1000) -> tuple[PacketQueue, Watch]:
     watch = Watch()
-    return Inbox(watch, most_bytes), watch
+    return PacketQueue(watch, most_bytes), watch
 
 
-def taken(box: Inbox) -> list[int]:
+def taken(box: PacketQueue) -> list[int]:
     return [packet.time_us for packet in box.take(0)]
 
 
@@ -85,7 +85,7 @@ def test_a_camera_thread_whose_clock_fails_goes_on() -> None:
     def broken() -> float:
         raise OSError("no clock")
 
-    box = Inbox(broken)
+    box = PacketQueue(broken)
     box.see()
     box.put(ONE, True, 0)
     assert (box.frame_at, box.frames, box.packets) == (None, 0, 0)
@@ -183,9 +183,9 @@ class Mapped:
         pass
 
 
-def an_eye(stamp: Any) -> Eye:
+def an_eye(stamp: Any) -> FrameCallback:
     box, _ = inbox()
-    eye = Eye(box, stamp)
+    eye = FrameCallback(box, stamp)
     eye.mapped = Mapped
     return eye
 
@@ -236,23 +236,23 @@ def test_nobody_waits_for_a_picture_beyond_the_limit() -> None:
 
 @pytest.mark.parametrize(("size", "count"), [((4, 2), 8 + 2 + 2 + 8), ((3, 3), 9 + 4 + 4 + 9), ((1, 1), 4)])
 def test_a_picture_with_transparency_has_four_planes(size: tuple[int, int], count: int) -> None:
-    assert plane_bytes(*size) == BurnIn(Path("x"), Place(0, 0, *size), "").size == count
+    assert plane_bytes(*size) == CaptureOverlay(Path("x"), LogoPosition(0, 0, *size), "").size == count
 
 
 def test_a_call_within_its_limit_gives_its_answer() -> None:
-    assert within(30, "adding", lambda: 1 + 1) == 2
+    assert call_with_timeout(30, "adding", lambda: 1 + 1) == 2
 
 
 def test_a_call_that_does_not_return_is_given_up() -> None:
     release = threading.Event()
     with pytest.raises(Hung, match=r"waiting did not return within 0\.05 s"):
-        within(0.05, "waiting", lambda: release.wait(60))
+        call_with_timeout(0.05, "waiting", lambda: release.wait(60))
     release.set()
 
 
 def test_a_call_that_raises_is_told_with_its_cause() -> None:
     with pytest.raises(Broken, match=r"dividing: .*by zero") as caught:
-        within(30, "dividing", lambda: 1 // 0)
+        call_with_timeout(30, "dividing", lambda: 1 // 0)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
@@ -263,19 +263,21 @@ def test_a_call_that_raises_is_told_with_its_cause() -> None:
 def test_the_small_picture_has_the_shape_of_the_large_one(
     size: tuple[int, int], small: tuple[int, int]
 ) -> None:
-    assert Picture(*size, fps=30, bitrate=1).small == small
+    assert PictureFormat(*size, fps=30, bitrate=1).small == small
 
 
 def test_the_frame_duration_follows_the_rate() -> None:
-    assert [Picture(64, 64, fps, 1).frame_us for fps in (25, 30, 60)] == [40_000, 33_333, 16_667]
+    assert [PictureFormat(64, 64, fps, 1).frame_us for fps in (25, 30, 60)] == [40_000, 33_333, 16_667]
 
 
 def test_the_camera_is_asked_for_yuv420_a_small_stream_and_a_fixed_rate_where_it_knows_one() -> None:
-    asked = configuration(Picture(1920, 1080, 30, 10_000_000), {"FrameDurationLimits": (), "AeEnable": ()})
+    asked = configuration(
+        PictureFormat(1920, 1080, 30, 10_000_000), {"FrameDurationLimits": (), "AeEnable": ()}
+    )
     assert asked["main"] == {"size": (1920, 1080), "format": "YUV420"}
-    assert asked["lores"] == {"size": Picture(1920, 1080, 30, 1).small, "format": "YUV420"}
+    assert asked["lores"] == {"size": PictureFormat(1920, 1080, 30, 1).small, "format": "YUV420"}
     assert asked["controls"] == {"FrameDurationLimits": (33_333, 33_333)}
-    assert configuration(Picture(1920, 1080, 30, 10_000_000), {"AeEnable": ()})["controls"] == {}
+    assert configuration(PictureFormat(1920, 1080, 30, 10_000_000), {"AeEnable": ()})["controls"] == {}
 
 
 def test_only_the_older_boards_encoder_counts_as_hardware(tmp_path: Path) -> None:
@@ -313,7 +315,7 @@ def test_a_holder_that_cannot_be_seen_is_somebody_elses(tmp_path: Path) -> None:
     os.path.exists("/usr/lib/python3/dist-packages/picamera2"), reason="picamera2 is installed here"
 )
 def test_without_picamera2_it_is_said_what_to_install() -> None:
-    camera = PicameraCamera(Picture(320, 180, 30, 400_000), SteppingClock())
+    camera = PicameraCamera(PictureFormat(320, 180, 30, 400_000), SteppingClock())
     with pytest.raises(Retry, match=r"sudo apt-get install python3-picamera2.*EZREC_CAMERA"):
         camera.hold(lambda: None).__enter__()
     assert not camera.health().running

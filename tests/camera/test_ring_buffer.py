@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from ezrec.camera.ring_buffer import Piece, Ring, Timeline
+from ezrec.camera.ring_buffer import BufferedFragment, RingBuffer, Timeline
 from tests.fakes.camera import GOP_S, footage
 
 MANY = 1 << 30
 
 
-def pieces(count: int, began: float = 100.0) -> list[Piece]:
-    return [Piece(f, began + f.pts_s) for f in itertools.islice(footage(began), count)]
+def pieces(count: int, began: float = 100.0) -> list[BufferedFragment]:
+    return [BufferedFragment(f, began + f.pts_s) for f in itertools.islice(footage(began), count)]
 
 
-def filled(seconds: float, most_bytes: int, count: int) -> Ring:
-    ring = Ring(seconds, most_bytes)
+def filled(seconds: float, most_bytes: int, count: int) -> RingBuffer:
+    ring = RingBuffer(seconds, most_bytes)
     for piece in pieces(count):
         ring.add(piece)
     return ring
@@ -41,7 +41,7 @@ def test_a_moment_that_is_forgotten_begins_at_the_first_key_frame_still_there() 
 
 
 def test_without_a_key_frame_there_is_nothing_to_begin_with() -> None:
-    ring = Ring(10, MANY)
+    ring = RingBuffer(10, MANY)
     assert ring.since(0) == []
     ring.add(pieces(3)[1])
     assert ring.since(0) == []
@@ -49,7 +49,7 @@ def test_without_a_key_frame_there_is_nothing_to_begin_with() -> None:
 
 @pytest.mark.parametrize(("seconds", "most_bytes"), [(1.5, MANY), (60, 20_000)])
 def test_the_ring_stays_within_its_bounds(seconds: float, most_bytes: int) -> None:
-    ring = Ring(seconds, most_bytes)
+    ring = RingBuffer(seconds, most_bytes)
     for piece in pieces(100):
         ring.add(piece)
         kept = ring.since(0)
@@ -58,14 +58,14 @@ def test_the_ring_stays_within_its_bounds(seconds: float, most_bytes: int) -> No
         assert sum(len(p.fragment.data) for p in kept) <= most_bytes
 
 
-def one_key(count: int) -> list[Piece]:
+def one_key(count: int) -> list[BufferedFragment]:
     """Pieces of a camera that sends a single key frame, and then none."""
     first, *rest = pieces(count)
     return [first, *(replace(p, fragment=replace(p.fragment, starts_with_key=False)) for p in rest)]
 
 
 def test_the_newest_key_frame_is_kept_however_long_ago_it_came() -> None:
-    ring, sent = Ring(10, MANY), one_key(400)
+    ring, sent = RingBuffer(10, MANY), one_key(400)
     for piece in sent:
         ring.add(piece)
     assert ring.since(float("inf")) == sent
@@ -73,7 +73,7 @@ def test_the_newest_key_frame_is_kept_however_long_ago_it_came() -> None:
 
 
 def test_the_key_frame_before_a_moment_is_kept_while_the_moment_is_within_the_rings_time() -> None:
-    ring, gop = Ring(10, MANY), one_key(200)  # 40 s
+    ring, gop = RingBuffer(10, MANY), one_key(200)  # 40 s
     following = [replace(p, began=p.began + 40) for p in gop]
     for piece in [*gop, *following[:25]]:  # the second key frame came 5 s ago
         ring.add(piece)
@@ -86,7 +86,7 @@ def test_the_key_frame_before_a_moment_is_kept_while_the_moment_is_within_the_ri
 def test_a_key_frame_with_more_behind_it_than_memory_has_room_for_goes_as_a_whole() -> None:
     sent = one_key(100)
     bound = sum(len(piece.fragment.data) for piece in sent[:50])
-    ring = Ring(10, bound)
+    ring = RingBuffer(10, bound)
     for n, piece in enumerate(sent):
         ring.add(piece)
         assert sum(len(p.fragment.data) for p in ring.since(0)) <= bound
@@ -97,7 +97,7 @@ def test_a_key_frame_with_more_behind_it_than_memory_has_room_for_goes_as_a_whol
 
 
 def test_one_piece_larger_than_the_ring_is_still_kept() -> None:
-    ring = Ring(10, 1)
+    ring = RingBuffer(10, 1)
     ring.add(pieces(1)[0])
     assert len(ring.since(0)) == 1
 

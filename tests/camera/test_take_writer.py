@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.camera.ring_buffer import Piece
+from ezrec.camera.ring_buffer import BufferedFragment
 from ezrec.camera.take_writer import Disk, TakeWriter
 from ezrec.domain.errors import Retry
 from ezrec.media.mp4.boxes import check_whole, count_samples
@@ -26,8 +26,8 @@ ZERO = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LIMIT_S = 20.0
 
 
-def pieces(count: int, skip: int = 0) -> list[Piece]:
-    return [Piece(f, 100 + f.pts_s) for f in itertools.islice(footage(100), skip, skip + count)]
+def pieces(count: int, skip: int = 0) -> list[BufferedFragment]:
+    return [BufferedFragment(f, 100 + f.pts_s) for f in itertools.islice(footage(100), skip, skip + count)]
 
 
 def writer_for(path: Path, disk: Disk | None = None, queue_bytes: int = 1 << 20) -> TakeWriter:
@@ -253,7 +253,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_is_really_full_keeps_what_it_holds(small_disk: Path) -> None:
     path = small_disk / "take.mp4"
     writer = writer_for(path)
-    fragments = (Piece(f, 100 + f.pts_s) for f in footage(100))
+    fragments = (BufferedFragment(f, 100 + f.pts_s) for f in footage(100))
     while not writer.lost.is_set():
         writer.accept(next(fragments))
         time.sleep(0.002)

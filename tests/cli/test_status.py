@@ -25,7 +25,7 @@ from ezrec.domain.alerts import RULES, Alert, Severity
 from ezrec.domain.cloud_state import Access, Cloud
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
-from ezrec.domain.snapshot import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
+from ezrec.domain.snapshot import FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 from ezrec.domain.stages import State
 from tests.support.boxes import CourtBox, a_box
 from tests.support.daemon import Box
@@ -36,7 +36,7 @@ HOUR = timedelta(hours=1)
 HEALTH = Health(
     NOW, 77, "boot-1", "software", CameraState.RUNNING, last_frame_at=NOW - timedelta(seconds=1), fps=29.97
 )
-WELL = Facts(
+WELL = Snapshot(
     NOW,
     "boot-1",
     Machine(90_000.0, (0.5, 0.4, 0.3), 12.0, 40.0, disk_free_bytes=60_000_000_000, temperature_c=51.0),
@@ -58,7 +58,7 @@ CRITICAL, WARNING = (
 )  # fmt: skip
 
 
-def screen(facts: Facts, *alerts: Alert, colour: bool = False) -> str:
+def screen(facts: Snapshot, *alerts: Alert, colour: bool = False) -> str:
     return "\n".join(draw(facts, alerts, "EZREC court-7", ZoneInfo("UTC"), 80, colour))
 
 
@@ -97,7 +97,7 @@ CROWDED = replace(
         ("incoming", "recording", "raw", "processing", "processed", "deferred", "failed"), 1000
     ),
     oldest=Waiting("d" * 64, "processed", NOW - 50 * HOUR),
-    failed=(Failed("b9", NOW, "\x1b[2Jno picture", "copy"),),
+    failed=(FailedJob("b9", NOW, "\x1b[2Jno picture", "copy"),),
     uploads=Uploads(9, 10**11, Waiting("d" * 64, "processed", NOW - 50 * HOUR), "d" * 64, 5, 1e6),
     machine=replace(WELL.machine, throttling=Throttling(("under_voltage", "throttled"))),
     booked_s=90_000.0,
@@ -105,8 +105,8 @@ CROWDED = replace(
 )
 
 
-@pytest.mark.parametrize("facts", [WELL, CROWDED, Facts(NOW)], ids=["well", "crowded", "empty"])
-def test_the_screen_fits_80_columns_and_24_lines_and_obeys_no_name(facts: Facts) -> None:
+@pytest.mark.parametrize("facts", [WELL, CROWDED, Snapshot(NOW)], ids=["well", "crowded", "empty"])
+def test_the_screen_fits_80_columns_and_24_lines_and_obeys_no_name(facts: Snapshot) -> None:
     hostile = replace(CRITICAL, message="x\x1b[2J\ny " * 30)
     lines = screen(facts, hostile).splitlines()
     assert max(map(len, lines)) <= 80

@@ -23,7 +23,7 @@ from ezrec.camera.v4l2_discovery import usb_cameras
 from ezrec.cli.main import run
 from ezrec.diagnostics.camera_test import judge, verdict
 from ezrec.domain.booking import Booking
-from ezrec.domain.camera_test import Asked, Heard, TakeFacts, Trial
+from ezrec.domain.camera_test import Asked, CameraTest, Heard, TakeFacts
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.findings import Verdict
 from ezrec.domain.job import Job, Kind, Take
@@ -37,7 +37,7 @@ from tests.support.recording import Call, SteppingClock
 from tests.support.rendering import eventually
 
 FACTS = TakeFacts(1280, 720, "h264", 300, 300, 10.0, 0.034, 1.0, 5_000_000)
-GOOD = Trial(Asked(1280, 720, 10.0, 30.0, 4_000_000), FACTS, first_frame_s=0.8, dropped=0)
+GOOD = CameraTest(Asked(1280, 720, 10.0, 30.0, 4_000_000), FACTS, first_frame_s=0.8, dropped=0)
 JPEG = b"\xff\xd8\xff"
 
 
@@ -222,7 +222,7 @@ def test_a_camera_that_somebody_else_has_open_is_refused_with_the_holder_named(
     ],
 )
 def test_each_shortcoming_is_told_with_what_to_do(changes: dict[str, Any], check: str, how: Verdict) -> None:
-    own = {name: value for name, value in changes.items() if name in Trial.__dataclass_fields__}
+    own = {name: value for name, value in changes.items() if name in CameraTest.__dataclass_fields__}
     rest = {name: value for name, value in changes.items() if name not in own}
     found = judge(replace(GOOD, facts=replace(FACTS, **rest), **own))
     wrong = [one for one in found if one.verdict is not Verdict.OK]

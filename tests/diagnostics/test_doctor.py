@@ -20,9 +20,9 @@ from ezrec import settings
 from ezrec.cli.doctor import draw, exit_code
 from ezrec.diagnostics import doctor, spool_checks
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.stages import State
-from ezrec.domain.status_file import Report, encode
+from ezrec.domain.status_file import StatusFile, encode
 from ezrec.spool.spool import Spool
 from ezrec.system import disk_reserve, host
 from tests.support.jobs import NOW, booking, ezrec, laid
@@ -66,7 +66,7 @@ def test_the_reserve_is_looked_at(home: Path, disk: Path) -> None:
     assert "2 MB lie aside" in found(home, EZREC_RESERVE_MB="2")["reserve"].evidence
     disk_reserve.give_up(home / "spool")
     (home / "state").mkdir()
-    (home / "state" / "status.json").write_bytes(encode(Report(Facts(NOW))))
+    (home / "state" / "status.json").write_bytes(encode(StatusFile(Snapshot(NOW))))
     missing = found(home, EZREC_RESERVE_MB="2")["reserve"]
     assert (missing.verdict, "pulse status" in missing.remedy) == (Verdict.WARNING, True)
     short = found(home, EZREC_RESERVE_MB="2", EZREC_SPOOL=str(disk / "spool"))

@@ -13,7 +13,7 @@ from ezrec.domain.cloud_state import Access, Cloud
 from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
-from ezrec.domain.snapshot import Blocked, Facts, Failed, Recorder, Uploads, Waiting
+from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Uploads, Waiting
 
 NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -21,7 +21,7 @@ STALL_S = 3 * 3600.0
 HEALTH = Health(
     NOW, 77, "boot-1", "software", CameraState.RESTARTING, last_frame_at=NOW, last_error="no camera"
 )
-WELL = Facts(
+WELL = Snapshot(
     NOW,
     "boot-1",
     Machine(uptime_s=5000.0, throttling=Throttling()),
@@ -31,7 +31,7 @@ WELL = Facts(
 )
 
 
-def after(facts: Facts, seconds: float, **changes: Any) -> Facts:
+def after(facts: Snapshot, seconds: float, **changes: Any) -> Snapshot:
     """The same box a while later."""
     uptime_s = (facts.machine.uptime_s or 0) + seconds
     machine = replace(changes.pop("machine", facts.machine), uptime_s=uptime_s)
@@ -51,13 +51,13 @@ WRONG: dict[str, dict[str, Any]] = {
     "cloud_refused": {"cloud": Cloud(Access.REFUSED, NOW, "no such key")},
     "bookings_hidden": {"cloud": Cloud(Access.GOOD, NOW, hidden=True)},
     "upload_stopped": {"uploads": Uploads(1, 9, Waiting("b0", "deferred", NOW - 4 * HOUR))},
-    "upload_blocked": {"blocked": Blocked(2, Failed("b8", NOW, "413 too large", "raise the limit"))},
+    "upload_blocked": {"blocked": Blocked(2, FailedJob("b8", NOW, "413 too large", "raise the limit"))},
     "cloud_never_reached": {"cloud_reached_at": None, "cloud_fault": "522"},
     "cloud_unreachable": {"cloud_reached_at": NOW - 2 * HOUR},
     "under_voltage": {"machine": Machine(uptime_s=5000.0, throttling=Throttling(("under_voltage",)))},
     "other_disk": {"other_disks": (OtherDisk(("LOGS_DIR",), "/var/log/ezrec", 1_000_000),)},
     "key_frames": {"recorder": Recorder(True, health=replace(HEALTH, key_every_s=40.0))},
-    "failed_jobs": {"failed": (Failed("b9", NOW, "no picture", "copy it again"),)},
+    "failed_jobs": {"failed": (FailedJob("b9", NOW, "no picture", "copy it again"),)},
 }
 
 
@@ -93,7 +93,7 @@ def test_each_alert_is_raised_once_and_cleared_once(rule: Any) -> None:
     assert (raised, cleared, alerts) == ([rule.name], [rule.name], ())
 
 
-def _reached(name: str, facts: Facts) -> datetime | None:
+def _reached(name: str, facts: Snapshot) -> datetime | None:
     return {"cloud_unreachable": NOW - 2 * HOUR, "cloud_never_reached": None}.get(name, facts.at)
 
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ezrec.domain.chunk_size import MIB, USUAL, Pieces, is_hosted, pieces
+from ezrec.domain.chunk_size import MIB, USUAL, ChunkSize, is_hosted, pieces
 
 FAST = 0.01  # seconds: the line bounds nothing
 
 
 def test_pieces_double_on_a_line_that_takes_them_up_to_a_bound() -> None:
-    sizes, now = [], Pieces(most=4 * USUAL)
+    sizes, now = [], ChunkSize(most=4 * USUAL)
     for _ in range(4):
         sizes.append(now.size)
         now = now.taken(now.size, FAST)
@@ -20,7 +20,7 @@ def test_pieces_double_on_a_line_that_takes_them_up_to_a_bound() -> None:
 
 
 def test_no_piece_is_larger_than_the_line_carries_in_a_moment() -> None:
-    now = Pieces()
+    now = ChunkSize()
     for _ in range(9):
         now = now.taken(now.size, now.size / 1e6)
     assert now.size == 20_000_000
@@ -28,18 +28,18 @@ def test_no_piece_is_larger_than_the_line_carries_in_a_moment() -> None:
 
 
 def test_after_a_cut_pieces_are_small_again_and_may_grow_again() -> None:
-    grown = Pieces(size=16 * USUAL)
+    grown = ChunkSize(size=16 * USUAL)
     after = grown.cut(16 * USUAL, kept=1)
     assert (after.size, after.most) == (USUAL, grown.most)
 
 
 def test_a_large_piece_of_which_nothing_was_kept_does_not_come_again() -> None:
-    assert Pieces(size=8 * USUAL).cut(8 * USUAL, kept=0).most == 4 * USUAL
-    assert Pieces().cut(USUAL, kept=0) == Pieces(), "that says nothing of sizes"
+    assert ChunkSize(size=8 * USUAL).cut(8 * USUAL, kept=0).most == 4 * USUAL
+    assert ChunkSize().cut(USUAL, kept=0) == ChunkSize(), "that says nothing of sizes"
 
 
 def test_what_is_called_too_large_is_halved_until_the_size_cannot_be_it() -> None:
-    now: Pieces | None = Pieces(size=2 * USUAL)
+    now: ChunkSize | None = ChunkSize(size=2 * USUAL)
     seen = []
     while now is not None:
         seen.append(now.size)
@@ -55,7 +55,7 @@ def test_what_is_called_too_large_is_halved_until_the_size_cannot_be_it() -> Non
 def test_whatever_happens_a_piece_has_bytes_and_keeps_within_its_bounds(
     most: int, met: list[tuple[str, float]]
 ) -> None:
-    now = Pieces(most=most)
+    now = ChunkSize(most=most)
     for what, number in met:
         match what:
             case "taken":

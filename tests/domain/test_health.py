@@ -8,12 +8,12 @@ import pytest
 
 from ezrec.domain import camera_address
 from ezrec.domain.health import (
+    Activity,
     CameraState,
-    Duty,
+    Deadline,
     Health,
     Moved,
     Patience,
-    Promise,
     alarm,
     camera_state,
     decode,
@@ -63,31 +63,39 @@ FRESH = Moved(100, 100, 100)
 PATIENCE = Patience(late_s=10, flow_s=10, growth_s=30)
 
 
-def promise(duty: Duty | None, by: float = 105, since: float = 0) -> Promise:
-    return Promise("the start of the camera", by, since, duty)
+def promise(duty: Activity | None, by: float = 105, since: float = 0) -> Deadline:
+    return Deadline("the start of the camera", by, since, duty)
 
 
 @pytest.mark.parametrize(
     ("promises", "moved", "said"),
     [
         ({}, Moved(0, 0, 0), ""),
-        ({"b": promise(Duty.WAITS)}, Moved(0, 0, 0), ""),
-        ({"b": promise(Duty.LACKS)}, Moved(0, 0, 0), ""),
-        ({"b": promise(Duty.WRITES)}, FRESH, ""),
-        ({"b": promise(Duty.LACKS, by=91)}, FRESH, ""),
-        ({"b": promise(Duty.LACKS, by=89)}, FRESH, "b: the start of the camera should have ended 11 s ago"),
+        ({"b": promise(Activity.WAITS)}, Moved(0, 0, 0), ""),
+        ({"b": promise(Activity.LACKS)}, Moved(0, 0, 0), ""),
+        ({"b": promise(Activity.WRITES)}, FRESH, ""),
+        ({"b": promise(Activity.LACKS, by=91)}, FRESH, ""),
+        (
+            {"b": promise(Activity.LACKS, by=89)},
+            FRESH,
+            "b: the start of the camera should have ended 11 s ago",
+        ),
         ({"record stage": promise(None, by=50)}, FRESH, "record stage: the start of the camera should"),
         ({"record stage": promise(None, by=float("inf"))}, FRESH, ""),
-        ({"b": promise(Duty.WRITES)}, Moved(89, 100, 100), "no frames come for 11 s"),
-        ({"b": promise(Duty.WRITES)}, Moved(100, 89, 100), "no packets leave the encoder for 11 s"),
-        ({"b": promise(Duty.WRITES)}, Moved(100, 100, 71), ""),
-        ({"b": promise(Duty.WRITES)}, Moved(100, 100, 69), "no bytes are written for 31 s"),
-        ({"b": promise(Duty.WRITES, since=95)}, Moved(0, 0, 0), ""),
-        ({"a": promise(Duty.WRITES, since=95), "b": promise(Duty.WRITES)}, Moved(0, 0, 0), "no frames come"),
+        ({"b": promise(Activity.WRITES)}, Moved(89, 100, 100), "no frames come for 11 s"),
+        ({"b": promise(Activity.WRITES)}, Moved(100, 89, 100), "no packets leave the encoder for 11 s"),
+        ({"b": promise(Activity.WRITES)}, Moved(100, 100, 71), ""),
+        ({"b": promise(Activity.WRITES)}, Moved(100, 100, 69), "no bytes are written for 31 s"),
+        ({"b": promise(Activity.WRITES, since=95)}, Moved(0, 0, 0), ""),
+        (
+            {"a": promise(Activity.WRITES, since=95), "b": promise(Activity.WRITES)},
+            Moved(0, 0, 0),
+            "no frames come",
+        ),
     ],
 )
 def test_the_recorder_may_call_itself_alive_only_on_evidence(
-    promises: dict[str, Promise], moved: Moved, said: str
+    promises: dict[str, Deadline], moved: Moved, said: str
 ) -> None:
     found = alarm(promises, moved, 100, PATIENCE)
     assert said in found
@@ -98,16 +106,16 @@ def test_the_recorder_may_call_itself_alive_only_on_evidence(
     ("duties", "running", "hung", "broke_off", "state"),
     [
         ((), False, False, False, CameraState.OFF),
-        ((Duty.WAITS,), False, False, True, CameraState.OFF),
-        ((Duty.ARMS,), False, False, False, CameraState.ARMING),
-        ((Duty.LACKS,), False, False, False, CameraState.ARMING),
-        ((Duty.LACKS, Duty.WAITS), False, False, True, CameraState.RESTARTING),
-        ((Duty.WRITES,), True, False, False, CameraState.RUNNING),
-        ((Duty.LACKS,), True, False, True, CameraState.RUNNING),
+        ((Activity.WAITS,), False, False, True, CameraState.OFF),
+        ((Activity.ARMS,), False, False, False, CameraState.ARMING),
+        ((Activity.LACKS,), False, False, False, CameraState.ARMING),
+        ((Activity.LACKS, Activity.WAITS), False, False, True, CameraState.RESTARTING),
+        ((Activity.WRITES,), True, False, False, CameraState.RUNNING),
+        ((Activity.LACKS,), True, False, True, CameraState.RUNNING),
         ((), False, True, True, CameraState.HUNG),
     ],
 )
 def test_the_state_of_the_camera_has_a_name(
-    duties: tuple[Duty, ...], running: bool, hung: bool, broke_off: bool, state: CameraState
+    duties: tuple[Activity, ...], running: bool, hung: bool, broke_off: bool, state: CameraState
 ) -> None:
     assert camera_state(duties, running=running, hung=hung, broke_off=broke_off) is state

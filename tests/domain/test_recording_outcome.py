@@ -10,7 +10,7 @@ import pytest
 from ezrec.domain.booking import Booking, Window
 from ezrec.domain.job import Job, JobOutcome, Kind, Take, decode, encode
 from ezrec.domain.names import JobId
-from ezrec.domain.outcomes import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.recording_outcome import (
     KEPT,
     OnCancel,
@@ -125,11 +125,11 @@ DAY = NOW + KEPT
 @pytest.mark.parametrize(
     ("on_cancel", "kept_until", "now", "is_synchronised", "outcome", "until"),
     [
-        (OnCancel.KEEP, None, NOW, True, Kept, DAY),
-        (OnCancel.KEEP, DAY, at(60), True, Kept, DAY),
+        (OnCancel.KEEP, None, NOW, True, Preserved, DAY),
+        (OnCancel.KEEP, DAY, at(60), True, Preserved, DAY),
         (OnCancel.KEEP, DAY, DAY, True, Closed, None),
-        (OnCancel.KEEP, DAY, DAY, False, Kept, None),
-        (OnCancel.KEEP, None, NOW, False, Kept, None),
+        (OnCancel.KEEP, DAY, DAY, False, Preserved, None),
+        (OnCancel.KEEP, None, NOW, False, Preserved, None),
         (OnCancel.TRIM, None, NOW, True, Done, None),
         (OnCancel.DISCARD, None, NOW, True, Closed, None),
     ],
@@ -147,7 +147,7 @@ def test_what_becomes_of_a_cancelled_bookings_footage(
     )
     assert isinstance(made, outcome)
     assert noted.get("kept_until") == until
-    if isinstance(made, Kept):
+    if isinstance(made, Preserved):
         assert made.until == (until or now + timedelta(hours=1))
     if not isinstance(made, Closed):
         assert noted["recording"] is JobOutcome.CANCELLED

@@ -15,13 +15,13 @@ from ezrec.domain.machine import Machine, Throttling
 from ezrec.domain.snapshot import (
     SILENT_AT_REST_S,
     SILENT_S,
-    Facts,
     Recorder,
+    Snapshot,
     Uploads,
     is_alive,
     measured_rate,
 )
-from ezrec.domain.status_file import Report
+from ezrec.domain.status_file import StatusFile
 
 NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 HEALTH = Health(NOW, 77, "boot-1", "software", CameraState.RUNNING, last_frame_at=NOW - timedelta(seconds=3))
@@ -56,7 +56,7 @@ def test_the_age_of_a_frame_is_that_of_the_moment_in_which_it_was_told() -> None
 
 
 def test_the_free_disk_is_told_in_hours_of_recording() -> None:
-    facts = Facts(NOW, machine=Machine(disk_free_bytes=9_000_000_000), recording_bytes_a_minute=75_000_000)
+    facts = Snapshot(NOW, machine=Machine(disk_free_bytes=9_000_000_000), recording_bytes_a_minute=75_000_000)
     assert facts.recording_hours == pytest.approx(2)
     assert replace(facts, machine=Machine()).recording_hours is None
 
@@ -80,7 +80,7 @@ def test_what_is_left_to_upload_takes_its_time() -> None:
 
 def test_the_row_has_the_tables_columns_and_leaves_out_what_nobody_knows() -> None:
     machine = Machine(cpu_percent=1.5, disk_free_bytes=16_123_456_789, uptime_s=99.9)
-    found = row(Facts(NOW, machine=machine, last_error="older"), "user-1", "0", "newer")
+    found = row(Snapshot(NOW, machine=machine, last_error="older"), "user-1", "0", "newer")
     assert found.pop("details")["clock_synchronised"] is False
     assert found == {
         "user_id": "user-1",
@@ -94,7 +94,7 @@ def test_the_row_has_the_tables_columns_and_leaves_out_what_nobody_knows() -> No
         "disk_free_gb": 16.12,
         "uptime_seconds": 99,
     }
-    assert len(row(Facts(NOW), "u", "0", "x" * 9000)["last_error"]) == 500
+    assert len(row(Snapshot(NOW), "u", "0", "x" * 9000)["last_error"]) == 500
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_a_column_is_news_when_it_differs_by_more_than_its_noise(
 
 def test_a_report_comes_back_as_it_was_written() -> None:
     machine = Machine(load=(1.0, 0.5, 0.25), throttling=Throttling(("throttled",)))
-    facts = Facts(NOW, "boot-1", machine, Recorder(True, ("b1",), ("b1",), HEALTH), {"raw": 2})
-    assert status_file.decode(status_file.encode(Report(facts))) == Report(facts)
+    facts = Snapshot(NOW, "boot-1", machine, Recorder(True, ("b1",), ("b1",), HEALTH), {"raw": 2})
+    assert status_file.decode(status_file.encode(StatusFile(facts))) == StatusFile(facts)
 
 
 def test_the_heartbeat_tells_the_rest_in_one_column_that_is_the_same_while_all_rests() -> None:
-    facts = Facts(
+    facts = Snapshot(
         NOW,
         machine=Machine(disk_free_bytes=75 * 10**9, throttling=Throttling(now=("under-voltage",))),
         recorder=Recorder(True, ("b1",), ("b1",), HEALTH),

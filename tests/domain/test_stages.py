@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Fault, Job, JobOutcome, Kind, Result, Take
 from ezrec.domain.names import JobId
-from ezrec.domain.outcomes import Closed, Crash, Died, Done, Kept, LaidDown, Later, No, Outcome
+from ezrec.domain.outcomes import (
+    Closed,
+    Crash,
+    Crashed,
+    Done,
+    Interrupted,
+    Outcome,
+    Preserved,
+    Rejected,
+    RetryLater,
+)
 from ezrec.domain.stages import (
     CRASHES,
     DIRECTORIES,
@@ -64,7 +74,7 @@ class Row:
     expect: dict[str, Any] = field(default_factory=dict)
 
 
-CUT, KILLED = Died(power_cut=True), Died(power_cut=False)
+CUT, KILLED = Crashed(power_cut=True), Crashed(power_cut=False)
 TABLE = {
     # ---- record
     "record done": Row(RECORD, Done(), S.RAW, {"recoveries": 2, "power_cuts": 2, "due": NOW},
@@ -73,15 +83,15 @@ TABLE = {
                          expect={"outcome": JobOutcome.MISSED, "reason": "too late"}),
     "record cancelled": Row(RECORD, Closed(JobOutcome.CANCELLED, "by the front end"), S.DONE, {"due": NOW},
                             expect={"outcome": JobOutcome.CANCELLED}),
-    "record kept": Row(RECORD, Kept("cancelled", "publish it", NOW + HOUR), S.DEFERRED,
+    "record kept": Row(RECORD, Preserved("cancelled", "publish it", NOW + HOUR), S.DEFERRED,
                        {"attempts": {"record": 1}, "recoveries": 2}, 3600,
                        {"reason": "cancelled", "remedy": "publish it", "return_to": "incoming",
                         "attempts": {"record": 0}, "recoveries": 0, "outcome": None}),
-    "record later": Row(RECORD, Later("no camera"), S.INCOMING, {"attempts": {"record": 1}}, 0.5,
+    "record later": Row(RECORD, RetryLater("no camera"), S.INCOMING, {"attempts": {"record": 1}}, 0.5,
                         {"reason": "no camera", "return_to": "incoming"}),
-    "record later, often": Row(RECORD, Later("no camera"), S.INCOMING, {"attempts": {"record": 500}}, 5.0),
-    "record later, after": Row(RECORD, Later("no camera", 7), S.INCOMING, {"attempts": {"record": 1}}, 7),
-    "record no": Row(RECORD, No("no such camera", "plug it in"), S.FAILED,
+    "record later, often": Row(RECORD, RetryLater("no camera"), S.INCOMING, {"attempts": {"record": 500}}, 5.0),
+    "record later, after": Row(RECORD, RetryLater("no camera", 7), S.INCOMING, {"attempts": {"record": 1}}, 7),
+    "record no": Row(RECORD, Rejected("no such camera", "plug it in"), S.FAILED,
                      expect={"reason": "no such camera", "remedy": "plug it in", "return_to": "incoming"}),
     "record crash in play": Row(RECORD, Crash("bug"), S.INCOMING, {"booking": PLAYING, "recoveries": 99}, 5.0,
                                 {"recoveries": 100}),
@@ -103,22 +113,22 @@ TABLE = {
         RECORD, KILLED, S.FAILED, {"booking": OVER, "recoveries": 3, "errors": died_at(NOW, 3)}),
     "record power cut": Row(RECORD, CUT, S.INCOMING, {"booking": PLAYING, "power_cuts": 99},
                             expect={"power_cuts": 100, "recoveries": 0}),
-    "record laid down": Row(RECORD, LaidDown(), S.INCOMING, {"attempts": {"record": 3}},
+    "record laid down": Row(RECORD, Interrupted(), S.INCOMING, {"attempts": {"record": 3}},
                             expect={"attempts": {"record": 2}}),
     # ---- process
     "process done": Row(PROCESS, Done(), S.PROCESSED, {"recoveries": 3}, expect={"recoveries": 0, "outcome": None}),
     "process closed": Row(PROCESS, Closed(JobOutcome.REMOVED, "by hand"), S.DONE),
-    "process later": Row(PROCESS, Later("disk full"), S.DEFERRED, {"attempts": {"process": 1}}, 5,
+    "process later": Row(PROCESS, RetryLater("disk full"), S.DEFERRED, {"attempts": {"process": 1}}, 5,
                          {"return_to": "raw", "reason": "disk full"}),
-    "process later, the second time": Row(PROCESS, Later("disk full"), S.DEFERRED, {"attempts": {"process": 2}}, 10),
-    "process later, the limit": Row(PROCESS, Later("disk full"), S.FAILED, {"attempts": {"process": 3}},
+    "process later, the second time": Row(PROCESS, RetryLater("disk full"), S.DEFERRED, {"attempts": {"process": 2}}, 10),
+    "process later, the limit": Row(PROCESS, RetryLater("disk full"), S.FAILED, {"attempts": {"process": 3}},
                                     expect={"reason": "disk full (after 3 tries)", "return_to": "raw"}),
-    "process later, past the limit": Row(PROCESS, Later("x"), S.FAILED, {"attempts": {"process": 9}}),
-    "process later, other stages' tries": Row(PROCESS, Later("x"), S.DEFERRED,
+    "process later, past the limit": Row(PROCESS, RetryLater("x"), S.FAILED, {"attempts": {"process": 9}}),
+    "process later, other stages' tries": Row(PROCESS, RetryLater("x"), S.DEFERRED,
                                               {"attempts": {"process": 1, "record": 9, "upload": 9}}, 5),
-    "process waits": Row(PROCESS, Later("no room", None, True), S.DEFERRED, {"attempts": {"process": 3}}, 5,
+    "process waits": Row(PROCESS, RetryLater("no room", None, True), S.DEFERRED, {"attempts": {"process": 3}}, 5,
                          {"attempts": {"process": 2}}),
-    "process no": Row(PROCESS, No("no picture", "look at it"), S.FAILED, {"attempts": {"process": 1}},
+    "process no": Row(PROCESS, Rejected("no picture", "look at it"), S.FAILED, {"attempts": {"process": 1}},
                       expect={"return_to": "raw", "remedy": "look at it"}),
     "process crash": Row(PROCESS, Crash("bug"), S.DEFERRED, {}, 5, {"recoveries": 1, "return_to": "raw"}),
     "process crash, the third": Row(PROCESS, Crash("bug"), S.DEFERRED, {"recoveries": 2}, 20, {"recoveries": 3}),
@@ -131,34 +141,34 @@ TABLE = {
                              expect={"power_cuts": 1, "attempts": {"process": 1}, "errors": ()}),
     "process power cut, the tenth": Row(PROCESS, CUT, S.RAW, {"power_cuts": 9}),
     "process power cut, the eleventh": Row(PROCESS, CUT, S.FAILED, {"power_cuts": 10}),
-    "process laid down": Row(PROCESS, LaidDown(), S.RAW, {"attempts": {"process": 1}},
+    "process laid down": Row(PROCESS, Interrupted(), S.RAW, {"attempts": {"process": 1}},
                              expect={"attempts": {"process": 0}, "errors": ()}),
-    "process laid down before it began": Row(PROCESS, LaidDown(), S.RAW, {}, expect={"attempts": {"process": 0}}),
+    "process laid down before it began": Row(PROCESS, Interrupted(), S.RAW, {}, expect={"attempts": {"process": 0}}),
     # ---- upload
     "upload done": Row(UPLOAD, Done(), S.DONE, {"due": NOW}, expect={"outcome": JobOutcome.PUBLISHED}),
     "upload done, named": Row(UPLOAD, Done(), S.DONE, {"outcome": JobOutcome.REMOVED},
                               expect={"outcome": JobOutcome.REMOVED}),
     "upload closed": Row(UPLOAD, Closed(JobOutcome.CANCELLED, "x"), S.DONE,
                          expect={"outcome": JobOutcome.CANCELLED}),
-    "upload later": Row(UPLOAD, Later("no route"), S.DEFERRED, {"attempts": {"upload": 1}}, 2.5,
+    "upload later": Row(UPLOAD, RetryLater("no route"), S.DEFERRED, {"attempts": {"upload": 1}}, 2.5,
                         {"return_to": "processed"}),
-    "upload later, for ever": Row(UPLOAD, Later("no route"), S.DEFERRED, {"attempts": {"upload": 10_000}}, 450),
-    "upload later, after": Row(UPLOAD, Later("429", 33), S.DEFERRED, {"attempts": {"upload": 1}}, 33),
-    "upload later, after less than nothing": Row(UPLOAD, Later("429", -33), S.DEFERRED, {}, 0),
-    "upload later, after an age": Row(UPLOAD, Later("429", 1e300), S.DEFERRED, {}, LONGEST_WAIT_S),
-    "upload later, after ever": Row(UPLOAD, Later("429", math.inf), S.DEFERRED, {}, LONGEST_WAIT_S),
-    "upload later, after nonsense": Row(UPLOAD, Later("429", math.nan), S.DEFERRED, {"attempts": {"upload": 1}}, 2.5),
-    "upload no": Row(UPLOAD, No("413", "raise the limit"), S.FAILED, expect={"return_to": "processed"}),
+    "upload later, for ever": Row(UPLOAD, RetryLater("no route"), S.DEFERRED, {"attempts": {"upload": 10_000}}, 450),
+    "upload later, after": Row(UPLOAD, RetryLater("429", 33), S.DEFERRED, {"attempts": {"upload": 1}}, 33),
+    "upload later, after less than nothing": Row(UPLOAD, RetryLater("429", -33), S.DEFERRED, {}, 0),
+    "upload later, after an age": Row(UPLOAD, RetryLater("429", 1e300), S.DEFERRED, {}, LONGEST_WAIT_S),
+    "upload later, after ever": Row(UPLOAD, RetryLater("429", math.inf), S.DEFERRED, {}, LONGEST_WAIT_S),
+    "upload later, after nonsense": Row(UPLOAD, RetryLater("429", math.nan), S.DEFERRED, {"attempts": {"upload": 1}}, 2.5),
+    "upload no": Row(UPLOAD, Rejected("413", "raise the limit"), S.FAILED, expect={"return_to": "processed"}),
     "upload crash": Row(UPLOAD, Crash("bug"), S.DEFERRED, {"recoveries": 2}, 10),
     "upload crash, the fourth": Row(UPLOAD, Crash("bug"), S.FAILED, {"recoveries": 3}),
     "upload killed": Row(UPLOAD, KILLED, S.PROCESSED, {}),
     "upload killed, often": Row(UPLOAD, KILLED, S.DEFERRED, {"recoveries": 99}, 450, {"return_to": "processed"}),
     "upload power cut": Row(UPLOAD, CUT, S.PROCESSED, {"power_cuts": 99}),
-    "upload laid down": Row(UPLOAD, LaidDown(), S.PROCESSED, {"attempts": {"upload": 1}}),
+    "upload laid down": Row(UPLOAD, Interrupted(), S.PROCESSED, {"attempts": {"upload": 1}}),
     # ---- retry: whatever was the outcome, the job says itself where it goes
     **{f"retry {was} to {to}": Row(RETRY, was, to, {"return_to": str(to), "due": NOW, "reason": "x"},
                                    expect={"return_to": str(to), "reason": ""})
-       for was in (Done(), KILLED, CUT, LaidDown(), Crash("bug"), Later("x"), No("x", "y"))
+       for was in (Done(), KILLED, CUT, Interrupted(), Crash("bug"), RetryLater("x"), Rejected("x", "y"))
        for to in (S.INCOMING, S.RAW, S.PROCESSED)},
     # … and one that does not say goes where its content belongs
     **{f"retry to {to!r} with {what}": Row(RETRY, Done(), goes, {"return_to": to, "due": NOW, **given})
@@ -184,11 +194,11 @@ def test_the_table(row: Row) -> None:
     assert after.arrivals[-1].state == state
     if state is S.FAILED:
         assert after.reason
-        assert "b1" in after.remedy or isinstance(row.outcome, No)
+        assert "b1" in after.remedy or isinstance(row.outcome, Rejected)
 
 
 def test_no_cell_is_missing() -> None:
-    outcomes = {Done, Closed, Later, No, Crash, Died, LaidDown}
+    outcomes = {Done, Closed, RetryLater, Rejected, Crash, Crashed, Interrupted}
     tested = {(row.stage.name, type(row.outcome)) for row in TABLE.values()}
     assert {(name, outcome) for name in STAGES for outcome in outcomes} - tested == {("retry", Closed)}
 
@@ -214,8 +224,8 @@ JOBS = st.builds(
 )
 OUTCOMES = st.one_of(
     st.builds(Done), st.builds(Closed, st.sampled_from(JobOutcome), st.text()),
-    st.builds(Later, st.text(), st.none() | st.floats(), st.booleans()), st.builds(No, st.text(), st.text()),
-    st.builds(Crash, st.text()), st.builds(Died, st.booleans()), st.builds(LaidDown),
+    st.builds(RetryLater, st.text(), st.none() | st.floats(), st.booleans()), st.builds(Rejected, st.text(), st.text()),
+    st.builds(Crash, st.text()), st.builds(Crashed, st.booleans()), st.builds(Interrupted),
 )  # fmt: skip
 CHANCES = st.floats(0, 1, exclude_max=True)
 
@@ -262,13 +272,13 @@ def test_attempts_are_never_lost(stage: Stage, before: Job, outcome: Outcome, no
     mine = stage.name
     others = {name: n for name, n in before.attempts.items() if name != mine}
     assert {name: n for name, n in after.attempts.items() if name != mine} == others
-    given_back = isinstance(outcome, LaidDown) or outcome in (CUT, replace_blame(outcome))
+    given_back = isinstance(outcome, Interrupted) or outcome in (CUT, replace_blame(outcome))
     had = before.attempts.get(mine, 0)
     assert after.attempts.get(mine, 0) in ({had, max(0, had - 1)} if given_back else {had})
 
 
 def replace_blame(outcome: Outcome) -> Outcome | None:
-    return replace(outcome, blameless=True) if isinstance(outcome, Later) else None
+    return replace(outcome, blameless=True) if isinstance(outcome, RetryLater) else None
 
 
 @given(st.integers(), st.floats(0.1, 100), st.floats(100, 10_000), CHANCES)
@@ -301,7 +311,7 @@ def test_power_cuts_do_not_use_up_the_tries_of_a_job() -> None:
     mine = job()
     for _ in range(5):
         _, mine = settle(PROCESS, mine.with_attempt("process", "boot"), CUT, NOW, 0.5)
-    state, mine = settle(PROCESS, mine.with_attempt("process", "boot"), Later("disk full"), NOW, 0.5)
+    state, mine = settle(PROCESS, mine.with_attempt("process", "boot"), RetryLater("disk full"), NOW, 0.5)
     assert state is S.DEFERRED
 
 

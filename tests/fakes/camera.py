@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ezrec.camera.live_stream import Feed
+from ezrec.camera.live_stream import LiveStream
 from ezrec.camera.shared_camera import Life, SharedCamera
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import Clock
@@ -56,9 +56,9 @@ class FakeCamera(SharedCamera):
         self.logo = ""  # what it draws into its pictures, by the next start's word
         self._clock = clock
 
-        def begin() -> tuple[Feed, Life]:
+        def begin() -> tuple[LiveStream, Life]:
             self.starts += 1
-            feed = Feed(clock, fps=FPS)
+            feed = LiveStream(clock, fps=FPS)
             feed.burned_in = self.logo
             return feed, _Player(self, clock, feed)
 
@@ -73,7 +73,7 @@ class FakeCamera(SharedCamera):
         self.frozen = True
 
     @property
-    def feed(self) -> Feed | None:
+    def feed(self) -> LiveStream | None:
         return self._feed
 
     def die(self) -> None:
@@ -85,7 +85,7 @@ class FakeCamera(SharedCamera):
 
 
 class _Player:
-    def __init__(self, camera: FakeCamera, clock: Clock, feed: Feed) -> None:
+    def __init__(self, camera: FakeCamera, clock: Clock, feed: LiveStream) -> None:
         self._camera, self._clock, self._feed, self._absent = camera, clock, feed, camera.absent
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._play, name="fake camera", daemon=True)

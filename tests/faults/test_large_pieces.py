@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access
-from ezrec.cloud.supabase.tus import Pace, Upload
-from ezrec.cloud.supabase.tus_state import Sizes
-from ezrec.domain.chunk_size import USUAL, Pieces
+from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.tus import Upload, UploadThrottle
+from ezrec.cloud.supabase.tus_state import ChunkSizes
+from ezrec.domain.chunk_size import USUAL, ChunkSize
 from ezrec.domain.errors import Reject, Retry, Stopped
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer
@@ -21,7 +21,7 @@ from tests.faults.uploading import backend, deaf, film, keep_storing, stored
 from tests.supabase_server.fixture import Project
 
 SMALL = 128 * 1024
-GROWN = Pieces(most=64 * SMALL, usual=SMALL, size=64 * SMALL)
+GROWN = ChunkSize(most=64 * SMALL, usual=SMALL, size=64 * SMALL)
 
 
 def sent(cloud: SupabaseBackend) -> list[int]:
@@ -55,7 +55,7 @@ def test_a_cut_costs_no_more_than_what_was_on_its_way(project: Project, tmp_path
     cuts: list[Fault] = [Cut(30_000_000), LostAnswer(3000)]
     with (
         ChaosProxy(front.port, cuts) as proxy,
-        backend(proxy.url, project.service_key, account, sizes=Pieces(), wait_s=0.01) as cloud,
+        backend(proxy.url, project.service_key, account, sizes=ChunkSize(), wait_s=0.01) as cloud,
     ):
         lengths, name, heard = sent(cloud), f"{account.user_id}/cut.mp4", list[float]()
         cloud.store("videos", name, source, heard.append, state=tmp_path / "upload.json")
@@ -86,7 +86,7 @@ def test_a_stop_is_heard_in_the_middle_of_a_large_piece_and_what_arrived_counts(
 ) -> None:
     account, source, state = project.account(), film(tmp_path, 6 * USUAL), tmp_path / "upload.json"
     name, stops = f"{account.user_id}/stop.mp4", list[Callable[[], None]]()
-    large = Pieces(size=6 * USUAL)
+    large = ChunkSize(size=6 * USUAL)
     with backend(project.url, project.service_key, account, sizes=large) as cloud:
         lengths = sent(cloud)
         with pytest.raises(Stopped):
@@ -104,7 +104,7 @@ def test_who_has_to_wait_leaves_a_large_piece_too(project: Project, tmp_path: Pa
     def closed(_: float) -> None:
         raise Retry("a recording begins")
 
-    with backend(project.url, project.service_key, account, sizes=Pieces(size=6 * USUAL)) as cloud:
+    with backend(project.url, project.service_key, account, sizes=ChunkSize(size=6 * USUAL)) as cloud:
         lengths = sent(cloud)
         with pytest.raises(Retry, match="a recording begins"):
             cloud.store("videos", name, source, closed, state=state)
@@ -142,7 +142,7 @@ def test_a_server_that_takes_no_size_is_told_as_refusing(project: Project, tmp_p
 
 
 def test_a_refusal_that_has_nothing_to_do_with_sizes_leaves_them_as_they_are() -> None:
-    sizes = Sizes(GROWN)
+    sizes = ChunkSizes(GROWN)
     sizes.begin(0, 64 * SMALL)
     assert not sizes.refused(403, by_server=True)  # a token that had expired
     sizes.resumed(0)
@@ -155,7 +155,7 @@ def test_a_refusal_that_has_nothing_to_do_with_sizes_leaves_them_as_they_are() -
 def test_behind_a_hosted_gateway_pieces_do_not_grow(project: Project, tmp_path: Path) -> None:
     account, source = project.account(), film(tmp_path, 3 * USUAL)
     with project.another_front(GATEWAY_HEADER="cf-ray") as front:
-        for sizes, largest in ((None, USUAL), (Pieces(), 2 * USUAL)):
+        for sizes, largest in ((None, USUAL), (ChunkSize(), 2 * USUAL)):
             with backend(front.url, project.service_key, account, sizes=sizes) as cloud:
                 lengths = sent(cloud)
                 cloud.store("videos", f"{account.user_id}/{largest}.mp4", source, deaf)
@@ -170,7 +170,7 @@ def test_a_token_that_expires_within_a_piece_is_no_fault(project: Project, tmp_p
     own = f"(owner_id = '{user_id}')"
     database.sql(f'create policy "{email}" on storage.objects to authenticated using {own} with check {own}')
     cloud = SupabaseBackend(
-        Access(project.url, project.anon_key, email, "a-password"), user_id, "0", StandingClock(),
+        ConnectionAccess(project.url, project.anon_key, email, "a-password"), user_id, "0", StandingClock(),
         upload_bytes_s=1_000_000, sizes=GROWN,
     )  # fmt: skip
     lengths = sent(cloud)
@@ -184,8 +184,8 @@ def test_a_large_piece_on_a_line_that_became_slow_is_ended(project: Project, tmp
     account, source = project.account(), film(tmp_path, 20 * SMALL)
     name = f"{account.user_id}/slow.mp4"
     with backend(project.url, project.service_key, account) as cloud:
-        lengths, sizes = sent(cloud), Sizes(GROWN, longest_s=0.5)
-        slow = Pace(1_000_000)
+        lengths, sizes = sent(cloud), ChunkSizes(GROWN, longest_s=0.5)
+        slow = UploadThrottle(1_000_000)
         Upload(cloud._cloud, "videos", name, source, progress=deaf, sizes=sizes, pace=slow, wait_s=0.01).run()
     assert lengths[:2] == [20 * SMALL, SMALL]
     assert sum(lengths[1:]) < 20 * SMALL, "what had arrived of it was kept"
@@ -206,7 +206,7 @@ def test_the_server_killed_within_a_large_piece_costs_what_it_did_not_keep(
                 front.start()
 
         with backend(
-            front.url, project.service_key, account, sizes=Pieces(size=5 * USUAL), wait_s=0.05
+            front.url, project.service_key, account, sizes=ChunkSize(size=5 * USUAL), wait_s=0.05
         ) as cloud:
             lengths = sent(cloud)
             for _ in range(5):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.domain.chunk_size import Pieces
+from ezrec.domain.chunk_size import ChunkSize
 from ezrec.domain.errors import Retry
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, Hangup, LostAnswer, Pass, Reset, Slow
 from tests.faults.uploading import backend, film, keep_storing, stored
@@ -67,7 +67,7 @@ def test_a_hundred_uploads_arrive_whole_over_bad_uplinks(project: Project, tmp_p
     def work(line: int) -> None:
         folder = tmp_path / str(line)
         folder.mkdir()
-        sizes = Pieces(PIECE if line % 2 else 4 * PIECE, usual=PIECE)  # some stay small, others grow
+        sizes = ChunkSize(PIECE if line % 2 else 4 * PIECE, usual=PIECE)  # some stay small, others grow
         with (
             ChaosProxy(front.port) as proxy,
             backend(
@@ -111,7 +111,9 @@ def test_uploads_go_on_when_the_server_is_killed_under_them(project: Project, tm
                         is_past.add(mark)
                         half.wait()
 
-            with backend(front.url, project.service_key, account, wait_s=0.1, sizes=Pieces(PIECE)) as cloud:
+            with backend(
+                front.url, project.service_key, account, wait_s=0.1, sizes=ChunkSize(PIECE)
+            ) as cloud:
                 for _ in range(12):
                     with contextlib.suppress(Retry):
                         cloud.store(

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from ezrec.domain.errors import Refused
 from ezrec.domain.stages import State
 from ezrec.install import env_file, layout, releases, safe_to_change
-from ezrec.install.steps import Failed, Step, pending, run
+from ezrec.install.steps import Step, StepFailed, pending, run
 from ezrec.settings import definitions
 from ezrec.spool.spool import Spool
 from ezrec.system.journald import FORMER
@@ -45,7 +45,7 @@ def test_a_dry_run_names_what_a_run_does_and_does_none_of_it() -> None:
 
 def test_a_step_that_says_it_worked_is_asked_again() -> None:
     done: list[str] = []
-    with pytest.raises(Failed, match="a: it was tried, and is still not so"):
+    with pytest.raises(StepFailed, match="a: it was tried, and is still not so"):
         run([noted(done, "a", works=False), noted(done, "b")], lambda _: None)
     assert done == []
 

@@ -21,10 +21,10 @@ from ezrec.domain.alerts import judge
 from ezrec.domain.job import OPEN, Arrival, Kind, Take
 from ezrec.domain.snapshot import SILENT_S
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.domain.status_file import Report, encode
+from ezrec.domain.status_file import StatusFile, encode
 from ezrec.monitoring import log_archive as archive
 from ezrec.monitoring.collect import last_report, read_health
-from ezrec.runtime.liveness import Vitals
+from ezrec.runtime.liveness import Liveness
 from ezrec.system import journald, plain_files
 from tests.fakes.camera import FakeCamera
 from tests.fakes.clock import StandingClock
@@ -217,7 +217,7 @@ def test_of_a_thousand_failed_jobs_the_newest_are_told_and_all_are_counted(box: 
     assert facts.jobs["failed"] == 1000
     alert = next(one for one in judge(facts, (), 3600.0).alerts if one.name == "failed_jobs")
     assert "f999 needs a person (and 999 more)" in alert.message
-    assert len(encode(Report(facts, (alert,)))) < 20_000
+    assert len(encode(StatusFile(facts, (alert,)))) < 20_000
 
 
 def test_a_look_leaves_no_descriptor_open_whatever_lies_there(box: CourtBox) -> None:
@@ -274,9 +274,9 @@ def health_twice(box: CourtBox) -> tuple[Path, list[Callable[[int], object]]]:
     ]
 
 
-def vitals_of(path: Path) -> Vitals:
+def vitals_of(path: Path) -> Liveness:
     clock = StandingClock()
-    return Vitals(FakeCamera(clock), "software", clock, path, LOG, lambda why: None)
+    return Liveness(FakeCamera(clock), "software", clock, path, LOG, lambda why: None)
 
 
 @pytest.mark.parametrize("writers", [status_twice, health_twice])

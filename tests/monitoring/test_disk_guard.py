@@ -16,15 +16,15 @@ import pytest
 
 from ezrec.app import recording, services
 from ezrec.cli import purge as purging
-from ezrec.domain.disk_policy import Goes, Measure, Room, Space
+from ezrec.domain.disk_policy import DiskMeasure, DiskMeasures, Goes, Space
 from ezrec.domain.errors import Refused
 from ezrec.domain.job import JobOutcome
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.stages import State
 from ezrec.monitoring.collect import last_report
 from ezrec.monitoring.disk_guard import DiskGuard
-from ezrec.monitoring.retention import Tidy
-from ezrec.monitoring.status import Status
+from ezrec.monitoring.retention import Retention
+from ezrec.monitoring.status import StatusReporter
 from ezrec.settings.types import Resolution
 from ezrec.spool import usage
 from ezrec.spool.actions import remove
@@ -97,7 +97,7 @@ def guard(box: CourtBox, disk: Callable[[Path], Space], reserve_bytes: int = 0) 
     )  # fmt: skip
 
 
-def booked(box: CourtBox, **changes: Any) -> Facts:
+def booked(box: CourtBox, **changes: Any) -> Snapshot:
     """The facts with an hour of bookings ahead: 9.9 GB and the spare, 10.65 GB."""
     return replace(box.survey(), booked_s=3600.0, recording_bytes_a_minute=75.0 * MB, **changes)
 
@@ -253,7 +253,7 @@ def test_the_measure_is_written_once_and_believed_for_an_hour(box: CourtBox) -> 
     watch(booked(box))
     found = usage.read_room(box.settings.state, box.now)
     assert found is not None
-    assert found.measure is Measure.UNBRANDED
+    assert found.measure is DiskMeasure.UNBRANDED
     stamp = (box.settings.state / "room.json").stat().st_mtime_ns
     box.pass_time(15)
     watch(booked(box))
@@ -272,7 +272,7 @@ def test_the_measure_is_taken_back_when_there_is_room(
         assert guard(box, lambda _: Space(20_000 * MB))(booked(box)) == ""
     found = usage.read_room(box.settings.state, box.now)
     assert found is not None
-    assert (found.measure, found.bitrate) == (Measure.AMPLE, box.settings.bitrate)
+    assert (found.measure, found.bitrate) == (DiskMeasure.AMPLE, box.settings.bitrate)
     assert "there is room again" in caplog.text
 
 
@@ -281,7 +281,7 @@ def test_what_is_measured_at_a_lower_bitrate_does_not_take_the_measure_back(box:
     guard(box, lambda _: disk)(booked(box))
     found = usage.read_room(box.settings.state, box.now)
     assert found is not None
-    assert found.measure is Measure.LOWER_BITRATE
+    assert found.measure is DiskMeasure.LOWER_BITRATE
     guard(box, lambda _: disk)(replace(booked(box), recording_bytes_a_minute=30.0 * MB))
     assert usage.read_room(box.settings.state, box.now) == found
 
@@ -320,8 +320,8 @@ def test_given_up_it_is_gone_once(box: CourtBox) -> None:
 # ---- by age
 
 
-def tidy(box: CourtBox, keep: timedelta) -> Tidy:
-    return Tidy(box.spool, box.clock, LOG, keep, box.settings.logs, (box.settings.state,))
+def tidy(box: CourtBox, keep: timedelta) -> Retention:
+    return Retention(box.spool, box.clock, LOG, keep, box.settings.logs, (box.settings.state,))
 
 
 def aged(path: Path, box: CourtBox, days: float) -> Path:
@@ -456,7 +456,9 @@ def test_the_kept_copies_are_listed(box: CourtBox) -> None:
 def test_a_recorders_camera_starts_with_the_bitrate_that_the_disk_allows(box: CourtBox) -> None:
     wishes = replace(box.settings, camera="software", resolution=Resolution(320, 180), bitrate=1_000_000)
     camera = recording.camera(wishes, LOG)
-    usage.write_room(wishes.state, Room(SystemClock(assume=True).now(), Measure.LOWER_BITRATE, 400_000))
+    usage.write_room(
+        wishes.state, DiskMeasures(SystemClock(assume=True).now(), DiskMeasure.LOWER_BITRATE, 400_000)
+    )
     with camera.hold(lambda: None):
         assert eventually(lambda: bool(our_cameras()))
         assert "-b:v 400000 " in _asked_of(our_cameras()[0])
@@ -475,9 +477,9 @@ def test_the_settings_reach_those_who_keep_them(box: CourtBox) -> None:
     keeping = replace(box.settings, keep_uploaded=timedelta(days=3))
     assert services.drain("upload", keeping).keeps
     status = services.beat("status", box.settings)
-    assert isinstance(status, Status)
+    assert isinstance(status, StatusReporter)
     assert isinstance(status.forecast, DiskGuard)
-    assert isinstance(services.beat("tidy", box.settings), Tidy)
+    assert isinstance(services.beat("tidy", box.settings), Retention)
 
 
 def test_the_status_tells_the_measure_and_the_alert(box: CourtBox) -> None:

@@ -17,15 +17,15 @@ from ezrec import settings
 from ezrec.domain import redaction
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Kind
-from ezrec.domain.outcomes import Closed, Done, Later
-from ezrec.domain.snapshot import Facts, Uploads
+from ezrec.domain.outcomes import Closed, Done, RetryLater
+from ezrec.domain.snapshot import Snapshot, Uploads
 from ezrec.domain.stages import STAGES, State, settle
-from ezrec.domain.status_file import Report, encode
+from ezrec.domain.status_file import StatusFile, encode
 from ezrec.monitoring import log_archive
 from ezrec.monitoring.log_archive import MOST_BYTES, Pending, Sent, pack, stamp_after
-from ezrec.monitoring.log_upload import ASKED, CollectLogs, collect
+from ezrec.monitoring.log_upload import ASKED, LogCollector, collect
 from ezrec.settings.definitions import SECRETS
-from ezrec.spool.intake import Adopter
+from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry
 from ezrec.system import log_setup
 from ezrec.system.journald import UNITS, is_closed
@@ -58,7 +58,7 @@ def write(box: CourtBox, name: str, text: str) -> Path:
 def archived(box: CourtBox) -> dict[str, str] | None:
     """What a fresh collector sends: the contents of its archive, which leaves the spool afterwards."""
     box.pass_time(900)
-    CollectLogs(box.spool, box.clock, box.settings, LOG)()
+    LogCollector(box.spool, box.clock, box.settings, LOG)()
     entries = [entry for entry in box.spool.entries(State.PROCESSED) if entry.job.kind is Kind.LOGS]
     if not entries:
         return None
@@ -84,7 +84,7 @@ def test_all_logs_and_the_journal_go_into_one_archive_named_by_its_time(
     write(box, "video_worker.log", "made\n")
     write(box, "notes.txt", "private\n")
     journal.say("ezrec", "started")
-    CollectLogs(box.spool, box.clock, box.settings, LOG)()
+    LogCollector(box.spool, box.clock, box.settings, LOG)()
     (entry,) = box.spool.entries(State.PROCESSED)
     assert [path.name for path in entry.path.glob("*.zip")] == ["20260601_120000_logs.zip"]
     assert contents(entry) == {
@@ -279,7 +279,7 @@ def test_until_the_job_is_in_the_spool_nothing_counts_as_sent(box: CourtBox) -> 
 
 def test_a_job_that_is_in_the_spool_counts_as_sent_whoever_died_then(box: CourtBox) -> None:
     write(box, "recorder.log", "one\n")
-    CollectLogs(box.spool, box.clock, box.settings, LOG)()
+    LogCollector(box.spool, box.clock, box.settings, LOG)()
     (entry,) = box.spool.entries(State.PROCESSED)
     sent = log_archive.read_sent(box.settings.state, box.spool)
     (box.settings.state / log_archive.STATE).unlink()
@@ -306,7 +306,7 @@ def test_two_archives_of_one_second_do_not_replace_each_other(box: CourtBox) -> 
 
 def test_a_full_disk_is_told_in_one_line_and_nothing_counts_as_sent(box: CourtBox) -> None:
     write(box, "recorder.log", "one\n")
-    collector = CollectLogs(box.spool, box.clock, box.settings, LOG)
+    collector = LogCollector(box.spool, box.clock, box.settings, LOG)
     with full_disk(), pytest.raises(Retry, match="cannot be packed"):
         collector()
     assert box.spool.names(State.PROCESSED) == []
@@ -317,7 +317,7 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_counts_as_sent(box: CourtBo
 
 
 def test_while_an_archive_waits_no_other_is_packed(box: CourtBox) -> None:
-    collector = CollectLogs(box.spool, box.clock, box.settings, LOG)
+    collector = LogCollector(box.spool, box.clock, box.settings, LOG)
     for name in ("recorder.log", "other.log"):
         write(box, name, "x\n")
         collector()
@@ -327,7 +327,7 @@ def test_while_an_archive_waits_no_other_is_packed(box: CourtBox) -> None:
 
 
 def test_an_event_between_two_beats_counts_only_when_a_log_was_rotated_away(box: CourtBox) -> None:
-    collector = CollectLogs(box.spool, box.clock, box.settings, LOG)
+    collector = LogCollector(box.spool, box.clock, box.settings, LOG)
     log = write(box, "recorder.log", "1\n")
     collector()
     (first,) = box.spool.entries(State.PROCESSED)
@@ -351,8 +351,8 @@ def test_while_recording_logs_wait_unless_the_uplink_is_fast_or_told_to(
 ) -> None:
     box = a_box(tmp_path / "court", EZREC_LOGS_WHILE_RECORDING=setting)
     box.settings.state.mkdir()
-    facts = Facts(box.now, uploads=Uploads(bytes_a_second=rate))
-    (box.settings.state / "report.new").write_bytes(encode(Report(facts)))
+    facts = Snapshot(box.now, uploads=Uploads(bytes_a_second=rate))
+    (box.settings.state / "report.new").write_bytes(encode(StatusFile(facts)))
     (box.settings.state / "report.new").rename(box.settings.state / "status.json")
     laid(box.spool, State.RECORDING, "b1")
     write(box, "recorder.log", "x\n")
@@ -364,7 +364,7 @@ def test_while_recording_logs_wait_unless_the_uplink_is_fast_or_told_to(
 
 def adopt(box: CourtBox) -> list[Entry]:
     """Two looks: an empty file might still be on its way."""
-    adopter = Adopter(box.spool, State.RAW, box.clock, box.settings.zone, LOG)
+    adopter = Intake(box.spool, State.RAW, box.clock, box.settings.zone, LOG)
     first = adopter.adopt(box.spool.look(State.RAW)[1])[0]
     box.pass_time(10)
     return first or adopter.adopt(box.spool.look(State.RAW)[1])[0]
@@ -412,7 +412,7 @@ def asked(box: CourtBox) -> Entry:
     claimed = box.spool.claim(entry, State.PROCESSING)
     with pytest.raises(Retry) as told:
         handle(box, claimed, closed=True)
-    later = Later(told.value.reason, told.value.after_s, told.value.blameless)
+    later = RetryLater(told.value.reason, told.value.after_s, told.value.blameless)
     state, job = settle(STAGES["process"], claimed.job, later, box.now, 1.0)
     return box.spool.move(claimed, state, job)
 
@@ -427,7 +427,7 @@ def test_a_request_that_may_not_read_the_journal_is_answered_by_the_pulse_that_m
     entry = asked(box)
     assert entry.state is State.DEFERRED
     assert (box.settings.state / ASKED).exists(), "nobody is rung"
-    CollectLogs(box.spool, box.clock, box.settings, LOG)()
+    LogCollector(box.spool, box.clock, box.settings, LOG)()
     assert not (box.settings.state / ASKED).exists(), "the path unit would start the pulse for ever"
     (back,) = box.spool.entries(State.RAW)
     assert isinstance(handle(box, back, closed=True), Done)
@@ -500,9 +500,9 @@ def test_a_link_named_like_a_request_is_rejected_as_any_link(box: CourtBox) -> N
 
 def test_the_names_of_failed_uploads_do_not_matter_to_what_is_remembered(box: CourtBox) -> None:
     write(box, "recorder.log", "one\n")
-    CollectLogs(box.spool, box.clock, box.settings, LOG)()
+    LogCollector(box.spool, box.clock, box.settings, LOG)()
     (entry,) = box.spool.entries(State.PROCESSED)
     box.spool.move(entry, State.DEFERRED, replace(entry.job, return_to="processed"))
     box.pass_time(900)
-    CollectLogs(box.spool, box.clock, box.settings, LOG)()
+    LogCollector(box.spool, box.clock, box.settings, LOG)()
     assert box.spool.names(State.PROCESSED) == [], "the deferred one is tried again as it is"

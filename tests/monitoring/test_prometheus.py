@@ -14,7 +14,7 @@ from ezrec.domain.alerts import RULES, judge
 from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
-from ezrec.domain.snapshot import Facts, Failed, Recorder, Upcoming, Uploads, Waiting
+from ezrec.domain.snapshot import FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 from ezrec.monitoring.prometheus import text
 
 NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
@@ -22,7 +22,7 @@ HEALTH = Health(
     NOW, 77, "boot-1", "software", CameraState.RUNNING, True, ("b1",), NOW,
     900, 899, 1 << 30, 2, 1, 29.97, 75_000_000,
 )  # fmt: skip
-FULL = Facts(
+FULL = Snapshot(
     NOW,
     "boot-1",
     Machine(
@@ -32,7 +32,7 @@ FULL = Facts(
     Recorder(True, ("b1",), ("b1",), HEALTH),
     {"incoming": 3, "raw": 0, "processed": 2},
     Waiting("b0", "processed", NOW - timedelta(hours=1)),
-    (Failed("b9", NOW, "no picture", "copy it again"),),
+    (FailedJob("b9", NOW, "no picture", "copy it again"),),
     Uploads(2, 1000, job="b0", sent_bytes=400, bytes_a_second=20.0),
     5000,
     75_000_000.0,
@@ -54,7 +54,7 @@ UNITLESS = {
 FOREIGN = ("_ms", "_kb", "_mb", "_gb", "_percent", "_minutes", "_hours", "_milliseconds", "_kilobytes")
 
 
-def families(facts: Facts) -> dict[str, Metric]:
+def families(facts: Snapshot) -> dict[str, Metric]:
     alerts = judge(facts, (), 3600).alerts
     return {found.name: found for found in text_string_to_metric_families(text(facts, alerts, "court-7"))}
 
@@ -77,8 +77,8 @@ def test_every_alert_is_there_raised_or_not() -> None:
     assert [name for name, value in found.items() if value] == ["failed_jobs"]
 
 
-@pytest.mark.parametrize("facts", [FULL, Facts(NOW), replace(FULL, recorder=Recorder())])
-def test_names_and_units_follow_prometheus_rules(facts: Facts) -> None:
+@pytest.mark.parametrize("facts", [FULL, Snapshot(NOW), replace(FULL, recorder=Recorder())])
+def test_names_and_units_follow_prometheus_rules(facts: Snapshot) -> None:
     for name, family in families(facts).items():
         assert re.fullmatch(r"ezrec_[a-z][a-z0-9_]*", name)
         assert family.documentation.endswith(".")
@@ -104,7 +104,7 @@ def test_each_family_is_explained_once_before_its_samples() -> None:
 
 
 def test_what_nobody_knows_is_left_out() -> None:
-    found = families(Facts(NOW))
+    found = families(Snapshot(NOW))
     for name in ("ezrec_recorder_up", "ezrec_cpu_usage_ratio", "ezrec_camera_frames", "ezrec_throttling"):
         assert name not in found
     assert found["ezrec_recording"].samples[0].value == 0

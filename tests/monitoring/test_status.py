@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ezrec.cloud.supabase.state_cache import Notes
+from ezrec.cloud.supabase.state_cache import StateCache
 from ezrec.domain.cloud_state import Access
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Arrival
 from ezrec.domain.stages import State
-from ezrec.domain.status_file import Report
+from ezrec.domain.status_file import StatusFile
 from ezrec.monitoring.collect import last_report
-from ezrec.monitoring.status import Status
+from ezrec.monitoring.status import StatusReporter
 from ezrec.system.gauges import SystemGauges
 from tests.fakes.backend import FakeBackend
 from tests.support.boxes import CourtBox, a_box
@@ -35,7 +35,7 @@ def box(tmp_path: Path) -> CourtBox:
     return a_box(tmp_path)
 
 
-def beat(box: CourtBox, status: Status | None = None) -> dict[str, Any]:
+def beat(box: CourtBox, status: StatusReporter | None = None) -> dict[str, Any]:
     """One beat in a process of its own; the row that is in the cloud afterwards."""
     status = status or box.status()
     status()
@@ -43,7 +43,7 @@ def beat(box: CourtBox, status: Status | None = None) -> dict[str, Any]:
     return next(iter(box.cloud.status_rows.values()), {})
 
 
-def report(box: CourtBox) -> Report:
+def report(box: CourtBox) -> StatusFile:
     found = last_report(box.settings.state)
     assert found is not None
     return found
@@ -268,7 +268,7 @@ def test_a_disk_that_will_not_do_is_an_alert_whoever_forecasts_it(box: CourtBox)
 def test_a_refused_key_is_told_once_and_is_over_when_the_cloud_takes_it_again(tmp_path: Path) -> None:
     cloud = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_KEY": "sb_publishable_x"}
     box = a_box(tmp_path, EZREC_BACKEND="supabase", **cloud)
-    told, notes = hook(box), Notes(box.settings.state, box.clock)
+    told, notes = hook(box), StateCache(box.settings.state, box.clock)
     notes.access(Access.REFUSED, "Invalid login credentials")
     for _ in range(3):
         found = beat(box)

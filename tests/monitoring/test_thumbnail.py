@@ -13,7 +13,7 @@ from ezrec.camera.snapshots import newest_picture
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import OPEN, Take
 from ezrec.domain.stages import State
-from ezrec.monitoring.thumbnail import EVERY_S, Still
+from ezrec.monitoring.thumbnail import EVERY_S, Thumbnail
 from tests.support.boxes import LOG, CourtBox, a_box
 from tests.support.jobs import laid
 
@@ -86,12 +86,12 @@ def box(tmp_path: Path) -> CourtBox:
     return a_box(tmp_path / "home")
 
 
-def still(box: CourtBox, made: list[str]) -> Still:
+def still(box: CourtBox, made: list[str]) -> Thumbnail:
     def draw(take: Path, target: Path) -> None:
         made.append(take.name)
         target.write_bytes(b"jpeg of " + take.name.encode())
 
-    return Still(box.cloud, box.spool, box.settings, draw, LOG)
+    return Thumbnail(box.cloud, box.spool, box.settings, draw, LOG)
 
 
 def recording(box: CourtBox) -> None:

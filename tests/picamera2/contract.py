@@ -22,15 +22,15 @@ import pytest
 from tests.picamera2 import harness
 
 # isort: split
-from ezrec.camera.overlay.blend import BurnIn, Stamp, plane_bytes
+from ezrec.camera.overlay.blend import CaptureOverlay, LogoBlend, plane_bytes
 from ezrec.camera.picamera.camera import PicameraCamera
-from ezrec.camera.picamera.device import PicameraLimits, Picture
+from ezrec.camera.picamera.device import PicameraLimits, PictureFormat
 from ezrec.camera.picamera.frame_callback import _planes
-from ezrec.domain.branding import Place
+from ezrec.domain.branding import LogoPosition
 from ezrec.domain.errors import Retry
 from ezrec.domain.health import CameraState
 from ezrec.media.mp4.boxes import check_whole, count_samples
-from ezrec.runtime.liveness import Vitals
+from ezrec.runtime.liveness import Liveness
 from tests.contracts.test_camera import (  # noqa: F401 - pytest finds them here, and runs them with our rig
     LIMIT_S,
     Rig,
@@ -50,13 +50,15 @@ from tests.support import media
 from tests.support.recording import SteppingClock
 from tests.support.rendering import eventually
 
-PICTURE = Picture(320, 180, harness.FPS, 400_000)
+PICTURE = PictureFormat(320, 180, harness.FPS, 400_000)
 LIMITS = PicameraLimits()
 LOG = logging.getLogger("test.camera_module")
 FROZEN = "frames come, but for 3 s the encoder has made nothing of them"
 
 
-def made(clock: SteppingClock, limits: PicameraLimits = LIMITS, picture: Picture = PICTURE) -> PicameraCamera:
+def made(
+    clock: SteppingClock, limits: PicameraLimits = LIMITS, picture: PictureFormat = PICTURE
+) -> PicameraCamera:
     return PicameraCamera(picture, clock, limits)
 
 
@@ -245,7 +247,7 @@ def test_an_encoder_that_freezes_while_frames_go_on_is_found_out_and_left_to_a_f
         left.append(why)
         gone.set()
 
-    vitals = Vitals(camera, "picamera2", clock, tmp_path / "health.json", LOG, leave)
+    vitals = Liveness(camera, "picamera2", clock, tmp_path / "health.json", LOG, leave)
     encoder: Any = importlib.import_module("picamera2.encoders").LibavH264Encoder
     stops: list[str] = []
     module: Any = harness.picamera2
@@ -344,7 +346,7 @@ def test_without_a_camera_it_is_said_what_to_plug_in(monkeypatch: pytest.MonkeyP
 
 def test_a_rate_and_a_size_are_kept_for_ten_seconds(tmp_path: Path, encoded: list[int]) -> None:
     clock = SteppingClock()
-    camera = made(clock, picture=Picture(1280, 720, harness.FPS, 4_000_000))
+    camera = made(clock, picture=PictureFormat(1280, 720, harness.FPS, 4_000_000))
     path = tmp_path / "t.mp4"
     used = time.process_time()
     with camera.hold(lambda: None):
@@ -371,7 +373,7 @@ def test_a_snapshot_is_the_small_stream_of_the_next_frame_and_harms_no_take(
     tmp_path: Path, encoded: list[int]
 ) -> None:
     clock = SteppingClock()
-    camera = made(clock, picture=Picture(1280, 720, harness.FPS, 4_000_000))
+    camera = made(clock, picture=PictureFormat(1280, 720, harness.FPS, 4_000_000))
     with camera.hold(lambda: None):
         recording = camera.attach(tmp_path / "t.mp4", clock.now())
         for n in range(3):
@@ -392,17 +394,17 @@ def test_a_snapshot_of_a_silent_camera_says_so_within_its_limit(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-def a_logo(folder: Path, place: Place, *, cover: int = 255) -> BurnIn:
+def a_logo(folder: Path, place: LogoPosition, *, cover: int = 255) -> CaptureOverlay:
     """A picture of one bright colour: Y 200, U 90, V 60."""
     pixels, quarter = place.width * place.height, -(-place.width // 2) * -(-place.height // 2)
     path = folder / "logo.yuva"
     path.write_bytes(
         bytes([200]) * pixels + bytes([90]) * quarter + bytes([60]) * quarter + bytes([cover]) * pixels
     )
-    return BurnIn(path, place, "a-key")
+    return CaptureOverlay(path, place, "a-key")
 
 
-def planes_of(path: Path, place: Place) -> list[tuple[float, float]]:
+def planes_of(path: Path, place: LogoPosition) -> list[tuple[float, float]]:
     """Mean light inside the place and just beside it, a pair a frame."""
     av = importlib.import_module("av")
     found = []
@@ -416,7 +418,7 @@ def planes_of(path: Path, place: Place) -> list[tuple[float, float]]:
 
 
 def test_the_logo_is_drawn_into_every_frame_and_the_take_says_so(tmp_path: Path) -> None:
-    place = Place(240, 130, 40, 30)
+    place = LogoPosition(240, 130, 40, 30)
     clock, said = SteppingClock(), list[str]()
     logo = a_logo(tmp_path, place)
     camera = PicameraCamera(PICTURE, clock, LIMITS, burn_in=lambda: logo, tell=said.append)
@@ -433,7 +435,7 @@ def test_the_logo_is_drawn_into_every_frame_and_the_take_says_so(tmp_path: Path)
 
 def test_a_logo_that_cannot_be_drawn_costs_the_logo_and_no_frame(tmp_path: Path, encoded: list[int]) -> None:
     clock, said = SteppingClock(), list[str]()
-    logo = a_logo(tmp_path, Place(300, 170, 40, 30))  # reaches out of the picture
+    logo = a_logo(tmp_path, LogoPosition(300, 170, 40, 30))  # reaches out of the picture
     camera = PicameraCamera(PICTURE, clock, LIMITS, burn_in=lambda: logo, tell=said.append)
     with camera.hold(lambda: None):
         take = camera.attach(tmp_path / "t.mp4", clock.now()).finish(clock.now() + lasting(1.5), LIMIT_S)
@@ -448,7 +450,7 @@ def test_a_logo_that_cannot_be_drawn_costs_the_logo_and_no_frame(tmp_path: Path,
 def test_a_logo_that_is_gone_or_cut_short_does_not_keep_the_camera_from_starting(
     tmp_path: Path, left: int | None
 ) -> None:
-    logo, said = a_logo(tmp_path, Place(200, 100, 40, 30)), list[str]()
+    logo, said = a_logo(tmp_path, LogoPosition(200, 100, 40, 30)), list[str]()
     logo.path.unlink() if left is None else os.truncate(logo.path, left)
     camera = PicameraCamera(PICTURE, SteppingClock(), LIMITS, burn_in=lambda: logo, tell=said.append)
     with camera.hold(lambda: None):
@@ -458,7 +460,7 @@ def test_a_logo_that_is_gone_or_cut_short_does_not_keep_the_camera_from_starting
     assert len(said) == 1
 
 
-def overlaid(frame: bytes, size: tuple[int, int], logo: BurnIn, folder: Path) -> bytes:
+def overlaid(frame: bytes, size: tuple[int, int], logo: CaptureOverlay, folder: Path) -> bytes:
     """What FFmpeg's `overlay` makes of the same frame and picture."""
     (folder / "frame.yuv").write_bytes(frame)
     place = logo.place
@@ -477,15 +479,17 @@ def test_the_stamp_draws_what_processing_would_lay_over(
     numpy = importlib.import_module("numpy")
     chance = numpy.random.default_rng(7)
     width, height, stride = 320, 180, 320 + spare
-    place = Place(260, 140, *size)
+    place = LogoPosition(260, 140, *size)
     path = tmp_path / "logo.yuva"
     path.write_bytes(chance.integers(0, 256, plane_bytes(*size), dtype=numpy.uint8).tobytes())
     frame = chance.integers(0, 256, stride * height * 3 // 2, dtype=numpy.uint8)
     bare = _planes(frame, width, height, stride)
     ends = frame[: stride * height].reshape(height, stride)[:, width:].copy()
-    Stamp(path.read_bytes(), place).draw(frame, width, height, stride)
+    LogoBlend(path.read_bytes(), place).draw(frame, width, height, stride)
     ours = numpy.frombuffer(_planes(frame, width, height, stride), numpy.uint8).astype(int)
-    theirs = numpy.frombuffer(overlaid(bare, (width, height), BurnIn(path, place, ""), tmp_path), numpy.uint8)
+    theirs = numpy.frombuffer(
+        overlaid(bare, (width, height), CaptureOverlay(path, place, ""), tmp_path), numpy.uint8
+    )
     light = width * height
     assert abs(ours - theirs)[:light].max() <= 1
     assert (abs(ours - theirs)[light:] > 2).sum() <= 2 * sum(size)  # FFmpeg takes odd edges' cover otherwise
@@ -497,7 +501,9 @@ def test_what_a_stamp_costs_is_measured_and_little(tmp_path: Path) -> None:
     numpy = importlib.import_module("numpy")
     frame = numpy.zeros(1920 * 1080 * 3 // 2, numpy.uint8)
     for size in ((200, 80), (480, 270)):
-        stamp = Stamp(bytes(plane_bytes(*size)), Place(1920 - 10 - size[0], 1080 - 10 - size[1], *size))
+        stamp = LogoBlend(
+            bytes(plane_bytes(*size)), LogoPosition(1920 - 10 - size[0], 1080 - 10 - size[1], *size)
+        )
         took = []
         for _ in range(200):
             began = time.perf_counter()

@@ -17,8 +17,8 @@ from ezrec.domain.ports import RenderPlan
 from ezrec.domain.stages import State
 from ezrec.media.render import renderer
 from ezrec.media.render.renderer import FfmpegTranscoder
-from ezrec.processing.prepare_intro import Ready
-from ezrec.processing.prerender import Ahead
+from ezrec.processing.prepare_intro import IntroPreparer
+from ezrec.processing.prerender import Prerenderer
 from ezrec.spool.spool import Spool
 from tests.fakes.clock import StandingClock
 from tests.fakes.transcoder import FakeTranscoder, footage
@@ -35,7 +35,7 @@ class Box:
         self.spool.prepare()
         self.transcoder = FakeTranscoder()
         self.assets = Assets(True, footage(folder / "intro.mp4"))
-        self.ready = Ready(self.spool, self.transcoder, lambda: self.assets, folder / "made", LOG)
+        self.ready = IntroPreparer(self.spool, self.transcoder, lambda: self.assets, folder / "made", LOG)
 
     def recording(self, name: str) -> Path:
         take = Take(f"raw_{name}_20260601_180000.mp4", START, 0, 0, "still open")
@@ -77,7 +77,7 @@ def test_what_cannot_be_made_ready_is_told_once(box: Box, caplog: pytest.LogCapt
 @pytest.mark.parametrize("follows", [True, False])
 def test_beside_a_recording_it_works_only_where_processing_may(follows: bool, box: Box) -> None:
     asked = list[bool]()
-    pulse = Ahead(
+    pulse = Prerenderer(
         box.spool, box.transcoder, lambda: box.assets, RenderPlan, lambda: 0, StandingClock(), LOG,
         ready=lambda may_go_on: asked.append(may_go_on()), follows=follows,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.ports import PARTS, RenderPlan
 from ezrec.domain.stages import State
-from ezrec.processing.prerender import Ahead
+from ezrec.processing.prerender import Prerenderer
 from ezrec.spool.spool import Entry, Spool
 from tests.fakes.clock import StandingClock
 from tests.fakes.transcoder import FakeTranscoder, footage
@@ -40,8 +40,8 @@ class Box:
     def __post_init__(self) -> None:
         self.assets = Assets(True, None, footage(self.folder / "club.png", 0))
 
-    def pulse(self, spare_bytes: int = 0) -> Ahead:
-        return Ahead(
+    def pulse(self, spare_bytes: int = 0) -> Prerenderer:
+        return Prerenderer(
             self.spool, self.transcoder, lambda: self.assets, self.plan, lambda: self.dropped, self.clock,
             logging.getLogger("ezrec.video_worker"), spare_bytes,
         )  # fmt: skip

@@ -15,8 +15,8 @@ import pytest
 from ezrec import settings
 from ezrec.app import services
 from ezrec.cli.next_step import outlook
-from ezrec.cloud.connectivity import Reach
-from ezrec.cloud.supabase.connection import Access, Connection
+from ezrec.cloud.connectivity import Connectivity
+from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
 from ezrec.domain.alerts import judge
 from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject, Retry
@@ -29,8 +29,8 @@ from ezrec.domain.ports import OnStop
 from ezrec.domain.stages import State
 from ezrec.domain.upload_schedule import Hours, Wait, read_hours, upload_order
 from ezrec.monitoring.collect import survey
-from ezrec.monitoring.log_upload import CollectLogs
-from ezrec.publishing.policy import Gate
+from ezrec.monitoring.log_upload import LogCollector
+from ezrec.publishing.policy import UploadPolicy
 from ezrec.publishing.upload import archive, upload
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
@@ -85,8 +85,8 @@ class Court:
     ) -> None:
         self.spool: Spool = a_spool(root)
         self.clock = StandingClock(now)
-        self.reach = Reach(root / "reach")
-        self.gate = Gate(self.spool, self.clock, ZONE, hours, while_recording, self.reach.is_lost)
+        self.reach = Connectivity(root / "reach")
+        self.gate = UploadPolicy(self.spool, self.clock, ZONE, hours, while_recording, self.reach.is_lost)
         self.cloud = Pieces()
 
     def finished(self, name: str, start: datetime = NOON, video: bytes = VIDEO) -> Entry:
@@ -150,7 +150,9 @@ def test_hours_that_were_widened_let_go_on_at_once(tmp_path: Path) -> None:
     court = Court(tmp_path, NIGHT)
     court.finished("match")
     court.upload()
-    court.gate = Gate(court.spool, court.clock, ZONE, read_hours("11:00-14:00"), True, court.reach.is_lost)
+    court.gate = UploadPolicy(
+        court.spool, court.clock, ZONE, read_hours("11:00-14:00"), True, court.reach.is_lost
+    )
     court.retry()
     assert where(court.spool) == {"match": "processed"}
 
@@ -280,7 +282,7 @@ def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> No
     # A rescan every hour: what happens within seconds was not found by looking.
     environ = {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_RESCAN": "3600"}
     chosen = settings.load(environ)
-    spool, reach = services.spool(chosen), Reach(chosen.reach)
+    spool, reach = services.spool(chosen), Connectivity(chosen.reach)
     reach.lose()
     later = datetime.now(UTC) + timedelta(hours=1)
     put(spool, State.DEFERRED, "match", due=later, return_to="processed", waits_for=Wait.NETWORK)
@@ -303,7 +305,7 @@ def test_the_lanes_that_pause_are_woken_when_the_cloud_is_there_again_and_not_wi
     tmp_path: Path,
 ) -> None:
     chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
-    reach = Reach(chosen.reach)
+    reach = Connectivity(chosen.reach)
     rung: list[str] = []
     came = services._on_return(chosen, lambda: rung.append("retry"), [lambda: rung.append("sync")])
     reach.lose()
@@ -324,7 +326,7 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
     environ = {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_BACKEND": "local", "USER_ID": "user-1"}
     chosen = settings.load({**environ, "BOOKING_FETCH_INTERVAL": "3600"})
     services.spool(chosen)
-    reach = Reach(chosen.reach)
+    reach = Connectivity(chosen.reach)
     reach.lose()
     running = services.services(chosen, ["sync"])
     is_ready = threading.Event()
@@ -389,12 +391,12 @@ def ask(connection: Connection) -> None:
     connection.call("asking", lambda: connection.http.get(f"{connection.access.url}/rest/v1/bookings"))
 
 
-def a_connection(url: str, reach: Reach) -> Connection:
-    return Connection(Access(url, "sb_publishable_x"), connect_s=5, silence_s=5, reach=reach)
+def a_connection(url: str, reach: Connectivity) -> Connection:
+    return Connection(ConnectionAccess(url, "sb_publishable_x"), connect_s=5, silence_s=5, reach=reach)
 
 
 def test_a_connection_that_cannot_be_made_waits_for_the_network(tmp_path: Path) -> None:
-    reach = Reach(tmp_path / "reach")
+    reach = Connectivity(tmp_path / "reach")
     connection = a_connection("http://127.0.0.1:1", reach)
     with pytest.raises(Retry) as caught:
         ask(connection)
@@ -404,7 +406,7 @@ def test_a_connection_that_cannot_be_made_waits_for_the_network(tmp_path: Path) 
 
 
 def test_one_that_broke_off_does_not(tmp_path: Path) -> None:
-    reach = Reach(tmp_path / "reach")
+    reach = Connectivity(tmp_path / "reach")
     with ChaosProxy(1, [Portal()] * 5) as other, ChaosProxy(other.port, [Cut(20)] * 5) as proxy:
         connection = a_connection(proxy.url, reach)
         with pytest.raises(Retry) as caught:
@@ -415,7 +417,7 @@ def test_one_that_broke_off_does_not(tmp_path: Path) -> None:
 
 
 def test_the_page_of_a_guest_network_is_not_the_cloud(tmp_path: Path) -> None:
-    reach = Reach(tmp_path / "reach")
+    reach = Connectivity(tmp_path / "reach")
     with ChaosProxy(1, [Portal()] * 5) as proxy:
         connection = a_connection(proxy.url, reach)
         with pytest.raises(Retry) as caught:
@@ -426,7 +428,7 @@ def test_the_page_of_a_guest_network_is_not_the_cloud(tmp_path: Path) -> None:
 
 
 def test_any_answer_of_the_cloud_ends_it_also_a_refusal(tmp_path: Path) -> None:
-    reach = Reach(tmp_path / "reach")
+    reach = Connectivity(tmp_path / "reach")
     reach.lose()
 
     def refused() -> None:
@@ -443,7 +445,7 @@ def test_any_answer_of_the_cloud_ends_it_also_a_refusal(tmp_path: Path) -> None:
 
 def test_a_disk_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    reach = Reach(tmp_path / "file")
+    reach = Connectivity(tmp_path / "file")
     reach.lose()
     reach.find()
     assert not reach.is_lost()
@@ -497,7 +499,7 @@ def test_logs_that_cannot_be_sent_make_one_job_and_not_one_an_interval(tmp_path:
     chosen.logs.mkdir(parents=True)
     fault = Reject("bucket not found", "create it", again_s=900 if kind == "waits" else None)
     court.cloud.fail_next(1000, fault, "whose")
-    collect = CollectLogs(court.spool, court.clock, chosen, logging.getLogger("test"))
+    collect = LogCollector(court.spool, court.clock, chosen, logging.getLogger("test"))
 
     def handle(entry: Entry, task: Task) -> Done:
         return archive(entry, task, backend=court.cloud, bucket="logs", camera_id="0", log=collect.log)

@@ -27,7 +27,7 @@ from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
 from ezrec.domain.ports import Camera
 from ezrec.domain.stages import State
-from ezrec.media.ffmpeg.audio_mux import Dubber, place
+from ezrec.media.ffmpeg.audio_mux import AudioMuxer, place
 from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import salvage
 from ezrec.media.render.renderer import FfmpegTranscoder
@@ -71,7 +71,7 @@ def beeps_in(path: Path) -> list[float]:
 
 def dubbed(take: Path, *sounds: Sound, seconds: float) -> Path:
     output = take.with_name("dubbed.mp4")
-    Dubber().dub(take, sounds, seconds, output, deaf)
+    AudioMuxer().dub(take, sounds, seconds, output, deaf)
     return output
 
 
@@ -329,7 +329,7 @@ def processed(folder: Path, spoil: bool = False) -> Entry:
         assets=lambda: assets,
         salvage=salvage,
         log=log,
-        dub=Dubber().dub,
+        dub=AudioMuxer().dub,
     )
     assert done == Done()
     assert not list(entry.path.glob(".dubbed*"))

@@ -16,18 +16,18 @@ from ezrec import settings
 from ezrec.app import services
 from ezrec.camera.ffmpeg_camera import FfmpegCamera
 from ezrec.camera.ffmpeg_sources import SoftwareSource
-from ezrec.camera.live_stream import FeedRecording
+from ezrec.camera.live_stream import StreamRecording
 from ezrec.domain.booking import Booking, Window
 from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.domain.job import OPEN, UNANSWERED, Job, JobOutcome, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.outcomes import Closed, Done, Kept
+from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.ports import Camera
 from ezrec.domain.recording_outcome import OnCancel
 from ezrec.domain.stages import State
 from ezrec.media.mp4.repair import salvage
 from ezrec.recording.record import Padding, record
-from ezrec.runtime.liveness import Signs
+from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import JOB, Entry, Spool
 from ezrec.system.task import Task
 from tests.fakes.camera import FOOTAGE, FakeCamera
@@ -56,7 +56,7 @@ class Court:
     padding: Padding = field(default_factory=lambda: Padding(0, 0, 0.5))
     runs: list[Run] = field(default_factory=list)
     on_cancel: OnCancel = OnCancel.KEEP
-    signs: Signs | None = None
+    signs: HeartbeatRegistry | None = None
 
     def book(self, booking_id: str, in_s: float, for_s: float, **changes: object) -> Entry:
         start = self.clock.now() + timedelta(seconds=in_s)
@@ -70,7 +70,7 @@ class Court:
         run.thread.start()
         return run
 
-    def record(self, entry: Entry) -> Done | Closed | Kept:
+    def record(self, entry: Entry) -> Done | Closed | Preserved:
         return self.start(entry).ended()
 
     @property
@@ -84,7 +84,7 @@ class Run:
 
     def __init__(self, court: Court, entry: Entry) -> None:
         self.court, self.entry, self.task = court, entry, Task()
-        self.result: Done | Closed | Kept | None = None
+        self.result: Done | Closed | Preserved | None = None
         self.fault: Exception | None = None
         self.thread = threading.Thread(target=self._live, daemon=True)
 
@@ -106,7 +106,7 @@ class Run:
         except Exception as fault:  # noqa: BLE001 - handed on to the test
             self.fault = fault
 
-    def ended(self) -> Done | Closed | Kept:
+    def ended(self) -> Done | Closed | Preserved:
         self.thread.join(LIMIT_S)
         assert not self.thread.is_alive(), "the recording does not end"
         if self.fault:
@@ -263,7 +263,7 @@ def test_a_camera_that_breaks_off_as_the_take_begins_leaves_no_take_in_the_recor
     class Treacherous(FakeCamera):
         betrayals = 1
 
-        def attach(self, path: Path, at: datetime) -> FeedRecording:
+        def attach(self, path: Path, at: datetime) -> StreamRecording:
             if self.betrayals:
                 self.betrayals -= 1
                 self.die()
@@ -326,7 +326,7 @@ class SlowCard(FakeCamera):
 
     holes = 5_600
 
-    def attach(self, path: Path, at: datetime) -> FeedRecording:
+    def attach(self, path: Path, at: datetime) -> StreamRecording:
         recording = super().attach(path, at)
         finish = recording.finish
 
@@ -373,7 +373,7 @@ def test_a_take_whose_writer_was_not_waited_for_is_not_deleted(court: Court, tmp
     """Its first bytes may be on their way still: it is measured when its booking is over, or later."""
 
     class Stuck(FakeCamera):
-        def attach(self, path: Path, at: datetime) -> FeedRecording:
+        def attach(self, path: Path, at: datetime) -> StreamRecording:
             recording = super().attach(path, at)
             finish = recording.finish
             recording.finish = lambda at, limit_s: replace(  # type: ignore[method-assign]
@@ -434,7 +434,7 @@ def test_a_booking_cancelled_while_it_is_recorded_keeps_its_footage_for_a_person
     told = court.clock.monotonic()
     kept = run.ended()
     assert court.clock.monotonic() - told < 4, "at once; two seconds and what a loaded machine adds"
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, Preserved)
     assert "ezrec spool retry stopped --from process" in kept.remedy
     assert kept.until == run.entry.job.kept_until
     (take,) = run.entry.job.takes
@@ -506,7 +506,7 @@ def test_discard_ends_the_job_at_once(court: Court) -> None:
 def test_what_is_kept_is_let_go_after_a_day_and_not_before(court: Court) -> None:
     run = cancelled(court, "kept")
     kept = run.ended()
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, Preserved)
     court.clock.step = timedelta(hours=23)
     assert court.record(run.entry) == kept, "brought back too early, it is kept until the same moment"
     court.clock.step = timedelta(hours=24, minutes=1)
@@ -520,13 +520,13 @@ def test_the_day_of_what_is_kept_begins_when_the_clock_can_be_trusted(court: Cou
     court.clock = clock = DoubtfulClock()
     run = cancelled(court, "unsure")
     kept = run.ended()
-    assert isinstance(kept, Kept)
+    assert isinstance(kept, Preserved)
     assert run.entry.job.kept_until is None
     assert "a day after the clock is synchronised" in kept.reason
     court.clock = SteppingClock()
     court.clock.step = clock.step + timedelta(days=400)
     again = court.record(run.entry)
-    assert isinstance(again, Kept)
+    assert isinstance(again, Preserved)
     assert again.until > court.clock.now() + timedelta(hours=23)
 
 

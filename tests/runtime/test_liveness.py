@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.camera.live_stream import FeedRecording
+from ezrec.camera.live_stream import StreamRecording
 from ezrec.domain.errors import Retry
-from ezrec.domain.health import CameraState, Duty, Health, Patience, decode
-from ezrec.runtime.liveness import Vitals
+from ezrec.domain.health import Activity, CameraState, Health, Patience, decode
+from ezrec.runtime.liveness import Liveness
 from tests.fakes.camera import FPS, FakeCamera
 from tests.support.recording import SteppingClock
 from tests.support.rendering import eventually
@@ -29,7 +29,7 @@ class Desk:
         self.clock = SteppingClock()
         self.camera = FakeCamera(self.clock)
         self.path, self.left = path / "health.json", threading.Event()
-        self.vitals = Vitals(
+        self.vitals = Liveness(
             self.camera, "rtsp://me:secret@court/1", self.clock, self.path, LOG, self._leave,
             Patience(late_s=0.5, flow_s=0.7, growth_s=1.0),
         )  # fmt: skip
@@ -44,8 +44,8 @@ class Desk:
     def health(self) -> Health:
         return decode(self.path.read_bytes())
 
-    def attach(self, path: Path) -> FeedRecording:
-        self.signs.promise("b1", "writing", LIMIT_S, Duty.WRITES)
+    def attach(self, path: Path) -> StreamRecording:
+        self.signs.promise("b1", "writing", LIMIT_S, Activity.WRITES)
         return self.camera.attach(path, self.clock.now())
 
 
@@ -89,7 +89,7 @@ def test_a_look_at_an_empty_queue_is_no_news(desk: Desk) -> None:
 
 def test_a_change_is_told_at_once(desk: Desk) -> None:
     assert eventually(desk.path.exists)
-    desk.signs.promise("b1", "the start of the camera", LIMIT_S, Duty.LACKS)
+    desk.signs.promise("b1", "the start of the camera", LIMIT_S, Activity.LACKS)
     assert eventually(lambda: desk.health().expected_to_record, 5)
     assert desk.health().camera_state is CameraState.ARMING
     desk.signs.keep("b1")
@@ -116,7 +116,7 @@ def test_a_recording_is_told_by_what_grows(desk: Desk, tmp_path: Path) -> None:
         assert age_s is not None
         assert age_s < 2
         assert desk.vitals.is_well()
-        desk.signs.promise("b1", "the end of the take", LIMIT_S, Duty.CLOSES)
+        desk.signs.promise("b1", "the end of the take", LIMIT_S, Activity.CLOSES)
         size = recording.finish(desk.clock.now(), LIMIT_S).size
     desk.signs.keep("b1")
     health = desk.vitals.look()
@@ -141,10 +141,10 @@ def test_counts_go_on_over_the_lives_of_the_camera(desk: Desk) -> None:
 
 def test_a_writer_that_stands_still_ends_the_signs_of_life(desk: Desk) -> None:
     with desk.camera.hold(lambda: None):
-        desk.signs.promise("b1", "writing", LIMIT_S, Duty.WRITES)
+        desk.signs.promise("b1", "writing", LIMIT_S, Activity.WRITES)
         assert eventually(lambda: not desk.vitals.is_well(), LIMIT_S)
         assert "no bytes are written" in desk.vitals.look().alarm
-        desk.signs.promise("b1", "a pause", LIMIT_S, Duty.LACKS)
+        desk.signs.promise("b1", "a pause", LIMIT_S, Activity.LACKS)
         assert desk.vitals.is_well(), "the ladder is at work"
 
 
@@ -159,7 +159,7 @@ def test_frames_that_cease_unnoticed_end_the_signs_of_life(desk: Desk, tmp_path:
 
 
 def test_a_broken_promise_ends_the_signs_of_life(desk: Desk) -> None:
-    desk.signs.promise("b1", "the beginning of a take", 0.2, Duty.LACKS)
+    desk.signs.promise("b1", "the beginning of a take", 0.2, Activity.LACKS)
     assert desk.vitals.is_well()
     assert eventually(lambda: not desk.vitals.is_well(), LIMIT_S)
     assert eventually(lambda: "b1: the beginning of a take" in desk.health().alarm, LIMIT_S)
@@ -189,7 +189,7 @@ def test_a_recorder_that_waits_for_anothers_stage_lets_that_one_speak(desk: Desk
     assert eventually(desk.path.exists)
     desk.signs.set_elsewhere(True)
     desk.path.write_text("the other's")
-    desk.signs.promise("b1", "a wait", LIMIT_S, Duty.WAITS)
+    desk.signs.promise("b1", "a wait", LIMIT_S, Activity.WAITS)
     time.sleep(1.5)
     assert desk.path.read_text() == "the other's"
     desk.signs.set_elsewhere(False)
@@ -214,10 +214,10 @@ def test_a_camera_that_does_not_stop_is_left_when_the_takes_are_closed_and_never
         desk.camera.stall()
         assert recording.lost.wait(LIMIT_S)
         assert not desk.left.is_set()
-        desk.signs.promise("b1", "the end of a take", LIMIT_S, Duty.CLOSES)
+        desk.signs.promise("b1", "the end of a take", LIMIT_S, Activity.CLOSES)
         take = recording.finish(desk.clock.now(), LIMIT_S)
     assert desk.camera.hung == "the device does not answer"
-    desk.signs.promise("b1", "a pause", LIMIT_S, Duty.LACKS)
+    desk.signs.promise("b1", "a pause", LIMIT_S, Activity.LACKS)
     assert desk.left.wait(LIMIT_S)
     assert desk.why == "the device does not answer"
     assert desk.health().camera_state is CameraState.HUNG

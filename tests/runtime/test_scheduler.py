@@ -19,11 +19,11 @@ import pytest
 from ezrec.domain.errors import Busy, Retry
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
-from ezrec.runtime.scheduler import Lane, Pulse, Services, Unwatchable, Watcher
-from ezrec.runtime.worker import Drain
+from ezrec.runtime.scheduler import DirectoryWatcher, PeriodicTask, Services, Unwatchable, WorkerThread
+from ezrec.runtime.worker import Worker
 from ezrec.spool.spool import Entry
 from ezrec.system.clock import SystemClock
-from ezrec.system.task import Bell, Task
+from ezrec.system.task import Task, WakeUp
 from tests.fakes.clock import StandingClock
 from tests.support.stagework import LIMIT_S, a_drain, a_spool, put, until, where
 
@@ -60,14 +60,16 @@ def serving(services: Services, alive_s: float = NEVER_S) -> Iterator[Serving]:
         assert not thread.is_alive()
 
 
-def services_of(*drains: Drain, pulses: tuple[Pulse, ...] = (), rescan_s: float = NEVER_S) -> Services:
+def services_of(
+    *drains: Worker, pulses: tuple[PeriodicTask, ...] = (), rescan_s: float = NEVER_S
+) -> Services:
     watched = {drain.spool.directory(drain.stage.takes_from): drain.bell.ring for drain in drains}
     return Services(drains, pulses, watched, rescan_s, LOG)
 
 
 @contextmanager
-def watching(directory: Path, ring: Callable[[], None]) -> Iterator[Watcher]:
-    watcher = Watcher({directory: ring}, LOG)
+def watching(directory: Path, ring: Callable[[], None]) -> Iterator[DirectoryWatcher]:
+    watcher = DirectoryWatcher({directory: ring}, LOG)
     watcher.arm()
     try:
         yield watcher
@@ -128,7 +130,9 @@ def test_a_stepped_clock_lets_every_stage_look_again(tmp_path: Path) -> None:
     clock = StandingClock()
     looked = threading.Event()
     put(spool, State.DEFERRED, "a", return_to="raw", due=clock.now() + timedelta(hours=1))
-    services = services_of(a_drain("retry", spool, clock=clock), pulses=(Pulse("p", NEVER_S, looked.set),))
+    services = services_of(
+        a_drain("retry", spool, clock=clock), pulses=(PeriodicTask("p", NEVER_S, looked.set),)
+    )
     with serving(services):
         assert looked.wait(LIMIT_S)
         clock.pass_time(3600)
@@ -190,7 +194,7 @@ def test_of_twenty_thousand_files_none_is_missed_though_events_are(
     names = {f"{number}.mp4" for number in range(20_000)}
     seen: set[str] = set()
     rings: list[int] = []
-    bell = Bell()
+    bell = WakeUp()
 
     def take_all() -> None:
         for name in os.listdir(directory):
@@ -202,9 +206,9 @@ def test_of_twenty_thousand_files_none_is_missed_though_events_are(
         bell.ring()
 
     with small_queue(16):
-        watcher = Watcher({directory: ring}, LOG)
+        watcher = DirectoryWatcher({directory: ring}, LOG)
         watcher.arm()
-    lane = Lane("taker", take_all, bell, 0.2, LOG)
+    lane = WorkerThread("taker", take_all, bell, 0.2, LOG)
     lane.start()
     try:
         for name in names:
@@ -265,7 +269,7 @@ def test_check_rings_every_bell_when_it_watches_anew(tmp_path: Path) -> None:
     rings: list[str] = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    watcher = Watcher(
+    watcher = DirectoryWatcher(
         {tmp_path / "a": lambda: rings.append("a"), tmp_path / "b": lambda: rings.append("b")}, LOG
     )
     watcher.arm()
@@ -314,7 +318,7 @@ def test_a_directory_that_stays_away_ends_the_service(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
-    watcher = Watcher({tmp_path / "nowhere": lambda: None}, LOG)
+    watcher = DirectoryWatcher({tmp_path / "nowhere": lambda: None}, LOG)
     with pytest.raises(Unwatchable, match="nowhere"):
         watcher.arm()
 
@@ -324,7 +328,7 @@ def test_without_a_free_handle_nothing_can_be_watched(tmp_path: Path) -> None:
     for directory in directories:
         directory.mkdir()
     rings: list[int] = []
-    watcher = Watcher(dict.fromkeys(directories, lambda: rings.append(1)), LOG)
+    watcher = DirectoryWatcher(dict.fromkeys(directories, lambda: rings.append(1)), LOG)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 5, hard))
@@ -343,8 +347,10 @@ def test_without_a_free_handle_nothing_can_be_watched(tmp_path: Path) -> None:
 
 
 @contextmanager
-def lane_of(turn: Callable[[], float | None], bell: Bell, longest_s: float = NEVER_S) -> Iterator[Lane]:
-    lane = Lane("lane", turn, bell, longest_s, LOG)
+def lane_of(
+    turn: Callable[[], float | None], bell: WakeUp, longest_s: float = NEVER_S
+) -> Iterator[WorkerThread]:
+    lane = WorkerThread("lane", turn, bell, longest_s, LOG)
     lane.start()
     try:
         yield lane
@@ -361,7 +367,7 @@ def test_a_turn_that_fails_does_not_end_its_lane(tmp_path: Path, caplog: pytest.
         if len(turns) == 1:
             raise ZeroDivisionError("a bug")
 
-    with lane_of(fail_once, Bell()) as lane:
+    with lane_of(fail_once, WakeUp()) as lane:
         until(lambda: len(turns) == 2)
         assert lane.is_alive()
     assert "ZeroDivisionError" in caplog.text
@@ -371,7 +377,7 @@ def test_a_lane_waits_as_long_as_the_other_side_named(caplog: pytest.LogCaptureF
     def refused() -> None:
         raise Retry("the cloud refuses this device's key", 300)
 
-    with lane_of(refused, Bell()):
+    with lane_of(refused, WakeUp()):
         until(lambda: "again in" in caplog.text)
     assert "again in 300 s" in caplog.text
 
@@ -398,14 +404,14 @@ def test_what_may_pass_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> 
         turns.append(1)
         raise Retry("the network is away")
 
-    with lane_of(away, Bell()):
+    with lane_of(away, WakeUp()):
         until(lambda: caplog.records)
     assert "lane: the network is away; again in" in caplog.text
     assert "Traceback" not in caplog.text
 
 
 def test_a_busy_stage_is_waited_for() -> None:
-    bell, turns = Bell(), []
+    bell, turns = WakeUp(), []
 
     def busy() -> None:
         turns.append(1)
@@ -420,12 +426,12 @@ def test_a_busy_stage_is_waited_for() -> None:
 
 def test_a_lane_looks_again_after_its_longest_pause() -> None:
     turns: list[int] = []
-    with lane_of(lambda: turns.append(1), Bell(), longest_s=0.05):
+    with lane_of(lambda: turns.append(1), WakeUp(), longest_s=0.05):
         until(lambda: len(turns) >= 5)
 
 
 def test_a_pulse_beats_within_a_tenth_of_its_interval() -> None:
-    pulse = Pulse("p", 100.0, lambda: None)
+    pulse = PeriodicTask("p", 100.0, lambda: None)
     waits = [pulse.turn() for _ in range(1000)]
     assert all(90 <= wait <= 110 for wait in waits)
     assert max(waits) - min(waits) > 10, "it is spread"
@@ -433,7 +439,7 @@ def test_a_pulse_beats_within_a_tenth_of_its_interval() -> None:
 
 def test_a_pulse_beats_when_its_bell_rings() -> None:
     beats: list[int] = []
-    pulse = Pulse("p", NEVER_S, lambda: beats.append(1))
+    pulse = PeriodicTask("p", NEVER_S, lambda: beats.append(1))
     with serving(Services([], [pulse], {}, NEVER_S, LOG)):
         until(lambda: len(beats) == 1)
         pulse.bell.ring()
@@ -447,7 +453,7 @@ def test_the_watch_is_armed_before_the_first_turn(tmp_path: Path) -> None:
     """What arrives during the first look must make an event, or nobody would see it before the rescan."""
     (tmp_path / "watched").mkdir()
     rings = threading.Event()
-    first = Pulse("first", NEVER_S, lambda: drop(tmp_path / "watched", "file"))
+    first = PeriodicTask("first", NEVER_S, lambda: drop(tmp_path / "watched", "file"))
     with serving(Services([], [first], {tmp_path / "watched": rings.set}, NEVER_S, LOG)):
         assert rings.wait(LIMIT_S)
 
@@ -499,6 +505,6 @@ def test_a_signal_handler_can_stop_everything(tmp_path: Path) -> None:
 
 
 def test_a_pulse_beats_with_a_tenth_of_jitter_so_that_boxes_do_not_beat_as_one() -> None:
-    spans = [Pulse("status", 15.0, lambda: None).turn() for _ in range(200)]
+    spans = [PeriodicTask("status", 15.0, lambda: None).turn() for _ in range(200)]
     assert 13.5 <= min(spans) < 14.5
     assert 15.5 < max(spans) <= 16.5

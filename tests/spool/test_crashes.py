@@ -14,7 +14,7 @@ import pytest
 
 from ezrec.domain.stages import DIRECTORIES, RETRY, State
 from ezrec.runtime.hooks import Hooks
-from ezrec.runtime.worker import Drain
+from ezrec.runtime.worker import Worker
 from ezrec.spool.spool import REASON, Spool
 from tests.spool.syscalls import CALLS, WHEN, Crash, calls_in, count, needs_strace, run_traced
 from tests.spool.transitions import TRANSITIONS, ends, lay_out
@@ -126,7 +126,7 @@ def _goes_on(crash: Crash, spool: Spool) -> None:
                 assert (job.reason, job.remedy) == ("no picture", "copy it again"), crash
         clock = StillClock(NOW + timedelta(hours=1))
         log = logging.getLogger("test")
-        Drain(RETRY, spool, Hooks(spool.root / "hooks", 5, log), clock, log, {}).run()
+        Worker(RETRY, spool, Hooks(spool.root / "hooks", 5, log), clock, log, {}).run()
 
 
 def _places(spool: Spool) -> list[str]:

@@ -25,9 +25,9 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.job import JobOutcome, Kind
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import lacks
-from ezrec.spool.file_stability import Stillness
-from ezrec.spool.intake import REJECTED, Adopter, take_in_strangers
-from ezrec.spool.spool import JOB, REASON, Entry, Stranger
+from ezrec.spool.file_stability import FileStability
+from ezrec.spool.intake import REJECTED, Intake, adopt_unknown_files
+from ezrec.spool.spool import JOB, REASON, Entry, UnknownFile
 from tests.support import media
 from tests.support.spooling import (
     FOOTAGE,
@@ -52,7 +52,7 @@ class Box:
         self.clock = StillClock()
         self.known: dict[str, Booking] = {}
         self.adopters = {
-            state: Adopter(
+            state: Intake(
                 self.spool, state, self.clock, MADRID, logging.getLogger("test"), lead_s=35, known_booking=self.known.get,
                 lacks=lacks,
             )
@@ -329,7 +329,7 @@ def test_what_only_looks_like_a_video_is_looked_into_once_as_long_as_it_does_not
 
     path = tmp_path / "b1.mp4"
     path.write_bytes(FOOTAGE)
-    stillness = Stillness(StillClock(), is_torn=is_torn)
+    stillness = FileStability(StillClock(), is_torn=is_torn)
     for _ in range(5):
         stillness.wait_s(path)
     assert len(looks) == 1
@@ -397,7 +397,7 @@ assert again == 3.0, again
 
 def test_a_file_that_changes_begins_its_quiet_time_again(tmp_path: Path) -> None:
     clock, folder = StillClock(), tmp_path / "folder"
-    stillness = Stillness(clock)
+    stillness = FileStability(clock)
     folder.mkdir()
     assert stillness.wait_s(folder) == 3.0
     clock.pass_s(2)
@@ -524,7 +524,7 @@ def test_a_bad_thing_dropped_again_is_numbered(box: Box) -> None:
 
 
 def test_a_thing_that_is_gone_when_its_turn_comes_is_nobodys(box: Box) -> None:
-    assert box.adopters[State.RAW].adopt([Stranger("b1.mp4", "a loose file")]) == ([], None)
+    assert box.adopters[State.RAW].adopt([UnknownFile("b1.mp4", "a loose file")]) == ([], None)
     assert whereabouts(box.spool) == {}
 
 
@@ -536,7 +536,7 @@ def test_loose_files_elsewhere_are_sent_on(box: Box) -> None:
 def test_a_stranger_among_the_jobs_in_hand_is_moved_out_of_the_way(box: Box) -> None:
     box.drop("b1.mp4", state=State.PROCESSING)
     adopter = replace(box.adopters[State.RAW], state=State.PROCESSING)
-    take_in_strangers(adopter, box.spool.look(State.PROCESSING)[1])
+    adopt_unknown_files(adopter, box.spool.look(State.PROCESSING)[1])
     (entry,) = box.spool.entries(State.FAILED)
     assert (entry.path / REJECTED).read_bytes() == FOOTAGE
     assert entry.job.return_to == "raw"

@@ -34,7 +34,7 @@ from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import DIRECTORIES, RECORD, RETRY, State, settle
 from ezrec.monitoring import prometheus
 from ezrec.runtime.hooks import Hooks
-from ezrec.runtime.worker import Drain
+from ezrec.runtime.worker import Worker
 from ezrec.spool import actions
 from ezrec.spool.imports import put
 from ezrec.spool.lookup import DONE, EVERYWHERE, KEPT, all_ids, find
@@ -120,7 +120,7 @@ def look_at_everything(box: CourtBox) -> None:
     facts = box.survey()
     box.survey(facts)
     judged = alerts.judge(facts, (), 3600.0).alerts
-    assert status_file.decode(status_file.encode(status_file.Report(facts, judged))).facts == facts
+    assert status_file.decode(status_file.encode(status_file.StatusFile(facts, judged))).facts == facts
     prometheus.text(facts, judged, "0")
     draw_status(facts, judged, "EZREC", UTC, 100, colour=False)
     list(look_at_jobs(box.settings))
@@ -136,7 +136,7 @@ def look_at_everything(box: CourtBox) -> None:
 def let_stages_look(spool: Spool) -> None:
     """What the recorder and the retry stage do with their directories; no handler is run."""
     for stage, moved in ((RECORD, State.INCOMING), (RETRY, State.DEFERRED)):
-        drain = Drain(stage, spool, Hooks(spool.root / "hooks", 5, LOG), StillClock(NOW), LOG, {})
+        drain = Worker(stage, spool, Hooks(spool.root / "hooks", 5, LOG), StillClock(NOW), LOG, {})
         due, _ = drain._look()
         for entry in [entry for entry in due if entry.id == "odd"]:
             settle(stage, entry.job, Done(), NOW, 0.5)

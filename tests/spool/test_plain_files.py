@@ -24,14 +24,14 @@ import pytest
 
 from ezrec.camera.snapshots import newest_picture
 from ezrec.cloud.local.backend import LocalBackend
-from ezrec.cloud.supabase.tus_state import Place, PlaceFile
+from ezrec.cloud.supabase.tus_state import UploadState, UploadStateFile
 from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, Kind, Result, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.ports import RenderPlan
 from ezrec.domain.stages import State
-from ezrec.media.ffmpeg.runner import Failed, Limits, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.mp4.finish_in_place import give_index
 from ezrec.media.mp4.repair import salvage
 from ezrec.media.render.renderer import FfmpegTranscoder
@@ -206,8 +206,8 @@ def told(entry: Entry) -> Any:
 
 
 def placed(entry: Entry) -> Any:
-    place = Place("http://x/1", "videos", "k", 1, 1)
-    file = PlaceFile(entry.path / "upload.json")
+    place = UploadState("http://x/1", "videos", "k", 1, 1)
+    file = UploadStateFile(entry.path / "upload.json")
     file.recall("http://x", place)
     file.remember(place)
     return file.recall("http://x", place) == place
@@ -343,7 +343,7 @@ def test_ffmpeg_is_given_no_input_that_is_not_plain_and_writes_through_nothing(
 def _ran(argv: list[str]) -> None:
     try:
         run(argv, Limits(20.0), nice=0, hear=lambda _: None)
-    except Failed as fault:
+    except FfmpegFailed as fault:
         raise AssertionError("FFmpeg was started with it") from fault
 
 

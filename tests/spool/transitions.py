@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.domain.job import Fault, Job, JobOutcome
-from ezrec.domain.outcomes import Done, Later, No, Outcome
+from ezrec.domain.outcomes import Done, Outcome, Rejected, RetryLater
 from ezrec.domain.stages import PROCESS, RETRY, UPLOAD, Stage, State, settle
 from ezrec.spool import actions
 from ezrec.spool.imports import put
-from ezrec.spool.intake import Adopter
+from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
 from tests.spool.syscalls import Crash, in_child
 from tests.support.spooling import (
@@ -106,7 +106,7 @@ def _amend(spool: Spool) -> None:
 
 def _adopt(state: State) -> Callable[[Spool], None]:
     def act(spool: Spool) -> None:
-        adopter = Adopter(spool, state, StillClock(), UTC, logging.getLogger("test"))
+        adopter = Intake(spool, state, StillClock(), UTC, logging.getLogger("test"))
         adopter.adopt(spool.look(state)[1])
         if spool.look(state)[1] or adopter.is_left():  # it logs its faults and goes on; here they count
             raise OSError("not adopted")
@@ -234,10 +234,12 @@ TRANSITIONS = _VERBS | {
         lambda spool: put_clip(spool, State.PROCESSING), _settled(PROCESS, Done()), "processed"
     ),
     "fail": Transition(
-        lambda spool: put_clip(spool, State.PROCESSING), _settled(PROCESS, No("why", "what to do")), "failed"
+        lambda spool: put_clip(spool, State.PROCESSING),
+        _settled(PROCESS, Rejected("why", "what to do")),
+        "failed",
     ),
     "defer": Transition(
-        lambda spool: put_clip(spool, State.PROCESSING), _settled(PROCESS, Later("soon")), "deferred"
+        lambda spool: put_clip(spool, State.PROCESSING), _settled(PROCESS, RetryLater("soon")), "deferred"
     ),
     "return": Transition(
         lambda spool: put_clip(spool, State.DEFERRED, return_to="raw"), _settled(RETRY, Done()), "raw"

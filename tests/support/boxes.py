@@ -14,9 +14,9 @@ from ezrec.domain import health as healths
 from ezrec.domain.booking import Booking
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.names import safe_id
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 from ezrec.monitoring.collect import survey
-from ezrec.monitoring.status import Status
+from ezrec.monitoring.status import StatusReporter
 from ezrec.runtime.hooks import Hooks
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
@@ -46,15 +46,15 @@ class CourtBox:
         self.clock.pass_time(seconds)
         self.gauges.pass_time(seconds)
 
-    def status(self) -> Status:
+    def status(self) -> StatusReporter:
         """A fresh pulse, as a timer or a new process starts it."""
         hooks = Hooks(self.settings.hooks, 60, LOG)
         versions = {"ezrec": "1.0", "ffmpeg": "5.1"}
-        return Status(
+        return StatusReporter(
             self.cloud, self.gauges, self.spool, self.clock, self.settings, hooks, LOG, lambda: versions
         )
 
-    def survey(self, before: Facts | None = None) -> Facts:
+    def survey(self, before: Snapshot | None = None) -> Snapshot:
         return survey(self.spool, self.settings, self.clock, self.gauges.read(), before)
 
     def healthy(self, **changes: Any) -> Health:

@@ -24,7 +24,7 @@ from ezrec.domain.job import JobOutcome, Result, Take
 from ezrec.domain.names import published_name, raw_name
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
-from ezrec.runtime.worker import Drain
+from ezrec.runtime.worker import Worker
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.clock import SystemClock
 from ezrec.system.task import Task
@@ -87,7 +87,7 @@ def upload(entry: Entry, task: Task) -> Done:
     return Done()
 
 
-def stages(spool: Spool) -> list[Drain]:
+def stages(spool: Spool) -> list[Worker]:
     clock = SystemClock()
     return [
         a_drain("record", spool, record, wide=True, clock=clock),

@@ -19,8 +19,8 @@ from ezrec.domain.outcomes import Closed, Done
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import DIRECTORIES, STAGES, State
 from ezrec.runtime.hooks import Hooks
-from ezrec.runtime.worker import Drain, Handler
-from ezrec.spool.intake import Adopter
+from ezrec.runtime.worker import Handler, Worker
+from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.fakes.clock import StandingClock
@@ -60,13 +60,13 @@ def done(entry: Entry, task: Task) -> Done | Closed:
     return Done()
 
 
-def a_drain(stage: str, spool: Spool, handler: Handler = done, **other: Any) -> Drain:
+def a_drain(stage: str, spool: Spool, handler: Handler = done, **other: Any) -> Worker:
     """A stage over `spool` that works every kind of job by `handler`; hooks lie beside the spool."""
     clock: Clock = other.pop("clock", None) or StandingClock()
     if "adopter" not in other:
-        other["adopter"] = Adopter(spool, STAGES[stage].takes_from, clock, ZONE, LOG)
+        other["adopter"] = Intake(spool, STAGES[stage].takes_from, clock, ZONE, LOG)
     hooks = Hooks(spool.root.parent / "hooks", 10, LOG)
-    return Drain(STAGES[stage], spool, hooks, clock, LOG, dict.fromkeys(Kind, handler), **other)
+    return Worker(STAGES[stage], spool, hooks, clock, LOG, dict.fromkeys(Kind, handler), **other)
 
 
 def until(happened: Callable[[], Any], limit_s: float = LIMIT_S) -> None:

@@ -20,12 +20,12 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import JobOutcome, Kind
 from ezrec.domain.ports import Branding
 from ezrec.domain.stages import State
-from ezrec.publishing.report_steps import Tell
+from ezrec.publishing.report_steps import StepReporter
 from ezrec.settings import Settings
-from ezrec.spool.intake import Adopter
+from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
-from ezrec.sync.booking_sync import Sync, known_booking, read_cache
-from ezrec.sync.branding_cache import MediaCache
+from ezrec.sync.booking_sync import BookingSync, known_booking, read_cache
+from ezrec.sync.branding_cache import BrandingCache
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
 from tests.support.jobs import laid
@@ -45,15 +45,15 @@ class Box:
     clock: StandingClock
     log: logging.Logger
 
-    def sync(self) -> Sync:
+    def sync(self) -> BookingSync:
         """A fresh one, as a timer or a reboot starts it."""
-        media = MediaCache(self.settings.media_cache)
+        media = BrandingCache(self.settings.media_cache)
         cache, zone = self.settings.booking_cache, self.settings.zone
-        return Sync(self.cloud, self.spool, cache, media, self.clock, zone, self.log)
+        return BookingSync(self.cloud, self.spool, cache, media, self.clock, zone, self.log)
 
     def adopt(self) -> list[Entry]:
         """What the recorder does with what was dropped: incoming/ is empty of loose files afterwards."""
-        adopter = Adopter(self.spool, State.INCOMING, self.clock, self.settings.zone, self.log)
+        adopter = Intake(self.spool, State.INCOMING, self.clock, self.settings.zone, self.log)
         _, strangers = self.spool.look(State.INCOMING)
         return adopter.adopt(strangers)[0]
 
@@ -423,7 +423,7 @@ def _raw(box: Box, **changes: Any) -> Entry:
 
 
 def _tell(box: Box) -> None:
-    Tell(box.cloud, box.spool, box.clock, box.log)()
+    StepReporter(box.cloud, box.spool, box.clock, box.log)()
 
 
 def test_a_recorded_booking_is_told_completed_once(box: Box) -> None:
@@ -518,8 +518,8 @@ def _brand(box: Box, intro: str | None = None, logo: str | None = None, *sponsor
         box.cloud.objects[("usermedia", *key.split("/"))] = f"bytes of {key}".encode()
 
 
-def _refresh(box: Box, told: list[str] | None = None) -> MediaCache:
-    media = MediaCache(box.settings.media_cache)
+def _refresh(box: Box, told: list[str] | None = None) -> BrandingCache:
+    media = BrandingCache(box.settings.media_cache)
     media.refresh(box.cloud, (told if told is not None else []).append)
     return media
 
@@ -540,7 +540,7 @@ def test_each_asset_is_fetched_once_a_key(box: Box) -> None:
 
 
 def test_before_the_first_answer_nothing_is_known_and_after_it_no_branding_is_known(box: Box) -> None:
-    media = MediaCache(box.settings.media_cache)
+    media = BrandingCache(box.settings.media_cache)
     assert not media.assets().is_known
     box.cloud.fail_next(1, Retry("no network"), "branding")
     with pytest.raises(Retry):
@@ -591,7 +591,7 @@ def test_a_network_that_goes_away_keeps_what_was_known(box: Box) -> None:
     box.cloud.fail_next(1, Retry("no network"), "fetch")
     with pytest.raises(Retry):
         _refresh(box)
-    assert MediaCache(box.settings.media_cache).assets() == before
+    assert BrandingCache(box.settings.media_cache).assets() == before
 
 
 def test_a_fetch_that_breaks_off_leaves_no_half_asset(box: Box) -> None:
@@ -605,7 +605,7 @@ def test_a_fetch_that_breaks_off_leaves_no_half_asset(box: Box) -> None:
     cloud.assets, box.cloud = whole.assets, cloud
     with pytest.raises(Retry):
         _refresh(box)
-    assert not MediaCache(box.settings.media_cache).assets().is_known
+    assert not BrandingCache(box.settings.media_cache).assets().is_known
     box.cloud = whole
     logo = _refresh(box).assets().logo
     assert logo is not None

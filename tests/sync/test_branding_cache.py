@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.domain.branding import LogoLayout, Place, around, arrange, read_logo_show
+from ezrec.domain.branding import LogoLayout, LogoPosition, around, arrange, read_logo_show
 from ezrec.domain.ports import RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
@@ -21,22 +21,25 @@ APART = LogoLayout(sponsor_corner="top-left")
 @pytest.mark.parametrize(
     ("logo", "sponsors", "layout", "places"),
     [
-        ((64, 32), [], LogoLayout(), [Place(246, 138, 64, 32)]),
-        ((400, 300), [], LogoLayout(), [Place(250, 125, 60, 45)]),
+        ((64, 32), [], LogoLayout(), [LogoPosition(246, 138, 64, 32)]),
+        ((400, 300), [], LogoLayout(), [LogoPosition(250, 125, 60, 45)]),
         (
             (64, 32), [(40, 20), (20, 20)], LogoLayout(),
-            [Place(246, 138, 64, 32), Place(196, 150, 40, 20), Place(166, 150, 20, 20)],
+            [LogoPosition(246, 138, 64, 32), LogoPosition(196, 150, 40, 20), LogoPosition(166, 150, 20, 20)],
         ),
         (
             (64, 32), [(40, 20), (20, 20)], APART,
-            [Place(246, 138, 64, 32), Place(10, 10, 40, 20), Place(60, 10, 20, 20)],
+            [LogoPosition(246, 138, 64, 32), LogoPosition(10, 10, 40, 20), LogoPosition(60, 10, 20, 20)],
         ),
-        (None, [(40, 20)], LogoLayout(), [Place(270, 150, 40, 20)]),
-        (None, [(480, 20)], LogoLayout(sponsor_size=10), [Place(278, 169, 32, 1)]),
+        (None, [(40, 20)], LogoLayout(), [LogoPosition(270, 150, 40, 20)]),
+        (None, [(480, 20)], LogoLayout(sponsor_size=10), [LogoPosition(278, 169, 32, 1)]),
     ],
 )  # fmt: skip
 def test_logos_stand_in_rows_from_their_corners(
-    logo: tuple[int, int] | None, sponsors: list[tuple[int, int]], layout: LogoLayout, places: list[Place]
+    logo: tuple[int, int] | None,
+    sponsors: list[tuple[int, int]],
+    layout: LogoLayout,
+    places: list[LogoPosition],
 ) -> None:
     assert arrange(FRAME, logo, sponsors, layout) == places
 
@@ -49,7 +52,7 @@ def test_a_row_that_is_too_wide_is_made_smaller_as_a_whole() -> None:
 
 
 def test_what_holds_them_all_lies_on_even_pixels() -> None:
-    assert around([Place(11, 7, 4, 4), Place(20, 9, 3, 6)]) == Place(10, 6, 14, 10)
+    assert around([LogoPosition(11, 7, 4, 4), LogoPosition(20, 9, 3, 6)]) == LogoPosition(10, 6, 14, 10)
 
 
 @pytest.mark.parametrize(("show", "rung"), [("always", "encode"), ("always", "parts"), ("first:1s", "smart")])

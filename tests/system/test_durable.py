@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.job import JobOutcome
-from ezrec.domain.outcomes import Done, Later, No
+from ezrec.domain.outcomes import Done, Rejected, RetryLater
 from ezrec.domain.stages import PROCESS, RETRY, State, settle
 from ezrec.spool.spool import REASON, Entry, Spool
 from ezrec.system import durable
@@ -112,13 +112,13 @@ def test_every_transition_that_was_acknowledged_survives_a_power_cut(card: Card)
     entry.update(attempts={"process": 1})
     entry = cut(State.PROCESSING, "b1")
     assert entry.job.attempts == {"process": 1}
-    spool.move(entry, *settle(PROCESS, entry.job, Later("no room"), NOW, 0.5))
+    spool.move(entry, *settle(PROCESS, entry.job, RetryLater("no room"), NOW, 0.5))
     entry = cut(State.DEFERRED, "b1")
     assert entry.job.return_to == "raw"
     assert entry.job.due is not None
     spool.move(entry, *settle(RETRY, entry.job, Done(), NOW, 0.5))
     entry = spool.claim(cut(State.RAW, "b1"), State.PROCESSING)
-    spool.move(entry, *settle(PROCESS, entry.job, No("no picture", "look"), NOW, 0.5))
+    spool.move(entry, *settle(PROCESS, entry.job, Rejected("no picture", "look"), NOW, 0.5))
     entry = cut(State.FAILED, "b1")
     assert (entry.path / REASON).read_text() == "no picture\nwhat to do: look\n"
     spool.amend(entry, booking(status="cancelled"))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import ezrec
 from ezrec.settings import DEFAULT_HOME
-from ezrec.system.child_process import tied_to_us
+from ezrec.system.child_process import with_parent_death_signal
 from tests.support.rendering import eventually
 
 CLONE = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ class Bed:
         self._group = _cgroups() / f"ezrec-bed-{os.getpid()}-{mounts.name}"
         self._group.mkdir()
         command = [
-            *tied_to_us(),
+            *with_parent_death_signal(),
             "sh", "-c", 'echo $$ >"$1/cgroup.procs"; shift; exec unshare "$@"', "sh", str(self._group),
             "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--uts", "--ipc", "--net", "--cgroup",
             "bash", str(Path(__file__).with_name("boot.sh")), str(mounts), *self._binds,

@@ -13,7 +13,7 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.names import safe_id
 from ezrec.domain.stages import State
-from ezrec.recording.session_clock import SteadyClock
+from ezrec.recording.session_clock import SessionClock
 from ezrec.system.clock import SystemClock
 from tests.support.daemon import Box
 from tests.support.recording import SteppingClock, are_in_a_row, frame_numbers
@@ -174,14 +174,14 @@ def near(one: datetime, other: datetime) -> bool:
 
 def test_before_the_first_take_a_step_counts() -> None:
     wall = Wavering()
-    steady = SteadyClock(wall)
+    steady = SessionClock(wall)
     wall.step = timedelta(hours=2)
     assert near(steady.now(), wall.now())
 
 
 def test_from_the_first_take_on_a_step_moves_nothing() -> None:
     wall = Wavering()
-    steady = SteadyClock(wall)
+    steady = SessionClock(wall)
     steady.hold_fast()
     wall.step = timedelta(days=-1)
     assert near(steady.now(), datetime.now(UTC))
@@ -193,11 +193,11 @@ def test_from_the_first_take_on_a_step_moves_nothing() -> None:
 
 def test_a_successor_goes_by_the_time_of_the_one_that_died() -> None:
     wall = Wavering()
-    first = SteadyClock(wall)
+    first = SessionClock(wall)
     first.hold_fast()
     began = datetime.now(UTC)
     wall.step = timedelta(days=-1)
-    second = SteadyClock(wall)
+    second = SessionClock(wall)
     assert first.reckoning is not None
     second.resume(first.reckoning, began - timedelta(seconds=30))
     assert near(second.now(), began)
@@ -210,10 +210,10 @@ def test_a_successor_goes_by_the_time_of_the_one_that_died() -> None:
 @pytest.mark.parametrize("begins_in", [timedelta(seconds=10), timedelta(days=1)])
 def test_a_booking_that_was_moved_ahead_begins_by_the_wall(begins_in: timedelta) -> None:
     wall = Wavering()
-    first = SteadyClock(wall)
+    first = SessionClock(wall)
     first.hold_fast()
     wall.step = timedelta(hours=2)
-    second = SteadyClock(wall)
+    second = SessionClock(wall)
     assert first.reckoning is not None
     second.resume(first.reckoning, datetime.now(UTC) + begins_in)
     assert near(second.now(), wall.now())
@@ -223,11 +223,11 @@ def test_a_booking_that_was_moved_ahead_begins_by_the_wall(begins_in: timedelta)
 @pytest.mark.parametrize("boot_id", ["another", ""])
 def test_what_was_known_of_the_clock_counts_until_the_machine_is_started_anew(boot_id: str) -> None:
     wall = Wavering()
-    first = SteadyClock(wall)
+    first = SessionClock(wall)
     first.hold_fast()
     assert first.reckoning is not None
     wall.step = timedelta(hours=-3)
-    second = SteadyClock(wall)
+    second = SessionClock(wall)
     second.resume(replace(first.reckoning, boot_id=boot_id), datetime.now(UTC) - timedelta(hours=1))
     assert near(second.now(), wall.now())
 
@@ -235,11 +235,11 @@ def test_what_was_known_of_the_clock_counts_until_the_machine_is_started_anew(bo
 def test_a_successor_believes_the_clock_as_soon_as_it_is_right() -> None:
     wall = Wavering()
     wall.trusted = False
-    first = SteadyClock(wall)
+    first = SessionClock(wall)
     first.hold_fast()
     assert first.reckoning is not None
     wall.step, wall.trusted = timedelta(minutes=20), True
-    second = SteadyClock(wall)
+    second = SessionClock(wall)
     second.resume(first.reckoning, datetime.now(UTC) - timedelta(hours=1))
     assert near(second.now(), wall.now())
     assert second.reckoning != first.reckoning
@@ -248,7 +248,7 @@ def test_a_successor_believes_the_clock_as_soon_as_it_is_right() -> None:
 def test_a_step_that_makes_the_clock_right_counts_at_once() -> None:
     wall = Wavering()
     wall.trusted = False
-    steady = SteadyClock(wall)
+    steady = SessionClock(wall)
     steady.hold_fast()
     began = wall.now()
     wall.step = timedelta(minutes=20)

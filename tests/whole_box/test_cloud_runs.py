@@ -16,17 +16,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.cloud.supabase.schema import reference
 from ezrec.domain.booking import parse_booking
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.stages import State
-from ezrec.publishing.report_steps import Tell
+from ezrec.publishing.report_steps import StepReporter
 from ezrec.publishing.upload import upload
 from ezrec.spool.spool import Spool
-from ezrec.sync.booking_sync import Sync
-from ezrec.sync.branding_cache import RECORD, MediaCache
+from ezrec.sync.booking_sync import BookingSync
+from ezrec.sync.branding_cache import RECORD, BrandingCache
 from tests.cloud.supabase.test_schema import wait_for_the_tables
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, Reset
@@ -176,7 +176,7 @@ def test_a_deleted_row_is_not_recorded(box: Box, front_end: FrontEnd) -> None:
 def offline(front_end: FrontEnd, uplink: ChaosProxy, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A box in this process, with a clock moved by hand."""
     clock = StandingClock(datetime(2026, 6, 1, 0, 0, tzinfo=UTC))
-    access = Access(uplink.url, front_end.project.service_key)
+    access = ConnectionAccess(uplink.url, front_end.project.service_key)
     account = front_end.account
     cloud = SupabaseBackend(access, account.user_id, account.camera_id, clock, wait_s=0.001)
     yield {"clock": clock, "cloud": cloud, "spool": a_spool(tmp_path)}
@@ -190,8 +190,10 @@ def test_a_day_without_network_delays_videos_and_loses_none(
     cloud: SupabaseBackend = offline["cloud"]
     spool: Spool = offline["spool"]
     zone, account = ZoneInfo("UTC"), front_end.account
-    sync = Sync(cloud, spool, tmp_path / "cache.json", MediaCache(tmp_path / "media"), clock, zone, LOG)
-    tell = Tell(cloud, spool, clock, LOG)
+    sync = BookingSync(
+        cloud, spool, tmp_path / "cache.json", BrandingCache(tmp_path / "media"), clock, zone, LOG
+    )
+    tell = StepReporter(cloud, spool, clock, LOG)
     handler = partial(
         upload, backend=cloud, clock=clock, zone=zone, user_id=account.user_id, camera_id=account.camera_id,
         log=LOG,

@@ -21,7 +21,7 @@ import pytest
 
 from ezrec.camera.take_writer import ReservingDisk
 from ezrec.domain.branding import Assets
-from ezrec.domain.disk_policy import Measure
+from ezrec.domain.disk_policy import DiskMeasure
 from ezrec.domain.job import Job, Kind, Result, Take
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
@@ -33,8 +33,8 @@ from ezrec.publishing.upload import upload
 from ezrec.runtime.worker import Handler
 from ezrec.spool import usage
 from ezrec.spool.spool import Entry, Spool
-from ezrec.sync.booking_sync import Sync
-from ezrec.sync.branding_cache import MediaCache
+from ezrec.sync.booking_sync import BookingSync
+from ezrec.sync.branding_cache import BrandingCache
 from ezrec.system import disk_reserve
 from tests.camera.test_camera_faults import LIMIT_S, Court
 from tests.fakes.backend import FakeBackend
@@ -314,7 +314,7 @@ def test_process_waits_without_blame_and_publishes_as_recorded_when_no_room_come
     assert waits.job.attempts["process"] == 0
     guard(box)(box.survey())
     measure = usage.read_room(box.settings.state, box.now)
-    assert measure is None or measure.measure is Measure.ALARM, "told even where no file can be written"
+    assert measure is None or measure.measure is DiskMeasure.ALARM, "told even where no file can be written"
     box.spool.move(waits, State.RAW)
     a_drain("process", box.spool, processing(lambda: True)).run()
     made = box.spool.read(State.PROCESSED, "match")
@@ -391,8 +391,8 @@ def test_sync_drops_the_booking_when_there_is_room_again(card: Card, box: CourtB
         {"id": "b1", "date": f"{start:%Y-%m-%d}", "start_time": f"{start:%H:%M}", "end_time": "23:00"}
     )
     cache = box.settings.booking_cache
-    media = MediaCache(box.settings.media_cache)
-    sync = Sync(cloud, box.spool, cache, media, box.clock, ZoneInfo("UTC"), LOG)
+    media = BrandingCache(box.settings.media_cache)
+    sync = BookingSync(cloud, box.spool, cache, media, box.clock, ZoneInfo("UTC"), LOG)
     ballast = fill(card.at)
     with pytest.raises(OSError, match="No space left"):
         sync()

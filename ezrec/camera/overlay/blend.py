@@ -1,4 +1,4 @@
-"""`Stamp`: a small picture with transparency, drawn onto YUV 4:2:0 frames where they lie in memory.
+"""`LogoBlend`: a small picture with transparency, drawn onto YUV 4:2:0 frames where they lie in memory.
 
 What depends on the picture alone is worked out once, in 16-bit whole numbers, so that a frame costs some
 hundredths of a millisecond. The sums are those of FFmpeg's `overlay`: what is drawn here and what is laid
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ezrec.domain.branding import Place
+from ezrec.domain.branding import LogoPosition
 
 _ROUND = 128
 
 
 @dataclass(frozen=True, slots=True)
-class BurnIn:
+class CaptureOverlay:
     """A picture to be drawn into every frame: raw planes Y, U, V and transparency of `place`'s size.
 
     `key` names the content that it was made of. The corner lies on even pixels.
     """
 
     path: Path
-    place: Place
+    place: LogoPosition
     key: str
 
     @property
@@ -38,10 +38,10 @@ def plane_bytes(width: int, height: int) -> int:
     return 2 * width * height + 2 * (-(-width // 2) * -(-height // 2))
 
 
-class Stamp:
+class LogoBlend:
     """Raises `ValueError` for planes that are not of the place's size."""
 
-    def __init__(self, planes: bytes, place: Place) -> None:
+    def __init__(self, planes: bytes, place: LogoPosition) -> None:
         if len(planes) != plane_bytes(place.width, place.height):
             raise ValueError(f"{len(planes)} bytes are no picture of {place.width}×{place.height}")
         self._place = place

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
-from ezrec.camera.overlay.blend import BurnIn
-from ezrec.domain.branding import LogoLayout, Place
+from ezrec.camera.overlay.blend import CaptureOverlay
+from ezrec.domain.branding import LogoLayout, LogoPosition
 from ezrec.domain.errors import Retry
 from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.inputs import file_url
 from ezrec.media.ffmpeg.runner import Limits, Log, run
 from ezrec.media.ffmpeg.tools import Tools
 from ezrec.media.render import assets
-from ezrec.media.render.assets import Workshop
+from ezrec.media.render.assets import AssetMaker
 from ezrec.system import durable
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 
 def make(
@@ -29,7 +29,7 @@ def make(
     frame: tuple[int, int],
     layout: LogoLayout,
     limit_s: float,
-) -> BurnIn:
+) -> CaptureOverlay:
     """Written beside and renamed; its place stands in its name. Raises what FFmpeg's adapters raise."""
     tools = Tools("ffmpeg", "ffprobe", nice=0, bitrate=0, preset="", idle_s=limit_s)
     placed = assets.placed(tools, frame, logo, sponsors, layout)
@@ -37,12 +37,12 @@ def make(
     with contextlib.ExitStack() as kept, Log() as log:
         one = placed[0]
         if len(placed) > 1:
-            shop = Workshop(tools, folder / f".{key}", None, Switch(), log)
+            shop = AssetMaker(tools, folder / f".{key}", None, CancelToken(), log)
             one = kept.enter_context(shop.overlay(placed))
         at = one.place  # FFmpeg's overlay takes the even pixel, too
-        place = Place(at.x // 2 * 2, at.y // 2 * 2, at.width, at.height)
+        place = LogoPosition(at.x // 2 * 2, at.y // 2 * 2, at.width, at.height)
         numbers = f"{place.x}-{place.y}-{place.width}-{place.height}"
-        made = BurnIn(folder / f"{key}.{numbers}.yuva", place, key)
+        made = CaptureOverlay(folder / f"{key}.{numbers}.yuva", place, key)
         try:
             limits = Limits(limit_s, limit_s)
             run(_raw(one, part), limits, nice=0, hear=lambda data: None, log=log)
@@ -55,7 +55,7 @@ def make(
     return made
 
 
-def _raw(logo: filters.Placed, output: Path) -> list[str]:
+def _raw(logo: filters.PlacedLogo, output: Path) -> list[str]:
     """As `ffmpeg_graph.with_logo` has it, up to the overlay itself."""
     picture = filters.opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
     picture = picture.filter("scale", logo.place.width, logo.place.height).filter("format", "yuva420p")

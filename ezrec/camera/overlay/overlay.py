@@ -1,4 +1,4 @@
-"""`BurnIns`: the picture that a camera draws into every frame, of the branding that is known at its start.
+"""`CaptureOverlays`: the picture that a camera draws into every frame, of the branding that is known at its start.
 
 Made once and kept: a recorder that starts again in the middle of a match only has to find it. Never stands
 between a booking and its camera: what cannot be made within the limit is left to processing, and said once.
@@ -10,10 +10,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ezrec.camera.overlay.blend import BurnIn
-from ezrec.domain.branding import Assets, LogoLayout, Place
+from ezrec.camera.overlay.blend import CaptureOverlay
+from ezrec.domain.branding import Assets, LogoLayout, LogoPosition
 from ezrec.media.render.asset_cache import key_of
-from ezrec.system.timeout import Broken, Hung, within
+from ezrec.system.timeout import Broken, Hung, call_with_timeout
 
 # Whoever fetches a logo makes it ready at once. A start that comes before waits only so long, because to be
 # recording comes first; a later start finds what was ready only afterwards.
@@ -23,7 +23,7 @@ _VERSION = "1"  # of how a picture is made ready
 _KEPT = 8  # pictures; logos change seldom
 
 
-class BurnIns:
+class CaptureOverlays:
     """Called at each start of a camera. `folder` is its own; `tell` hears why a logo is not drawn."""
 
     def __init__(
@@ -39,7 +39,7 @@ class BurnIns:
         self._folder, self._tell, self._wait_s = folder, tell, wait_s
         self._refused: set[str] = set()
 
-    def __call__(self) -> BurnIn | None:
+    def __call__(self) -> CaptureOverlay | None:
         assets = self._assets()
         sponsors = assets.sponsors
         if assets.logo is None and not sponsors:
@@ -49,7 +49,9 @@ class BurnIns:
             if (found := self._found(key)) is not None or key in self._refused:
                 return found
             self._refused.add(key)  # until it is made: what failed once is not tried at every start
-            made = within(self._wait_s, "making it ready", lambda: self._made(key, assets.logo, sponsors))
+            made = call_with_timeout(
+                self._wait_s, "making it ready", lambda: self._made(key, assets.logo, sponsors)
+            )
         except (OSError, Hung, Broken) as fault:
             self._tell(f"the logo is not drawn at capture but laid over in processing: {fault}")
             return None
@@ -60,17 +62,17 @@ class BurnIns:
         contents = [_digest(path) if path else "none" for path in (logo, *sponsors)]
         return key_of("\0".join(contents), "\0".join([_VERSION, str(self._frame), repr(self._layout)]))
 
-    def _found(self, key: str) -> BurnIn | None:
+    def _found(self, key: str) -> CaptureOverlay | None:
         """A picture's place stands in its name, so that a kept one needs no look into the logo."""
         for path in self._folder.glob(f"{key}.*.yuva"):
             numbers = path.name.split(".")[1].split("-")
             if len(numbers) == 4 and all(number.isdecimal() for number in numbers):
-                found = BurnIn(path, Place(*map(int, numbers)), key)
+                found = CaptureOverlay(path, LogoPosition(*map(int, numbers)), key)
                 if path.stat().st_size == found.size:
                     return found
         return None
 
-    def _made(self, key: str, logo: Path | None, sponsors: Sequence[Path]) -> BurnIn:
+    def _made(self, key: str, logo: Path | None, sponsors: Sequence[Path]) -> CaptureOverlay:
         # Brings FFmpeg's graphs along, which a recorder that starts again can do without.
         from ezrec.camera.overlay import logo_planes
 

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ezrec.camera import snapshots
-from ezrec.camera.live_stream import Feed
-from ezrec.camera.overlay.blend import BurnIn, Stamp
-from ezrec.camera.picamera.device import Device, PicameraLimits, Picture
-from ezrec.camera.picamera.frame_callback import Eye
+from ezrec.camera.live_stream import LiveStream
+from ezrec.camera.overlay.blend import CaptureOverlay, LogoBlend
+from ezrec.camera.picamera.device import Device, PicameraLimits, PictureFormat
+from ezrec.camera.picamera.frame_callback import FrameCallback
 from ezrec.camera.picamera.muxer import Muxer
-from ezrec.camera.picamera.packet_queue import Inbox, silence
+from ezrec.camera.picamera.packet_queue import PacketQueue, silence
 from ezrec.camera.shared_camera import Life, SharedCamera
 from ezrec.camera.take_writer import Disk
 from ezrec.domain.errors import Retry
@@ -38,11 +38,11 @@ class PicameraCamera(SharedCamera):
 
     def __init__(
         self,
-        picture: Picture,
+        picture: PictureFormat,
         clock: Clock,
         limits: PicameraLimits | None = None,
         *,
-        burn_in: Callable[[], BurnIn | None] = lambda: None,
+        burn_in: Callable[[], CaptureOverlay | None] = lambda: None,
         tell: Callable[[str], None] = lambda said: None,
         bitrate: Callable[[], int] | None = None,
         disk: Disk | None = None,
@@ -50,14 +50,14 @@ class PicameraCamera(SharedCamera):
     ) -> None:
         limits = limits or PicameraLimits()
         self._device = device = Device(picture, limits)
-        self._limits, self._eye = limits, Eye(Inbox(clock.monotonic))
+        self._limits, self._eye = limits, FrameCallback(PacketQueue(clock.monotonic))
 
-        def begin() -> tuple[Feed, Life]:
+        def begin() -> tuple[LiveStream, Life]:
             device.bitrate = bitrate() if bitrate else picture.bitrate
-            inbox = Inbox(clock.monotonic)
-            feed = Feed(clock, fps=picture.fps, sensor=inbox, disk=disk, queue_bytes=queue_bytes)
+            inbox = PacketQueue(clock.monotonic)
+            feed = LiveStream(clock, fps=picture.fps, sensor=inbox, disk=disk, queue_bytes=queue_bytes)
             stamp, feed.burned_in = _stamp(burn_in(), tell)
-            self._eye = Eye(inbox, stamp)
+            self._eye = FrameCallback(inbox, stamp)
             return feed, _Life(device, picture, clock, feed, self._eye, limits, tell)
 
         # A little longer than the life gives itself: its own last word says more than "no picture".
@@ -87,10 +87,10 @@ class _Life:
     def __init__(
         self,
         device: Device,
-        picture: Picture,
+        picture: PictureFormat,
         clock: Clock,
-        feed: Feed,
-        eye: Eye,
+        feed: LiveStream,
+        eye: FrameCallback,
         limits: PicameraLimits,
         tell: Callable[[str], None],
     ) -> None:
@@ -185,12 +185,12 @@ class _Life:
             return  # the next `hold` meets the same device and says so
 
 
-def _stamp(logo: BurnIn | None, tell: Callable[[str], None]) -> tuple[Stamp | None, str]:
+def _stamp(logo: CaptureOverlay | None, tell: Callable[[str], None]) -> tuple[LogoBlend | None, str]:
     """Ready to draw, and the key of what is drawn. A logo never keeps a camera from its start."""
     if logo is None:
         return None, ""
     try:
-        return Stamp(logo.path.read_bytes(), logo.place), logo.key
+        return LogoBlend(logo.path.read_bytes(), logo.place), logo.key
     except (OSError, ValueError, ImportError) as fault:
         tell(f"the logo cannot be drawn: {fault}; it is laid over in processing")
         return None, ""

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ezrec.camera.picamera.frame_callback import Eye
-from ezrec.camera.picamera.packet_queue import Inbox
+from ezrec.camera.picamera.frame_callback import FrameCallback
+from ezrec.camera.picamera.packet_queue import PacketQueue
 from ezrec.domain.errors import Retry
-from ezrec.system.timeout import Broken, Hung, within
+from ezrec.system.timeout import Broken, Hung, call_with_timeout
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class PicameraLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureFormat:
     """What the camera is asked for."""
 
     width: int
@@ -68,14 +68,14 @@ class Picture:
 
 
 class Device:
-    def __init__(self, picture: Picture, limits: PicameraLimits) -> None:
+    def __init__(self, picture: PictureFormat, limits: PicameraLimits) -> None:
         self._picture, self._limits = picture, limits
         self.bitrate = picture.bitrate  # of the next start
         self._camera: Any = None
         self._encoder: Any = None
         self.hung = ""
 
-    def begin(self, eye: Eye) -> None:
+    def begin(self, eye: FrameCallback) -> None:
         """Frames come before `eye` and packets into its inbox from now on. Raises `Retry`."""
         if self.hung:
             raise Retry(self.hung)
@@ -99,7 +99,7 @@ class Device:
         camera, self._camera, self._encoder = self._camera, None, None
         if camera is not None and not self.hung:
             try:
-                within(self._limits.call_s, "closing the camera", camera.close)
+                call_with_timeout(self._limits.call_s, "closing the camera", camera.close)
             except Hung as fault:
                 self._camera = camera
                 raise Retry(self.abandon(str(fault))) from fault
@@ -117,7 +117,7 @@ class Device:
 
     def _ask(self, what: str, call: Callable[[], T], limit_s: float | None = None) -> T:
         try:
-            return within(limit_s or self._limits.call_s, what, call)
+            return call_with_timeout(limit_s or self._limits.call_s, what, call)
         except Hung as fault:
             raise Retry(self.abandon(str(fault))) from fault
         except Broken as fault:
@@ -130,7 +130,7 @@ class Device:
         asked = configuration(self._picture, camera.camera_controls)
         camera.configure(camera.create_video_configuration(**asked))
 
-    def _start(self, eye: Eye) -> None:
+    def _start(self, eye: FrameCallback) -> None:
         camera = self._camera
         self._encoder = encoder = make_encoder(replace(self._picture, bitrate=self.bitrate))
         eye.mapped = importlib.import_module("picamera2").MappedArray
@@ -139,7 +139,7 @@ class Device:
         camera.start()
 
 
-def configuration(picture: Picture, controls: Container[str]) -> dict[str, Any]:
+def configuration(picture: PictureFormat, controls: Container[str]) -> dict[str, Any]:
     """What the camera is asked for: pictures to encode, small ones for snapshots, a rate that does not
     follow the light. `controls`: those that it knows.
     """
@@ -162,7 +162,7 @@ def has_hardware_encoder(devices: Path = Path("/sys/class/video4linux")) -> bool
     return False
 
 
-def make_encoder(picture: Picture) -> Any:
+def make_encoder(picture: PictureFormat) -> Any:
     kind = "H264Encoder" if has_hardware_encoder() else "LibavH264Encoder"
     module = importlib.import_module("picamera2.encoders")
     return _made(
@@ -180,7 +180,7 @@ def _made(kind: Any, **options: Any) -> Any:
     return kind(**{name: value for name, value in options.items() if name in known})
 
 
-def _make_output(inbox: Inbox) -> Any:
+def _make_output(inbox: PacketQueue) -> Any:
     """An `Output` of picamera2's; old versions call it with three values, new ones with five."""
 
     def outputframe(

@@ -1,4 +1,4 @@
-"""`Eye`: what is done with each frame before it is encoded: counted, given its logo, copied when asked.
+"""`FrameCallback`: what is done with each frame before it is encoded: counted, given its logo, copied when asked.
 
 Called in picamera2's own thread, so it never raises and never waits: an exception there would end the
 camera for good. What goes wrong is kept for others to tell, and the frame goes on without it.
@@ -10,16 +10,16 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ezrec.camera.overlay.blend import Stamp
-from ezrec.camera.picamera.packet_queue import Inbox
+from ezrec.camera.overlay.blend import LogoBlend
+from ezrec.camera.picamera.packet_queue import PacketQueue
 
 _FORMAT = "YUV420"
 
 
-class Eye:
+class FrameCallback:
     """`stamp` None: nothing is drawn. `fault` says why nothing is drawn any more."""
 
-    def __init__(self, inbox: Inbox, stamp: Stamp | None = None) -> None:
+    def __init__(self, inbox: PacketQueue, stamp: LogoBlend | None = None) -> None:
         self.inbox, self._stamp = inbox, stamp
         self.fault = ""
         self.mapped: Callable[..., Any] | None = None  # picamera2's MappedArray
@@ -43,7 +43,7 @@ class Eye:
                 wish.fault = f"no picture could be copied: {fault or type(fault).__name__}"
             wish.fulfilled.set()
 
-    def _draw(self, request: Any, stamp: Stamp) -> None:
+    def _draw(self, request: Any, stamp: LogoBlend) -> None:
         width, height, stride = _shape(request, "main")
         with self._opened(request, "main") as mapped:
             stamp.draw(mapped.array, width, height, stride)

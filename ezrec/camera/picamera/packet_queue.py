@@ -1,4 +1,4 @@
-"""`Inbox`: between the camera's threads, which may never wait or fail, and the thread that muxes.
+"""`PacketQueue`: between the camera's threads, which may never wait or fail, and the thread that muxes.
 
 An exception in a callback or an output ends picamera2's event loop for good, and whoever then asks the
 camera for anything waits for ever. So what is called from there counts, copies, queues, and no more.
@@ -28,7 +28,7 @@ class Packet:
     arrived: float
 
 
-class Inbox:
+class PacketQueue:
     """Begins with a key frame. When it is full, frames are dropped up to the next key frame, and counted.
 
     Keeps `Sensor` (`feed.py`): frames of the camera and packets of its encoder are counted apart.
@@ -90,7 +90,7 @@ class Inbox:
             self._changed.notify()
 
 
-def silence(inbox: Inbox, now: float, began: float, limit_s: float) -> str:
+def silence(inbox: PacketQueue, now: float, began: float, limit_s: float) -> str:
     """Why the camera counts as lost at `now`; empty while it does not. `began`: when it was started.
 
     Frames and packets are watched apart: a hardware encoder can freeze while the sensor goes on.

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ezrec.cloud.connectivity import Reach
+from ezrec.cloud.connectivity import Connectivity
 from ezrec.cloud.supabase.bookings import Bookings, Scope, rows_of
-from ezrec.cloud.supabase.connection import Access, Connection, check_key
+from ezrec.cloud.supabase.connection import Connection, ConnectionAccess, check_key
 from ezrec.cloud.supabase.errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
 from ezrec.cloud.supabase.objects import Objects
 from ezrec.cloud.supabase.realtime import Hint
-from ezrec.cloud.supabase.state_cache import CameraRow, Heartbeats, Lacking, Limit, Notes
-from ezrec.domain.chunk_size import Pieces, pieces
+from ezrec.cloud.supabase.state_cache import CameraRow, Heartbeats, Lacking, Limit, StateCache
+from ezrec.domain.chunk_size import ChunkSize, pieces
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.ports import Branding, Clock, OnStop, Row
@@ -46,7 +46,7 @@ class SupabaseBackend:
 
     def __init__(
         self,
-        access: Access,
+        access: ConnectionAccess,
         user_id: str,
         camera_id: str,
         clock: Clock,
@@ -57,11 +57,11 @@ class SupabaseBackend:
         silence_s: float = 30.0,
         wait_s: float = 0.25,
         state: Path | None = None,
-        sizes: Pieces | None = None,
-        reach: Reach | None = None,
+        sizes: ChunkSize | None = None,
+        reach: Connectivity | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
-        self._notes = Notes(state, clock, access.mark)
+        self._notes = StateCache(state, clock, access.mark)
         self._lacking = Lacking(state, clock)
         self._cloud = Connection(
             access,
@@ -274,11 +274,11 @@ class SupabaseBackend:
 
 def from_settings(settings: Settings, clock: Clock, state: Path | None) -> SupabaseBackend:
     """The backend that the settings describe. Warns of a weak or all too strong key; raises `ConfigError`."""
-    access = Access(
+    access = ConnectionAccess(
         settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
     )
     warnings = check_key(access)
-    if warnings and Notes(state, clock).is_worth_saying("key"):
+    if warnings and StateCache(state, clock).is_worth_saying("key"):
         for warning in warnings:
             _log.warning("%s", warning)
     return SupabaseBackend(
@@ -291,7 +291,7 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
         upload_bytes_s=settings.upload_kbps * 125.0,
         state=state,
         sizes=None if settings.upload_piece_mib is None else pieces("", settings.upload_piece_mib),
-        reach=Reach(settings.reach),
+        reach=Connectivity(settings.reach),
     )
 
 

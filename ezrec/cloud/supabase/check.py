@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ezrec.cloud.supabase.connection import Access, Connection
+from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
 from ezrec.cloud.supabase.errors import CloudError
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
@@ -41,7 +41,7 @@ _SHOWN = 3
 
 def survey(settings: Settings) -> Findings:
     """Every check that the key allows; ends with the first silence of the cloud."""
-    access = Access(
+    access = ConnectionAccess(
         settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
     )
     cloud = Connection(access, connect_s=5, silence_s=10)
@@ -146,7 +146,9 @@ def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:
 
 def _policies(settings: Settings) -> Finding:
     """Ask as anybody could who has the public key: without the device's sign-in."""
-    anybody = Connection(Access(settings.supabase_url, settings.supabase_key), connect_s=5, silence_s=10)
+    anybody = Connection(
+        ConnectionAccess(settings.supabase_url, settings.supabase_key), connect_s=5, silence_s=10
+    )
     try:
         rows = anybody.call("asking as anybody", lambda: _rest(anybody, "bookings", select="id", limit="1"))
     except Reject:

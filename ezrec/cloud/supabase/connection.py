@@ -27,7 +27,7 @@ from ezrec.cloud.supabase.errors import (
     LOCKED_AFTER_S,
     PORTAL,
     CloudError,
-    Verdict,
+    ErrorVerdict,
     as_fault,
     as_transport_fault,
     is_about_the_token,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import httpx
     from supabase import Client
 
-    from ezrec.cloud.connectivity import Reach
+    from ezrec.cloud.connectivity import Connectivity
 
 T = TypeVar("T")
 _Fault = TypeVar("_Fault", Retry | Reject, None)
@@ -62,7 +62,7 @@ _MARGIN_S = 60.0  # … or this many seconds, whichever is shorter
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ConnectionAccess:
     """Where the project is and who we are there. Secrets stay out of `repr`."""
 
     url: str
@@ -77,7 +77,7 @@ class Access:
         return hashlib.sha256(said.encode()).hexdigest()[:4]
 
 
-def check_key(access: Access) -> list[str]:
+def check_key(access: ConnectionAccess) -> list[str]:
     """What a person should be told about the key at every start.
 
     Raises `ConfigError` for a key that cannot work.
@@ -127,12 +127,12 @@ class Connection:
 
     def __init__(
         self,
-        access: Access,
+        access: ConnectionAccess,
         *,
         connect_s: float = 10.0,
         silence_s: float = 30.0,
         on_access: Callable[[Treatment, str], None] = lambda treatment, said: None,
-        reach: Reach | None = None,
+        reach: Connectivity | None = None,
         rest: tuple[float, str] = (0.0, ""),
         state: Path | None = None,
         boot_id: str = "",
@@ -164,12 +164,12 @@ class Connection:
     def _make_http(self) -> httpx.Client:
         import httpx
 
-        from ezrec.cloud.supabase.transport import LeanTransport
+        from ezrec.cloud.supabase.transport import UploadTransport
 
         # At INFO httpx writes every URL, and those of signed objects hold a token.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         return httpx.Client(
-            transport=LeanTransport(keep_s=_IDLE_S),
+            transport=UploadTransport(keep_s=_IDLE_S),
             follow_redirects=False,
             timeout=httpx.Timeout(self.silence_s, connect=self.connect_s),
             event_hooks={"request": [self._sign], "response": [_refuse]},
@@ -239,13 +239,13 @@ class Connection:
 
     def _take_note(self, error: CloudError) -> None:
         match verdict(error).verdict:
-            case Verdict.LOCKED:
+            case ErrorVerdict.LOCKED:
                 self._refusal = redacted(str(error))
                 self._rests_until = time.monotonic() + (error.after_s or LOCKED_AFTER_S)
                 self._on_access(Treatment.REFUSED, self._refusal)
-            case Verdict.PASSING:  # says nothing of how we are treated
+            case ErrorVerdict.PASSING:  # says nothing of how we are treated
                 pass
-            case Verdict.CURABLE | Verdict.FINAL:  # about one request, and an answer of the cloud
+            case ErrorVerdict.CURABLE | ErrorVerdict.FINAL:  # about one request, and an answer of the cloud
                 self._on_access(Treatment.GOOD, "")
 
     @property

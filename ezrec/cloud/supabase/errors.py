@@ -108,7 +108,7 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     return min(max(until.total_seconds(), 0.0), _LONGEST_WAIT_S)
 
 
-class Verdict(Enum):
+class ErrorVerdict(Enum):
     PASSING = "passing"
     LOCKED = "locked"
     CURABLE = "curable"
@@ -116,10 +116,10 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ErrorRule:
     """One row of the table: which errors it fits, what they are, and what a person can do."""
 
-    verdict: Verdict
+    verdict: ErrorVerdict
     fits: Callable[[CloudError], bool]
     remedy: str = ""
 
@@ -143,46 +143,46 @@ _BAD_TOKEN = (
 )
 _RIGHTS = "the device may not do this: apply the policies that `ezrec schema` prints"
 _TABLES = "compare the tables with what `ezrec schema` prints"
-_PASSING, _LOCKED = Verdict.PASSING, Verdict.LOCKED
-_CURABLE, _FINAL = Verdict.CURABLE, Verdict.FINAL
+_PASSING, _LOCKED = ErrorVerdict.PASSING, ErrorVerdict.LOCKED
+_CURABLE, _FINAL = ErrorVerdict.CURABLE, ErrorVerdict.FINAL
 RULES = (
-    Rule(_PASSING, _code(PORTAL)),
-    Rule(_LOCKED, _says(_BAD_TOKEN)),
-    Rule(_LOCKED, _code("PGRST301", "PGRST302", "PGRST303", "22023")),
-    Rule(_LOCKED, _code("invalid_credentials", "refresh_token_not_found", "refresh_token_already_used")),
-    Rule(_LOCKED, _code("email_not_confirmed", "user_banned", "invalid_grant")),
-    Rule(_CURABLE, _code("42501"), _RIGHTS),
-    Rule(_LOCKED, _status(401, 402)),  # the gateway knows no such key; the project is over its quota
-    Rule(
+    ErrorRule(_PASSING, _code(PORTAL)),
+    ErrorRule(_LOCKED, _says(_BAD_TOKEN)),
+    ErrorRule(_LOCKED, _code("PGRST301", "PGRST302", "PGRST303", "22023")),
+    ErrorRule(_LOCKED, _code("invalid_credentials", "refresh_token_not_found", "refresh_token_already_used")),
+    ErrorRule(_LOCKED, _code("email_not_confirmed", "user_banned", "invalid_grant")),
+    ErrorRule(_CURABLE, _code("42501"), _RIGHTS),
+    ErrorRule(_LOCKED, _status(401, 402)),  # the gateway knows no such key; the project is over its quota
+    ErrorRule(
         _CURABLE,
         _status(413),
         "raise the size limit of the bucket and of the project (free plans allow 50 MB)",
     ),
-    Rule(_CURABLE, _code("NoSuchBucket"), "create the bucket in the project's storage"),
-    Rule(_CURABLE, _says("^Bucket not found"), "create the bucket in the project's storage"),
-    Rule(_FINAL, _code("InvalidKey"), "the name holds characters that storage does not take"),
-    Rule(_CURABLE, _code("InvalidMimeType"), "allow this type of file in the bucket's settings"),
-    Rule(_CURABLE, _status(415), "allow this type of file in the bucket's settings"),
-    Rule(_CURABLE, _code("AccessDenied"), _RIGHTS),
-    Rule(_CURABLE, _code("PGRST204", "PGRST205", "42703", "42P01"), _TABLES),
-    Rule(
+    ErrorRule(_CURABLE, _code("NoSuchBucket"), "create the bucket in the project's storage"),
+    ErrorRule(_CURABLE, _says("^Bucket not found"), "create the bucket in the project's storage"),
+    ErrorRule(_FINAL, _code("InvalidKey"), "the name holds characters that storage does not take"),
+    ErrorRule(_CURABLE, _code("InvalidMimeType"), "allow this type of file in the bucket's settings"),
+    ErrorRule(_CURABLE, _status(415), "allow this type of file in the bucket's settings"),
+    ErrorRule(_CURABLE, _code("AccessDenied"), _RIGHTS),
+    ErrorRule(_CURABLE, _code("PGRST204", "PGRST205", "42703", "42P01"), _TABLES),
+    ErrorRule(
         _CURABLE, _code("23503"), "what the row refers to was deleted: restore it, or loosen the foreign key"
     ),
-    Rule(_PASSING, _status(408, 409, 423, 425, 429)),
-    Rule(_PASSING, lambda error: error.status >= 500),
-    Rule(_CURABLE, _status(403), _RIGHTS),
-    Rule(_FINAL, lambda error: True, "see the log for the full answer"),
+    ErrorRule(_PASSING, _status(408, 409, 423, 425, 429)),
+    ErrorRule(_PASSING, lambda error: error.status >= 500),
+    ErrorRule(_CURABLE, _status(403), _RIGHTS),
+    ErrorRule(_FINAL, lambda error: True, "see the log for the full answer"),
 )
 
 
-def verdict(error: CloudError) -> Rule:
+def verdict(error: CloudError) -> ErrorRule:
     """The row of the table for this error."""
     return next(rule for rule in RULES if rule.fits(error))
 
 
 def is_about_the_token(error: CloudError) -> bool:
     """True when a fresh token may cure it."""
-    return error.code != PORTAL and verdict(error).verdict is Verdict.LOCKED and error.status != 402
+    return error.code != PORTAL and verdict(error).verdict is ErrorVerdict.LOCKED and error.status != 402
 
 
 def is_from_the_future(error: CloudError) -> bool:
@@ -195,17 +195,17 @@ def as_fault(error: CloudError, doing: str) -> Retry | Reject:
     rule = verdict(error)
     said = redacted(str(error))
     match rule.verdict:
-        case Verdict.PASSING:
+        case ErrorVerdict.PASSING:
             waits_for = Wait.NETWORK if error.code == PORTAL else ""
             return Retry(f"{doing}: {said}", error.after_s, waits_for=waits_for)
-        case Verdict.LOCKED:
+        case ErrorVerdict.LOCKED:
             return Retry(
                 f"{doing}: the cloud refuses this device's key or sign-in: {said}",
                 error.after_s or LOCKED_AFTER_S,
             )
-        case Verdict.CURABLE:
+        case ErrorVerdict.CURABLE:
             return Reject(f"{doing}: {said}", rule.remedy, again_s=CURED_AFTER_S)
-        case Verdict.FINAL:
+        case ErrorVerdict.FINAL:
             return Reject(f"{doing}: {said}", rule.remedy)
 
 

@@ -22,15 +22,15 @@ from urllib.parse import quote, urlsplit
 from ezrec.cloud.supabase.connection import Connection
 from ezrec.cloud.supabase.errors import CloudError, redacted
 from ezrec.cloud.supabase.state_cache import Limit
-from ezrec.cloud.supabase.tus import Pace, Upload
-from ezrec.cloud.supabase.tus_state import Place, PlaceFile, Sizes, version_of
-from ezrec.domain.chunk_size import Pieces, pieces
+from ezrec.cloud.supabase.tus import Upload, UploadThrottle
+from ezrec.cloud.supabase.tus_state import ChunkSizes, UploadState, UploadStateFile, version_of
+from ezrec.domain.chunk_size import ChunkSize, pieces
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.names import InvalidKey, object_parts
 from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.ports import OnStop
 from ezrec.system import durable
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 _TYPES = {
     ".mp4": "video/mp4", ".zip": "application/zip", ".png": "image/png", ".jpg": "image/jpeg",
@@ -45,7 +45,13 @@ class Objects:
     """The objects behind one connection. `sizes`: of uploads' requests; None: by who the server is."""
 
     def __init__(
-        self, cloud: Connection, limit: Limit, *, upload_bytes_s: float, wait_s: float, sizes: Pieces | None
+        self,
+        cloud: Connection,
+        limit: Limit,
+        *,
+        upload_bytes_s: float,
+        wait_s: float,
+        sizes: ChunkSize | None,
     ) -> None:
         self._cloud, self._limit = cloud, limit
         self._upload_bytes_s, self._wait_s, self._sizes = upload_bytes_s, wait_s, sizes
@@ -115,7 +121,7 @@ class Objects:
         mark: Mark | None,
     ) -> bool:
         path = "/".join(_parts(bucket, key))
-        switch = Switch()
+        switch = CancelToken()
         if on_stop is not None:
             on_stop(switch.pull)
 
@@ -128,7 +134,7 @@ class Objects:
                 progress=progress,
                 is_stopped=lambda: switch.pulled,
                 state=state,
-                pace=Pace(self._upload_bytes_s),
+                pace=UploadThrottle(self._upload_bytes_s),
                 wait_s=self._wait_s,
                 sizes=self._piece_sizes(),
                 content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
@@ -151,12 +157,12 @@ class Objects:
         was_free = sent(replaces=False)
         found = self.whose(bucket, key, source, mark, state)
         if found is Whose.OUTDATED:
-            PlaceFile(state).forget()
+            UploadStateFile(state).forget()
             sent(replaces=True)
             found = self.whose(bucket, key, source, mark, state)
         if found is Whose.OURS:
             return True
-        PlaceFile(state).forget()
+        UploadStateFile(state).forget()
         if found is Whose.ANOTHERS or not was_free:  # taken, perhaps by what this device may not even read
             return False
         raise Retry(f"{bucket}/{key} was uploaded, and storage does not have it whole")
@@ -164,14 +170,14 @@ class Objects:
     def _check_size(self, bucket: str, key: str, path: str, source: Path, state: Path | None) -> None:
         size, there = source.stat().st_size, self.size_of(bucket, key)
         if there != size:
-            PlaceFile(state).forget()
+            UploadStateFile(state).forget()
             raise Retry(f"{path} was uploaded, and storage has {there} bytes of {size}")
 
-    def _piece_sizes(self) -> Sizes:
+    def _piece_sizes(self) -> ChunkSizes:
         host = urlsplit(self._cloud.access.url).hostname or ""
         sizes = self._sizes or pieces(host, None)
         sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
-        return Sizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
+        return ChunkSizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
 
 
 def _judged(
@@ -179,8 +185,8 @@ def _judged(
 ) -> Whose:
     """The record of our own upload first: the service names an object's version after the upload it was."""
     info = source.stat()
-    wanted = Place("", bucket, key, info.st_size, info.st_mtime_ns)
-    place = PlaceFile(state).last()
+    wanted = UploadState("", bucket, key, info.st_size, info.st_mtime_ns)
+    place = UploadStateFile(state).last()
     is_of_this = place is not None and (place.bucket, place.key) == (bucket, key)
     if place is not None and is_of_this and version_of(place.url) == found.get("version"):
         is_whole = place.is_of(wanted) and found["size"] == info.st_size

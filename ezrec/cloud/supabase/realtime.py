@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ezrec.cloud.supabase.connection import Connection
 from ezrec.cloud.supabase.errors import redacted
 from ezrec.domain.errors import Retry
-from ezrec.system.task import Bell
+from ezrec.system.task import WakeUp
 
 if TYPE_CHECKING:
     from realtime import AsyncRealtimeClient
@@ -28,7 +28,7 @@ _LIFE_S = 3600.0  # then anew, because a connection that went deaf looks like a 
 _log = logging.getLogger("ezrec.supabase")
 
 
-class Hint(Bell):
+class Hint(WakeUp):
     """Is its own lane's bell: when it rings, `listen` ends."""
 
     def __init__(self, cloud: Connection, user_id: str, camera_id: str, ring: Callable[[], None]) -> None:

@@ -29,7 +29,7 @@ _SAID_AGAIN_S = 3600.0
 _log = logging.getLogger("ezrec.supabase")
 
 
-class Notes:
+class StateCache:
     """Keeps `cloud.json`; writes it when something changes, and not at every request."""
 
     def __init__(self, folder: Path | None, clock: Clock, who: str = "") -> None:

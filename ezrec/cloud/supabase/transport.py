@@ -74,7 +74,7 @@ class _Body(httpx.SyncByteStream):
             self._parts.close()
 
 
-class LeanTransport(httpx.BaseTransport):
+class UploadTransport(httpx.BaseTransport):
     """For `httpx.Client(transport=…)`."""
 
     def __init__(self, *, connections: int = 10, keep_s: float = 5.0) -> None:

@@ -30,14 +30,14 @@ from urllib.parse import urlsplit
 from ezrec.cloud.supabase.errors import (
     PORTAL,
     CloudError,
-    Verdict,
+    ErrorVerdict,
     is_about_the_token,
     is_from_the_future,
     redacted,
     verdict,
 )
-from ezrec.cloud.supabase.tus_state import Place, PlaceFile, Sizes
-from ezrec.domain.chunk_size import USUAL, Pieces
+from ezrec.cloud.supabase.tus_state import ChunkSizes, UploadState, UploadStateFile
+from ezrec.domain.chunk_size import USUAL, ChunkSize
 from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.system import plain_files
 
@@ -57,7 +57,7 @@ _TICK_S = 0.1
 _log = logging.getLogger("ezrec.upload")
 
 
-class Pace:
+class UploadThrottle:
     """Holds an upload to a number of bytes a second; 0 is unlimited."""
 
     def __init__(self, bytes_s: float) -> None:
@@ -87,9 +87,9 @@ class Upload:
         progress: Callable[[float], None],
         is_stopped: Callable[[], bool] = lambda: False,
         state: Path | None = None,
-        pace: Pace | None = None,
+        pace: UploadThrottle | None = None,
         wait_s: float = 0.25,
-        sizes: Sizes | None = None,
+        sizes: ChunkSizes | None = None,
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
         replaces: bool = True,
@@ -97,14 +97,14 @@ class Upload:
         self._connection = connection
         self._endpoint = f"{connection.access.url}/storage/v1/upload/resumable"
         self._bucket, self._key, self._source = bucket, key, source
-        self._state = PlaceFile(state)
+        self._state = UploadStateFile(state)
         self._progress, self._is_stopped = progress, is_stopped
-        self._pace = pace or Pace(0)
+        self._pace = pace or UploadThrottle(0)
         self._wait_s = wait_s
-        self._sizes = sizes or Sizes(Pieces())
+        self._sizes = sizes or ChunkSizes(ChunkSize())
         self._metadata = {"contentType": content_type, **(metadata or {})}
         self._replaces = replaces
-        self._place: Place | None = None
+        self._place: UploadState | None = None
         self._best = self._shown = 0
         self._size = self._mtime_ns = 0
 
@@ -180,7 +180,7 @@ class Upload:
             if not is_from_the_future(error):
                 self._connection.renew()
             return
-        if verdict(error).verdict is not Verdict.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
+        if verdict(error).verdict is not ErrorVerdict.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
             raise error
 
     def _rest(self, fault: Exception, faults: int) -> None:
@@ -189,7 +189,7 @@ class Upload:
         _log.debug("%s: %s; going on in %.1f s", self._key, fault, wait_s)
         self._sleep(wait_s)
 
-    def _create(self) -> Place:
+    def _create(self) -> UploadState:
         names = {
             "bucketName": self._bucket,
             "objectName": self._key,
@@ -210,14 +210,14 @@ class Upload:
         self._state.remember(place)
         return place
 
-    def _wanted(self, url: str = "") -> Place:
-        return Place(url, self._bucket, self._key, self._size, self._mtime_ns)
+    def _wanted(self, url: str = "") -> UploadState:
+        return UploadState(url, self._bucket, self._key, self._size, self._mtime_ns)
 
-    def _offset(self, place: Place) -> int:
+    def _offset(self, place: UploadState) -> int:
         answer = self._request("HEAD", place.url, {})
         return self._told(answer)
 
-    def _send_piece(self, file: BinaryIO, place: Place, offset: int) -> int:
+    def _send_piece(self, file: BinaryIO, place: UploadState, offset: int) -> int:
         self._check()
         length = self._sizes.begin(offset, self._size - offset)
         file.seek(offset)

@@ -14,14 +14,14 @@ import msgspec
 
 from ezrec.domain import json_decode
 from ezrec.domain.booking import Instant
-from ezrec.domain.chunk_size import LONGEST_S, Pieces, is_hosted
+from ezrec.domain.chunk_size import LONGEST_S, ChunkSize, is_hosted
 from ezrec.system import durable, plain_files
 
 _log = logging.getLogger("ezrec.upload")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class UploadState:
     """What the state file holds: where the upload is, and of which bytes."""
 
     url: str
@@ -31,7 +31,7 @@ class Place:
     mtime_ns: int
     expires: Instant | None = None  # the address, counted from its making
 
-    def is_of(self, other: Place) -> bool:
+    def is_of(self, other: UploadState) -> bool:
         """True when both are of the same bytes for the same object."""
         mine, theirs = (replace(each, url="", expires=None) for each in (self, other))
         return mine == theirs
@@ -50,29 +50,29 @@ def version_of(url: str) -> str:
 _LARGEST = 1 << 16
 
 
-class PlaceFile:
-    """Keeps a `Place`, or nothing where `path` is None."""
+class UploadStateFile:
+    """Keeps a `UploadState`, or nothing where `path` is None."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def recall(self, endpoint: str, wanted: Place) -> Place | None:
+    def recall(self, endpoint: str, wanted: UploadState) -> UploadState | None:
         """The place of the same bytes as `wanted`, whose `url` is yet to be known."""
         place = self.last()
         # The token goes where the URL points: a state file from elsewhere must not lead it astray.
         is_ours = place is not None and place.is_of(wanted) and place.url.startswith(f"{endpoint}/")
         return place if is_ours else None
 
-    def last(self) -> Place | None:
+    def last(self) -> UploadState | None:
         """The last place that was remembered, of whichever bytes."""
         if self._path is None:
             return None
         try:
-            return json_decode.decode(plain_files.read(self._path, _LARGEST), Place)
+            return json_decode.decode(plain_files.read(self._path, _LARGEST), UploadState)
         except (OSError, msgspec.DecodeError):
             return None
 
-    def remember(self, place: Place) -> None:
+    def remember(self, place: UploadState) -> None:
         if self._path is None:
             return
         try:
@@ -86,7 +86,7 @@ class PlaceFile:
             self._path.unlink(missing_ok=True)
 
 
-class Sizes:
+class ChunkSizes:
     """For one upload. `looks`: who the server is may be told by its answers, and then counts.
 
     `on_limit` hears the largest piece of a server that has refused a larger one and taken this.
@@ -94,7 +94,7 @@ class Sizes:
 
     def __init__(
         self,
-        pieces: Pieces,
+        pieces: ChunkSize,
         *,
         looks: bool = False,
         on_limit: Callable[[int], None] = lambda most: None,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
-from ezrec.domain.branding import Place
+from ezrec.domain.branding import LogoPosition
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.inputs import file_url, input_options
@@ -27,7 +27,7 @@ _SILENT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class EncodeFormat:
     """What a piece has to be like to stand beside the camera's frames. `sets_id` names its parameter sets."""
 
     target: filters.Target
@@ -45,7 +45,7 @@ class Measure:
         return _PROFILES.get(self.profile)
 
 
-def intro(program: str, media: Media, measure: Measure, output: Path) -> list[str]:
+def intro(program: str, media: Media, measure: EncodeFormat, output: Path) -> list[str]:
     part = filters.Measured(media, measure.target, 0)
     sound = _sound(measure) if measure.target.sound else {}
     seconds = measure.target.frames(media) / measure.target.rate
@@ -58,7 +58,12 @@ def intro(program: str, media: Media, measure: Measure, output: Path) -> list[st
 
 
 def with_logo(
-    program: str, cut: Path, output: Path, logo: filters.Placed, measure: Measure, shown: tuple[int, int]
+    program: str,
+    cut: Path,
+    output: Path,
+    logo: filters.PlacedLogo,
+    measure: EncodeFormat,
+    shown: tuple[int, int],
 ) -> list[str]:
     """Each frame once, numbered anew: their times are those of the frames they stand in for."""
     target = measure.target
@@ -73,7 +78,9 @@ def with_logo(
     return filters.compiled(program, ffmpeg.output(laid, file_url(output), **options))
 
 
-def composed(program: str, logos: Sequence[filters.Placed], around: Place, output: Path) -> list[str]:
+def composed(
+    program: str, logos: Sequence[filters.PlacedLogo], around: LogoPosition, output: Path
+) -> list[str]:
     """All logos in one picture that is transparent between them.
 
     They are added, which suits what nowhere overlaps: FFmpeg's `overlay` lost what was transparent below.
@@ -104,7 +111,7 @@ def silence(program: str, rate: int, channels: int, output: Path) -> list[str]:
     return filters.compiled(program, ffmpeg.output(source["0"], file_url(output), **options))
 
 
-def picture(measure: Measure) -> dict[str, object]:
+def picture(measure: EncodeFormat) -> dict[str, object]:
     """The parameter sets stand in the header alone. Where some stand in-band as well, converters to a byte
     stream leave out the header's, and with them the camera's: OpenH264 then saw nothing of the recording.
     """
@@ -125,7 +132,7 @@ def picture(measure: Measure) -> dict[str, object]:
     }
 
 
-def _sound(measure: Measure) -> dict[str, object]:
+def _sound(measure: EncodeFormat) -> dict[str, object]:
     return {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": measure.sound_rate, "ac": measure.channels}
 
 

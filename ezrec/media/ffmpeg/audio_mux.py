@@ -16,10 +16,10 @@ from pathlib import Path
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Sound
 from ezrec.media.ffmpeg import inputs
-from ezrec.media.ffmpeg.runner import Failed, Limits, Log, run
-from ezrec.media.ffmpeg.throttle import Pace, never
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, run
+from ezrec.media.ffmpeg.throttle import Throttle, never
 from ezrec.system import durable
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 _RATE = 48_000
 _BITRATE = "128k"
@@ -28,11 +28,11 @@ _MOST_DRIFT = 0.002
 _LEAST_MEASURED_S = 60.0  # of less, the doubt about its ends is more than its drift
 _WALL_BASE_S, _WALL_FACTOR, _IDLE_S = 300.0, 2.0, 120.0
 _REMEDY = "look at the sound's files in the job"
-SOUND = inputs.Kind("sound", ("mov",), "")
+SOUND = inputs.MediaKind("sound", ("mov",), "")
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedSound:
     """A stretch of the take: one file of sound from `start` to `end`, in samples of the finished track.
 
     `skip_s` are left out at its beginning, and each of its seconds lasts `ratio` seconds.
@@ -45,7 +45,7 @@ class Placed:
     ratio: float
 
 
-def place(sounds: Sequence[Sound], seconds: float) -> list[Placed]:
+def place(sounds: Sequence[Sound], seconds: float) -> list[PlacedSound]:
     """Where each file belongs on a take of `seconds`; what lies outside of it is left out."""
     end = round(seconds * _RATE)
     usual = _usual_ratio(sounds)
@@ -58,7 +58,7 @@ def place(sounds: Sequence[Sound], seconds: float) -> list[Placed]:
         following = round(ordered[n + 1].offset_s * _RATE) if n + 1 < len(ordered) else end
         stops = min(stops, end, max(following, start))
         if stops > start:
-            placed.append(Placed(sound, start, stops, max(0.0, -sound.offset_s / ratio), ratio))
+            placed.append(PlacedSound(sound, start, stops, max(0.0, -sound.offset_s / ratio), ratio))
     return placed
 
 
@@ -76,7 +76,7 @@ def _usual_ratio(sounds: Sequence[Sound]) -> float:
     return max(known)[1] if known else 1.0
 
 
-class Dubber:
+class AudioMuxer:
     """Makes takes with sound. `ffmpeg` may be another program, for tests."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Dubber:
         while_recording: str = "nice",
         is_recording: Callable[[], bool] = never,
     ) -> None:
-        self._ffmpeg, self._nice, self._pace = ffmpeg, nice, Pace(while_recording, is_recording)
+        self._ffmpeg, self._nice, self._pace = ffmpeg, nice, Throttle(while_recording, is_recording)
 
     def dub(
         self,
@@ -102,7 +102,7 @@ class Dubber:
         placed = place(sounds, seconds)
         if not placed:
             raise Reject("there is no sound in it", _REMEDY)
-        switch = Switch()
+        switch = CancelToken()
         on_stop(switch.pull)
         part = output.with_name(f"{output.name}.part")
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, _IDLE_S)
@@ -115,7 +115,7 @@ class Dubber:
             durable.rename(part, output)
         except inputs.Unusable as fault:
             raise Reject(f"the sound cannot be used: {fault}", _REMEDY) from None
-        except Failed as fault:
+        except FfmpegFailed as fault:
             if fault.passing:
                 raise Retry(f"ffmpeg: {fault.last_word}") from None
             raise Reject(f"the sound cannot be used: {fault.last_word}", _REMEDY) from None
@@ -125,7 +125,7 @@ class Dubber:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
-    def _argv(self, take: Path, placed: Sequence[Placed], end: int, part: Path) -> list[str]:
+    def _argv(self, take: Path, placed: Sequence[PlacedSound], end: int, part: Path) -> list[str]:
         argv = [self._ffmpeg, "-hide_banner", "-loglevel", "level+error", "-nostdin", "-y", "-xerror"]
         argv += _input(inputs.TAKE, take)
         for one in placed:
@@ -135,14 +135,14 @@ class Dubber:
         return argv
 
 
-def _input(kind: inputs.Kind, path: Path) -> list[str]:
+def _input(kind: inputs.MediaKind, path: Path) -> list[str]:
     options = inputs.input_options(inputs.sniffed(kind, path))
     return [word for name, value in options.items() for word in (f"-{name}", value)] + [
         "-i", inputs.file_url(path),
     ]  # fmt: skip
 
 
-def _graph(placed: Sequence[Placed], end: int) -> Iterator[str]:
+def _graph(placed: Sequence[PlacedSound], end: int) -> Iterator[str]:
     """Silence and sound in turn, each as long as it has to be to the sample; together the whole take."""
     names, at = [], 0
     for n, one in enumerate(placed):

@@ -24,7 +24,7 @@ from ezrec.domain.encoders import SOFTWARE, candidates
 from ezrec.domain.errors import Retry
 from ezrec.media.ffmpeg import arguments, filters
 from ezrec.media.ffmpeg.inputs import file_url, input_options
-from ezrec.media.ffmpeg.runner import Failed, Limits, Log, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, run
 from ezrec.media.ffmpeg.throttle import never
 from ezrec.media.mp4 import copyable
 from ezrec.system import durable
@@ -155,7 +155,7 @@ def try_encoder(program: str, name: str, log: Log) -> str:
             made = Path(folder) / "made.mp4"
             _run(_encoding(program, name, made), log)
             return _fault_in(made) or _difference(program, made, log)
-    except Failed as fault:
+    except FfmpegFailed as fault:
         return fault.last_word
     except (OSError, ValueError) as fault:
         return str(fault)
@@ -163,7 +163,7 @@ def try_encoder(program: str, name: str, log: Log) -> str:
 
 def _encoding(program: str, name: str, output: Path) -> list[str]:
     target = filters.Target(*_SIZE, Fraction(_RATE), sound=False)
-    measure = arguments.Measure(
+    measure = arguments.EncodeFormat(
         target, arguments.HIGH, (1, 1, 1), arguments.PARTS_ID, 0, 0, _BITRATE, "veryfast", name
     )
     options = {**arguments.picture(measure), "r": str(_RATE), "f": "mp4", "t": _SECONDS}
@@ -207,6 +207,6 @@ def _said(program: str, question: str) -> str:
     said = bytearray()
     try:
         run([program, "-hide_banner", question], Limits(10.0), nice=0, hear=said.extend)
-    except (Failed, Retry):
+    except (FfmpegFailed, Retry):
         return ""
     return said.decode(errors="replace")

@@ -16,7 +16,7 @@ from typing import Any
 
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
-from ezrec.domain.branding import ALWAYS, LogoShow, LogoSpans, Place
+from ezrec.domain.branding import ALWAYS, LogoPosition, LogoShow, LogoSpans
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.media.ffmpeg.inputs import file_url, input_options
 from ezrec.media.ffmpeg.probe import MOST_PIXELS_A_SIDE, Media
@@ -60,20 +60,20 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedLogo:
     """A picture and where in the frame it stands."""
 
     picture: Media
-    place: Place
+    place: LogoPosition
 
 
 @dataclass(frozen=True, slots=True)
-class Film:
+class Video:
     """What a finished video is made of."""
 
     takes: Sequence[Media]
     intro: Media | None = None
-    logo: Placed | None = None
+    logo: PlacedLogo | None = None
     show: LogoShow | LogoSpans = ALWAYS
 
     @property
@@ -107,7 +107,7 @@ class Film:
         return self.frames / self.target.rate
 
 
-def encode(program: str, film: Film, encoding: Encoding) -> list[str]:
+def encode(program: str, film: Video, encoding: Encoding) -> list[str]:
     """One pass: [intro] + takes with the logo, each part made to measure before it is joined."""
     target = film.target
     main = _concat([Measured(take, target, number).streams for number, take in enumerate(film.takes)], target)
@@ -249,7 +249,7 @@ def lengthened(stream: Stream, target: Target) -> Stream:
     return stream.filter("tpad", stop=math.ceil(_LONGEST_PAD_S * target.rate), stop_mode="clone")
 
 
-def with_logo(main: Stream, logo: Placed, target: Target, **when: str) -> Stream:
+def with_logo(main: Stream, logo: PlacedLogo, target: Target, **when: str) -> Stream:
     """One picture over the main part, repeated by `overlay` for as long as that lasts."""
     place = logo.place
     ranges = {"out_range": "pc"} if target.full_range else {}

@@ -13,7 +13,7 @@ from ezrec.system import plain_files
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class MediaKind:
     """A use of a file: the demuxers that may read it, and what to tell its owner."""
 
     name: str
@@ -21,10 +21,12 @@ class Kind:
     remedy: str
 
 
-TAKE = Kind("recording", ("mov",), "copy a whole MP4 recording into its place and retry, or remove the job")
-RESULT = Kind("finished video", ("mov",), "")
-INTRO = Kind("intro", ("mov", "matroska"), "upload an intro that plays: MP4, MOV or WebM with a picture")
-LOGO = Kind("logo", ("png_pipe", "jpeg_pipe", "webp_pipe"), "upload the logo as PNG, JPEG or WebP")
+TAKE = MediaKind(
+    "recording", ("mov",), "copy a whole MP4 recording into its place and retry, or remove the job"
+)
+RESULT = MediaKind("finished video", ("mov",), "")
+INTRO = MediaKind("intro", ("mov", "matroska"), "upload an intro that plays: MP4, MOV or WebM with a picture")
+LOGO = MediaKind("logo", ("png_pipe", "jpeg_pipe", "webp_pipe"), "upload the logo as PNG, JPEG or WebP")
 
 _MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
     ("mov", 4, (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")),
@@ -54,7 +56,7 @@ def file_url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def sniffed(kind: Kind, path: Path) -> str:
+def sniffed(kind: MediaKind, path: Path) -> str:
     """The demuxer that the first bytes ask for, if this kind of file may use it."""
     try:
         fd = plain_files.open_fd(path, shared=kind not in (TAKE, RESULT))

@@ -9,7 +9,7 @@ from ezrec.domain.camera_test import TakeFacts
 from ezrec.domain.errors import Reject, Retry
 from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.inputs import TAKE
-from ezrec.media.ffmpeg.runner import Failed
+from ezrec.media.ffmpeg.runner import FfmpegFailed
 from ezrec.media.ffmpeg.tools import Tools
 from ezrec.media.mp4 import samples
 
@@ -32,7 +32,7 @@ def take_facts(path: Path) -> TakeFacts:
             filters.decode_windows("ffmpeg", [(path, (0.0, seconds + 1))]),
             _WALL_BASE_S + _WALL_FACTOR * seconds,
         )
-    except Failed as fault:
+    except FfmpegFailed as fault:
         if fault.passing:
             raise Retry(f"it cannot be said whether the take decodes: {fault.last_word}") from None
     keys = [track.starts[number] for number in track.key_numbers()]

@@ -14,7 +14,7 @@ from statistics import median
 from ezrec.domain.ports import MediaInfo
 from ezrec.media.ffmpeg.probe import Media, fits, rate_of
 from ezrec.media.mp4 import copyable
-from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track
 
 _ENTRIES = ((b"avc1", b"avc3"), (b"mp4a",))
@@ -29,7 +29,7 @@ def described(path: Path) -> Media | None:
         return None
 
 
-def _media(path: Path, found: Material) -> Media | None:
+def _media(path: Path, found: StreamInfo) -> Media | None:
     picture, sound = found.footage.picture, found.footage.sound
     seconds = float(picture.length_s)
     tracks = (picture, *((sound,) if sound else ()))

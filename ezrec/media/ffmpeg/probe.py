@@ -16,11 +16,11 @@ import msgspec
 from ezrec.domain import json_decode
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import MediaInfo
-from ezrec.media.ffmpeg.inputs import Kind, Unusable, file_url, input_options, sniffed
-from ezrec.media.ffmpeg.runner import Failed, Limits, run
+from ezrec.media.ffmpeg.inputs import MediaKind, Unusable, file_url, input_options, sniffed
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.mp4 import boxes, keyframes, limits
-from ezrec.media.mp4.copyable import Material
-from ezrec.system.task import Switch
+from ezrec.media.mp4.copyable import StreamInfo
+from ezrec.system.task import CancelToken
 
 MOST_PIXELS_A_SIDE = 8192
 _USUAL_RATES = tuple(
@@ -88,10 +88,12 @@ class Media:
     full_range: bool = False
     offset_s: float = 0.0  # the picture begins so long after the file does
     is_cut: bool = False  # it still holds what its owner cut off: that is left out only where it is decoded
-    material: Material | None = field(default=None, repr=False, compare=False)  # read already, where it was
+    material: StreamInfo | None = field(default=None, repr=False, compare=False)  # read already, where it was
 
 
-def inspect(kind: Kind, path: Path, *, ffprobe: str, nice: int, switch: Switch | None = None) -> Media:
+def inspect(
+    kind: MediaKind, path: Path, *, ffprobe: str, nice: int, switch: CancelToken | None = None
+) -> Media:
     """Look into a file. Raises `Reject` in one line for what is no `kind`, `Retry` if the machine fails."""
     try:
         demuxer = sniffed(kind, path)
@@ -101,7 +103,7 @@ def inspect(kind: Kind, path: Path, *, ffprobe: str, nice: int, switch: Switch |
         return _media(path, demuxer, ask.report(), ask)
     except (boxes.TornFile, Unusable) as fault:
         raise Reject(f"{path.name}: {fault}", kind.remedy) from None
-    except Failed as fault:
+    except FfmpegFailed as fault:
         if fault.passing:
             raise Retry(f"{path.name}: {fault.last_word}") from None
         raise Reject(f"{path.name}: not usable as {kind.name}: {fault.last_word}", kind.remedy) from None
@@ -112,7 +114,7 @@ def inspect(kind: Kind, path: Path, *, ffprobe: str, nice: int, switch: Switch |
 class _Asker:
     """Puts questions to ffprobe about one file."""
 
-    def __init__(self, path: Path, demuxer: str, ffprobe: str, nice: int, switch: Switch | None) -> None:
+    def __init__(self, path: Path, demuxer: str, ffprobe: str, nice: int, switch: CancelToken | None) -> None:
         options = [word for key, value in input_options(demuxer).items() for word in (f"-{key}", value)]
         self._argv = [ffprobe, "-v", "level+error", *options]
         self._url, self._nice, self._switch = file_url(path), nice, switch
@@ -241,7 +243,7 @@ def _frames(path: Path, demuxer: str, stream: _Stream) -> int | None:
     return frames or None
 
 
-def _tables(path: Path) -> keyframes.Tables | None:
+def _tables(path: Path) -> keyframes.KeyframeTables | None:
     """None where the file's own tables do not tell; raises `Beyond` for figures that cannot be true."""
     try:
         return keyframes.read(path)
@@ -251,7 +253,7 @@ def _tables(path: Path) -> keyframes.Tables | None:
         return None
 
 
-def _is_cut(tables: keyframes.Tables | None, picture: _Stream, sound: _Stream | None) -> bool:
+def _is_cut(tables: keyframes.KeyframeTables | None, picture: _Stream, sound: _Stream | None) -> bool:
     """Taken for granted where nobody can say."""
     try:
         return tables is None or tables.is_cut(picture.index, *([sound.index] if sound else []))
@@ -259,7 +261,7 @@ def _is_cut(tables: keyframes.Tables | None, picture: _Stream, sound: _Stream | 
         return True
 
 
-def _check_agreed(tables: keyframes.Tables, picture: _Stream, duration: float) -> None:
+def _check_agreed(tables: keyframes.KeyframeTables, picture: _Stream, duration: float) -> None:
     track = tables.tracks.get(picture.index)
     if track and len(track) and duration > limits.most_s(float(track.length_s)):
         raise Unusable(

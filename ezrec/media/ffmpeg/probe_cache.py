@@ -20,7 +20,7 @@ import msgspec
 
 from ezrec.domain import json_decode
 from ezrec.domain.ports import MediaInfo
-from ezrec.media.ffmpeg.inputs import Kind
+from ezrec.media.ffmpeg.inputs import MediaKind
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.system import durable, plain_files
 
@@ -45,7 +45,7 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProbeCache:
     """`folder` None: nothing is kept on disk. `young_s`: a file that was written to within this time can
     change again and keep its times.
     """
@@ -55,10 +55,10 @@ class Seen:
     most: int = 64
     _kept: dict[str, Media] = field(default_factory=dict)
 
-    def within(self, folder: Path | None) -> Seen:
+    def within(self, folder: Path | None) -> ProbeCache:
         return replace(self, folder=folder) if folder else self
 
-    def have(self, kind: Kind, path: Path, look: Callable[[], Media]) -> Media:
+    def have(self, kind: MediaKind, path: Path, look: Callable[[], Media]) -> Media:
         """What `look` finds, or has found when the file was last looked at."""
         name = _name(kind.name, path)
         if name is None:  # the look itself says what is wrong with it

@@ -1,7 +1,7 @@
 """Runs FFmpeg's programs so that none outlives its worker, runs without end or fills the disk with talk.
 
 Knows how to start, watch and end a child; knows nothing of what it is asked to do. What goes wrong
-leaves here as `Stopped`, `TookTooLong` or `Failed`: the callers know which of those is *later* and
+leaves here as `Stopped`, `TookTooLong` or `FfmpegFailed`: the callers know which of those is *later* and
 which is *no*.
 """
 
@@ -26,10 +26,10 @@ from types import TracebackType
 from typing import Self
 
 from ezrec.domain.errors import Retry
-from ezrec.media.ffmpeg.throttle import Pace
+from ezrec.media.ffmpeg.throttle import Throttle
 from ezrec.system import plain_files
-from ezrec.system.child_process import as_input, tied_to_us
-from ezrec.system.task import Switch
+from ezrec.system.child_process import as_input, with_parent_death_signal
+from ezrec.system.task import CancelToken
 
 _TICK_S = 0.1
 _EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
@@ -51,7 +51,7 @@ class TookTooLong(Retry):
     """A child was ended because its time was up or it no longer moved."""
 
 
-class Failed(Exception):
+class FfmpegFailed(Exception):
     """A child ended by itself without success. `passing`: the machine is at fault, not the file."""
 
     def __init__(self, code: int, last_word: str, passing: bool) -> None:
@@ -128,18 +128,18 @@ def run(
     nice: int,
     hear: Callable[[bytes], None],
     log: Log | None = None,
-    switch: Switch | None = None,
+    switch: CancelToken | None = None,
     pulse: Callable[[], Hashable] = lambda: None,
-    pace: Pace | None = None,
+    pace: Throttle | None = None,
 ) -> None:
     """Run a child to its end in the calling thread; `hear` gets its standard output.
 
     `pulse` gives a value that differs whenever the work has moved. Raises `Stopped`, `TookTooLong`,
-    `Failed`, and `Retry` where the program cannot be started.
+    `FfmpegFailed`, and `Retry` where the program cannot be started.
     """
-    log, switch = log or Log(), switch or Switch()
+    log, switch = log or Log(), switch or CancelToken()
     switch.check()
-    pace = pace or Pace()
+    pace = pace or Throttle()
     pace.rest(switch.check)
     child = start(argv, nice if pace.is_gentle else 0, log)
     try:
@@ -159,9 +159,9 @@ class _Watch:
         pid: int,
         name: str,
         limits: Limits,
-        switch: Switch,
+        switch: CancelToken,
         pulse: Callable[[], Hashable],
-        pace: Pace,
+        pace: Throttle,
     ) -> None:
         self._pid, self._pace = pid, pace
         self._name, self._limits, self._switch, self._pulse = name, limits, switch, pulse
@@ -282,14 +282,14 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         raise Retry(f"process {child.pid} cannot be ended: the storage does not answer") from None
 
 
-def _failure(code: int, log: Log) -> Failed:
+def _failure(code: int, log: Log) -> FfmpegFailed:
     if code == -signal.SIGKILL:
-        return Failed(code, "killed from outside, perhaps for want of memory", passing=True)
+        return FfmpegFailed(code, "killed from outside, perhaps for want of memory", passing=True)
     if code < 0:
-        return Failed(code, f"crashed ({signal.Signals(-code).name})", passing=False)
+        return FfmpegFailed(code, f"crashed ({signal.Signals(-code).name})", passing=False)
     if log.names(_FULL):
-        return Failed(code, DISK_FULL, passing=True)
-    return Failed(code, log.last_word(), passing=log.names(_PASSING))
+        return FfmpegFailed(code, DISK_FULL, passing=True)
+    return FfmpegFailed(code, log.last_word(), passing=log.names(_PASSING))
 
 
 def _found(program: str) -> str:
@@ -307,7 +307,7 @@ def _guard(nice: int) -> tuple[str, ...]:
     recorder comes first.
     """
     niced, ioniced = (shutil.which(name) for name in ("nice", "ionice"))
-    guard = tied_to_us()
+    guard = with_parent_death_signal()
     if not nice:
         return guard
     weight = ("-c", "3") if nice >= _IDLE_NICE else ("-c", "2", "-n", "7")

@@ -24,7 +24,7 @@ def never() -> bool:
 
 
 @dataclass(slots=True)
-class Pace:
+class Throttle:
     """`mode`: may video be processed while something is recorded? `yes`, `nice` (at low priority), `no`."""
 
     mode: str = "nice"

@@ -11,20 +11,20 @@ from pathlib import Path
 from ezrec.domain.errors import Retry
 from ezrec.media.ffmpeg import native_probe
 from ezrec.media.ffmpeg.encoders import Encoders
-from ezrec.media.ffmpeg.inputs import RESULT, TAKE, Kind, Unusable, sniffed
+from ezrec.media.ffmpeg.inputs import RESULT, TAKE, MediaKind, Unusable, sniffed
 from ezrec.media.ffmpeg.probe import Media, inspect
-from ezrec.media.ffmpeg.probe_cache import Seen
+from ezrec.media.ffmpeg.probe_cache import ProbeCache
 from ezrec.media.ffmpeg.runner import Limits, Log, run
-from ezrec.media.ffmpeg.throttle import Pace
+from ezrec.media.ffmpeg.throttle import Throttle
 from ezrec.media.mp4 import boxes
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 
-class Unfaithful(Retry):
+class VerificationError(Retry):
     """What came out is not what was asked for."""
 
 
-class Unfit(ValueError):
+class NotApplicable(ValueError):
     """A rung cannot make this film; the message says why, and the next rung is tried."""
 
 
@@ -38,14 +38,14 @@ class Tools:
     bitrate: int
     preset: str
     idle_s: float
-    pace: Pace = field(default_factory=Pace)
+    pace: Throttle = field(default_factory=Throttle)
     encoders: Encoders = field(default_factory=Encoders)
-    seen: Seen = field(default_factory=Seen)
+    seen: ProbeCache = field(default_factory=ProbeCache)
 
-    def inspect(self, kind: Kind, path: Path, switch: Switch | None = None) -> Media:
+    def inspect(self, kind: MediaKind, path: Path, switch: CancelToken | None = None) -> Media:
         return self.seen.have(kind, path, lambda: self._look(kind, path, switch))
 
-    def _look(self, kind: Kind, path: Path, switch: Switch | None) -> Media:
+    def _look(self, kind: MediaKind, path: Path, switch: CancelToken | None) -> Media:
         """By the file's own tables where they are a camera's, or of our own writing; else by ffprobe."""
         if kind in (TAKE, RESULT):
             with contextlib.suppress(Unusable, OSError):  # ffprobe's look says it better
@@ -57,7 +57,7 @@ class Tools:
         return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)
 
     def decoded(
-        self, argv: list[str], wall_s: float, switch: Switch | None = None, log: Log | None = None
+        self, argv: list[str], wall_s: float, switch: CancelToken | None = None, log: Log | None = None
     ) -> int:
         """Frames that come out of a decoding run."""
         meter = Meter()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ezrec.media.mp4 import h264, samples
-from ezrec.media.mp4.samples import Footage, NotSimple, Track
+from ezrec.media.mp4.samples import NotSimple, SampleTables, Track
 from ezrec.system import plain_files
 
 _HEAD = 4096  # what stands before a key frame's picture is much shorter, as a rule
@@ -29,10 +29,10 @@ class SoundForm:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class StreamInfo:
     """`idrs`: the key frames at which a decoder can begin afresh, by their number."""
 
-    footage: Footage
+    footage: SampleTables
     sets: h264.Sets
     sps: h264.Sps
     sound: SoundForm | None
@@ -43,7 +43,7 @@ class Material:
         return self.footage.path
 
 
-def read(path: Path) -> Material:
+def read(path: Path) -> StreamInfo:
     """Raises `ValueError` in one line for whatever cannot be joined by copying."""
     footage = samples.read(path)
     with plain_files.opened(path, shared=True) as file:
@@ -57,7 +57,7 @@ def read(path: Path) -> Material:
         raise NotSimple("its picture is interlaced, or finer than 4:2:0 in 8 bits")
     if sps[0].sar not in ((1, 1), (0, 0)):
         raise NotSimple("its pixels are not square")
-    return Material(footage, sets, sps[0], sound_form(footage.sound), idrs)
+    return StreamInfo(footage, sets, sps[0], sound_form(footage.sound), idrs)
 
 
 def _sets(file: BinaryIO, track: Track) -> tuple[h264.Sets, tuple[int, ...]]:

@@ -90,12 +90,12 @@ def _index(path: Path) -> bytes:
     track, heard = found.footage.picture, found.footage.sound
     zero_s = track.begin_s
     lane = timeline.as_it_is(track, zero_s)
-    picture = writer.Picture(lane, found.sps.width, found.sps.height, h264.write_avcc(found.sets))
+    picture = writer.PictureTrack(lane, found.sps.width, found.sps.height, h264.write_avcc(found.sets))
     sound = None
     if heard and found.sound:
         if heard.scale != found.sound.rate:
             raise NotSimple("its sound is counted in other ticks than samples")
-        sound = writer.Sound(timeline.as_it_is(heard, zero_s), found.sound.channels)
+        sound = writer.SoundTrack(timeline.as_it_is(heard, zero_s), found.sound.channels)
     return writer.index_in_place(picture, sound)
 
 

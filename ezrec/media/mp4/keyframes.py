@@ -33,7 +33,7 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class KeyframeTables:
     """All tracks of a file, by their index, and how much later than it is decoded each sample is shown."""
 
     tracks: dict[int, Track]
@@ -84,7 +84,7 @@ class Tables:
         return delays
 
 
-def read(path: Path) -> Tables:
+def read(path: Path) -> KeyframeTables:
     """Raises `ValueError` in one line for a file whose tables do not tell, and `OSError`."""
     with plain_files.opened(path, shared=True) as file:
         reader = _Reader(file)
@@ -92,7 +92,7 @@ def read(path: Path) -> Tables:
             tracks = reader.tracks()
         except (struct.error, LookupError, OverflowError, ZeroDivisionError, StopIteration):
             raise TornFile("its index makes no sense") from None
-    return Tables(
+    return KeyframeTables(
         {track.index: track for track in tracks}, {track.number: reader.of(track) for track in tracks}
     )
 

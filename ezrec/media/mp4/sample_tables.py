@@ -64,7 +64,7 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Footage:
+class SampleTables:
     """A file's picture, and its sound where it has one."""
 
     path: Path

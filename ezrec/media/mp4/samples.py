@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 from ezrec.media.mp4 import edit_lists, limits, table_reader
 from ezrec.media.mp4.boxes import Box, Boxes, TornFile, whole
-from ezrec.media.mp4.sample_tables import Footage as Footage
 from ezrec.media.mp4.sample_tables import NotSimple as NotSimple
+from ezrec.media.mp4.sample_tables import SampleTables as SampleTables
 from ezrec.media.mp4.sample_tables import Track as Track
 from ezrec.system import plain_files
 
@@ -39,7 +39,7 @@ def read_tracks(path: Path) -> list[Track]:
             raise TornFile("its index makes no sense") from None
 
 
-def read(path: Path, *, sound: bool = True) -> Footage:
+def read(path: Path, *, sound: bool = True) -> SampleTables:
     """One picture that begins with a key frame, and one sound track at most; else raises `NotSimple`.
 
     What its owner cut off is not among their samples.
@@ -57,7 +57,7 @@ def read(path: Path, *, sound: bool = True) -> Footage:
             raise NotSimple("it does not begin with a key frame")
     if pictures[0].turned:
         raise NotSimple("it is shown turned")
-    return Footage(path, pictures[0], sounds[0] if sounds else None)
+    return SampleTables(path, pictures[0], sounds[0] if sounds else None)
 
 
 class Reader:

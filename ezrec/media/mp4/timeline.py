@@ -44,7 +44,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Lane:
+class TrackTimeline:
     """One track of the film to be written.
 
     The first `lead` ticks are decoded and not shown; all of it is shown `late` ticks later than it says.
@@ -74,9 +74,9 @@ class Lane:
             raise NotSimple("its time stands still")
 
 
-def as_it_is(track: Track, zero_s: Fraction) -> Lane:
+def as_it_is(track: Track, zero_s: Fraction) -> TrackTimeline:
     """A track for itself, as its file has it; the film begins at `zero_s` of the file."""
-    lane, first = Lane(track.scale), track.starts[0]
+    lane, first = TrackTimeline(track.scale), track.starts[0]
     lane.offsets, lane.sizes, lane.keys = track.offsets, track.sizes, track.keys
     lane.starts = array("q", (start - first for start in track.starts))
     lane.end = track.length
@@ -94,9 +94,9 @@ def picture_scale(parts: Sequence[Part]) -> int:
     return scale
 
 
-def picture(parts: Sequence[Part], scale: int) -> tuple[Lane, list[int]]:
+def picture(parts: Sequence[Part], scale: int) -> tuple[TrackTimeline, list[int]]:
     """The picture's lane, and where in it each part begins."""
-    lane, begins = Lane(scale), list[int]()
+    lane, begins = TrackTimeline(scale), list[int]()
     for part in parts:
         begin = lane.end
         begins.append(begin)
@@ -107,7 +107,7 @@ def picture(parts: Sequence[Part], scale: int) -> tuple[Lane, list[int]]:
     return lane, begins
 
 
-def _add(lane: Lane, stretch: Stretch, begin: int, times: Track) -> None:
+def _add(lane: TrackTimeline, stretch: Stretch, begin: int, times: Track) -> None:
     data, first, last = stretch.data, stretch.first, stretch.first + stretch.count
     lane.sources.extend(array("H", (stretch.source,)) * stretch.count)
     lane.offsets.extend(data.offsets[first:last])
@@ -121,9 +121,9 @@ def _add(lane: Lane, stretch: Stretch, begin: int, times: Track) -> None:
         lane.starts.extend(array("q", (begin + _scaled(start - zero, own, lane.scale) for start in wanted)))
 
 
-def cut(part: Part, first: int, last: int) -> Lane:
+def cut(part: Part, first: int, last: int) -> TrackTimeline:
     """Frames of a part alone, from its beginning on."""
-    lane, times = Lane(part.times.scale), part.times
+    lane, times = TrackTimeline(part.times.scale), part.times
     for stretch in part.stretches:
         _add(lane, stretch, -(times.starts[first] - times.starts[0]), times)
     lane.end = (times.starts[last] if last < len(times) else times.end) - times.starts[first]
@@ -131,9 +131,11 @@ def cut(part: Part, first: int, last: int) -> Lane:
     return lane
 
 
-def sound(parts: Sequence[Part], begins: Sequence[int], picture_lane: Lane, rate: int, silent: int) -> Lane:
+def sound(
+    parts: Sequence[Part], begins: Sequence[int], picture_lane: TrackTimeline, rate: int, silent: int
+) -> TrackTimeline:
     """The sound's lane; `silent` is the size of a silent packet."""
-    filler = _Sound(Lane(rate), silent)
+    filler = _Sound(TrackTimeline(rate), silent)
     ends = (*begins[1:], picture_lane.end)
     for part, begin, end in zip(parts, begins, ends, strict=True):
         if part.sound:
@@ -145,7 +147,7 @@ def sound(parts: Sequence[Part], begins: Sequence[int], picture_lane: Lane, rate
 class _Sound:
     """Fills a lane with packets and, between them, with silence."""
 
-    def __init__(self, lane: Lane, silent: int) -> None:
+    def __init__(self, lane: TrackTimeline, silent: int) -> None:
         self._lane, self._silent = lane, silent
 
     def add(self, part: Part, begin: int, end: int) -> None:
@@ -172,7 +174,7 @@ class _Sound:
             following = track.starts[number + 1] if number + 1 < len(track) else track.end
             lane.end = time + shift + min(2 * PACKET, _scaled(following - start, track.scale, lane.scale))
 
-    def finished(self, end: int) -> Lane:
+    def finished(self, end: int) -> TrackTimeline:
         lane = self._lane
         self._fill(end)
         lane.lead = max(0, -lane.starts[0])

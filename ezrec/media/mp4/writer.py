@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from pathlib import Path
 
-from ezrec.media.mp4.timeline import SILENCE, Lane
+from ezrec.media.mp4.timeline import SILENCE, TrackTimeline
 from ezrec.system import plain_files
 
 _SLICE_S = 1
@@ -33,20 +33,20 @@ _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureTrack:
     """What the picture's track says of itself."""
 
-    lane: Lane
+    lane: TrackTimeline
     width: int
     height: int
     avcc: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class SoundTrack:
     """What the sound's track says of itself: AAC-LC."""
 
-    lane: Lane
+    lane: TrackTimeline
     channels: int
 
 
@@ -60,8 +60,8 @@ class _Chunk:
 
 def write(
     output: Path,
-    picture: Picture,
-    sound: Sound | None,
+    picture: PictureTrack,
+    sound: SoundTrack | None,
     sources: Mapping[int, Path],
     silence: bytes,
     tell: Callable[[float], None],
@@ -168,7 +168,7 @@ class _Target:
             self.flush()
 
 
-def _chunks(lanes: Sequence[Lane]) -> list[_Chunk]:
+def _chunks(lanes: Sequence[TrackTimeline]) -> list[_Chunk]:
     """Slices of all lanes in the order in which a player needs them."""
     found = []
     for number, lane in enumerate(lanes):
@@ -181,7 +181,7 @@ def _chunks(lanes: Sequence[Lane]) -> list[_Chunk]:
     return [chunk for _, _, chunk in sorted(found, key=lambda item: item[:2])]
 
 
-def _ranges(lanes: Sequence[Lane], chunks: Sequence[_Chunk]) -> Iterator[tuple[int, int, int]]:
+def _ranges(lanes: Sequence[TrackTimeline], chunks: Sequence[_Chunk]) -> Iterator[tuple[int, int, int]]:
     """Source, place and size of what is to be copied, neighbours taken together."""
     source, offset, size = -1, 0, 0
     for chunk in chunks:
@@ -198,8 +198,8 @@ def _ranges(lanes: Sequence[Lane], chunks: Sequence[_Chunk]) -> Iterator[tuple[i
 
 
 def _index(
-    picture: Picture,
-    sound: Sound | None,
+    picture: PictureTrack,
+    sound: SoundTrack | None,
     fixed: Sequence[list[bytes]],
     chunks: Sequence[_Chunk],
     begin: int,
@@ -210,7 +210,7 @@ def _index(
     return _movie(picture, sound, [[*tables, where] for tables, where in zip(fixed, places, strict=True)])
 
 
-def index_in_place(picture: Picture, sound: Sound | None) -> bytes:
+def index_in_place(picture: PictureTrack, sound: SoundTrack | None) -> bytes:
     """The index of media that lies already where its lanes say."""
     tables = []
     for lane in (picture.lane, *([sound.lane] if sound else [])):
@@ -225,7 +225,7 @@ def index_in_place(picture: Picture, sound: Sound | None) -> bytes:
     return _movie(picture, sound, tables)
 
 
-def _movie(picture: Picture, sound: Sound | None, tables: Sequence[Sequence[bytes]]) -> bytes:
+def _movie(picture: PictureTrack, sound: SoundTrack | None, tables: Sequence[Sequence[bytes]]) -> bytes:
     lane, size = picture.lane, (picture.width, picture.height)
     tracks = [_track(1, lane, tables[0], _picture_entry(picture), size)]
     length = _in_movie(lane.end, lane)
@@ -240,7 +240,7 @@ def _movie(picture: Picture, sound: Sound | None, tables: Sequence[Sequence[byte
 
 def _track(
     number: int,
-    lane: Lane,
+    lane: TrackTimeline,
     tables: Sequence[bytes],
     entry: bytes,
     size: tuple[int, int] | None,
@@ -264,7 +264,7 @@ def _track(
     return _box(b"trak", tkhd, edits, _box(b"mdia", mdhd, hdlr, _box(b"minf", kind, here, stbl)))
 
 
-def _fixed_tables(lane: Lane, number: int, chunks: Sequence[_Chunk]) -> list[bytes]:
+def _fixed_tables(lane: TrackTimeline, number: int, chunks: Sequence[_Chunk]) -> list[bytes]:
     keys = [at + 1 for at, key in enumerate(lane.keys) if key]
     runs = list[tuple[int, int, int]]()
     for count, chunk in enumerate((chunk for chunk in chunks if chunk.lane == number), 1):
@@ -287,7 +287,7 @@ def _places(chunks: Sequence[_Chunk], number: int, begin: int, long: bool) -> by
     return _listed(b"co64" if long else b"stco", "Q" if long else "I", places)
 
 
-def _lengths(lane: Lane) -> Iterator[tuple[int, int]]:
+def _lengths(lane: TrackTimeline) -> Iterator[tuple[int, int]]:
     """How many samples in a row last how long."""
     ends = chain(islice(lane.starts, 1, None), (lane.end,))
     lengths = (end - start for start, end in zip(lane.starts, ends, strict=True))
@@ -303,13 +303,13 @@ def _big_endian(values: array[int]) -> bytes:
     return struct.pack(f">{len(values)}I", *values)
 
 
-def _picture_entry(picture: Picture) -> bytes:
+def _picture_entry(picture: PictureTrack) -> bytes:
     shape = struct.pack(">HHIII", picture.width, picture.height, 72 << 16, 72 << 16, 0)
     head = struct.pack(">6xH16x", 1) + shape + struct.pack(">H32xHh", 1, 24, -1)
     return _box(b"avc1", head, _box(b"avcC", picture.avcc))
 
 
-def _sound_entry(sound: Sound) -> bytes:
+def _sound_entry(sound: SoundTrack) -> bytes:
     """AAC-LC in the words of MPEG-4 systems: object type 0x40, an audio stream."""
     rate, channels = sound.lane.scale, sound.channels
     config = (2 << 11 | _RATES.index(rate) << 7 | channels << 3).to_bytes(2, "big")
@@ -323,7 +323,7 @@ def _described(tag: int, body: bytes) -> bytes:
     return bytes((tag, len(body))) + body
 
 
-def _in_movie(ticks: int, lane: Lane) -> int:
+def _in_movie(ticks: int, lane: TrackTimeline) -> int:
     return round(ticks * _MOVIE_SCALE / lane.scale)
 
 

@@ -18,10 +18,10 @@ import msgspec
 from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.inputs import file_url
 from ezrec.media.ffmpeg.probe import Media
-from ezrec.media.ffmpeg.runner import Failed, Limits, Log, TookTooLong, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, TookTooLong, run
 from ezrec.media.ffmpeg.tools import Tools
 from ezrec.system import durable, plain_files
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 FOLDER = "artefacts"
 _PREVIEW_S = 10.0
@@ -38,7 +38,7 @@ class Artefacts:
     tools: Tools
     video: Media
     folder: Path
-    switch: Switch
+    switch: CancelToken
     log: Log
 
     def make(self, wanted: Collection[str]) -> dict[str, object]:
@@ -58,7 +58,7 @@ class Artefacts:
         for name in wanted:
             try:
                 made[name] = ways[name]()
-            except Failed as fault:
+            except FfmpegFailed as fault:
                 made[name] = f"none: {fault.last_word}"
             except TookTooLong as fault:
                 made[name] = f"none: {fault.reason}"
@@ -125,7 +125,7 @@ class Artefacts:
             argv = filters.compiled(self.tools.ffmpeg, ffmpeg.output(*streams, file_url(part), **options))
             self._run(argv, self.log)
             if not part.stat().st_size:
-                raise Failed(0, "nothing was written", passing=False)
+                raise FfmpegFailed(0, "nothing was written", passing=False)
             durable.sync_file(part)
             durable.rename(part, self.folder / name)
         finally:

@@ -19,7 +19,7 @@ _MOST_FILES, _MOST_BYTES = 16, 1 << 30
 _WAIT_S = 900.0  # another process makes an intro, perhaps the very one that is wanted
 
 
-class MediaCache:
+class AssetCache:
     """A folder of made files, shared by processes."""
 
     def __init__(self, folder: Path, *, most_files: int = _MOST_FILES, most_bytes: int = _MOST_BYTES) -> None:

@@ -1,7 +1,7 @@
 """Where the pieces are made that stand between copied frames: the intro to measure, stretches with the logo.
 
 Pieces of use to other films are kept in the media cache. What was made is looked at before it is used, and
-where it is not as it has to be, `Unfit` says so.
+where it is not as it has to be, `NotApplicable` says so.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ezrec.media.ffmpeg import arguments, filters
 from ezrec.media.ffmpeg.inputs import LOGO
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Limits, Log, run
-from ezrec.media.ffmpeg.tools import Tools, Unfit
+from ezrec.media.ffmpeg.tools import NotApplicable, Tools
 from ezrec.media.mp4 import copyable, h264, samples
-from ezrec.media.mp4.copyable import Material, SoundForm
-from ezrec.media.render.asset_cache import MediaCache, key_of
+from ezrec.media.mp4.copyable import SoundForm, StreamInfo
+from ezrec.media.render.asset_cache import AssetCache, key_of
 from ezrec.system import plain_files
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 USUAL_SOUND = SoundForm(filters.SOUND_RATE, 2)
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
@@ -35,39 +35,39 @@ def named() -> Iterator[None]:
     """What makes a film unfit for copying has many names below."""
     try:
         yield
-    except Unfit:
+    except NotApplicable:
         raise
     except ValueError as fault:
-        raise Unfit(str(fault)) from None
+        raise NotApplicable(str(fault)) from None
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class AssetMaker:
     """`beside`: what is made for one film only lies beside this file. `cache` None: all of it does."""
 
     tools: Tools
     beside: Path
     cache: Path | None
-    switch: Switch
+    switch: CancelToken
     log: Log
 
     def measure(
-        self, take: Media, like: Material, sets: h264.Sets, sound: SoundForm | None, *taken: int
-    ) -> arguments.Measure:
+        self, take: Media, like: StreamInfo, sets: h264.Sets, sound: SoundForm | None, *taken: int
+    ) -> arguments.EncodeFormat:
         sps, form = like.sps, sound or USUAL_SOUND
         if sps.width % 2 or sps.height % 2:
-            raise Unfit("a picture of odd size")
-        measure = arguments.Measure(
+            raise NotApplicable("a picture of odd size")
+        measure = arguments.EncodeFormat(
             filters.Target(sps.width, sps.height, take.rate, sound is not None, sps.full_range),
             sps.profile, sps.colours, sets.free_id(*taken), form.rate, form.channels,
             self.tools.bitrate, self.tools.preset,
         )  # fmt: skip
         if measure.profile_name is None:
-            raise Unfit(f"H.264 in profile {sps.profile}")
+            raise NotApplicable(f"H.264 in profile {sps.profile}")
         return measure
 
     @contextlib.contextmanager
-    def intro(self, intro: Media, measure: arguments.Measure) -> Iterator[tuple[Path, bool]]:
+    def intro(self, intro: Media, measure: arguments.EncodeFormat) -> Iterator[tuple[Path, bool]]:
         """The intro made to measure."""
         seconds = measure.target.frames(intro) / measure.target.rate
 
@@ -79,31 +79,31 @@ class Workshop:
         def check(path: Path) -> None:
             found = self.checked(path, measure)
             if len(found.footage.picture) != measure.target.frames(intro):
-                raise Unfit(f"the intro has {len(found.footage.picture)} frames after its making")
+                raise NotApplicable(f"the intro has {len(found.footage.picture)} frames after its making")
 
         recipe = arguments.intro("", intro, measure, PLACEHOLDER)
         made_by = "\0".join(recipe).replace(str(intro.path.absolute()), "")
         with self._kept(intro.path, made_by, make, check) as kept:
             yield kept
 
-    def checked(self, path: Path, measure: arguments.Measure) -> Material:
+    def checked(self, path: Path, measure: arguments.EncodeFormat) -> StreamInfo:
         found = copyable.read(path)
         target = measure.target
         if (found.sps.width, found.sps.height) != (target.width, target.height):
-            raise Unfit("the intro was made in another size")
+            raise NotApplicable("the intro was made in another size")
         ids = {measure.sets_id}
         if measure.encoder == SOFTWARE and (set(found.sets.sps) != ids or set(found.sets.pps) != ids):
-            raise Unfit("the encoder does not number its parameter sets as asked")
+            raise NotApplicable("the encoder does not number its parameter sets as asked")
         if found.sps.full_range != target.full_range:
-            raise Unfit("the intro was made in another range of brightness")
+            raise NotApplicable("the intro was made in another range of brightness")
         return found
 
     def encode_with_logo(
         self,
         cut: Path,
         output: Path,
-        logo: filters.Placed,
-        measure: arguments.Measure,
+        logo: filters.PlacedLogo,
+        measure: arguments.EncodeFormat,
         shown: tuple[int, int],
     ) -> None:
         """Frames of a take, one for one, with the logo over those from the first to the second of `shown`."""
@@ -131,7 +131,7 @@ class Workshop:
             yield _silent_packet(path)
 
     @contextlib.contextmanager
-    def overlaid(self, logos: Sequence[filters.Placed]) -> Iterator[filters.Placed]:
+    def overlaid(self, logos: Sequence[filters.PlacedLogo]) -> Iterator[filters.PlacedLogo]:
         """One logo as it is, several as one picture."""
         if len(logos) == 1:
             yield logos[0]
@@ -140,7 +140,7 @@ class Workshop:
             yield one
 
     @contextlib.contextmanager
-    def overlay(self, logos: Sequence[filters.Placed]) -> Iterator[filters.Placed]:
+    def overlay(self, logos: Sequence[filters.PlacedLogo]) -> Iterator[filters.PlacedLogo]:
         """All logos as one picture, so that no rung lays more than one over the film."""
         place = around([logo.place for logo in logos])
 
@@ -151,7 +151,7 @@ class Workshop:
         def check(path: Path) -> None:
             found = self._picture(path)
             if (found.info.width, found.info.height) != (place.width, place.height):
-                raise Unfit("the overlay was made in another size")
+                raise NotApplicable("the overlay was made in another size")
 
         made_by = "\0".join(arguments.composed("", logos, place, PLACEHOLDER))
         for logo in logos:
@@ -159,13 +159,13 @@ class Workshop:
                 str(logo.picture.path.absolute()), self.tools.seen.digest(logo.picture.path)
             )
         with self._kept(None, made_by, make, check) as (path, _):
-            yield filters.Placed(self._picture(path), place)
+            yield filters.PlacedLogo(self._picture(path), place)
 
     def _picture(self, path: Path) -> Media:
         try:
             return self.tools.inspect(LOGO, path, self.switch)
         except Reject as fault:
-            raise Unfit(fault.reason) from None
+            raise NotApplicable(fault.reason) from None
 
     @contextlib.contextmanager
     def _kept(
@@ -176,9 +176,9 @@ class Workshop:
         if self.cache:
             kept = None
             try:
-                kept = MediaCache(self.cache).have(key, make, check)
+                kept = AssetCache(self.cache).have(key, make, check)
             except Busy as fault:
-                raise Unfit(str(fault)) from None
+                raise NotApplicable(str(fault)) from None
             except OSError as fault:
                 if is_full(fault):
                     raise
@@ -214,7 +214,7 @@ def _silent_packet(path: Path) -> bytes:
         file.seek(track.offsets[middle])
         packet = file.read(track.sizes[middle])
     if not 4 <= len(packet) <= 1024:
-        raise Unfit(f"silence takes {len(packet)} bytes a packet")
+        raise NotApplicable(f"silence takes {len(packet)} bytes a packet")
     return packet
 
 
@@ -224,11 +224,11 @@ def placed(
     logo: Path | None,
     sponsors: Sequence[Path],
     layout: LogoLayout,
-    switch: Switch | None = None,
-) -> list[filters.Placed]:
+    switch: CancelToken | None = None,
+) -> list[filters.PlacedLogo]:
     """Each logo with its place in a frame of that size."""
     pictures = [tools.inspect(LOGO, path, switch) for path in (*((logo,) if logo else ()), *sponsors)]
     sizes = [(picture.info.width, picture.info.height) for picture in pictures]
     first, rest = (sizes[0], sizes[1:]) if logo else (None, sizes)
     places = arrange(frame, first, rest, layout)
-    return [filters.Placed(*both) for both in zip(pictures, places, strict=True)]
+    return [filters.PlacedLogo(*both) for both in zip(pictures, places, strict=True)]

@@ -5,7 +5,7 @@
 3. lay all parts end to end and write the film in one pass
 4. show that it is what was planned, and decodes at its joins (`proof`)
 
-Raises `Unfit` for a film that this cannot make rightly: the next rung does.
+Raises `NotApplicable` for a film that this cannot make rightly: the next rung does.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pathlib import Path
 from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
-from ezrec.media.ffmpeg.tools import Tools, Unfit
+from ezrec.media.ffmpeg.tools import NotApplicable, Tools
 from ezrec.media.mp4 import copyable, h264, timeline, writer
-from ezrec.media.mp4.copyable import Material, SoundForm
+from ezrec.media.mp4.copyable import SoundForm, StreamInfo
 from ezrec.media.mp4.timeline import Part
-from ezrec.media.render.assets import USUAL_SOUND, Workshop, named
+from ezrec.media.render.assets import USUAL_SOUND, AssetMaker, named
 from ezrec.media.render.encode_segments import Encode
 from ezrec.media.render.logo_segments import Parts
 from ezrec.media.render.smart_render import LogoRuns, Overlay
-from ezrec.media.render.verify_copy import Proof
-from ezrec.system.task import Switch
+from ezrec.media.render.verify_copy import CopyVerifier
+from ezrec.system.task import CancelToken
 
 _LONGEST_GAP_S = Fraction(60, 1000)
 _MOST_GAPS = 1000
@@ -58,7 +58,7 @@ class Joiner:
     tools: Tools
     part: Path
     cache: Path | None
-    switch: Switch
+    switch: CancelToken
     log: Log
     tell: Callable[[float], None] = field(default=lambda done: None)
     _share: float = 1.0
@@ -111,7 +111,7 @@ class Joiner:
             )  # fmt: skip
             return replace(joined, intro=how, runs_found=anew_of[0], runs_made=anew_of[1])
 
-    def join_encoded(self, film: filters.Film, encode: Encode) -> Joined:
+    def join_encoded(self, film: filters.Video, encode: Encode) -> Joined:
         """A film of which nothing is copied: the intro, and the parts that `encode` makes or finds."""
         with named(), contextlib.ExitStack() as kept:
             shop, sound = self._workshop, USUAL_SOUND if film.target.sound else None
@@ -140,11 +140,13 @@ class Joiner:
         """Laid end to end, written, and shown to be what was planned."""
         with self._workshop.silence(sound) if sound else contextlib.nullcontext(b"") as silence:
             film = timeline.picture(parts, timeline.picture_scale(parts))
-            shown = writer.Picture(film[0], sps.width, sps.height, h264.write_avcc(sets))
+            shown = writer.PictureTrack(film[0], sps.width, sps.height, h264.write_avcc(sets))
             heard = self._heard(parts, film, sound, silence)
             writer.write(self.part, shown, heard, sources, silence, self._told)
         lane, joins = film[0], _firsts(parts, each_stretch=each_stretch)
-        Proof(self.tools, self.part, self.switch, self.log).show(lane, heard.lane if heard else None, joins)
+        CopyVerifier(self.tools, self.part, self.switch, self.log).show(
+            lane, heard.lane if heard else None, joins
+        )
         return Joined(len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)))
 
     def prepare(self, take: Media, intro: Media) -> None:
@@ -156,29 +158,29 @@ class Joiner:
                 pass
 
     @property
-    def _workshop(self) -> Workshop:
-        return Workshop(self.tools, self.part, self.cache, self.switch, self.log)
+    def _workshop(self) -> AssetMaker:
+        return AssetMaker(self.tools, self.part, self.cache, self.switch, self.log)
 
-    def _material(self, take: Media) -> Material:
+    def _material(self, take: Media) -> StreamInfo:
         self.switch.check()
         if take.material:
             return take.material
         try:
             return copyable.read(take.path)
         except ValueError as fault:
-            raise Unfit(f"{take.path.name}: {fault}") from None
+            raise NotApplicable(f"{take.path.name}: {fault}") from None
 
     def _heard(
         self,
         parts: Sequence[Part],
-        film: tuple[timeline.Lane, list[int]],
+        film: tuple[timeline.TrackTimeline, list[int]],
         sound: SoundForm | None,
         silence: bytes,
-    ) -> writer.Sound | None:
+    ) -> writer.SoundTrack | None:
         if not sound:
             return None
         lane = timeline.sound(parts, film[1], film[0], sound.rate, len(silence))
-        return writer.Sound(lane, sound.channels)
+        return writer.SoundTrack(lane, sound.channels)
 
     def _tell_runs(self, done: float) -> None:
         self.tell(done * (1 - _WRITING))
@@ -189,7 +191,7 @@ class Joiner:
         self.tell(1 - self._share + done * self._share)
 
 
-def _agreed(materials: Sequence[Material]) -> tuple[h264.Sets, SoundForm | None]:
+def _agreed(materials: Sequence[StreamInfo]) -> tuple[h264.Sets, SoundForm | None]:
     """What all takes have in common: it has to be one picture and one kind of sound."""
     first = materials[0]
     sets = first.sets
@@ -198,10 +200,10 @@ def _agreed(materials: Sequence[Material]) -> tuple[h264.Sets, SoundForm | None]
         if (other.sps.width, other.sps.height, other.sps.full_range) != (
             first.sps.width, first.sps.height, first.sps.full_range,
         ):  # fmt: skip
-            raise Unfit("the takes differ in size")
+            raise NotApplicable("the takes differ in size")
     forms = {material.sound for material in materials if material.sound}
     if len(forms) > 1:
-        raise Unfit("the takes differ in their kind of sound")
+        raise NotApplicable("the takes differ in their kind of sound")
     return sets, forms.pop() if forms else None
 
 
@@ -221,7 +223,7 @@ def _firsts(parts: Sequence[timeline.Part], *, each_stretch: bool) -> list[int]:
     return found
 
 
-def _gaps(lane: timeline.Lane) -> Iterator[dict[str, object]]:
+def _gaps(lane: timeline.TrackTimeline) -> Iterator[dict[str, object]]:
     """Where the picture stands still because the camera gave no frames; a slow camera's own pace is none."""
     lengths = sorted(after - start for start, after in pairwise(lane.starts[:_PACE_FROM]))
     usual = lengths[len(lengths) // 2] if lengths else 0

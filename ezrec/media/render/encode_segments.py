@@ -2,7 +2,7 @@
 
 Each part is kept in a folder beside the takes, under a name that says all that went into it, so that a kill
 costs one part at most. Where two parts meet, both have to tell of the same pictures (`ffmpeg_cuts`); where
-they do not, or nobody can say where a take may be cut, `Unfit` is raised: then it is made in one pass.
+they do not, or nobody can say where a take may be cut, `NotApplicable` is raised: then it is made in one pass.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from pathlib import Path
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.media.ffmpeg import arguments, filters
 from ezrec.media.ffmpeg.probe import Media
-from ezrec.media.ffmpeg.runner import Failed, Limits, run
-from ezrec.media.ffmpeg.tools import Meter, Unfit
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
+from ezrec.media.ffmpeg.tools import Meter, NotApplicable
 from ezrec.media.mp4 import copyable, h264, keyframes, samples
-from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.keyframes import Keys
 from ezrec.media.mp4.samples import Track
 from ezrec.media.mp4.timeline import Part, Stretch
 from ezrec.media.render import segment_plan
-from ezrec.media.render.assets import PLACEHOLDER, Workshop
+from ezrec.media.render.assets import PLACEHOLDER, AssetMaker
 from ezrec.media.render.logo_segments import MOST_PARTS, PART_S
 from ezrec.media.render.segment_plan import Recipe
 from ezrec.system import durable, plain_files
@@ -48,15 +48,15 @@ class Whole:
     part: Part
     sources: dict[int, Path]
     sets: h264.Sets
-    material: Material
+    material: StreamInfo
 
 
 @dataclass(slots=True)
 class Encode:
     """Makes the parts of one film, or finds them made. The caller holds `folder`."""
 
-    shop: Workshop
-    film: filters.Film
+    shop: AssetMaker
+    film: filters.Video
     folder: Path
     encoder: str = SOFTWARE
     part_s: float = PART_S
@@ -73,7 +73,7 @@ class Encode:
         target, total, at = self.film.target, sum(recipe.cut.count for recipe, _ in planned), 0
         times = _even(target.rate, total)
         stretches, sources, sets = list[Stretch](), dict[int, Path](), None
-        first: Material | None = None
+        first: StreamInfo | None = None
         before: _Made | None = None
         for recipe, keys in planned:
             share = recipe.cut.count / total * (1 - _SOUND_SHARE)
@@ -109,7 +109,7 @@ class Encode:
     def _planned(self) -> list[tuple[Recipe, Keys]]:
         target, found, before = self.film.target, list[tuple[Recipe, Keys]](), 0
         tools = self.shop.tools
-        measure = arguments.Measure(
+        measure = arguments.EncodeFormat(
             target,
             arguments.HIGH,
             _AS_TOLD,
@@ -122,13 +122,13 @@ class Encode:
         )
         for take in self.film.takes:
             if take.is_cut and take.offset_s:
-                raise Unfit(f"{take.path.name}: its owner cut its beginning off")
+                raise NotApplicable(f"{take.path.name}: its owner cut its beginning off")
             keys = _keys(take)
             planned = segment_plan.cuts_of(keys.shown, take, target, self.part_s)
             seconds = float(take.info.duration_s)
             if len(planned) == 1 and seconds > max(_LONGEST_IN_ONE_S, 2 * self.part_s):
                 few = "no key frame" if len(keys.numbers) < 2 else "no key frame where it could be cut"
-                raise Unfit(f"{take.path.name}: {few} behind its first in {seconds:.0f} s")
+                raise NotApplicable(f"{take.path.name}: {few} behind its first in {seconds:.0f} s")
             found += [
                 (
                     Recipe(
@@ -141,7 +141,7 @@ class Encode:
             ]  # fmt: skip
             before += planned[-1].last
         if len(found) > MOST_PARTS:
-            raise Unfit(f"more than {MOST_PARTS} parts of {self.part_s:.0f} s")
+            raise NotApplicable(f"more than {MOST_PARTS} parts of {self.part_s:.0f} s")
         return found
 
     def _check_room(self, planned: Sequence[tuple[Recipe, Keys]]) -> None:
@@ -151,7 +151,7 @@ class Encode:
         kept = sum(path.stat().st_size for path in self.folder.glob("*.mp4"))
         space = os.statvfs(self.folder)
         if space.f_bavail * space.f_frsize < max(0, one - kept) + one + _SPARE_BYTES:
-            raise Unfit("there is no room for parts beside the film")
+            raise NotApplicable("there is no room for parts beside the film")
 
     def _have(self, recipe: Recipe, keys: Keys, hear: Callable[[float], None]) -> _Made:
         """One part: made already, by whatever would be tried, or made now."""
@@ -165,8 +165,8 @@ class Encode:
         for number, way in enumerate(ways):
             try:
                 return self._make(way, keys, hear)
-            except (Failed, Unfit) as fault:
-                if number + 1 == len(ways) or (isinstance(fault, Failed) and fault.passing):
+            except (FfmpegFailed, NotApplicable) as fault:
+                if number + 1 == len(ways) or (isinstance(fault, FfmpegFailed) and fault.passing):
                     raise
                 self.shop.log.note(f"frames {way.cut.first} to {way.cut.last} once more: {fault}")
                 if way.measure.encoder != SOFTWARE:
@@ -206,7 +206,7 @@ class Encode:
     def _checked(self, path: Path, way: Recipe) -> _Made:
         material = self.shop.checked(path, way.measure)
         if len(material.footage.picture) != way.cut.count:
-            raise Unfit(f"{len(material.footage.picture)} frames came of {way.cut.count}")
+            raise NotApplicable(f"{len(material.footage.picture)} frames came of {way.cut.count}")
         text = plain_files.read(_told_of(path), _MOST_TOLD).decode()
         return _Made(path, way, material, text)
 
@@ -238,7 +238,7 @@ class Encode:
         try:
             try:
                 make(tolerant=False)
-            except Failed as fault:
+            except FfmpegFailed as fault:
                 if fault.passing:
                     raise
                 self.forgiven.append("the sound")
@@ -272,7 +272,7 @@ class _Made:
 
     path: Path
     way: Recipe
-    material: Material
+    material: StreamInfo
     text: str
 
 
@@ -283,7 +283,7 @@ def _check_meeting(before: _Made | None, after: _Made) -> None:
     theirs, ours = before.way.told(before.text, before.way.cut.count), after.way.told(after.text, 0)
     if not ours or theirs != ours:
         at = float(after.way.cut.first / after.way.measure.target.rate)
-        raise Unfit(
+        raise NotApplicable(
             f"{after.way.take.path.name}: what is seen at {at:.1f} s depends on where decoding begins"
         )
 
@@ -292,7 +292,7 @@ def _keys(take: Media) -> Keys:
     try:
         return keyframes.read(take.path).keys(take.video)
     except ValueError as fault:
-        raise Unfit(f"{take.path.name}: {fault}") from None
+        raise NotApplicable(f"{take.path.name}: {fault}") from None
 
 
 def _name(recipe: str, way: Recipe, keys: Keys) -> str:
@@ -323,7 +323,7 @@ def _even(rate: Fraction, frames: int) -> Track:
 def _sound_track(path: Path) -> Track:
     (track,) = samples.read_tracks(path)
     if track.kind != b"soun" or not len(track):
-        raise Unfit("the sound was not made")
+        raise NotApplicable("the sound was not made")
     if copyable.sound_form(track) != copyable.SoundForm(filters.SOUND_RATE, 2):
-        raise Unfit("the sound was made in another form")
+        raise NotApplicable("the sound was made in another form")
     return track

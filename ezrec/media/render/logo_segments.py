@@ -16,19 +16,19 @@ from pathlib import Path
 
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.media.ffmpeg import arguments
-from ezrec.media.ffmpeg.filters import Placed, Target
+from ezrec.media.ffmpeg.filters import PlacedLogo, Target
 from ezrec.media.ffmpeg.probe import usual_rate
-from ezrec.media.ffmpeg.runner import Failed
-from ezrec.media.ffmpeg.tools import Unfit
+from ezrec.media.ffmpeg.runner import FfmpegFailed
+from ezrec.media.ffmpeg.tools import NotApplicable
 from ezrec.media.mp4 import h264
-from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track
 from ezrec.media.mp4.timeline import Part, Stretch
-from ezrec.media.render.assets import Workshop
+from ezrec.media.render.assets import AssetMaker
 from ezrec.media.render.smart_render import called, write_cut
 from ezrec.system import durable, plain_files
 from ezrec.system.locks import Lock
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 PART_S = 30  # what a kill may cost, and what is left to be done when a recording ends
 MOST_PARTS = 800  # each is a file kept open while the film is joined
@@ -37,22 +37,22 @@ _LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class FrameSpan:
     """Frames of a take, from a key frame on; `last` is not among them."""
 
     first: int
     last: int
 
 
-def spans_of(material: Material, *, growing: bool = False, part_s: float = PART_S) -> list[Span]:
+def spans_of(material: StreamInfo, *, growing: bool = False, part_s: float = PART_S) -> list[FrameSpan]:
     """Where a take is cut. What is said of its beginning stays true while it grows."""
-    track, found, begin = material.footage.picture, list[Span](), 0
+    track, found, begin = material.footage.picture, list[FrameSpan](), 0
     for idr in material.idrs:
         if track.starts[idr] - track.starts[begin] >= part_s * track.scale:
-            found.append(Span(begin, idr))
+            found.append(FrameSpan(begin, idr))
             begin = idr
     if not growing:
-        found.append(Span(begin, len(track)))
+        found.append(FrameSpan(begin, len(track)))
     return found
 
 
@@ -61,13 +61,13 @@ def rate_of(track: Track) -> Fraction:
     starts = track.starts[: _RATE_FROM + 1]
     lengths = sorted(after - before for before, after in itertools.pairwise(starts))
     if not lengths:
-        raise Unfit("a take of one frame")
+        raise NotApplicable("a take of one frame")
     rate = Fraction(track.scale, max(1, lengths[len(lengths) // 2]))
     return usual_rate(rate) or Fraction(min(120, max(1, round(rate))))
 
 
 @contextlib.contextmanager
-def held(folder: Path, wait_s: float, switch: Switch) -> Iterator[None]:
+def held(folder: Path, wait_s: float, switch: CancelToken) -> Iterator[None]:
     """Raises `Busy` where another process works in the folder for longer, `Stopped` when told to end."""
     plain_files.folder(folder)
     plain_files.clear(folder / _LOCK)
@@ -80,8 +80,8 @@ def held(folder: Path, wait_s: float, switch: Switch) -> Iterator[None]:
 class Parts:
     """Makes the parts of one film, or finds them made. One process at a time works in `folder`."""
 
-    shop: Workshop
-    logo: Placed
+    shop: AssetMaker
+    logo: PlacedLogo
     folder: Path
     encoder: str = SOFTWARE
     part_s: float = PART_S
@@ -96,7 +96,7 @@ class Parts:
 
     def encoded(
         self,
-        takes: Sequence[tuple[int, Material]],
+        takes: Sequence[tuple[int, StreamInfo]],
         number: int,
         with_sound: bool,
         tell: Callable[[float], None],
@@ -104,7 +104,7 @@ class Parts:
         """All parts of these takes; `number` is the next free number of a source."""
         planned = [(source, take, spans_of(take, part_s=self.part_s)) for source, take in takes]
         if sum(len(spans) for _, _, spans in planned) > MOST_PARTS:
-            raise Unfit(f"more than {MOST_PARTS} parts of {self.part_s} s")
+            raise NotApplicable(f"more than {MOST_PARTS} parts of {self.part_s} s")
         anew, done = Anew([], {}, None), 0
         total = sum(len(take.footage.picture) for _, take, _ in planned)
         for source, take, spans in planned:
@@ -121,7 +121,7 @@ class Parts:
             anew.parts.append(Part(track, tuple(stretches), (source, sound) if sound else None))
         return anew
 
-    def ahead(self, take: Material, *, growing: bool) -> bool:
+    def ahead(self, take: StreamInfo, *, growing: bool) -> bool:
         """Make the next part of a take that is not there yet; False where there is none to be made."""
         measure = self._measure(take, self.encoder)
         for span in spans_of(take, growing=growing, part_s=self.part_s):
@@ -130,7 +130,7 @@ class Parts:
                 return True
         return False
 
-    def have(self, take: Material, span: Span) -> Material:
+    def have(self, take: StreamInfo, span: FrameSpan) -> StreamInfo:
         """One part: as this encoder or x264 has made it already, else made now."""
         for encoder in dict.fromkeys((self.encoder, SOFTWARE)):
             measure = self._measure(take, encoder)
@@ -140,15 +140,15 @@ class Parts:
                 return part
         try:
             return self._make(take, self._measure(take, self.encoder), span)
-        except (Failed, Unfit) as fault:
-            if self.encoder == SOFTWARE or (isinstance(fault, Failed) and fault.passing):
+        except (FfmpegFailed, NotApplicable) as fault:
+            if self.encoder == SOFTWARE or (isinstance(fault, FfmpegFailed) and fault.passing):
                 raise
             self.shop.tools.encoders.distrust(self.encoder, str(fault))
             self.shop.log.note(f"not by {self.encoder}: {fault}")
             self.encoder = SOFTWARE
             return self._make(take, self._measure(take, SOFTWARE), span)
 
-    def _make(self, take: Material, measure: arguments.Measure, span: Span) -> Material:
+    def _make(self, take: StreamInfo, measure: arguments.EncodeFormat, span: FrameSpan) -> StreamInfo:
         path = self._path(take, measure, span)
         cut, new = self.folder / ".cut", self.folder / ".new"
         count = span.last - span.first
@@ -168,14 +168,14 @@ class Parts:
         self.made_s += (end - track.starts[span.first]) / track.scale
         return self._checked(path, measure, span)
 
-    def _measure(self, take: Material, encoder: str) -> arguments.Measure:
+    def _measure(self, take: StreamInfo, encoder: str) -> arguments.EncodeFormat:
         """Of the camera's own frames none is left, so their parameter sets need no room beside these."""
         sps = take.sps
         if sps.width % 2 or sps.height % 2:
-            raise Unfit("a picture of odd size")
+            raise NotApplicable("a picture of odd size")
         target = Target(sps.width, sps.height, rate_of(take.footage.picture), False, sps.full_range)
         tools = self.shop.tools
-        return arguments.Measure(
+        return arguments.EncodeFormat(
             target,
             arguments.HIGH,
             sps.colours,
@@ -187,13 +187,13 @@ class Parts:
             encoder,
         )
 
-    def _checked(self, path: Path, measure: arguments.Measure, span: Span) -> Material:
+    def _checked(self, path: Path, measure: arguments.EncodeFormat, span: FrameSpan) -> StreamInfo:
         part = self.shop.checked(path, measure)
         if len(part.footage.picture) != span.last - span.first:
-            raise Unfit(f"{len(part.footage.picture)} frames came of {span.last - span.first}")
+            raise NotApplicable(f"{len(part.footage.picture)} frames came of {span.last - span.first}")
         return part
 
-    def _path(self, take: Material, measure: arguments.Measure, span: Span) -> Path:
+    def _path(self, take: StreamInfo, measure: arguments.EncodeFormat, span: FrameSpan) -> Path:
         name = called(
             self.shop, self.logo, measure, take, (span.first, span.last), (0, span.last - span.first)
         )

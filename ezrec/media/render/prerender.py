@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 from ezrec.domain.errors import Stopped
 from ezrec.domain.ports import RenderPlan
-from ezrec.media.ffmpeg.filters import Placed
+from ezrec.media.ffmpeg.filters import PlacedLogo
 from ezrec.media.ffmpeg.runner import Log
-from ezrec.media.ffmpeg.tools import Tools, Unfit
+from ezrec.media.ffmpeg.tools import NotApplicable, Tools
 from ezrec.media.mp4 import copyable
 from ezrec.media.mp4.boxes import TornFile
-from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.render import assets
-from ezrec.media.render.assets import Workshop, named
+from ezrec.media.render.assets import AssetMaker, named
 from ezrec.media.render.logo_segments import PART_S, Parts, spans_of
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 LOWEST = 19
 _ASK_S = 1.0
@@ -29,7 +29,7 @@ _EARLY = 0.9  # of the bytes that a part is expected to take: a camera's bitrate
 _MOST_TAKES = 1000
 
 
-class Doubtful(Switch):
+class Doubtful(CancelToken):
     """A switch that asks, about once a second, whether the work may go on."""
 
     def __init__(self, may_go_on: Callable[[], bool]) -> None:
@@ -47,7 +47,7 @@ class Doubtful(Switch):
 
 
 @dataclass(slots=True)
-class Patience:
+class EncodingPause:
     """Knows how large a growing take has to be before there can be another part in it.
 
     To look into it takes longer the longer it is: at the end of an hour, seconds.
@@ -58,7 +58,7 @@ class Patience:
     def is_due(self, take: os.stat_result, *, growing: bool) -> bool:
         return take.st_size >= self._wanted.get((take.st_dev, take.st_ino, growing), 0)
 
-    def wait(self, take: os.stat_result, material: Material | None, *, growing: bool) -> None:
+    def wait(self, take: os.stat_result, material: StreamInfo | None, *, growing: bool) -> None:
         """There is no part to be made now; without `material` the take is of a kind that has none."""
         if len(self._wanted) >= _MOST_TAKES:
             self._wanted.clear()
@@ -72,20 +72,20 @@ class Patience:
 
 
 @dataclass(slots=True)
-class Ahead:
+class SegmentPrerenderer:
     """One step of working ahead."""
 
     tools: Tools
     plan: RenderPlan
-    switch: Switch
+    switch: CancelToken
     log: Log
-    patience: Patience
+    patience: EncodingPause
 
     def work(self) -> bool:
         plan = self.plan
         if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
             return False
-        shop = Workshop(self.tools, plan.output, plan.cache, self.switch, self.log)
+        shop = AssetMaker(self.tools, plan.output, plan.cache, self.switch, self.log)
         for take in plan.takes:
             self.switch.check()
             growing, size = take == plan.takes[-1], take.stat()
@@ -107,11 +107,11 @@ class Ahead:
             self.patience.wait(size, material, growing=growing)
         return False
 
-    def _logos(self, material: Material) -> list[Placed]:
+    def _logos(self, material: StreamInfo) -> list[PlacedLogo]:
         frame = (material.sps.width, material.sps.height)
         logos = assets.placed(
             self.tools, frame, self.plan.logo, self.plan.sponsors, self.plan.logo_layout, self.switch
         )
         if not logos:
-            raise Unfit("no logo")
+            raise NotApplicable("no logo")
         return logos

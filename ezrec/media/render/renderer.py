@@ -21,17 +21,17 @@ from ezrec.domain.ports import MediaInfo, RenderPlan
 from ezrec.media.ffmpeg import filters, native_probe
 from ezrec.media.ffmpeg.encoders import Choice, Encoders
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, TAKE
-from ezrec.media.ffmpeg.probe_cache import Seen
-from ezrec.media.ffmpeg.runner import DISK_FULL, Failed, Limits, Log, TookTooLong, run
-from ezrec.media.ffmpeg.throttle import Pace, never
-from ezrec.media.ffmpeg.tools import Tools, Unfit
+from ezrec.media.ffmpeg.probe_cache import ProbeCache
+from ezrec.media.ffmpeg.runner import DISK_FULL, FfmpegFailed, Limits, Log, TookTooLong, run
+from ezrec.media.ffmpeg.throttle import Throttle, never
+from ezrec.media.ffmpeg.tools import NotApplicable, Tools
 from ezrec.media.mp4 import boxes
 from ezrec.media.render import renderer
 from ezrec.media.render.copy import Joiner
-from ezrec.media.render.prerender import LOWEST, Ahead, Doubtful, Patience
-from ezrec.media.render.strategies import Ladder
+from ezrec.media.render.prerender import LOWEST, Doubtful, EncodingPause, SegmentPrerenderer
+from ezrec.media.render.strategies import Strategies
 from ezrec.system import durable, plain_files
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 _LONGEST_INTRO_S = 120.0
 _CHECK_BASE_S, _CHECK_FACTOR = 60.0, 3.0  # decoding an asset: a Pi reads 4K HEVC at about real time
@@ -60,10 +60,10 @@ class FfmpegTranscoder:
         memory: Path | None = None,
         cache: Path | None = None,
     ) -> None:
-        pace = Pace(while_recording, is_recording)
-        self._patience = Patience()
+        pace = Throttle(while_recording, is_recording)
+        self._patience = EncodingPause()
         encoders = Encoders(ffmpeg, encoder, memory, is_recording)
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, encoders, Seen(cache))
+        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, encoders, ProbeCache(cache))
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info
@@ -80,7 +80,7 @@ class FfmpegTranscoder:
             raise Reject(
                 f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
             ) from None
-        except Failed as fault:
+        except FfmpegFailed as fault:
             if fault.passing:
                 raise Retry(f"{path.name}: {fault.last_word}") from None
             raise Reject(f"{path.name}: the {kind} cannot be decoded: {fault.last_word}", remedy) from None
@@ -100,7 +100,7 @@ class FfmpegTranscoder:
         4. fsync it, rename it, fsync the directory
         5. make what accompanies it
         """
-        switch = Switch()
+        switch = CancelToken()
         on_stop(switch.pull)
         part = plan.output.with_name(f"{plan.output.name}.part")
         self._tools.pace.step_back(self._tools.nice)
@@ -109,13 +109,13 @@ class FfmpegTranscoder:
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:
-                ladder = Ladder(tools, plan, part, progress, switch, log)
+                ladder = Strategies(tools, plan, part, progress, switch, log)
                 info = ladder.climb()
                 switch.check()
                 durable.sync_file(part)
                 durable.rename(part, plan.output)
                 ladder.accompany()
-        except Failed as fault:
+        except FfmpegFailed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full(f"no room for {plan.output.name}") from None
             raise Retry(f"ffmpeg: {fault.last_word}") from None
@@ -137,12 +137,12 @@ class FfmpegTranscoder:
     def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         try:
             with Log(plan.log) as log:
-                return Ahead(
+                return SegmentPrerenderer(
                     replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log, self._patience
                 ).work()
         except (Busy, Stopped, FileNotFoundError):
             return False  # not our turn: in the end it is made in any case
-        except Failed as fault:
+        except FfmpegFailed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full("no room for a part") from None
             raise Retry(f"ffmpeg: {fault.last_word}") from None
@@ -154,7 +154,7 @@ class FfmpegTranscoder:
     def prepare(
         self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool] = lambda: True
     ) -> bool:
-        tools = replace(self._tools, nice=LOWEST, seen=Seen(cache))
+        tools = replace(self._tools, nice=LOWEST, seen=ProbeCache(cache))
         switch = Doubtful(may_go_on)
         try:
             sample = renderer.taken(take, cache) if take else renderer.kept(cache)
@@ -163,9 +163,9 @@ class FfmpegTranscoder:
             Joiner(tools, cache / "prepare.mp4", cache, switch, Log()).prepare(
                 tools.inspect(TAKE, sample, switch), tools.inspect(INTRO, intro, switch)
             )
-        except (Unfit, Stopped, FileNotFoundError):
+        except (NotApplicable, Stopped, FileNotFoundError):
             return False
-        except Failed as fault:
+        except FfmpegFailed as fault:
             raise Retry(f"{intro.name}: {fault.last_word}") from None
         except OSError as fault:
             raise Retry(f"{intro.name} cannot be prepared: {fault.strerror}") from fault
@@ -241,7 +241,7 @@ def _said(program: str, question: str) -> str:
     said = bytearray()
     try:
         run([program, "-hide_banner", question], Limits(10.0), nice=0, hear=said.extend)
-    except (Failed, Retry):
+    except (FfmpegFailed, Retry):
         return ""
     return said.decode(errors="replace")
 

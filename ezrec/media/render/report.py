@@ -16,7 +16,7 @@ REPORT = "processing.json"
 
 
 @dataclass(slots=True)
-class Report:
+class RenderReport:
     """What a person, or the command line, wants to know of how a video came to be."""
 
     rung: str = ""

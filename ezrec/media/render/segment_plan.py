@@ -89,8 +89,8 @@ class Recipe:
     take: Media
     cut: Cut
     scale: int
-    measure: arguments.Measure
-    logo: filters.Placed | None
+    measure: arguments.EncodeFormat
+    logo: filters.PlacedLogo | None
     show: LogoShow | LogoSpans
     before: int
     is_end: bool

@@ -18,15 +18,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from ezrec.media.ffmpeg import arguments
-from ezrec.media.ffmpeg.filters import Placed
-from ezrec.media.ffmpeg.tools import Unfit
+from ezrec.media.ffmpeg.filters import PlacedLogo
+from ezrec.media.ffmpeg.tools import NotApplicable
 from ezrec.media.mp4 import h264, timeline, writer
-from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track
 from ezrec.media.mp4.timeline import Part, Stretch
-from ezrec.media.render.assets import PLACEHOLDER, Workshop
+from ezrec.media.render.assets import PLACEHOLDER, AssetMaker
 from ezrec.system import durable, plain_files
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 
 _MOST_RUNS = 400  # each is a file kept open
 _MOST_OF_IT = 0.7  # beyond that one pass over the whole is as cheap, and simpler
@@ -40,7 +40,7 @@ class Overlay:
     owner empties it. None: what was encoded goes with this try.
     """
 
-    logo: Placed
+    logo: PlacedLogo
     spans: Sequence[tuple[float, float]]
     kept: Path | None = None
 
@@ -55,7 +55,7 @@ class Run:
     off: int
 
 
-def runs_of(material: Material, spans: Sequence[tuple[float, float]]) -> list[Run]:
+def runs_of(material: StreamInfo, spans: Sequence[tuple[float, float]]) -> list[Run]:
     """Which frames have to be encoded so that the logo shows in these spans (in seconds of this take)."""
     track, found = material.footage.picture, list[Run]()
     begins = [Fraction(start - track.starts[0], track.scale) for start in track.starts]
@@ -67,7 +67,7 @@ def runs_of(material: Material, spans: Sequence[tuple[float, float]]) -> list[Ru
         after = bisect.bisect_left(material.idrs, off)
         last = material.idrs[after] if after < len(material.idrs) else len(track)
         if found and first < found[-1].last:
-            raise Unfit("the logo comes back within one group of pictures")
+            raise NotApplicable("the logo comes back within one group of pictures")
         found.append(Run(first, last, on - first, off - first))
     return found
 
@@ -76,9 +76,9 @@ def runs_of(material: Material, spans: Sequence[tuple[float, float]]) -> list[Ru
 class LogoRuns:
     """Makes the stretches with the logo. `number` is the next free number of a source."""
 
-    workshop: Workshop
+    workshop: AssetMaker
     overlay: Overlay
-    measure: arguments.Measure
+    measure: arguments.EncodeFormat
     number: int
     tell: Callable[[float], None]
     sources: dict[int, Path]
@@ -86,8 +86,8 @@ class LogoRuns:
     found: int = 0
     made: int = 0
 
-    def parts(self, takes: Sequence[tuple[int, Material]], with_sound: bool) -> list[Part]:
-        planned, begin, total, shown = list[tuple[int, Material, list[Run]]](), 0.0, 0, 0
+    def parts(self, takes: Sequence[tuple[int, StreamInfo]], with_sound: bool) -> list[Part]:
+        planned, begin, total, shown = list[tuple[int, StreamInfo, list[Run]]](), 0.0, 0, 0
         for source, material in takes:
             length = float(material.footage.picture.length_s)
             spans = [(on - begin, off - begin) for on, off in self.overlay.spans]
@@ -97,9 +97,9 @@ class LogoRuns:
             total += len(material.footage.picture)
             shown += sum(run.last - run.first for run in runs)
         if shown > total * _MOST_OF_IT:
-            raise Unfit(f"the logo is wanted in {shown} of {total} frames")
+            raise NotApplicable(f"the logo is wanted in {shown} of {total} frames")
         if sum(len(runs) for _, _, runs in planned) > _MOST_RUNS:
-            raise Unfit(f"the logo comes more than {_MOST_RUNS} times")
+            raise NotApplicable(f"the logo comes more than {_MOST_RUNS} times")
         made, done = list[Part](), 0
         for source, material, runs in planned:
             stretches = list[Stretch]()
@@ -114,7 +114,7 @@ class LogoRuns:
             )
         return made
 
-    def _encoded(self, material: Material, run: Run) -> Stretch:
+    def _encoded(self, material: StreamInfo, run: Run) -> Stretch:
         track, number = material.footage.picture, self.number
         path, is_kept = self._place(material, run), self.overlay.kept is not None
         found = self._found(path, run) if is_kept else None
@@ -128,20 +128,20 @@ class LogoRuns:
         self.number += 1
         return Stretch(number, found.footage.picture, 0, run.last - run.first, track, run.first)
 
-    def _place(self, material: Material, run: Run) -> Path:
+    def _place(self, material: StreamInfo, run: Run) -> Path:
         if self.overlay.kept is None:
             return self.workshop.aside(f"logo{self.number}")
         shown = (run.on, run.off)
         name = called(self.workshop, self.overlay.logo, self.measure, material, (run.first, run.last), shown)
         return self.overlay.kept / f"{name}.mp4"
 
-    def _found(self, path: Path, run: Run) -> Material | None:
+    def _found(self, path: Path, run: Run) -> StreamInfo | None:
         """What an earlier try, ended in the middle, has made already."""
         with contextlib.suppress(FileNotFoundError, ValueError):
             return self._checked(path, run)
         return None
 
-    def _made(self, material: Material, run: Run, path: Path) -> Material:
+    def _made(self, material: StreamInfo, run: Run, path: Path) -> StreamInfo:
         plain_files.folder(path.parent)
         cut, new = self.workshop.aside("cut"), path.with_name(f".{path.name}.new")
         try:
@@ -155,18 +155,18 @@ class LogoRuns:
             new.unlink(missing_ok=True)
         return self._checked(path, run)
 
-    def _checked(self, path: Path, run: Run) -> Material:
+    def _checked(self, path: Path, run: Run) -> StreamInfo:
         found, count = self.workshop.checked(path, self.measure), run.last - run.first
         if len(found.footage.picture) != count:
-            raise Unfit(f"{len(found.footage.picture)} frames with the logo came of {count}")
+            raise NotApplicable(f"{len(found.footage.picture)} frames with the logo came of {count}")
         return found
 
 
 def called(
-    shop: Workshop,
-    logo: Placed,
-    measure: arguments.Measure,
-    take: Material,
+    shop: AssetMaker,
+    logo: PlacedLogo,
+    measure: arguments.EncodeFormat,
+    take: StreamInfo,
     frames: tuple[int, int],
     shown: tuple[int, int],
 ) -> str:
@@ -186,12 +186,12 @@ def called(
     return digest.hexdigest()
 
 
-def write_cut(path: Path, material: Material, first: int, last: int, switch: Switch) -> None:
+def write_cut(path: Path, material: StreamInfo, first: int, last: int, switch: CancelToken) -> None:
     """These frames alone, in a file of their own, so that no seeking can hit beside them."""
     track = material.footage.picture
     part = Part(track, (Stretch(0, track, first, last - first, track, first),))
     lane = timeline.cut(part, first, last)
-    shown = writer.Picture(lane, material.sps.width, material.sps.height, h264.write_avcc(material.sets))
+    shown = writer.PictureTrack(lane, material.sps.width, material.sps.height, h264.write_avcc(material.sets))
     writer.write(path, shown, None, {0: material.path}, b"", lambda _: switch.check())
 
 

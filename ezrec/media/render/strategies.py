@@ -18,21 +18,21 @@ from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped
 from ezrec.domain.ports import MediaInfo, RenderPlan
 from ezrec.media.ffmpeg import filters
-from ezrec.media.ffmpeg.inputs import INTRO, RESULT, TAKE, Kind
+from ezrec.media.ffmpeg.inputs import INTRO, RESULT, TAKE, MediaKind
 from ezrec.media.ffmpeg.probe import Media
-from ezrec.media.ffmpeg.runner import Failed, Limits, Log, TookTooLong, run
-from ezrec.media.ffmpeg.tools import Meter, Tools, Unfaithful, Unfit
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, TookTooLong, run
+from ezrec.media.ffmpeg.tools import Meter, NotApplicable, Tools, VerificationError
 from ezrec.media.render import assets
 from ezrec.media.render.artefacts import FOLDER, Artefacts
-from ezrec.media.render.assets import Workshop
+from ezrec.media.render.assets import AssetMaker
 from ezrec.media.render.copy import Joined, Joiner
 from ezrec.media.render.encode_segments import Encode
 from ezrec.media.render.logo_segments import Parts, held
 from ezrec.media.render.report import REPORT as REPORT
-from ezrec.media.render.report import Report
+from ezrec.media.render.report import RenderReport
 from ezrec.media.render.smart_render import Overlay
-from ezrec.media.render.verify_output import Checker, Promise
-from ezrec.system.task import Switch
+from ezrec.media.render.verify_output import ExpectedVideo, OutputVerifier
+from ezrec.system.task import CancelToken
 
 _LONGEST_PART_S = 60.0  # another process makes one, gives it up where it takes long, and begins no further
 _AGAIN_S = 30.0
@@ -42,7 +42,7 @@ _ODD = (ArithmeticError, LookupError, ValueError, struct.error)
 _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
 
 
-class Ladder:
+class Strategies:
     """One rendering, from plan to verified file."""
 
     def __init__(
@@ -51,13 +51,13 @@ class Ladder:
         plan: RenderPlan,
         part: Path,
         progress: Callable[[float], None],
-        switch: Switch,
+        switch: CancelToken,
         log: Log,
     ) -> None:
         self._tools, self._plan, self._part = tools, plan, part
         self._progress, self._switch, self._log = progress, switch, log
         self._told = 0.0
-        self._report = Report(left_out=list(plan.notes))
+        self._report = RenderReport(left_out=list(plan.notes))
         self._kept = contextlib.ExitStack()
 
     def climb(self) -> MediaInfo:
@@ -86,9 +86,9 @@ class Ladder:
     def _write_report(self) -> None:
         self._report.write(self._plan.output.with_name(REPORT))
 
-    def _film(self) -> filters.Film:
+    def _film(self) -> filters.Video:
         plan = self._plan
-        film = filters.Film(
+        film = filters.Video(
             takes=[self._inspect(TAKE, take) for take in plan.takes],
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
             show=plan.logo_show,
@@ -104,7 +104,7 @@ class Ladder:
         takes = list(zip(lengths, burned, strict=True))
         return replace(film, show=lacking(plan.logo_show, takes, float(1 / rate)))
 
-    def _logo(self, target: filters.Target) -> filters.Placed | None:
+    def _logo(self, target: filters.Target) -> filters.PlacedLogo | None:
         """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
         plan = self._plan
         frame = (target.width, target.height)
@@ -113,11 +113,11 @@ class Ladder:
             return None
         try:
             return self._kept.enter_context(self._workshop.overlaid(logos))
-        except Unfit as fault:
+        except NotApplicable as fault:
             raise Retry(f"the logos cannot be put together: {fault}") from None
 
-    def _made(self, film: filters.Film) -> MediaInfo:
-        rungs: tuple[tuple[str, Callable[[filters.Film], MediaInfo]], ...] = (
+    def _made(self, film: filters.Video) -> MediaInfo:
+        rungs: tuple[tuple[str, Callable[[filters.Video], MediaInfo]], ...] = (
             ("copy", self._copy),
             ("smart", self._smart),
             ("parts", self._parted),
@@ -129,12 +129,12 @@ class Ladder:
                 self._report.rung = name
                 with self._report.timed(name):
                     return make(film)
-            except (Unfit, Unfaithful, TookTooLong) as fault:
+            except (NotApplicable, VerificationError, TookTooLong) as fault:
                 self._pass_over(name, str(fault))
             except _ODD as fault:  # tables that make no sense in a way that nobody thought of
                 self._log.note(traceback.format_exc())
                 self._pass_over(name, f"{type(fault).__name__}: {fault}")
-            except Failed as fault:
+            except FfmpegFailed as fault:
                 if fault.passing:
                     raise
                 self._pass_over(name, fault.last_word)
@@ -146,7 +146,7 @@ class Ladder:
         self._report.why.append(f"{rung}: {reason}")
         self._log.note(f"not by {rung}: {reason}")
 
-    def _copy(self, film: filters.Film) -> MediaInfo:
+    def _copy(self, film: filters.Video) -> MediaInfo:
         """Intro and takes by their samples."""
         self._check_copyable(film)
         info = self._joined(film, None)
@@ -155,23 +155,23 @@ class Ladder:
         )
         return info
 
-    def _smart(self, film: filters.Film) -> MediaInfo:
+    def _smart(self, film: filters.Video) -> MediaInfo:
         """As copied, but for the groups of pictures that are to show the logo."""
         show = film.show
         if not film.logo or show.is_always:
-            raise Unfit("no logo is wanted for a part of the time only")
+            raise NotApplicable("no logo is wanted for a part of the time only")
         self._check_copyable(replace(film, logo=None))
         seconds = sum(take.info.duration_s for take in film.takes)
         info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds)), self._plan.parts))
         self._report.why.append(f"the logo is wanted {show}")
         return info
 
-    def _parted(self, film: filters.Film) -> MediaInfo:
+    def _parted(self, film: filters.Video) -> MediaInfo:
         """Encoded part by part, as far as that was not done while it was recorded."""
         if not film.logo or not film.show.is_always:
-            raise Unfit("no logo is wanted all the time")
+            raise NotApplicable("no logo is wanted all the time")
         if self._plan.parts is None:
-            raise Unfit("there is no place to keep parts")
+            raise NotApplicable("there is no place to keep parts")
         self._check_copyable(replace(film, logo=None))
         parts = Parts(self._workshop, film.logo, self._plan.parts, self._encoder())
         with self._held(self._plan.parts):
@@ -179,16 +179,16 @@ class Ladder:
         self._report_parts(parts)
         return info
 
-    def _encode_in_parts(self, film: filters.Film) -> MediaInfo:
+    def _encode_in_parts(self, film: filters.Video) -> MediaInfo:
         """Nothing can be copied: all is encoded, part by part, so that a kill costs one of them."""
         if self._plan.parts is None:
-            raise Unfit("there is no place to keep parts")
+            raise NotApplicable("there is no place to keep parts")
         with self._held(self._plan.parts):
             encode = Encode(self._workshop, film, self._plan.parts, self._encoder())
             try:
                 info = self._proven(self._joiner.join_encoded(film, encode))
-            except (Unfaithful, Failed) as fault:
-                if not (isinstance(fault, Failed) and fault.passing):
+            except (VerificationError, FfmpegFailed) as fault:
+                if not (isinstance(fault, FfmpegFailed) and fault.passing):
                     encode.forget()  # one of them is spoilt: whoever tries again is not to find it
                 raise
         self._report_parts(encode)
@@ -212,14 +212,14 @@ class Ladder:
         self._log.note(said)
 
     @property
-    def _workshop(self) -> Workshop:
-        return Workshop(self._tools, self._part, self._plan.cache, self._switch, self._log)
+    def _workshop(self) -> AssetMaker:
+        return AssetMaker(self._tools, self._part, self._plan.cache, self._switch, self._log)
 
     @property
     def _joiner(self) -> Joiner:
         return Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
 
-    def _joined(self, film: filters.Film, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
+    def _joined(self, film: filters.Video, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
         joined = self._joiner.join(film.takes, film.intro, overlay, parts)
         info = self._proven(joined)
         if overlay:
@@ -227,34 +227,34 @@ class Ladder:
         return info
 
     def _proven(self, joined: Joined) -> MediaInfo:
-        info = self._checker.looked_at(Promise(joined.seconds, joined.frames, joined.sound))
+        info = self._checker.looked_at(ExpectedVideo(joined.seconds, joined.frames, joined.sound))
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro
         self._report.checks["joins_decoded"] = joined.joins
         return info
 
-    def _remux(self, film: filters.Film) -> MediaInfo:
+    def _remux(self, film: filters.Video) -> MediaInfo:
         """One take as FFmpeg copies it, with B-frames and all."""
         self._check_copyable(film)
         if len(film.parts) != 1:
-            raise Unfit("more than one part")
+            raise NotApplicable("more than one part")
         take = film.takes[0]
         if take.is_cut:
-            raise Unfit("it holds what its owner cut off")
+            raise NotApplicable("it holds what its owner cut off")
         info = take.info
         argv = filters.copy(self._tools.ffmpeg, take, take.path.stat().st_size, self._part)
         self._run(argv, info.duration_s)
-        promised = Promise(info.duration_s, info.frames, info.has_audio, take.rate)
+        promised = ExpectedVideo(info.duration_s, info.frames, info.has_audio, take.rate)
         return self._checker.decoded(promised)
 
-    def _check_copyable(self, film: filters.Film) -> None:
+    def _check_copyable(self, film: filters.Video) -> None:
         if film.logo:
-            raise Unfit("a logo is to be laid over it")
+            raise NotApplicable("a logo is to be laid over it")
         for take in film.takes:
             if not _is_publishable(take):
-                raise Unfit(f"{take.path.name}: not in a form that every browser plays")
+                raise NotApplicable(f"{take.path.name}: not in a form that every browser plays")
 
-    def _encode(self, film: filters.Film) -> MediaInfo:
+    def _encode(self, film: filters.Video) -> MediaInfo:
         """A second run forgives what stopped the first: a spoilt frame must not cost an hour of footage."""
         encoding = filters.Encoding(
             self._part, self._tools.bitrate, self._tools.preset, encoder=self._encoder()
@@ -262,34 +262,34 @@ class Ladder:
         if encoding.encoder != SOFTWARE:
             try:
                 return self._encoded(film, encoding)
-            except (Failed, Unfaithful) as fault:
-                if isinstance(fault, Failed) and fault.passing:
+            except (FfmpegFailed, VerificationError) as fault:
+                if isinstance(fault, FfmpegFailed) and fault.passing:
                     raise
                 self._tools.encoders.distrust(encoding.encoder, str(fault))
                 self._pass_over(encoding.encoder, str(fault))
                 encoding = replace(encoding, encoder=SOFTWARE)
         return self._encoded(film, encoding)
 
-    def _encoded(self, film: filters.Film, encoding: filters.Encoding) -> MediaInfo:
+    def _encoded(self, film: filters.Video, encoding: filters.Encoding) -> MediaInfo:
         seconds = float(film.seconds)
         self._report.encoder = encoding.encoder
         try:
             self._run(filters.encode(self._tools.ffmpeg, film, encoding), seconds)
-        except Failed as fault:
+        except FfmpegFailed as fault:
             if fault.passing or encoding.encoder != SOFTWARE:
                 raise
             self._pass_over("encode", f"once more, passing over what cannot be decoded: {fault.last_word}")
             self._run(filters.encode(self._tools.ffmpeg, film, replace(encoding, tolerant=True)), seconds)
         joins = film.joins
         info = self._checker.decoded(
-            Promise(seconds, film.frames, film.target.sound, film.target.rate, joins)
+            ExpectedVideo(seconds, film.frames, film.target.sound, film.target.rate, joins)
         )
         self._report.checks["joins_decoded"] = len(joins)
         return info
 
     @property
-    def _checker(self) -> Checker:
-        return Checker(self._tools, self._part, self._switch, self._log)
+    def _checker(self) -> OutputVerifier:
+        return OutputVerifier(self._tools, self._part, self._switch, self._log)
 
     def _encoder(self) -> str:
         choice = self._tools.encoders.choose(self._log)
@@ -297,7 +297,7 @@ class Ladder:
             self._pass_over("hardware", choice.why)
         return choice.name
 
-    def _inspect(self, kind: Kind, path: Path) -> Media:
+    def _inspect(self, kind: MediaKind, path: Path) -> Media:
         return self._tools.inspect(kind, path, self._switch)
 
     def _tell(self, done: float) -> None:

@@ -4,7 +4,7 @@
 2. the frames around each join, taken out of the finished file under the finished file's own header, decode
 3. FFmpeg, opening the film by itself, finds its end and decodes it
 
-Raises `Unfaithful` where one of them fails. Changes nothing.
+Raises `VerificationError` where one of them fails. Changes nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.inputs import RESULT
 from ezrec.media.ffmpeg.runner import Log
-from ezrec.media.ffmpeg.tools import Tools, Unfaithful
+from ezrec.media.ffmpeg.tools import Tools, VerificationError
 from ezrec.media.mp4 import h264, timeline, writer
-from ezrec.media.mp4.copyable import Material
+from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track
-from ezrec.media.mp4.timeline import Lane, Part, Stretch
-from ezrec.system.task import Switch
+from ezrec.media.mp4.timeline import Part, Stretch, TrackTimeline
+from ezrec.system.task import CancelToken
 
 _BEFORE, _AFTER = 4, 8  # frames decoded before a join and behind it
 _AT_ONCE = 16  # joins shown by one process: their frames lie in a file beside the film
@@ -31,33 +31,33 @@ _SAMPLE = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class CopyVerifier:
     """Of one film, `part`."""
 
     tools: Tools
     part: Path
-    switch: Switch
+    switch: CancelToken
     log: Log
 
-    def show(self, picture: Lane, sound: Lane | None, joins: Sequence[int]) -> None:
+    def show(self, picture: TrackTimeline, sound: TrackTimeline | None, joins: Sequence[int]) -> None:
         film = self._read_back()
         found = film.footage
         if not _agree(found.picture, picture) or bool(found.sound) != bool(sound):
-            raise Unfaithful("its index is not what was to be written")
+            raise VerificationError("its index is not what was to be written")
         if sound and found.sound and not _agree(found.sound, sound):
-            raise Unfaithful("the index of its sound is not what was to be written")
+            raise VerificationError("the index of its sound is not what was to be written")
         self._walk_end(film)
         windows = list(_windows(film, joins))
         for some in [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)] or [[]]:
             self._decode(film, some, with_end=some[-1:] == windows[-1:])
 
-    def _read_back(self) -> Material:
+    def _read_back(self) -> StreamInfo:
         media = self.tools.inspect(RESULT, self.part, self.switch)
         if media.material is None:
-            raise Unfaithful("it cannot be read back")
+            raise VerificationError("it cannot be read back")
         return media.material
 
-    def _walk_end(self, film: Material) -> None:
+    def _walk_end(self, film: StreamInfo) -> None:
         """Every sample of the last group of pictures is made of whole units: what a torn tail is not."""
         track = film.footage.picture
         with self.part.open("rb") as file:
@@ -66,9 +66,9 @@ class Proof:
                 file.seek(track.offsets[number])
                 data = file.read(min(size, _SAMPLE))
                 if sum(4 + len(unit) for unit in h264.nals(data)) != size:
-                    raise Unfaithful(f"frame {number} of {len(track)} is damaged")
+                    raise VerificationError(f"frame {number} of {len(track)} is damaged")
 
-    def _decode(self, film: Material, windows: Sequence[tuple[int, int]], *, with_end: bool) -> None:
+    def _decode(self, film: StreamInfo, windows: Sequence[tuple[int, int]], *, with_end: bool) -> None:
         beside = self.part.with_name(f"{self.part.name}.joins")
         sources, wanted = list[tuple[Path, tuple[float, float]]](), 0
         try:
@@ -85,9 +85,9 @@ class Proof:
         finally:
             beside.unlink(missing_ok=True)
         if shown != wanted:
-            raise Unfaithful(f"around the joins {shown} frames are shown where {wanted} were copied")
+            raise VerificationError(f"around the joins {shown} frames are shown where {wanted} were copied")
 
-    def _copy_out(self, film: Material, windows: Sequence[tuple[int, int]], beside: Path) -> int:
+    def _copy_out(self, film: StreamInfo, windows: Sequence[tuple[int, int]], beside: Path) -> int:
         """The windows as a film of their own, a frame a second."""
         track, count = film.footage.picture, sum(last - first for first, last in windows)
         times = Track(kind=b"vide", end=count)
@@ -97,12 +97,12 @@ class Proof:
             stretches.append(Stretch(0, track, first, last - first, times, at))
             at += last - first
         lane, _ = timeline.picture([Part(times, stretches)], 1)
-        shown = writer.Picture(lane, film.sps.width, film.sps.height, track.header)
+        shown = writer.PictureTrack(lane, film.sps.width, film.sps.height, track.header)
         writer.write(beside, shown, None, {0: self.part}, b"", lambda done: self.switch.check())
         return count
 
 
-def _agree(track: Track, lane: Lane) -> bool:
+def _agree(track: Track, lane: TrackTimeline) -> bool:
     return (
         track.scale == lane.scale
         and track.sizes == lane.sizes
@@ -112,7 +112,7 @@ def _agree(track: Track, lane: Lane) -> bool:
     )
 
 
-def _windows(film: Material, joins: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _windows(film: StreamInfo, joins: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Frames around the joins, each stretch from a picture at which a decoder can begin."""
     length, begin, end = len(film.footage.picture), -1, -1
     for join in joins:
@@ -127,18 +127,18 @@ def _windows(film: Material, joins: Sequence[int]) -> Iterator[tuple[int, int]]:
         yield begin, end
 
 
-def _end(film: Material) -> tuple[int, int]:
+def _end(film: StreamInfo) -> tuple[int, int]:
     """Frames near the end that come at once when one seeks there: the last key frame leads to them."""
     length, idr = len(film.footage.picture), film.idrs[-1]
     first = min(idr + 1, length - 1)
     return first, min(length, first + _AFTER)
 
 
-def _idr_before(film: Material, number: int) -> int:
+def _idr_before(film: StreamInfo, number: int) -> int:
     return film.idrs[bisect.bisect_right(film.idrs, number) - 1]
 
 
-def _between(film: Material, number: int) -> float:
+def _between(film: StreamInfo, number: int) -> float:
     """A time between a frame and the one before it."""
     track = film.footage.picture
     if number == 0:

@@ -1,7 +1,7 @@
 """Looks at a video that was made, before it gets its name: is it what was promised, and does it decode.
 
 FFmpeg 5.1 ends with 0 on a missing segment, a full size limit and more: its exit code is not believed.
-Raises `Unfaithful`, or `Failed` where a decoder ends in a fault. Changes nothing.
+Raises `VerificationError`, or `Failed` where a decoder ends in a fault. Changes nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.inputs import RESULT
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
-from ezrec.media.ffmpeg.tools import Tools, Unfaithful
-from ezrec.system.task import Switch
+from ezrec.media.ffmpeg.tools import Tools, VerificationError
+from ezrec.system.task import CancelToken
 
 _CHECK_S = 60.0
 _AT_ONCE = 16  # joins shown by one process: each is a file opened
@@ -26,7 +26,7 @@ _SLACK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class ExpectedVideo:
     """What the video is to be like. Without a `rate`, every frame of it is accounted for already."""
 
     seconds: float
@@ -37,43 +37,43 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
-class Checker:
+class OutputVerifier:
     """Of one video, `part`."""
 
     tools: Tools
     part: Path
-    switch: Switch
+    switch: CancelToken
     log: Log
 
-    def looked_at(self, promised: Promise) -> MediaInfo:
+    def looked_at(self, promised: ExpectedVideo) -> MediaInfo:
         """By its tables: for what was decoded elsewhere."""
         return self._look(promised).info
 
-    def decoded(self, promised: Promise) -> MediaInfo:
+    def decoded(self, promised: ExpectedVideo) -> MediaInfo:
         """By its tables, and by what is seen at its end and around its joins, one by one."""
         made = self._look(promised)
         if not self._frames_of(filters.decode_end(self.tools.ffmpeg, made)):
-            raise Unfaithful("the video made shows no picture at its end")
+            raise VerificationError("the video made shows no picture at its end")
         if promised.joins and promised.rate and made.info.frames:
             self._show_joins(made.path, filters.windows(promised.joins, made.info.frames, promised.rate))
         return made.info
 
-    def _look(self, promised: Promise) -> Media:
+    def _look(self, promised: ExpectedVideo) -> Media:
         try:
             made = self.tools.inspect(RESULT, self.part, self.switch)
         except Reject as fault:
-            raise Unfaithful(f"the video made is not sound: {fault.reason}") from None
+            raise VerificationError(f"the video made is not sound: {fault.reason}") from None
         info = made.info
         if abs(info.duration_s - promised.seconds) > (1 / promised.rate if promised.rate else 0) + _SLACK_S:
-            raise Unfaithful(
+            raise VerificationError(
                 f"the video made lasts {info.duration_s:.2f} s where {promised.seconds:.2f} s were expected"
             )
         if not info.frames or (promised.frames is not None and info.frames != promised.frames):
-            raise Unfaithful(
+            raise VerificationError(
                 f"the video made has {info.frames or 0} frames where {promised.frames} were expected"
             )
         if info.has_audio != promised.sound:
-            raise Unfaithful(f"the video made has {'a' if info.has_audio else 'no'} sound track")
+            raise VerificationError(f"the video made has {'a' if info.has_audio else 'no'} sound track")
         return made
 
     def _show_joins(self, path: Path, windows: Sequence[tuple[int, tuple[float, float]]]) -> None:
@@ -82,7 +82,7 @@ class Checker:
             argv = filters.decode_windows(self.tools.ffmpeg, [(path, window) for _, window in some])
             shown = self._frames_of(argv)
             if shown != wanted:
-                raise Unfaithful(f"around the joins {shown} frames are shown where {wanted} were made")
+                raise VerificationError(f"around the joins {shown} frames are shown where {wanted} were made")
 
     def _frames_of(self, argv: list[str]) -> int:
         return self.tools.decoded(argv, _CHECK_S, self.switch, self.log)

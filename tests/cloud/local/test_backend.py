@@ -26,7 +26,7 @@ from ezrec.domain import heartbeat
 from ezrec.domain.booking import Window, parse_booking
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import Branding
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 from tests.fakes.clock import StandingClock
 
 MADRID = ZoneInfo("Europe/Madrid")
@@ -503,7 +503,7 @@ def test_a_heartbeat_shows_on_the_camera_too(backend: LocalBackend) -> None:
 def test_every_column_of_a_real_heartbeat_has_its_place(
     backend: LocalBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend.heartbeat(heartbeat.row(Facts(NOON, jobs={"raw": 2}), "user-1", "0"))
+    backend.heartbeat(heartbeat.row(Snapshot(NOON, jobs={"raw": 2}), "user-1", "0"))
     assert "no column" not in caplog.text
     [row] = backend.tables.rows("SELECT * FROM system_status")
     assert json.loads(row["details"])["jobs"] == {"raw": 2}

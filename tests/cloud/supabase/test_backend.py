@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.domain.errors import Reject, Retry
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, LostAnswer, Pass
@@ -38,7 +38,7 @@ def cloud(project: Project, account: Account) -> Iterator[SupabaseBackend]:
 
 
 def backend(project: Project, account: Account, **options: Any) -> SupabaseBackend:
-    access = Access(options.pop("url", project.url), options.pop("key", project.service_key))
+    access = ConnectionAccess(options.pop("url", project.url), options.pop("key", project.service_key))
     return SupabaseBackend(access, account.user_id, account.camera_id, StandingClock(), **options)
 
 
@@ -176,7 +176,7 @@ def test_a_wrong_password_is_tried_again_slowly_and_never_shown(
     project: Project, account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    access = Access(project.url, project.anon_key, "nobody@device.test", "a-wrong-password")
+    access = ConnectionAccess(project.url, project.anon_key, "nobody@device.test", "a-wrong-password")
     cloud = SupabaseBackend(access, account.user_id, "0", StandingClock())
     with pytest.raises(Retry, match="Invalid login credentials") as refused:
         cloud.bookings()
@@ -190,7 +190,7 @@ def test_a_revoked_sign_in_signs_in_again(project: Project, account: Account) ->
     email = f"{account.camera_id}@device.test"
     database, _ = project.local()
     user_id = project.sign_up(email, "a-password")
-    access = Access(project.url, project.anon_key, email, "a-password")
+    access = ConnectionAccess(project.url, project.anon_key, email, "a-password")
     cloud = SupabaseBackend(access, user_id, "0", StandingClock())
     assert cloud.bookings() == []
     database.sql(f"update auth.refresh_tokens set revoked = true where user_id = '{user_id}'")
@@ -225,7 +225,9 @@ def test_a_clock_in_the_past_is_called_so(account: Account, tmp_path: Path) -> N
     os.environ["SSL_CERT_FILE"] = str(certificate)
     try:
         url = f"https://localhost:{server.server_port}"
-        cloud = SupabaseBackend(Access(url, "sb_publishable_x"), account.user_id, "0", StandingClock())
+        cloud = SupabaseBackend(
+            ConnectionAccess(url, "sb_publishable_x"), account.user_id, "0", StandingClock()
+        )
         with pytest.raises(Retry, match="clock is wrong"):
             cloud.bookings()
         cloud.close()

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.cloud.supabase.realtime import Hint
 from ezrec.domain.errors import Retry
-from ezrec.runtime.scheduler import Lane, Pulse
-from ezrec.system.task import Bell
+from ezrec.runtime.scheduler import PeriodicTask, WorkerThread
+from ezrec.system.task import WakeUp
 from tests.fakes.clock import StandingClock
 from tests.runtime.test_scheduler import lane_of
 from tests.supabase_server.fixture import Front, Project
@@ -33,7 +33,7 @@ class Listener:
     front: Front
     front_end: FrontEnd
     hint: Hint
-    bell: Bell
+    bell: WakeUp
 
     def book(self) -> str:
         return self.front_end.book(START, START + HOUR)
@@ -47,8 +47,8 @@ def front(project: Project) -> Iterator[Front]:
 
 @contextmanager
 def listening(project: Project, front: Front, key: str = "") -> Iterator[Listener]:
-    account, bell = project.account(), Bell()
-    access = Access(front.url, key or project.service_key)
+    account, bell = project.account(), WakeUp()
+    access = ConnectionAccess(front.url, key or project.service_key)
     cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
     yield Listener(front, FrontEnd(project, account), cloud.hint(bell.ring), bell)
     cloud.close()
@@ -60,8 +60,8 @@ def listener(project: Project, front: Front) -> Iterator[Listener]:
         yield made
 
 
-def in_lane(listener: Listener) -> AbstractContextManager[Lane]:
-    return lane_of(Pulse("realtime", 0.1, listener.hint.listen).turn, listener.hint)
+def in_lane(listener: Listener) -> AbstractContextManager[WorkerThread]:
+    return lane_of(PeriodicTask("realtime", 0.1, listener.hint.listen).turn, listener.hint)
 
 
 def test_a_change_of_our_account_rings_and_another_accounts_does_not(

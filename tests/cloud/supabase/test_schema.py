@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access, Connection
+from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
 from ezrec.cloud.supabase.schema import reference
 from ezrec.domain.errors import Reject
 from tests.fakes.clock import StandingClock
@@ -29,7 +29,7 @@ class Device:
         self.auth_id = project.sign_up(email, "a-password")
         device = {"auth_id": self.auth_id, "user_id": self.user_id, "camera_id": self.camera_id}
         project.insert("devices", device)
-        access = Access(project.url, project.anon_key, email, "a-password")
+        access = ConnectionAccess(project.url, project.anon_key, email, "a-password")
         self.backend = SupabaseBackend(access, self.user_id, self.camera_id, StandingClock())
 
     def own(self, **more: Any) -> dict[str, Any]:
@@ -282,7 +282,7 @@ class Owner:
     def __init__(self, project: Project) -> None:
         self.project, email = project, f"{uuid.uuid4()}@owner.test"
         self.user_id = project.sign_up(email, "a-password")
-        self._cloud = Connection(Access(project.url, project.anon_key, email, "a-password"))
+        self._cloud = Connection(ConnectionAccess(project.url, project.anon_key, email, "a-password"))
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"apikey": self.project.anon_key, "Authorization": f"Bearer {self._cloud.token()}"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.domain.errors import Retry
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.fixture import Project
@@ -41,7 +41,7 @@ class Device:
     def backend(
         self, *, password: str = PASSWORD, state: Path | None = None, clock: StandingClock | None = None
     ) -> SupabaseBackend:
-        access = Access(self.project.url, self.key, self.email, password)
+        access = ConnectionAccess(self.project.url, self.key, self.email, password)
         return SupabaseBackend(access, self.auth_id, "0", clock or StandingClock(), state=state or self.state)
 
     def call(self, **changes: object) -> None:

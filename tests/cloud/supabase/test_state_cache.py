@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from ezrec.cloud.connectivity import Reach
+from ezrec.cloud.connectivity import Connectivity
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Access
+from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.cloud.supabase.schema import reference
-from ezrec.cloud.supabase.state_cache import Notes
+from ezrec.cloud.supabase.state_cache import StateCache
 from ezrec.domain import cloud_state
 from ezrec.domain.errors import Reject, Retry
 from tests.cloud.supabase.test_schema import wait_for_the_tables
@@ -40,7 +40,7 @@ def account(project: Project) -> Account:
 def connected(
     project: Project, account: Account, state: Path | None = None, **changes: Any
 ) -> Iterator[SupabaseBackend]:
-    access = Access(
+    access = ConnectionAccess(
         changes.pop("url", project.url),
         changes.pop("key", project.service_key),
         changes.pop("email", ""),
@@ -210,7 +210,7 @@ def test_a_process_that_comes_after_a_refused_one_does_not_knock_either(
 def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
     project: Project, account: Account, tmp_path: Path
 ) -> None:
-    reach = Reach(tmp_path / "reach")
+    reach = Connectivity(tmp_path / "reach")
 
     def is_lost_after_a_look(cloud: SupabaseBackend) -> bool:
         with contextlib.suppress(Retry):
@@ -233,7 +233,7 @@ def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
 
 
 def test_a_process_believes_the_newest_word_of_any_other(tmp_path: Path) -> None:
-    one, other = (Notes(tmp_path, StandingClock()) for _ in range(2))
+    one, other = (StateCache(tmp_path, StandingClock()) for _ in range(2))
     one.access(cloud_state.Access.GOOD)
     other.access(cloud_state.Access.REFUSED, "no such key")
     one.access(cloud_state.Access.GOOD)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from ezrec.cloud.supabase.errors import as_transport_fault
-from ezrec.cloud.supabase.transport import LeanTransport
+from ezrec.cloud.supabase.transport import UploadTransport
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -108,7 +108,7 @@ def blocks() -> Iterator[bytes]:
 
 
 def sent(url: str) -> str:
-    with httpx.Client(transport=LeanTransport(), timeout=20) as client:
+    with httpx.Client(transport=UploadTransport(), timeout=20) as client:
         headers = {"Content-Length": str(len(BODY))}
         for _ in range(2):  # the second over the connection of the first
             answer = client.patch(url, content=blocks(), headers=headers)
@@ -149,12 +149,12 @@ def test_a_reader_that_reads_no_more_is_given_up_after_the_limit() -> None:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
         with (
-            httpx.Client(transport=LeanTransport(), timeout=0.3) as client,
+            httpx.Client(transport=UploadTransport(), timeout=0.3) as client,
             pytest.raises(httpx.WriteTimeout),
         ):
             client.patch(f"http://127.0.0.1:{deaf.getsockname()[1]}/", content=BODY * 10)
 
 
 def test_where_nobody_listens_the_fault_is_httpxs() -> None:
-    with httpx.Client(transport=LeanTransport()) as client, pytest.raises(httpx.ConnectError):
+    with httpx.Client(transport=UploadTransport()) as client, pytest.raises(httpx.ConnectError):
         client.get("http://127.0.0.1:1/")

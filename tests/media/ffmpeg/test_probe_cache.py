@@ -12,7 +12,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.media.ffmpeg import native_probe
 from ezrec.media.ffmpeg.inputs import INTRO, TAKE
 from ezrec.media.ffmpeg.probe import Media, inspect
-from ezrec.media.ffmpeg.probe_cache import Seen
+from ezrec.media.ffmpeg.probe_cache import ProbeCache
 from ezrec.media.ffmpeg.tools import Tools
 from ezrec.media.mp4 import boxes
 from ezrec.media.render.renderer import FfmpegTranscoder
@@ -47,11 +47,11 @@ def test_what_is_not_plainly_a_cameras_file_is_left_to_ffprobe(make: object, tmp
 
 
 def without_ffprobe(cache: Path | None = None) -> Tools:
-    return Tools("no-ffmpeg", "no-ffprobe", 0, 800_000, "ultrafast", 60.0, seen=Seen(cache, young_s=0))
+    return Tools("no-ffmpeg", "no-ffprobe", 0, 800_000, "ultrafast", 60.0, seen=ProbeCache(cache, young_s=0))
 
 
 def with_ffprobe(cache: Path) -> Tools:
-    return Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0, seen=Seen(cache, young_s=0))
+    return Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0, seen=ProbeCache(cache, young_s=0))
 
 
 def test_a_cameras_take_needs_no_ffprobe_and_a_plain_file_from_elsewhere_does(tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_a_check_that_was_passed_is_not_repeated_and_one_that_failed_is(tmp_path
             raise Reject("no intro", "another")
 
     with pytest.raises(Reject):
-        Seen(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
+        ProbeCache(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
     for _ in range(2):
-        Seen(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
+        ProbeCache(tmp_path / "cache", young_s=0).once("intro", tmp_path / "i", check)
     with pytest.raises(IndexError):
-        Seen(tmp_path / "cache", young_s=0).once("logo", tmp_path / "i", check)
+        ProbeCache(tmp_path / "cache", young_s=0).once("logo", tmp_path / "i", check)
 
 
 def test_a_refused_asset_is_refused_each_time(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_was_kept_and_is_spoilt_is_looked_at_again(tmp_path: Path) -> None:
 
 
 def test_a_file_written_to_a_moment_ago_is_not_remembered(tmp_path: Path) -> None:
-    lead, seen = tmp_path / "i", Seen(tmp_path / "cache")
+    lead, seen = tmp_path / "i", ProbeCache(tmp_path / "cache")
     lead.write_bytes(b"one")
     first = seen.digest(lead)
     assert first == seen.digest(lead)
@@ -121,7 +121,7 @@ def test_a_file_written_to_a_moment_ago_is_not_remembered(tmp_path: Path) -> Non
 
 
 def test_few_looks_are_kept(tmp_path: Path) -> None:
-    seen = Seen(tmp_path / "cache", young_s=0, most=3)
+    seen = ProbeCache(tmp_path / "cache", young_s=0, most=3)
     for number in range(6):
         (tmp_path / str(number)).write_bytes(b"x")
         seen.digest(tmp_path / str(number))
@@ -129,7 +129,7 @@ def test_few_looks_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_tables_of_a_video_are_forgotten_when_it_is_made(tmp_path: Path) -> None:
-    seen = Seen()
+    seen = ProbeCache()
     media_seen = inspect(TAKE, films.software_take(tmp_path / "t.mp4"), ffprobe="ffprobe", nice=0)
     asked = list[Media]()
 

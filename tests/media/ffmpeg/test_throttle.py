@@ -12,10 +12,10 @@ import pytest
 from ezrec.domain.errors import Stopped
 from ezrec.domain.ports import RenderPlan
 from ezrec.media.ffmpeg.runner import Limits, run
-from ezrec.media.ffmpeg.throttle import RESTS, Pace
+from ezrec.media.ffmpeg.throttle import RESTS, Throttle
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 from tests.support import films, media
 from tests.support.rendering import deaf, eventually, processes_naming
 
@@ -36,7 +36,7 @@ def test_a_child_rests_while_something_is_recorded_and_no_limit_counts_that() ->
     recording = threading.Event()
     worker = threading.Thread(
         target=run, args=(["sleep", "3.7531"], Limits(wall_s=6, idle_s=6)),
-        kwargs={"nice": 5, "hear": deaf, "pace": Pace("no", recording.is_set)},
+        kwargs={"nice": 5, "hear": deaf, "pace": Throttle("no", recording.is_set)},
     )  # fmt: skip
     worker.start()
     assert eventually(lambda: state_of("3.7531") != "", 10)
@@ -50,10 +50,10 @@ def test_a_child_rests_while_something_is_recorded_and_no_limit_counts_that() ->
 
 
 def test_a_stop_reaches_a_child_at_rest() -> None:
-    switch, faults, recording = Switch(), list[BaseException](), threading.Event()
+    switch, faults, recording = CancelToken(), list[BaseException](), threading.Event()
 
     def work() -> None:
-        pace = Pace("no", recording.is_set)
+        pace = Throttle("no", recording.is_set)
         try:
             run(["sleep", "61.7"], Limits(60), nice=5, hear=deaf, switch=switch, pace=pace)
         except Stopped as fault:
@@ -91,7 +91,7 @@ def test_nothing_is_started_while_something_is_recorded() -> None:
     recording.set()
     worker = threading.Thread(
         target=run, args=(["echo", "begun"], Limits(wall_s=30)),
-        kwargs={"nice": 5, "hear": heard.append, "pace": Pace("no", recording.is_set)},
+        kwargs={"nice": 5, "hear": heard.append, "pace": Throttle("no", recording.is_set)},
     )  # fmt: skip
     worker.start()
     time.sleep(0.5)
@@ -156,13 +156,13 @@ def test_the_thread_that_copies_steps_back_and_no_other(mode: str, niceness: int
     before, found = os.getpriority(os.PRIO_PROCESS, 0), list[int]()
 
     def work() -> None:
-        Pace(mode).step_back(7)
+        Throttle(mode).step_back(7)
         found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
     worker = threading.Thread(target=work)
     worker.start()
     worker.join(20)
-    Pace(mode).step_back(7)  # the main thread serves others too
+    Throttle(mode).step_back(7)  # the main thread serves others too
     assert found == [max(before, niceness)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 

@@ -35,7 +35,7 @@ def take(source: int, seconds: int, *, late_s: Fraction | None = None, fast: int
     return Part.whole(source, track(b"vide", 15_360, 512, 30 * seconds), sound)
 
 
-def joined(parts: list[Part]) -> tuple[timeline.Lane, timeline.Lane, list[int]]:
+def joined(parts: list[Part]) -> tuple[timeline.TrackTimeline, timeline.TrackTimeline, list[int]]:
     lane, begins = timeline.picture(parts, timeline.picture_scale(parts))
     return lane, timeline.sound(parts, begins, lane, 48_000, 6), begins
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.media.ffmpeg.probe_cache import Seen
-from ezrec.media.render.asset_cache import MediaCache, key_of
+from ezrec.media.ffmpeg.probe_cache import ProbeCache
+from ezrec.media.render.asset_cache import AssetCache, key_of
 
 
 def fine(path: Path) -> None:
@@ -24,7 +24,7 @@ def holding(data: bytes) -> Callable[[Path], None]:
 
 
 def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
-    cache = MediaCache(tmp_path / "cache")
+    cache = AssetCache(tmp_path / "cache")
     path, made = cache.have("a", holding(b"one"), fine)
     assert (path.read_bytes(), made) == (b"one", True)
     assert cache.have("a", holding(b"two"), fine) == (path, False)
@@ -32,7 +32,7 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_what_fails_while_it_is_made_is_not_there(tmp_path: Path) -> None:
-    cache = MediaCache(tmp_path)
+    cache = AssetCache(tmp_path)
 
     def half(path: Path) -> None:
         path.write_bytes(b"ha")
@@ -45,13 +45,13 @@ def test_what_fails_while_it_is_made_is_not_there(tmp_path: Path) -> None:
 
 def test_what_a_kill_left_half_made_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / "dead.new").write_bytes(b"ha")
-    MediaCache(tmp_path).have("a", holding(b"one"), fine)
+    AssetCache(tmp_path).have("a", holding(b"one"), fine)
     assert not (tmp_path / "dead.new").exists()
 
 
 @pytest.mark.parametrize("bounds", [{"most_files": 3}, {"most_bytes": 350}])
 def test_it_forgets_what_was_not_used_for_longest(bounds: dict[str, int], tmp_path: Path) -> None:
-    cache = MediaCache(tmp_path, **bounds)
+    cache = AssetCache(tmp_path, **bounds)
     for key in ("a", "b", "c", "a", "d"):
         cache.have(key, holding(bytes(100)), fine)
     assert sorted(path.stem for path in tmp_path.glob("*.made")) == ["a", "c", "d"]
@@ -61,7 +61,7 @@ def test_a_key_follows_the_content_and_the_recipe_but_no_name(tmp_path: Path) ->
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"same")
     two.write_bytes(b"same")
-    first, second = Seen().digest(one), Seen().digest(two)
+    first, second = ProbeCache().digest(one), ProbeCache().digest(two)
     assert key_of(first, "x") == key_of(second, "x") != key_of(first, "y")
     two.write_bytes(b"other")
-    assert key_of(first, "x") != key_of(Seen().digest(two), "x")
+    assert key_of(first, "x") != key_of(ProbeCache().digest(two), "x")

@@ -20,17 +20,17 @@ from typing import Any
 import pytest
 
 from ezrec.domain.ports import RenderPlan
-from ezrec.media.ffmpeg.filters import Film, Target
+from ezrec.media.ffmpeg.filters import Target, Video
 from ezrec.media.ffmpeg.inputs import TAKE
 from ezrec.media.ffmpeg.probe import inspect
 from ezrec.media.ffmpeg.runner import Log
-from ezrec.media.ffmpeg.tools import Tools, Unfit
+from ezrec.media.ffmpeg.tools import NotApplicable, Tools
 from ezrec.media.mp4 import copyable, keyframes
 from ezrec.media.render import segment_plan
-from ezrec.media.render.assets import Workshop
+from ezrec.media.render.assets import AssetMaker
 from ezrec.media.render.encode_segments import Encode
 from ezrec.media.render.renderer import FfmpegTranscoder
-from ezrec.system.task import Switch
+from ezrec.system.task import CancelToken
 from tests.support import films, media
 from tests.support.rendering import deaf, killed_in_the_middle
 
@@ -315,9 +315,9 @@ def test_a_damaged_join_is_refused_and_the_next_rung_makes_the_film(tmp_path: Pa
 def test_without_room_for_parts_it_says_so(tmp_path: Path) -> None:
     take = numbered(tmp_path / "t.mp4", seconds=3)
     tools = Tools("ffmpeg", "ffprobe", 0, 1 << 60, "ultrafast", 60.0)
-    film = Film([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
-    with pytest.raises(Unfit, match="no room for parts"):
-        Encode(Workshop(tools, tmp_path / "out", None, Switch(), Log()), film, tmp_path).whole(1, deaf)
+    film = Video([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
+    with pytest.raises(NotApplicable, match="no room for parts"):
+        Encode(AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), film, tmp_path).whole(1, deaf)
 
 
 def test_a_decoder_is_sent_to_a_key_frame_at_or_before_the_first_frame_of_its_part(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 from ezrec.domain.errors import Stopped
 from ezrec.domain.ports import RenderPlan
 from ezrec.media.mp4 import boxes, copyable
-from ezrec.media.render.logo_segments import Span, rate_of, spans_of
-from ezrec.media.render.prerender import Patience
+from ezrec.media.render.logo_segments import FrameSpan, rate_of, spans_of
+from ezrec.media.render.prerender import EncodingPause
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
 from tests.support import films, media
@@ -56,10 +56,10 @@ def yes() -> bool:
 
 def test_a_take_is_cut_at_key_frames_and_where_does_not_change_while_it_grows(tmp_path: Path) -> None:
     whole = copyable.read(long_take(tmp_path / "long.mp4"))
-    assert spans_of(whole) == [Span(0, 900), Span(900, 1800), Span(1800, 1950)]
-    assert spans_of(whole, growing=True) == [Span(0, 900), Span(900, 1800)]
+    assert spans_of(whole) == [FrameSpan(0, 900), FrameSpan(900, 1800), FrameSpan(1800, 1950)]
+    assert spans_of(whole, growing=True) == [FrameSpan(0, 900), FrameSpan(900, 1800)]
     early = replace(whole, idrs=tuple(idr for idr in whole.idrs if idr < 1200))
-    assert spans_of(early, growing=True) == [Span(0, 900)]
+    assert spans_of(early, growing=True) == [FrameSpan(0, 900)]
     assert rate_of(whole.footage.picture) == 30
 
 
@@ -220,7 +220,7 @@ def test_a_take_is_not_looked_into_before_there_can_be_another_part_in_it(plan: 
     take = plan.takes[0]
     whole = take.read_bytes()
     fragments = [box.offset for box in boxes.top_level(take) if box.type == b"moof"]
-    waits = Patience()
+    waits = EncodingPause()
 
     def is_due(at: int) -> bool:
         take.write_bytes(whole[: fragments[at]])
@@ -235,6 +235,6 @@ def test_a_take_is_not_looked_into_before_there_can_be_another_part_in_it(plan: 
 
 
 def test_what_cannot_be_cut_is_not_looked_into_again_and_again(plan: RenderPlan, tmp_path: Path) -> None:
-    take, waits = films.b_frame_take(tmp_path / "b.mp4"), Patience()
+    take, waits = films.b_frame_take(tmp_path / "b.mp4"), EncodingPause()
     waits.wait(take.stat(), None, growing=True)
     assert not waits.is_due(take.stat(), growing=True)

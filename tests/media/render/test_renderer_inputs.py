@@ -14,7 +14,7 @@ import pytest
 from ezrec.domain.errors import Reject
 from ezrec.domain.ports import MediaInfo
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, TAKE, file_url, input_options
-from ezrec.media.ffmpeg.runner import Failed, Limits, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import media
 from tests.support.rendering import deaf, plan_for, written
@@ -229,7 +229,7 @@ def test_ffmpeg_itself_refuses_such_a_text_even_where_its_first_bytes_were_not_l
     )
     options = [word for key, value in input_options(demuxer).items() for word in (f"-{key}", value)]
     for narrowed in (options, options[:4]):  # with the demuxer forced, and with the white lists alone
-        with pytest.raises(Failed):
+        with pytest.raises(FfmpegFailed):
             run(
                 ["ffmpeg", "-xerror", *narrowed, "-i", file_url(path), "-y", str(output)],
                 Limits(30),

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.errors import Reject
-from ezrec.media.ffmpeg.runner import Failed, Log
-from ezrec.media.ffmpeg.tools import Tools, Unfaithful
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Log
+from ezrec.media.ffmpeg.tools import Tools, VerificationError
 from ezrec.media.mp4 import copyable, h264, timeline, writer
-from ezrec.media.render.verify_copy import Proof
-from ezrec.system.task import Switch
+from ezrec.media.render.verify_copy import CopyVerifier
+from ezrec.system.task import CancelToken
 from tests.support import films
 
 TOOLS = Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0)
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> tuple[Path, timeline.Lane]:
+def film(tmp_path: Path) -> tuple[Path, timeline.TrackTimeline]:
     """Two takes of a camera, joined after 60 frames."""
     takes = [films.software_take(tmp_path / f"{colour}.mp4", colour=colour) for colour in ("blue", "lime")]
     materials = [copyable.read(take) for take in takes]
@@ -29,25 +29,25 @@ def film(tmp_path: Path) -> tuple[Path, timeline.Lane]:
         for number, material in enumerate(materials)
     ]
     lane, _ = timeline.picture(parts, timeline.picture_scale(parts))
-    shown = writer.Picture(lane, 320, 180, h264.write_avcc(materials[0].sets))
+    shown = writer.PictureTrack(lane, 320, 180, h264.write_avcc(materials[0].sets))
     writer.write(tmp_path / "film", shown, None, dict(enumerate(takes)), b"", lambda done: None)
     return tmp_path / "film", lane
 
 
-def prove(path: Path, lane: timeline.Lane, joins: list[int]) -> None:
-    Proof(TOOLS, path, Switch(), Log()).show(lane, None, joins)
+def prove(path: Path, lane: timeline.TrackTimeline, joins: list[int]) -> None:
+    CopyVerifier(TOOLS, path, CancelToken(), Log()).show(lane, None, joins)
 
 
 @pytest.mark.parametrize("joins", [[], [60], [1, 2, 60, 119], list(range(1, 120))])
 def test_a_faithful_film_passes_and_nothing_is_left_beside_it(
-    joins: list[int], film: tuple[Path, timeline.Lane], tmp_path: Path
+    joins: list[int], film: tuple[Path, timeline.TrackTimeline], tmp_path: Path
 ) -> None:
     before = sorted(tmp_path.iterdir())
     prove(*film, joins)
     assert sorted(tmp_path.iterdir()) == before
 
 
-def a_sample_elsewhere(path: Path, lane: timeline.Lane) -> None:
+def a_sample_elsewhere(path: Path, lane: timeline.TrackTimeline) -> None:
     data = bytearray(path.read_bytes())
     sizes = data.index(b"stsz") + 16
     first, second = struct.unpack_from(">II", data, sizes)
@@ -55,7 +55,7 @@ def a_sample_elsewhere(path: Path, lane: timeline.Lane) -> None:
     path.write_bytes(data)
 
 
-def a_time_too_long(path: Path, lane: timeline.Lane) -> None:
+def a_time_too_long(path: Path, lane: timeline.TrackTimeline) -> None:
     data = bytearray(path.read_bytes())
     length = data.index(b"stts") + 16
     struct.pack_into(">I", data, length, struct.unpack_from(">I", data, length)[0] + 1)
@@ -67,32 +67,32 @@ def place(path: Path, number: int) -> tuple[int, int]:
     return track.offsets[number], track.sizes[number]
 
 
-def spoilt_behind_the_join(path: Path, lane: timeline.Lane) -> None:
+def spoilt_behind_the_join(path: Path, lane: timeline.TrackTimeline) -> None:
     offset, size = place(path, 60)
     with path.open("r+b") as file:
         file.seek(offset + size // 2)
         file.write(bytes(size - size // 2))
 
 
-def torn_at_its_end(path: Path, lane: timeline.Lane) -> None:
+def torn_at_its_end(path: Path, lane: timeline.TrackTimeline) -> None:
     offset, size = place(path, 119)
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(bytes(size))
 
 
-def cut_short(path: Path, lane: timeline.Lane) -> None:
+def cut_short(path: Path, lane: timeline.TrackTimeline) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-def header_of_another_camera(path: Path, lane: timeline.Lane) -> None:
+def header_of_another_camera(path: Path, lane: timeline.TrackTimeline) -> None:
     data = bytearray(path.read_bytes())
     at = data.index(b"\x67\x42", data.index(b"avcC"))
     data[at + 4 : at + 7] = bytes(byte ^ 0x55 for byte in data[at + 4 : at + 7])
     path.write_bytes(data)
 
 
-DAMAGE: tuple[Callable[[Path, timeline.Lane], None], ...] = (
+DAMAGE: tuple[Callable[[Path, timeline.TrackTimeline], None], ...] = (
     a_sample_elsewhere, a_time_too_long, spoilt_behind_the_join, torn_at_its_end, cut_short,
     header_of_another_camera,
 )  # fmt: skip
@@ -100,16 +100,18 @@ DAMAGE: tuple[Callable[[Path, timeline.Lane], None], ...] = (
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_film_is_found_out(
-    damage: Callable[[Path, timeline.Lane], None], film: tuple[Path, timeline.Lane], tmp_path: Path
+    damage: Callable[[Path, timeline.TrackTimeline], None],
+    film: tuple[Path, timeline.TrackTimeline],
+    tmp_path: Path,
 ) -> None:
     damage(*film)
-    with pytest.raises((Unfaithful, Failed, Reject)):  # for each, the ladder takes its next rung
+    with pytest.raises((VerificationError, FfmpegFailed, Reject)):  # for each, the ladder takes its next rung
         prove(*film, [60])
     assert not list(tmp_path.glob("*.joins"))
 
 
-def test_a_film_with_a_frame_less_is_found_out(film: tuple[Path, timeline.Lane]) -> None:
+def test_a_film_with_a_frame_less_is_found_out(film: tuple[Path, timeline.TrackTimeline]) -> None:
     path, lane = film
     lane.sizes.pop()
-    with pytest.raises(Unfaithful, match="index"):
+    with pytest.raises(VerificationError, match="index"):
         prove(path, lane, [60])

@@ -8,36 +8,36 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.media.ffmpeg.runner import Failed, Log
-from ezrec.media.ffmpeg.tools import Tools, Unfaithful
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Log
+from ezrec.media.ffmpeg.tools import Tools, VerificationError
 from ezrec.media.mp4 import keyframes
-from ezrec.media.render.verify_output import Checker, Promise
-from ezrec.system.task import Switch
+from ezrec.media.render.verify_output import ExpectedVideo, OutputVerifier
+from ezrec.system.task import CancelToken
 from tests.support import films
 
 TOOLS = Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0)
-PROMISED = Promise(2.0, 60, False, Fraction(30), joins=(20, 40))
+PROMISED = ExpectedVideo(2.0, 60, False, Fraction(30), joins=(20, 40))
 
 
 @pytest.fixture
-def checker(tmp_path: Path) -> Checker:
-    return Checker(TOOLS, films.b_frame_take(tmp_path / "film.mp4"), Switch(), Log())
+def checker(tmp_path: Path) -> OutputVerifier:
+    return OutputVerifier(TOOLS, films.b_frame_take(tmp_path / "film.mp4"), CancelToken(), Log())
 
 
-def test_a_sound_film_passes(checker: Checker) -> None:
+def test_a_sound_film_passes(checker: OutputVerifier) -> None:
     info = checker.decoded(PROMISED)
     assert (info.frames, info.duration_s) == (60, 2.0)
     assert checker.decoded(replace(PROMISED, joins=tuple(range(1, 60)))).frames == 60
 
 
 @pytest.mark.parametrize("place", [20, 40])
-def test_a_damaged_join_is_refused(place: int, checker: Checker) -> None:
+def test_a_damaged_join_is_refused(place: int, checker: OutputVerifier) -> None:
     track = keyframes.read(checker.part).keys(0).track
     with checker.part.open("r+b") as file:
         for number in range(place - 2, place + 3):
             file.seek(track.offsets[number] + track.sizes[number] // 2)
             file.write(b"\xff" * (track.sizes[number] // 2))
-    with pytest.raises((Unfaithful, Failed)):
+    with pytest.raises((VerificationError, FfmpegFailed)):
         checker.decoded(PROMISED)
 
 
@@ -45,6 +45,8 @@ def test_a_damaged_join_is_refused(place: int, checker: Checker) -> None:
     "wrong",
     [{"frames": 61}, {"seconds": 2.2}, {"sound": True}],
 )
-def test_a_film_that_is_not_what_was_promised_is_refused(wrong: dict[str, float], checker: Checker) -> None:
-    with pytest.raises(Unfaithful):
+def test_a_film_that_is_not_what_was_promised_is_refused(
+    wrong: dict[str, float], checker: OutputVerifier
+) -> None:
+    with pytest.raises(VerificationError):
         checker.decoded(replace(PROMISED, **wrong))  # type: ignore[arg-type]

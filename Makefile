@@ -10,7 +10,7 @@ SYSTEM := $(shell $(PYTHON) -c 'import picamera2' 2>/dev/null && echo --system-s
 WORKERS := $(shell echo $$(($$(nproc) + 1)))
 APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo -n apt-get)
 
-.PHONY: help venv demo test test-picamera2 test-systemd check format bench clean tools test-tools
+.PHONY: help venv demo test test-picamera2 test-systemd check format bench release clean tools test-tools
 
 help:
 	@echo "make demo    watch a booking become a published video (software camera, no account)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-picamera2   the camera module with real picamera2, in a Debian 13 tree (root, 1 GB)"
 	@echo "make test-systemd     the units under a booted systemd: kills, hangs, power cuts, sandboxes (root);"
 	@echo "                      DEBIAN=13: under that of Debian 13, in a tree of its own (1.3 GB)"
+	@echo "make release VERSION=0.3.0   put changelog/unreleased/ into CHANGELOG.md"
 	@echo "make bench   measure, as ratios           make venv    prepare $(VENV) alone"
 
 # $(call need,PROGRAM,PACKAGES): install Debian packages unless a program is there.
@@ -103,6 +104,9 @@ format: venv
 
 bench: venv
 	@$(BIN)/python -m bench $(ARGS)
+
+release:
+	@$(PYTHON) changelog/release.py $(VERSION)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

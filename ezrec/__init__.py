@@ -1,3 +1,3 @@
 """EZREC records booked matches on a court camera and publishes them. See docs/architecture.md."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

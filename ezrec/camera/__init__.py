@@ -1,1 +1,1 @@
-"""The outside world behind the ports. Only `app.py` chooses among these."""
+"""Cameras: one shared by all bookings in hand, its last seconds in memory, and the takes it writes."""

@@ -1,1 +1,3 @@
-"""ezrec/processing"""
+"""The process stage: takes become one finished video, with the club's intro before it and its logo over
+it.
+"""

@@ -1,1 +1,1 @@
-"""What a stage does with one job. Plain functions; their keyword parameters are their ports."""
+"""The record stage: from arming the camera to the last second of a booking's window."""

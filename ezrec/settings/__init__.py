@@ -1,7 +1,7 @@
-"""The settings: read once at the top, all faults at once. Nothing below `app.py` reads the environment.
+"""The settings: read once at the top, all faults at once. Nothing below `app/` reads the environment.
 
-Each field of `table.py` carries its own help; `.env.example` and the README's table are generated from them
-(`python -m ezrec.settings env|table`), and a test says when they are stale.
+Each field of `definitions.py` carries its own help; `.env.example` and `docs/settings.md` are generated
+from them (`python -m ezrec.settings write`), and a test says when they are stale.
 """
 
 from ezrec.settings.definitions import DEFAULT_HOME, Settings

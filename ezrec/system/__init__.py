@@ -1,1 +1,1 @@
-"""ezrec/system"""
+"""The operating system: durable writes, locks, clock, journal, gauges, child processes, timeouts."""

@@ -58,7 +58,7 @@ def test_a_text_that_only_looks_like_such_a_date_is_welcome() -> None:
 
 
 def test_many_threads_may_read_a_form_for_the_first_time_at_once() -> None:
-    """Without the lock in `forms` six of ten such processes ended by a segmentation fault."""
+    """Without the lock in `json_decode` six of ten such processes ended by a segmentation fault."""
     for _ in range(8):
         done = subprocess.run(
             [sys.executable, "-c", MANY_AT_ONCE], cwd=ROOT, env=os.environ, capture_output=True, timeout=60,
@@ -69,7 +69,7 @@ def test_many_threads_may_read_a_form_for_the_first_time_at_once() -> None:
 
 def test_nobody_else_makes_a_decoder() -> None:
     for path in (ROOT / "ezrec").rglob("*.py"):
-        if path.name != "forms.py":
+        if path.name != "json_decode.py":
             assert not re.search(r"Decoder\(|json\.decode\([^\n]*type=|msgspec\.convert", path.read_text()), (
                 path
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -44,7 +45,9 @@ by_name = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.r
 def test_the_table_of_settings_is_fresh() -> None:
     made = re.search(r"<!-- settings: [^\n]*-->\n(.*)<!-- end of settings -->", README, re.DOTALL)
     assert made, "the README has lost its markers"
-    assert made[1] == docs.table(), "stale: python -m ezrec.settings write"
+    assert made[1] == docs.table(docs.COMMON), "stale: python -m ezrec.settings write"
+    assert len(docs.COMMON) == made[1].count("\n") - 2, "a name in COMMON is no setting"
+    assert (ROOT / "docs" / "settings.md").read_text() == docs.page(), "stale: python -m ezrec.settings write"
 
 
 def test_the_example_of_the_settings_is_fresh() -> None:
@@ -140,20 +143,50 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
     assert told == {getattr(main, name) for name in names}
 
 
+def packages() -> set[str]:
+    return {path.parent.name for path in (ROOT / "ezrec").glob("*/__init__.py")}
+
+
 def test_the_floors_told_are_the_floors_checked() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    checked = [{name.strip().removeprefix("ezrec.") for name in layer.split("|")} for layer in layers]
+    layers = next(contract["layers"] for contract in contracts if contract["name"] == "eight floors")
+    checked = [set(re.findall(r"\w+", layer)) for layer in layers]
     text = (ROOT / "docs" / "architecture.md").read_text()
-    rows = re.findall(r"^\| [^|]+ \| (`[^|]*) \|", text.partition("## The path")[0], re.MULTILINE)
-    assert [set(re.findall(r"`(\w+)`", row)) for row in rows] == checked, "docs/architecture.md, The floors"
+    rows = re.findall(r"^\| (\d) \| \[`(\w+)`\]", text, re.MULTILINE)
+    assert {name for _, name in rows} == packages(), "docs/architecture.md has one row a package"
+    floors = {name: int(floor) for floor, name in rows}
+    for above, below in itertools.pairwise(checked):
+        assert min(floors[name] for name in above) >= max(floors[name] for name in below), (above, below)
+
+
+def test_every_package_says_what_lives_there_in_twenty_lines() -> None:
+    for package in [path.parent for path in (ROOT / "ezrec").rglob("__init__.py")][:]:
+        if package == ROOT / "ezrec":
+            continue
+        lines = (package / "README.md").read_text().splitlines()
+        assert len(lines) <= 20, package
+        for word in ("**Here.**", "**Not here.**", "**Begin with**"):
+            assert any(line.startswith(word) for line in lines), (package, word)
+        named = re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.(?:py|sql))`", "\n".join(lines))
+        places = (package, ROOT / "ezrec", ROOT)
+        assert [name for name in named if not any((place / name).exists() for place in places)] == [], package
+
+
+def test_no_module_and_no_test_lies_loose() -> None:
+    loose = {path.name for path in (ROOT / "ezrec").glob("*.py")}
+    assert loose == {"__init__.py", "__main__.py"}
+    assert list((ROOT / "tests").glob("test_*.py")) == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
 
 
 @by_name
 def test_every_module_named_exists(path: Path) -> None:
     text = path.read_text()
     named = set(re.findall(r"`(?:ezrec/)?((?:[a-z_0-9]+/)*[a-z_0-9]+\.py)`", text))
-    places = [ROOT, ROOT / "ezrec", ROOT / "ezrec" / "adapters"]
+    places = [ROOT, ROOT / "ezrec", path.parent]
     assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
 
 

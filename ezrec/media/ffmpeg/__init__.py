@@ -1,1 +1,1 @@
-"""ezrec/media/ffmpeg"""
+"""FFmpeg's programs: their arguments, one child at a time with limits, and what ffprobe saw."""

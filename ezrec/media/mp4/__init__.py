@@ -1,1 +1,1 @@
-"""ezrec/media/mp4"""
+"""MP4 and H.264 in bytes: boxes, samples, fragments, parameter sets. Pure but for the file that is read."""

@@ -19,7 +19,8 @@ def facts() -> list[str]:
         f"Measured {datetime.now(UTC):%Y-%m-%d} with EZREC {__version__}.",
         f"Processor: {_processor()}, {cores} cores, shared with other work: "
         f"{load:.1f} threads wanted one at the end.",
-        f"Kernel {_release()}, Python {platform.python_version()}, FFmpeg {services.media_versions()['ffmpeg']}.",
+        f"Kernel {_release()}, Python {platform.python_version()}, "
+        f"FFmpeg {services.media_versions()['ffmpeg']}.",
     ]
 
 

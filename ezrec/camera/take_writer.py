@@ -58,8 +58,9 @@ class Disk:
 
 
 class ReservingDisk(Disk):
-    """No take begins or goes on in the room of a reserve that was given up (`ezrec/system/disk_reserve.py`): it would eat
-    what the records need. A running one has to look too: any small record may have met the full disk first.
+    """No take begins or goes on in the room of a reserve that was given up (`system/disk_reserve.py`):
+    it would eat what the records need. A running one has to look too: any small record may have met the full
+    disk first.
     """
 
     def __init__(self, reserve_bytes: int) -> None:

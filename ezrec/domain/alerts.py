@@ -177,7 +177,9 @@ def _failed_jobs(facts: Snapshot, _: float) -> str:
 
 RULES = (
     AlertRule("not_recording", Severity.CRITICAL, _not_recording, "ezrec doctor", after_s=15),
-    AlertRule("no_frame", Severity.CRITICAL, _no_frame, "look at the camera's cable: ezrec doctor", calm_s=20),
+    AlertRule(
+        "no_frame", Severity.CRITICAL, _no_frame, "look at the camera's cable: ezrec doctor", calm_s=20
+    ),
     AlertRule("disk_short", Severity.CRITICAL, _disk_short, "ezrec spool ls"),
     AlertRule(
         "clock_unsynchronised", Severity.CRITICAL, _unsynchronised,

@@ -5,7 +5,7 @@ there is not.
 2. what tonight needs is compared with what is free
 3. while it is short: trash, leftovers, kept copies, old logs go, one by one, each told with its size
    what lies on another disk helps that one alone: so rotated logs go there when it is nearly full
-4. what is left decides the measure (`domain/disk_policy.py`), which stands in `room.json` for those who keep it
+4. what is left decides the measure (`domain/disk_policy.py`), which stands in `room.json`
 
 Asked with every beat of the pulse `status`, which also beats when the bookings change. Never touches what
 nobody has uploaded, and never raises for a disk that does not answer: the heartbeat must go on.

@@ -1,4 +1,4 @@
-"""`LatestSender`: sends the newest heartbeat in a thread of its own; what is older is forgotten, never queued.
+"""`LatestSender`: sends the newest heartbeat in a thread of its own; older ones are forgotten, never queued.
 
 A network that is away holds a request up for its whole time limit; the local files must not wait for that.
 """

@@ -27,7 +27,7 @@ from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
 from ezrec.processing import branding_fallback
 from ezrec.processing.audio_mux import Dub, dubbed
 from ezrec.processing.passthrough import as_recorded
-from ezrec.recording.recovery import as_found, told
+from ezrec.spool.found_takes import as_found, told
 from ezrec.spool.progress import ProgressMeter
 from ezrec.spool.spool import Entry
 from ezrec.system import plain_files

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from ezrec.domain.errors import Retry
-from ezrec.domain.job import OPEN, UNANSWERED, Fault, Sound, Take
-from ezrec.domain.ports import Camera, Recording, Salvage
+from ezrec.domain.job import OPEN, UNANSWERED, Fault, Sound
+from ezrec.domain.ports import Camera, Recording
 from ezrec.recording.session_clock import SessionClock
 from ezrec.spool.spool import Entry
 
-DIED = "the recorder died"
 _LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a microphone, the last one repeated
 _LOOK_S = 30.0
 _FINISH_LIMIT_S = 3.0
@@ -144,29 +143,6 @@ class AudioRecording:
             self._log.warning("booking %s: without sound: %s", self._entry.id, self._fault)
             fault = Fault(self._clock.now(), "record", "warning", f"without sound: {self._fault}")
             self._remember(errors=self._entry.job.with_fault(fault).errors)
-
-
-def measured(take: Take, folder: Path, salvage: Salvage) -> Take:
-    """A take whose sounds were left open by a recorder that died: cut, and measured by their own fragments.
-
-    How fast the microphone's clock ran is not known of them.
-    """
-    return replace(take, sound=tuple(_measured(take.sound, folder, salvage)))
-
-
-def _measured(sounds: Iterable[Sound], folder: Path, salvage: Salvage) -> Iterable[Sound]:
-    """What cannot be read now stays open, and is looked at again before the video is made."""
-    for sound in sounds:
-        if sound.ended_by != OPEN:
-            yield sound
-            continue
-        found = salvage(folder / sound.file)
-        if found.seconds is None:
-            yield sound
-        elif not found.is_nothing:
-            size = (folder / sound.file).stat().st_size
-            offset_s = round(sound.offset_s + found.lead_s, 6)
-            yield replace(sound, offset_s=offset_s, duration_s=found.seconds, size=size, ended_by=DIED)
 
 
 def _free_path(take: Path) -> Path:

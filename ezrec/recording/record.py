@@ -9,8 +9,8 @@ before its first byte does, so that whoever finds the entry after a crash knows 
 4. obey amendments on the way: another end, a cancellation
 5. name the outcome: recorded, partial (with its gaps), missed, cancelled
 
-Whatever could hang is promised an end before it begins (`HeartbeatRegistry`): a promise that is broken is what tells
-the recorder's keeper that only a fresh process helps.
+Whatever could hang is promised an end before it begins (`HeartbeatRegistry`): a broken promise tells the
+recorder's keeper that only a fresh process helps.
 """
 
 from __future__ import annotations

@@ -10,18 +10,12 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from ezrec.domain.booking import Window
 from ezrec.domain.job import OPEN, UNANSWERED, Take
-from ezrec.domain.ports import Salvage, Salvaged
-from ezrec.domain.recording_outcome import bounded
-from ezrec.recording.audio import DIED, measured
+from ezrec.domain.ports import Salvage
+from ezrec.spool.found_takes import closed, measured, told
 from ezrec.spool.spool import Entry
-
-_MOST_TOLD = 5
 
 
 def take_stock(
@@ -68,49 +62,3 @@ def without_length(take: Take, entry: Entry, salvage: Salvage, log: logging.Logg
         log.error("booking %s: %s is kept as it is: %s", entry.id, take.file, found.why)
         return replace(take, ended_by=OPEN), False
     return closed(take, found, take.ended_by), found.is_nothing
-
-
-def closed(take: Take, found: Salvaged, ended_by: str = DIED) -> Take:
-    """The take as it was found, with its holes on the clock."""
-    assert found.seconds is not None
-    sound = tuple(replace(one, offset_s=round(one.offset_s - found.lead_s, 6)) for one in take.sound)
-    started = take.started + timedelta(seconds=found.lead_s)
-    take = replace(take, started=started, duration_s=round(found.seconds, 6), ended_by=ended_by, sound=sound)
-    return with_holes(take, found)
-
-
-def as_found(take: Take, found: Salvaged, folder: Path, salvage: Salvage) -> Take:
-    """A take that is known already, looked into again: what its recorder could not know is added."""
-    assert found.seconds is not None
-    if take.ended_by == OPEN or take.duration_s - found.seconds > found.lead_s / 2 > 0:
-        take = closed(take, found, DIED if take.ended_by == OPEN else take.ended_by)
-    return measured(with_holes(take, found), folder, salvage)
-
-
-def with_holes(take: Take, found: Salvaged) -> Take:
-    """The take with those holes that its record does not know yet."""
-    at = [
-        Window(take.started + timedelta(seconds=hole.begin_s), take.started + timedelta(seconds=hole.end_s))
-        for hole in found.holes
-    ]
-    new = [
-        hole
-        for hole in at
-        if not any(hole.start < known.end and known.start < hole.end for known in take.holes)
-    ]
-    return (
-        bounded(replace(take, holes=tuple(sorted((*take.holes, *new), key=lambda hole: hole.start))))
-        if new
-        else take
-    )
-
-
-def told(found: Salvaged) -> list[str]:
-    """What damage has cost, for people: the first places by name."""
-    said = [
-        f"damaged on the disk: {hole.end_s - hole.begin_s:.1f} s missing at {timedelta(0, int(hole.begin_s))}"
-        for hole in found.holes
-        if hole.is_damage
-    ]
-    more = len(said) - _MOST_TOLD
-    return said if more <= 0 else [*said[:_MOST_TOLD], f"and at {more} more places"]

@@ -53,9 +53,9 @@ def page() -> str:
 
 _HEAD = """# Settings
 
-They stand in `EZREC_HOME/.env`, or in the environment, which wins. `ezrec config` shows what is in force and where
-it comes from. When something is wrong, EZREC lists every fault at once and does not start. This page is made of
-`ezrec/settings/definitions.py` by `python -m ezrec.settings write`.
+They stand in `EZREC_HOME/.env`, or in the environment, which wins. `ezrec config` shows what is in force, and
+where it comes from. When something is wrong, EZREC lists every fault at once and does not start. This page is
+made of `ezrec/settings/definitions.py` by `python -m ezrec.settings write`.
 
 """
 _TABLE = re.compile(r"(<!-- settings: [^\n]*-->\n).*(<!-- end of settings -->)", re.DOTALL)

@@ -1,7 +1,7 @@
 """What lies on the spool's disk that may go, and the letting go of it; and the measure in force, as a file.
 
 What may go: the trash, what is left of finished jobs, kept copies of uploaded videos, rotated logs. What
-nobody has uploaded is never looked at here, so nothing here can lose it. Decides nothing: `domain/disk_policy.py`.
+nobody has uploaded is never looked at here, so nothing here can lose it. `domain/disk_policy.py` decides.
 """
 
 from __future__ import annotations

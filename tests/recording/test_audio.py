@@ -32,8 +32,8 @@ from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import salvage
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
-from ezrec.recording.audio import DIED, measured
 from ezrec.recording.record import Padding, record
+from ezrec.spool.found_takes import DIED, measured
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.fakes.camera import FakeCamera

@@ -1,8 +1,8 @@
 """What a stage does to its jobs, as scenes to be played while one call of the kernel's fails once.
 
-`python -m tests.spool.passing FOLDER` plays what `FOLDER/plan.json` names, each in a child of its own, and writes
-how the children ended to `FOLDER/ends.json`. The stage is called again and again, as its lane would, until
-long after the fault has passed.
+`python -m tests.spool.passing FOLDER` plays what `FOLDER/plan.json` names, each in a child of its own, and
+writes how the children ended to `FOLDER/ends.json`. The stage is called again and again, as its thread would,
+until long after the fault has passed.
 """
 
 from __future__ import annotations

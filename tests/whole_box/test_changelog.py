@@ -53,7 +53,8 @@ def test_a_release_puts_the_changes_before_the_older_ones(tmp_path: Path) -> Non
     (waiting / "b.md").write_text("Enhancement: a second thing\n\nIt was missing. It is there.\n")
     (waiting / "a.md").write_text("Bugfix: a first thing.\n\nIt failed,\nand now it does not.\n")
     subprocess.run(
-        [sys.executable, "changelog/release.py", "9.8.7"], cwd=tmp_path, check=True, timeout=60, capture_output=True
+        [sys.executable, "changelog/release.py", "9.8.7"],
+        cwd=tmp_path, check=True, timeout=60, capture_output=True,
     )  # fmt: skip
     page = (tmp_path / "CHANGELOG.md").read_text()
     assert page.index("## 9.8.7 (") < page.index(

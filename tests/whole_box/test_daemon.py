@@ -213,7 +213,8 @@ def test_the_recorder_has_no_cloud_client_and_opens_no_network_connection(box: B
     sockets = set(re.findall(r"\bAF_\w+", trace.read_text()))
     assert sockets <= {"AF_UNIX"}, "its own bells, and systemd's ear"
     asked = (
-        "import sys; from ezrec.app import services as app; from ezrec import settings; s = settings.load(); app.services(s, ['record']);"
+        "import sys; from ezrec.app import services as app; from ezrec import settings; "
+        "s = settings.load(); app.services(s, ['record']); "
         "print([m for m in ('supabase', 'httpx', 'httpcore', 'http.client', 'sqlite3') if m in sys.modules])"
     )
     said = subprocess.run(

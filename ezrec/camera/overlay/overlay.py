@@ -1,4 +1,4 @@
-"""`CaptureOverlays`: the picture that a camera draws into every frame, of the branding that is known at its start.
+"""`CaptureOverlays`: the picture that a camera draws into every frame, as the branding is known at its start.
 
 Made once and kept: a recorder that starts again in the middle of a match only has to find it. Never stands
 between a booking and its camera: what cannot be made within the limit is left to processing, and said once.

@@ -1,4 +1,4 @@
-"""`FrameCallback`: what is done with each frame before it is encoded: counted, given its logo, copied when asked.
+"""`FrameCallback`: each frame is counted, given its logo and, when asked, copied, before it is encoded.
 
 Called in picamera2's own thread, so it never raises and never waits: an exception there would end the
 camera for good. What goes wrong is kept for others to tell, and the frame goes on without it.

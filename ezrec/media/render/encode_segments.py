@@ -1,8 +1,8 @@
 """The full encode, part by part: for a film of which nothing can be copied.
 
 Each part is kept in a folder beside the takes, under a name that says all that went into it, so that a kill
-costs one part at most. Where two parts meet, both have to tell of the same pictures (`ffmpeg_cuts`); where
-they do not, or nobody can say where a take may be cut, `NotApplicable` is raised: then it is made in one pass.
+costs one part at most. Where two parts meet, both have to tell of the same pictures (`segment_plan`).
+Where they do not, or nobody can say where a take may be cut, `NotApplicable` is raised, and one pass makes it.
 """
 
 from __future__ import annotations

@@ -48,7 +48,10 @@ def booking(account: Account, booking_id: str, **changes: Any) -> dict[str, Any]
 
 
 def test_importing_the_adapter_imports_no_client() -> None:
-    code = "import sys, ezrec.cloud.supabase.backend; print([m for m in ('supabase', 'httpx') if m in sys.modules])"
+    code = (
+        "import sys, ezrec.cloud.supabase.backend; "
+        "print([m for m in ('supabase', 'httpx') if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )

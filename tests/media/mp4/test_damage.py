@@ -26,8 +26,8 @@ from ezrec.media.mp4.repair import salvage
 from ezrec.media.mp4.samples import read_tracks
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
-from ezrec.recording.audio import DIED
 from ezrec.recording.recovery import take_stock
+from ezrec.spool.found_takes import DIED
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.support import media

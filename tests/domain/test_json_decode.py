@@ -19,9 +19,9 @@ MANY_AT_ONCE = """
 import sys, threading
 from datetime import UTC, datetime
 from ezrec.domain import status_file as report
-from ezrec.domain.snapshot import Facts
+from ezrec.domain.snapshot import Snapshot
 sys.setswitchinterval(1e-6)
-whole = report.Report(Facts(datetime(2026, 6, 1, tzinfo=UTC)), ())
+whole = report.StatusFile(Snapshot(datetime(2026, 6, 1, tzinfo=UTC)), ())
 data, gate, read = report.encode(whole), threading.Barrier(8), []
 def look():
     gate.wait()

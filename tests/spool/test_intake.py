@@ -357,10 +357,10 @@ _AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
 from tests.support.spooling import StillClock
-from ezrec.spool.file_stability import Stillness
+from ezrec.spool.file_stability import FileStability
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 clock, path = StillClock(), Path(sys.argv[1])
-stillness = Stillness(clock, quiet_s=0.25)
+stillness = FileStability(clock, quiet_s=0.25)
 answers = [stillness.wait_s(path)]
 clock.pass_s(0.1)
 first = stillness.wait_s(path)

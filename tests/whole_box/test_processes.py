@@ -105,8 +105,8 @@ def test_a_command_that_is_late_does_not_run_when_its_starter_is_gone(tmp_path: 
     ran, waits = tmp_path / "ran", tmp_path / "waits"
     script = (
         "import os, sys, time\n"
-        "from ezrec.system.child_process import tied_to_us\n"
-        "words = tied_to_us()\n"
+        "from ezrec.system.child_process import with_parent_death_signal\n"
+        "words = with_parent_death_signal()\n"
         "assert words\n"
         "if os.fork() == 0:\n"
         f"    while not os.path.exists({str(waits)!r}): time.sleep(0.01)\n"

@@ -2,7 +2,7 @@
 
 Each part is kept in a folder beside the takes, under a name that says all that went into it, so that a kill
 costs one part at most. Where two parts meet, both have to tell of the same pictures (`segment_plan`).
-They must, and where nobody knows where to cut a take `NotApplicable` is raised; then one pass makes it.
+Otherwise, and where nobody knows where to cut a take, `NotApplicable` is raised: then one pass makes it.
 """
 
 from __future__ import annotations

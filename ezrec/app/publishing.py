@@ -16,6 +16,7 @@ from ezrec.domain.findings import Findings
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Backend
 from ezrec.domain.upload_schedule import upload_order
+from ezrec.monitoring.collect import last_report
 from ezrec.runtime.worker import Handler
 from ezrec.settings import NO_KEY, Settings
 from ezrec.spool.spool import Spool
@@ -73,15 +74,17 @@ def gate(settings: Settings) -> UploadPolicy:
     from ezrec.cloud.connectivity import Connectivity
     from ezrec.publishing.policy import UploadPolicy
 
-    return UploadPolicy(
+    made = UploadPolicy(
         Spool(settings.spool),
         clock(settings),
         settings.zone,
         settings.upload_hours,
         settings.upload_while_recording,
         Connectivity(settings.reach).is_lost,
-        upload_order(settings.upload_order),
+        rate=lambda: report.facts.uploads.bytes_a_second if (report := last_report(settings.state)) else None,
     )
+    made.order = upload_order(settings.upload_order, made.pressing)
+    return made
 
 
 def uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:

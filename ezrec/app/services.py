@@ -40,7 +40,6 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Camera
 from ezrec.domain.stages import STAGES, State
-from ezrec.domain.upload_schedule import upload_order
 from ezrec.runtime.worker import Handler, Worker
 from ezrec.settings import Settings
 from ezrec.spool.intake import Intake
@@ -73,7 +72,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Liveness 
     bookings = _known_bookings(settings)
     extra: dict[str, Any] = {}
     if name == "upload":
-        extra["order"] = upload_order(settings.upload_order)
+        extra["order"] = gate(settings).order
     elif name == "retry":
         extra["come"] = gate(settings).come
     adopter = Intake(

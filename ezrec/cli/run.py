@@ -69,6 +69,8 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     """Run these lanes in this process, until stopped."""
     from ezrec.app import services as app
+    from ezrec.domain.errors import Retry
+    from ezrec.runtime import keeper
     from ezrec.system import log_setup
 
     is_recorder = only == ["record"]
@@ -84,6 +86,8 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
         _end_with_keeper(services)
     try:
         app.attend(services, kept=kept)
+    except Retry:  # it is told; and who has no descriptor left cannot load what would say it again
+        raise click.exceptions.Exit(keeper.AGAIN) from None
     finally:
         log.info("ezrec ends%s", f": {asked[0]}" if asked else "")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ezrec.domain.booking import Instant
-from ezrec.domain.cloud_state import HIDDEN_REMEDY, REFUSED_REMEDY
+from ezrec.domain.cloud_state import HIDDEN_REMEDY, REFUSED_REMEDY, TOO_LARGE_REMEDY
 from ezrec.domain.snapshot import Snapshot
 
 NO_FRAME_S = 10.0
@@ -147,6 +147,32 @@ def _upload_blocked(facts: Snapshot, _: float) -> str:
     return f"job {newest.job} cannot be uploaded{more}: {newest.reason}: {newest.remedy}"
 
 
+def _too_large(facts: Snapshot, _: float) -> str:
+    most, booking = facts.cloud.most_bytes if facts.cloud else 0, facts.longest_booking
+    if not most or booking is None:
+        return ""
+    size = (booking.end - booking.start).total_seconds() / 60 * facts.recording_bytes_a_minute
+    if size <= most:
+        return ""
+    return (
+        f"the video of booking {booking.booking} will have about {size / 1e6:.0f} MB, and the cloud takes "
+        f"{most / 1e6:.0f} MB a file"
+    )
+
+
+def _expires_too_soon(facts: Snapshot, _: float) -> str:
+    uploads = facts.uploads
+    if uploads.expires_at is None or uploads.job_left_s is None:
+        return ""
+    lasts_s = (uploads.expires_at - facts.at).total_seconds()
+    if uploads.job_left_s <= lasts_s:
+        return ""
+    return (
+        f"the upload of job {uploads.job} needs {uploads.job_left_s / 60:.0f} minutes more at this pace, and "
+        f"the cloud forgets what was sent in {max(0.0, lasts_s) / 60:.0f}: it will begin anew"
+    )
+
+
 def _disk_short(facts: Snapshot, _: float) -> str:
     return facts.forecast_short
 
@@ -194,6 +220,12 @@ RULES = (
     AlertRule(
         "upload_blocked", Severity.WARNING, _upload_blocked,
         "once that is done it goes on within a quarter of an hour; sooner: ezrec spool retry ID", calm_s=900,
+    ),
+    AlertRule("video_too_large", Severity.WARNING, _too_large, TOO_LARGE_REMEDY, calm_s=300),
+    AlertRule(
+        "upload_expires", Severity.WARNING, _expires_too_soon,
+        "a faster line, or a lower RECORDING_BITRATE; on a server of your own a longer life of uploads "
+        "(TUS_URL_EXPIRY_MS)", after_s=120, calm_s=900,
     ),
     AlertRule("cloud_unreachable", Severity.WARNING, _unreachable, "look at the network: ezrec doctor"),
     AlertRule(

@@ -23,6 +23,11 @@ REFUSED_REMEDY = (
 )
 HIDDEN_REMEDY = "apply the policies that `ezrec schema` prints and enter this device in `devices`"
 
+TOO_LARGE_REMEDY = (
+    "raise the upload size limit in the project's storage settings (free plans allow 50 MB), or lower "
+    "RECORDING_BITRATE"
+)
+
 
 class Access(StrEnum):
     """What the cloud made of us when it last answered."""
@@ -36,7 +41,8 @@ class Cloud:
     """`hidden`: bookings were known, and the cloud shows none without a witness that this is true.
 
     `said` is what the cloud answered when it was not good, secrets left out. `refused_at` is when it last
-    did, and `who` tells whether that was about the key and the sign-in that are set now.
+    did, and `who` tells whether that was about the key and the sign-in that are set now. `most_bytes`: the
+    largest file that it takes, where it tells (0: it does not).
     """
 
     access: Access
@@ -45,6 +51,7 @@ class Cloud:
     hidden: bool = False
     refused_at: Instant | None = None
     who: str = ""
+    most_bytes: int = 0
     v: int = 1
 
     def rests_s(self, now: Instant, who: str, refused_s: float) -> float:

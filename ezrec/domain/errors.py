@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_STARVED = (errno.EMFILE, errno.ENFILE)
 _ROOM_S = 60.0  # until the uploads may have made room
 
 
@@ -34,6 +35,11 @@ class Retry(Exception):
 def is_full(fault: OSError) -> bool:
     """True when a disk, or what somebody may have of it, is full."""
     return fault.errno in _FULL
+
+
+def is_starved(fault: BaseException) -> bool:
+    """True when the process, or the machine, has no descriptor left: a fresh process may have some."""
+    return isinstance(fault, OSError) and fault.errno in _STARVED
 
 
 def disk_full(what: str) -> Retry:

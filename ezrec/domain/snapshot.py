@@ -90,7 +90,8 @@ class Upcoming:
 class Uploads:
     """What is finished and not in the cloud yet.
 
-    `job` and `sent_bytes` are of the upload under way; `moved_at` is when any upload last got on.
+    `job`, `job_bytes`, `sent_bytes` and `expires_at` (of its address over there) are of the upload under
+    way; `moved_at` is when any upload last got on.
     """
 
     jobs: int = 0
@@ -100,6 +101,14 @@ class Uploads:
     sent_bytes: int = 0
     bytes_a_second: float | None = None
     moved_at: Instant | None = None
+    job_bytes: int = 0
+    expires_at: Instant | None = None
+
+    @property
+    def job_left_s(self) -> float | None:
+        """Seconds until the upload under way is done, at the measured rate; None when none was measured."""
+        left = max(0, self.job_bytes - self.sent_bytes)
+        return left / self.bytes_a_second if self.bytes_a_second else None
 
     @property
     def left_bytes(self) -> int:
@@ -133,7 +142,8 @@ class Snapshot:
     `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
     heartbeat last arrived, `cloud_fault` why the last one did not. `cloud`: how it treated us when it last
     answered. `forecast_short`: why the disk will not do, if it will not, and `disk_measure` what is done so
-    that it will. `blocked`: what waits for a cure in the cloud. `other_disks`: those
+    that it will. `blocked`: what waits for a cure in the cloud. `longest_booking`: of
+    those to come, or in hand. `other_disks`: those
     beside the spool's that hold something of ours. `booking_cache_at`: when the bookings were last
     fetched, or five minutes before. `last_error` is the newest that any job or the
     recorder has to tell.
@@ -162,6 +172,7 @@ class Snapshot:
     disk_measure: str = ""
     other_disks: tuple[OtherDisk, ...] = ()
     blocked: Blocked | None = None
+    longest_booking: Upcoming | None = None
     cloud_fault: str = ""
 
     @property

@@ -13,6 +13,7 @@ from datetime import datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 
+from ezrec.domain.booking import Instant
 from ezrec.domain.job import Job, Kind
 
 _ALWAYS = "always"
@@ -113,6 +114,28 @@ def hold(
 
 # ---- what goes first
 
+PLACE = "upload.json"  # in a job: where its upload stands, for the backend that can go on with it
+_SPARE_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """What `upload.json` tells of the time in which an upload has to be done, and of its size."""
+
+    expires: Instant | None = None
+    size: int = 0
+
+    def is_pressing(self, now: datetime, part: float, bytes_s: float | None) -> bool:
+        """True when what was sent will be lost unless it goes on now. One that will be late whatever is done
+        presses nobody. `part` is sent; `bytes_s` None: nothing was measured.
+        """
+        if self.expires is None or part <= 0:
+            return False
+        lasts_s = (self.expires - now).total_seconds()
+        needs_s = self.size * (1 - part) / bytes_s if bytes_s else 0.0
+        return max(needs_s, 0.0) <= lasts_s < 2 * needs_s + _SPARE_S
+
+
 _Key = Callable[[Job], Any]
 
 
@@ -129,7 +152,19 @@ ORDERS: dict[str, _Key] = {
 }
 
 
-def upload_order(words: tuple[str, ...]) -> _Key:
-    """A sort key: by the first word, then by the next. Logs go last: nobody waits for them."""
+def upload_order(
+    words: tuple[str, ...], pressing: Callable[[Job], datetime | None] = lambda job: None
+) -> _Key:
+    """A sort key: by the first word, then by the next. Logs go last: nobody waits for them.
+
+    `pressing` tells until when an upload must be done that goes before the others, lest what was sent be
+    lost.
+    """
     keys = [ORDERS[word] for word in words]
-    return lambda job: (job.kind is Kind.LOGS, *(key(job) for key in keys), job.id)
+
+    def key(job: Job) -> Any:
+        until = pressing(job)
+        first = (1, 0.0) if until is None else (0, until.timestamp())
+        return job.kind is Kind.LOGS, *first, *(key(job) for key in keys), job.id
+
+    return key

@@ -5,10 +5,12 @@ Reads and writes `.env` line by line, so that a person's comments and unknown li
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from ezrec.domain import env_lines
+from ezrec.domain.errors import Refused
 
 # Newest name first: under all of them a value is the same secret.
 SECRETS = {
@@ -16,9 +18,7 @@ SECRETS = {
     "EZREC_DEVICE_EMAIL": ("EZREC_DEVICE_EMAIL",),
     "EZREC_DEVICE_PASSWORD": ("EZREC_DEVICE_PASSWORD",),
 }
-_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
-_QUOTED = re.compile(r"""(['"])(.*)\1\s*(?:#.*)?$""")
-_PLAIN = re.compile(r"[\w./:@%+,=-]*")
+EXACT = "EZREC_DEVICE_PASSWORD"  # may begin or end with a blank; of everything else that is a slip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,10 @@ def questions(camera: str) -> tuple[Question, ...]:
 def read(text: str) -> dict[str, str]:
     """What an `.env` sets; the last line of a name counts."""
     found = {}
-    for line in text.splitlines():
-        match = _LINE.fullmatch(line)
+    for line in env_lines.lines(text):
+        match = env_lines.LINE.fullmatch(line)
         if match and not line.lstrip().startswith("#"):
-            quoted = _QUOTED.fullmatch(match[2])
-            found[match[1]] = quoted[2] if quoted else re.split(r"\s+#", match[2])[0]
+            found[match[1]] = env_lines.value_of(match[2])
     return {name: value for name, value in found.items() if value}
 
 
@@ -62,8 +61,8 @@ def read_file(path: Path) -> dict[str, str]:
 def rewritten(text: str, sets: Mapping[str, str], drops: frozenset[str] = frozenset()) -> str:
     """The text with these settings in it, and without the dropped ones; every other line as it was."""
     left, lines = dict(sets), []
-    for line in text.splitlines():
-        match = _LINE.fullmatch(line) if not line.lstrip().startswith("#") else None
+    for line in env_lines.lines(text):
+        match = env_lines.LINE.fullmatch(line) if not line.lstrip().startswith("#") else None
         name = match[1] if match else ""
         if name in drops:
             continue
@@ -78,9 +77,14 @@ def rewritten(text: str, sets: Mapping[str, str], drops: frozenset[str] = frozen
 
 
 def _line(name: str, value: str) -> str:
-    if _PLAIN.fullmatch(value):
-        return f"{name}={value}"
-    return f"{name}='{value}'" if "'" not in value else f'{name}="{value}"'
+    return f"{name}={env_lines.quoted(value)}"
+
+
+def check(values: Mapping[str, str]) -> None:
+    """Raises `Refused` for what cannot be laid down: a file of settings has a line for each."""
+    for name, value in values.items():
+        if not env_lines.is_writable(value):
+            raise Refused(f"{name} holds a line break, or is no text", "give it another value, on one line")
 
 
 def secrets_of(known: Mapping[str, str]) -> dict[str, str]:
@@ -111,5 +115,6 @@ def answered(
             continue
         answer = (ask(question) if ask else "") or question.default
         if answer:
-            values[question.name] = answer.strip()
+            values[question.name] = answer if question.name == EXACT else answer.strip()
+    check(values)
     return values

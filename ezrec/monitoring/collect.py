@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec.domain import cloud_state, snapshot, status_file
+from ezrec.domain import cloud_state, json_decode, snapshot, status_file
 from ezrec.domain import health as healths
 from ezrec.domain.booking import BadBooking, Booking, parse_booking
 from ezrec.domain.cloud_state import Cloud
@@ -27,7 +27,7 @@ from ezrec.domain.ports import Clock
 from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
-from ezrec.domain.upload_schedule import Wait
+from ezrec.domain.upload_schedule import PLACE, Deadline, Wait
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Spool, UnknownFile
 from ezrec.system import host, plain_files
@@ -69,6 +69,7 @@ def survey(
         jobs={str(state): len(found) for state, found in entries.items()},
         oldest=_oldest(entry for state in _WAITING for entry in entries[state]),
         failed=failed,
+        longest_booking=_longest(entries, loose, now),
         blocked=_blocked(entries[State.DEFERRED]),
         uploads=_uploads(entries, now, machine.uptime_s, before, clock.boot_id()),
         unpublished_bytes=sum(_weight(entry.job) for state in _UNPUBLISHED for entry in entries[state]),
@@ -210,6 +211,12 @@ def _next(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datet
     return None if first is None else Upcoming(first.id, first.start, first.end)
 
 
+def _longest(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> Upcoming | None:
+    coming = [found for found in _bookings(entries, loose) if found.end > now]
+    found = max(coming, key=lambda found: found.end - found.start, default=None)
+    return None if found is None else Upcoming(found.id, found.start, found.end)
+
+
 # ---- what waits
 
 
@@ -260,7 +267,10 @@ def _uploads(
     held = [entry for entry in waiting if entry.job.held]
     resting = [entry for entry in waiting if entry.job.waits_for in _AS_MEANT]
     oldest = _oldest(iter([entry for entry in waiting if entry not in (*held, *resting)]))
-    found = Uploads(len(waiting), sum(sizes.values()), oldest, job, sent)
+    expires = next((_expires(entry) for entry in entries[State.PROCESSED] if entry.id == job), None)
+    found = Uploads(
+        len(waiting), sum(sizes.values()), oldest, job, sent, job_bytes=sizes.get(job, 0), expires_at=expires
+    )
     if before is None:
         return replace(found, moved_at=now if job else None)
     then = before.uploads
@@ -275,6 +285,14 @@ def _uploads(
         bytes_a_second=snapshot.measured_rate(then, found, seconds),
         moved_at=now if has_moved else then.moved_at,
     )
+
+
+def _expires(entry: Entry) -> datetime | None:
+    """When the address of an upload ends, where the service told."""
+    try:
+        return json_decode.decode(_read_small(entry.path / PLACE), Deadline).expires
+    except (OSError, ValueError):
+        return None
 
 
 def _to_upload(entry: Entry) -> int:

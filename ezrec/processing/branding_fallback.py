@@ -7,6 +7,7 @@ all of it. A full disk, or anything else that is outside the job, drops nothing.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ezrec.domain.ports import Transcoder
 
 Render = Callable[[Assets, tuple[str, ...]], None]
 _LAST_TRY = 3
+_FIGURES = re.compile(r"[\d.]+")
 
 
 def usable(transcoder: Transcoder, branding: Assets) -> tuple[Assets, tuple[str, ...]]:
@@ -43,7 +45,7 @@ def rendered(
     render: Render, used: Assets, notes: tuple[str, ...], tries: int, log: logging.Logger
 ) -> tuple[Assets, tuple[str, ...]]:
     """Render with these assets, or with fewer; what was used in the end, and all notes."""
-    fewer = _fewer(used)
+    fewer, causes = list(_fewer(used)), set[str]()
     assets, told = used, notes
     while True:
         try:
@@ -51,10 +53,13 @@ def rendered(
             return assets, told
         except (Reject, Retry) as fault:
             is_last = isinstance(fault, Reject) or (tries >= _LAST_TRY and not fault.blameless)
-            without = next(fewer, None) if is_last else None
-            if without is None:
+            cause = _FIGURES.sub("", fault.reason)
+            if cause in causes:  # it was not what was left out: do not ask for one film after the other
+                fewer = fewer[-1:]
+            causes.add(cause)
+            if not is_last or not fewer:
                 raise
-            what, assets = without
+            what, assets = fewer.pop(0)
             told = (*notes, f"published without {what}: {fault.reason}")
             log.warning("it is made without %s, because with it: %s", what, fault)
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
+from ezrec.domain import json_decode
 from ezrec.domain.errors import Retry, Stopped
 from ezrec.domain.job import Job
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import State
-from ezrec.domain.upload_schedule import Hours, Wait, hold
-from ezrec.spool.spool import Spool
+from ezrec.domain.upload_schedule import PLACE, Deadline, Hours, Wait, hold
+from ezrec.spool.spool import Entry, Spool
 
 
 def open_always(job: Job) -> None:
@@ -26,7 +28,9 @@ def open_always(job: Job) -> None:
 
 @dataclass(slots=True)
 class UploadPolicy:
-    """`is_offline`: whether the last try to reach the cloud found no way."""
+    """`is_offline`: whether the last try to reach the cloud found no way. `rate`: the measured bytes a second
+    of uploads, once there is one.
+    """
 
     spool: Spool
     clock: Clock
@@ -35,6 +39,7 @@ class UploadPolicy:
     while_recording: bool
     is_offline: Callable[[], bool]
     order: Callable[[Job], Any] | None = None
+    rate: Callable[[], float | None] = lambda: None
     _seen: int = 0
 
     def check(self, job: Job) -> None:
@@ -69,6 +74,17 @@ class UploadPolicy:
         """When what is in the recorder's hand will end, the last of it."""
         jobs = [entry.job for entry in self.spool.entries(State.RECORDING)]
         return max((job.booking.end if job.booking else job.created for job in jobs), default=None)
+
+    def pressing(self, job: Job) -> datetime | None:
+        """Until when an upload under way must be done, where that is so soon that none may go before it."""
+        path = self.spool.directory(State.PROCESSED) / job.id
+        with suppress(OSError, ValueError):
+            deadline = json_decode.decode((path / PLACE).read_bytes(), Deadline)
+            part = Entry(path, job).progress().get("part")
+            sent = float(part) if isinstance(part, int | float) else 0.0
+            if deadline.is_pressing(self.clock.now(), sent, self.rate()):
+                return deadline.expires
+        return None
 
     def come(self) -> frozenset[str]:
         """What a deferred job need not wait for any longer."""

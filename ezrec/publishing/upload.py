@@ -29,6 +29,7 @@ from ezrec.domain.outcomes import Done
 from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.ownership import mark as mark_of
 from ezrec.domain.ports import Backend, Clock
+from ezrec.domain.upload_schedule import PLACE
 from ezrec.publishing import artefacts, step_log
 from ezrec.publishing.policy import open_always
 from ezrec.spool.progress import ProgressMeter
@@ -37,7 +38,6 @@ from ezrec.system import plain_files
 from ezrec.system.task import Task
 
 BUCKET = "videos"
-STATE = "upload.json"  # where an upload stands, for the backend that can go on with it
 OBJECT, UPLOADED = "object", FINISHED[-1]
 
 
@@ -114,7 +114,7 @@ def _names(job: Job, result: Result, mark: Mark) -> tuple[str, ...]:
 
 def _whose(entry: Entry, backend: Backend, owner: str, name: str, mark: Mark) -> Whose:
     """Whose the name is. A row alone makes it another's: of a video that somebody deleted, say."""
-    path, state = entry.path / _file(entry), entry.path / STATE
+    path, state = entry.path / _file(entry), entry.path / PLACE
     whose = backend.whose(BUCKET, f"{owner}/{name}", path, mark, state=state)
     if whose is Whose.NOBODYS and OBJECT not in entry.job.steps:
         return Whose.ANOTHERS if backend.has_row(owner, name, job=mark.job) else whose
@@ -139,7 +139,7 @@ def _put(
     entry: Entry, task: Task, backend: Backend, key: str, mark: Mark, gate: Callable[[Job], None]
 ) -> bool:
     """Have the video stand at `key`, whole; False when another job was faster."""
-    path, state = entry.path / _file(entry), entry.path / STATE
+    path, state = entry.path / _file(entry), entry.path / PLACE
     task.check()
     gate(entry.job)
     meter = ProgressMeter(entry, "upload", "uploading")

@@ -30,7 +30,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 
-from ezrec.domain.errors import Busy, Reject, Retry
+from ezrec.domain.errors import Busy, Reject, Retry, is_starved
 from ezrec.runtime.file_events import ArrivalObserver
 from ezrec.runtime.liveness import Liveness
 from ezrec.runtime.worker import Worker
@@ -44,6 +44,7 @@ _END_LIMIT_S = 5.0
 _HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
 _JITTER = 0.1
 _AWAY_S = 5.0  # between two looks for a spool that is away
+_MOST_BUGS = 10  # in a row, which takes a lane six minutes: then a fresh process may do better
 _LATE_S = 10.0  # so much a lane may oversleep on a loaded machine
 
 
@@ -142,7 +143,8 @@ class WorkerThread(threading.Thread):
 
     `turn` returns in how many seconds it wants to be called again, or None for "when something happens".
     Whatever it raises is logged, and the lane goes on after a growing pause: errors never end a service.
-    `Retry` and `Reject` are said in one line: a network that is away is nothing to trace.
+    `Retry` and `Reject` are said in one line: a network that is away is nothing to trace. A lane that fails
+    on and on, or for want of descriptors, is `worn`: perhaps it is its process that is.
     """
 
     def __init__(
@@ -154,7 +156,9 @@ class WorkerThread(threading.Thread):
         self._longest_s = longest_s
         self._log = log
         self._stopping = threading.Event()
-        self._failures = 0
+        self._failures = self._bugs = 0
+        self.worn = ""  # what it fails for, on and on
+        self.is_starved = False
         self.began: float | None = None  # monotonic, while a turn is under way
         self._wakes = math.inf  # monotonic, while it sleeps
 
@@ -185,13 +189,18 @@ class WorkerThread(threading.Thread):
             pause_s = max(self._growing_pause_s(), min(named_s, _LONGEST_NAMED_S))
             self._log.warning("%s: %s; again in %.0f s", self.name, fault, pause_s)
             return pause_s
-        except Exception:  # noqa: BLE001 - what a turn is made of may fail as it likes; the lane must not end
+        except Exception as fault:  # noqa: BLE001 - a turn may fail as it likes; the lane must not end
             pause_s = self._growing_pause_s()
+            self._bugs += 1
+            self.is_starved = is_starved(fault)
+            if self.is_starved or self._bugs >= _MOST_BUGS:
+                self.worn = f"{self.name} fails on and on ({type(fault).__name__}: {fault})"
             self._log.exception("%s failed; again in %.0f s", self.name, pause_s)
             return pause_s
         finally:
             self.began = None
-        self._failures = 0
+        self._failures = self._bugs = 0
+        self.worn, self.is_starved = "", False
         return self._longest_s if wanted_s is None else max(0.0, min(wanted_s, self._longest_s))
 
     def _growing_pause_s(self) -> float:
@@ -264,7 +273,7 @@ class Services:
         """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
 
         `ready` is called once, `alive` every `alive_s` seconds while all lanes turn and the recorder has
-        something to show for itself. Raises `Unwatchable`.
+        something to show for itself. Raises `Unwatchable`, and `Retry` when a fresh process may do better.
         """
         self._watcher.arm()
         try:
@@ -276,11 +285,44 @@ class Services:
             round_s = min(self._rescan_s, alive_s)
             pause_s = round_s
             while not select.select([self._ended], [], [], pause_s)[0]:
-                pause_s = round_s if self._watcher.check() else min(round_s, _AWAY_S)
+                pause_s = round_s if self._is_watching() else min(round_s, _AWAY_S)
+                if worn := self._worn():
+                    self._log.critical("%s: this process ends, and a fresh one goes on", worn)
+                    raise Retry(worn)
                 if self._is_well():
                     alive()
         finally:
             self._end()
+
+    def _is_watching(self) -> bool:
+        """A recorder in the middle of a match is not ended for want of events: it looks by itself."""
+        try:
+            return self._watcher.check()
+        except Unwatchable as fault:
+            if not self._holds_a_recording():
+                raise
+            self._log.error("%s; it is tried again, and a recording goes on", fault)
+            self.nudge()
+            return False
+
+    def _worn(self) -> str:
+        """Why this process should end for a fresh one, when nothing is lost by that."""
+        starved = next((lane.worn for lane in self._lanes if lane.is_starved), "") or self._starved()
+        if starved:
+            return "" if self._holds_a_recording() else starved
+        worn = next((lane.worn for lane in self._lanes if lane.worn), "")
+        return "" if any(drain.is_busy for drain in self._drains) else worn
+
+    def _starved(self) -> str:
+        """A lane that lacks descriptors may say so to nobody: it takes its work for impossible."""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as fault:
+            return f"no file can be opened ({fault.strerror})" if is_starved(fault) else ""
+        return ""
+
+    def _holds_a_recording(self) -> bool:
+        return any(drain.wide and drain.is_busy for drain in self._drains)
 
     def _is_well(self) -> bool:
         turning = all(lane.is_turning for lane in self._lanes)

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full
+from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full, is_starved
 from ezrec.domain.job import Job, JobOutcome, Kind, first_come
 from ezrec.domain.outcomes import (
     Closed,
@@ -113,6 +113,11 @@ class Worker:
         """Something changed (a file, the clock): let everybody look again."""
         self.bell.ring()
         self._tasks.ring()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is in hand."""
+        return len(self._tasks) > 0
 
     def run(self) -> float | None:
         """Drain the stage. Seconds until there is something to do again; None when nothing waits.
@@ -373,6 +378,10 @@ class Worker:
         except Reject as fault:
             return _refused(fault)
         except OSError as fault:
+            if is_starved(fault):  # of all that is open here; no job is to blame
+                return RetryLater(
+                    f"{self.stage.name} has no descriptor left: {fault}", _STUCK_S, blameless=True
+                )
             if not is_full(fault):
                 return self._bug(entry, fault)
             full = disk_full(f"{self.stage.name} met it{_at(fault)}")

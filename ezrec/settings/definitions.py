@@ -25,6 +25,7 @@ CREDENTIALS = (
     "EZREC_DEVICE_PASSWORD",
 )  # what a credential file may set
 SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
+EXACT = ("EZREC_DEVICE_PASSWORD",)  # a blank at its edge is a part of it; of everything else that is a slip
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: str | None, meaning: str, *older: str) -> Any:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.redaction import redacted
 from ezrec.settings import sources, types
-from ezrec.settings.definitions import DEFAULT_HOME, SECRETS, Settings
+from ezrec.settings.definitions import DEFAULT_HOME, EXACT, SECRETS, Settings
 
 _PLAIN_CAMERA = re.compile(r"[A-Za-z0-9]{1,20}|v4l2:[\w./-]*")
 NO_KEY = "SUPABASE_KEY is not set, and the Supabase backend needs it"
@@ -71,7 +71,7 @@ def _default(name: str, default: str | None, home: Path, merged: Mapping[str, st
 
 def _value(name: str, text: str, parse: Callable[[str], Any], problems: list[str]) -> Any:
     try:
-        return parse(text.strip())
+        return parse(text if name in EXACT else text.strip())
     except (ValueError, OverflowError) as fault:
         problems.append(f"{name} {_told(name, text)}: {fault}")
         return None

@@ -9,11 +9,13 @@ Which file a key is in decides who can read it. Three ways, all above `.env` and
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from ezrec.settings.definitions import CREDENTIALS, Settings
+from ezrec.domain import env_lines
+from ezrec.settings.definitions import CREDENTIALS, EXACT, Settings
 
 CREDENTIAL = "ezrec-device"
 PREFIX = "ezrec_"
@@ -26,11 +28,12 @@ def env_file(path: Path, problems: list[str]) -> dict[str, str]:
             return {}
         from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
 
-        values = dotenv_values(path, interpolate=False)
+        apart = env_lines.set_apart(path.read_text(encoding="utf-8"))
+        values = dotenv_values(stream=io.StringIO(apart.text), interpolate=False)
     except (OSError, UnicodeDecodeError) as fault:
         problems.append(f"{path} cannot be read: {fault}")
         return {}
-    return {name: value for name, value in values.items() if value}
+    return apart.put_back(values)
 
 
 def credentials(
@@ -49,7 +52,8 @@ def one_a_file(folder: Path, prefix: str, problems: list[str]) -> dict[str, str]
     found = {}
     for name in sorted(_allowed()):
         try:
-            text = (folder / f"{prefix}{name}").read_text(encoding="utf-8").strip()
+            text = (folder / f"{prefix}{name}").read_text(encoding="utf-8")
+            text = text.removesuffix("\n") if name in EXACT else text.strip()
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         except (OSError, UnicodeDecodeError):

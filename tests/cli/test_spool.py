@@ -263,6 +263,18 @@ def test_show_tells_the_life_of_a_job(spool: Spool, capsys: pytest.CaptureFixtur
         assert part in text
 
 
+def test_show_names_the_longest_gaps_and_counts_the_others(
+    spool: Spool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = laid(spool, State.RAW, "j", coverage_pct=75.0, recording=JobOutcome.PARTIAL)
+    gap = replace(booking("j").window, end=booking("j").start + timedelta(seconds=6))
+    entry.update(gaps=(gap,), gap_count=5_600, missing_s=2700.0)
+    assert run(["spool", "show", "j"]) == 0
+    text = capsys.readouterr().out
+    assert "6.0 s without a picture" in text
+    assert "and 5599 shorter ones: 2700.0 s are missing in all" in text
+
+
 def test_show_finds_history_and_trash_and_speaks_json(
     spool: Spool, capsys: pytest.CaptureFixture[str]
 ) -> None:

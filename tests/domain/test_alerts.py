@@ -13,7 +13,7 @@ from ezrec.domain.cloud_state import Access, Cloud
 from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
-from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Uploads, Waiting
+from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 
 NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -52,6 +52,14 @@ WRONG: dict[str, dict[str, Any]] = {
     "bookings_hidden": {"cloud": Cloud(Access.GOOD, NOW, hidden=True)},
     "upload_stopped": {"uploads": Uploads(1, 9, Waiting("b0", "deferred", NOW - 4 * HOUR))},
     "upload_blocked": {"blocked": Blocked(2, FailedJob("b8", NOW, "413 too large", "raise the limit"))},
+    "video_too_large": {
+        "cloud": Cloud(Access.GOOD, NOW, most_bytes=50_000_000),
+        "longest_booking": Upcoming("b7", NOW, NOW + HOUR),
+        "recording_bytes_a_minute": 75e6,
+    },
+    "upload_expires": {
+        "uploads": Uploads(1, 9, None, "b6", 100, 1.0, NOW, job_bytes=9000, expires_at=NOW + HOUR)
+    },
     "cloud_never_reached": {"cloud_reached_at": None, "cloud_fault": "522"},
     "cloud_unreachable": {"cloud_reached_at": NOW - 2 * HOUR},
     "under_voltage": {"machine": Machine(uptime_s=5000.0, throttling=Throttling(("under_voltage",)))},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job, Kind, Result
 from ezrec.domain.names import safe_id
-from ezrec.domain.upload_schedule import Wait, hold, read_hours, upload_order
+from ezrec.domain.upload_schedule import Deadline, Wait, hold, read_hours, upload_order
 
 MADRID = ZoneInfo("Europe/Madrid")
 NIGHT = read_hours("22:00-07:00")
@@ -124,3 +124,31 @@ def test_another_order_may_be_set_and_logs_are_always_last() -> None:
     assert ordered("oldest") == ["morning", "clip", "evening", "short", "logs"]
     assert ordered("small") == ["short", "morning", "clip", "evening", "logs"]
     assert ordered()[-1] == "logs"
+
+
+@pytest.mark.parametrize(
+    ("lasts_s", "part", "bytes_s", "presses"),
+    [
+        (3 * 3600, 0.5, 1e6, False),  # there is time for others
+        (2500, 0.5, 1e6, True),  # 2,000 s are needed
+        (1900, 0.5, 1e6, False),  # it will be late, whatever is done
+        (1200, 0.5, None, True),
+        (3600, 0.5, None, False),
+        (-5, 0.999, 1e6, False),
+        (2500, 0.0, 1e6, False),  # nothing was sent that could be lost
+    ],
+)
+def test_an_upload_presses_when_what_was_sent_would_be_lost(
+    lasts_s: float, part: float, bytes_s: float | None, presses: bool
+) -> None:
+    now = at("2026-06-01 12:00")
+    deadline = Deadline(now + timedelta(seconds=lasts_s), 4_000_000_000)
+    assert deadline.is_pressing(now, part, bytes_s) is presses
+    assert not Deadline(None, 10).is_pressing(now, part, bytes_s)
+
+
+def test_an_upload_that_presses_goes_before_the_newest_match_and_the_first_to_expire_before_all() -> None:
+    until = {"morning": at("2026-06-02 02:00"), "noon": at("2026-06-02 01:00")}
+    jobs = [job("evening", 20), job("morning", 9), job("noon", 12)]
+    order = upload_order(("newest",), lambda found: until.get(str(found.id)))
+    assert [str(found.id) for found in sorted(jobs, key=order)] == ["noon", "morning", "evening"]

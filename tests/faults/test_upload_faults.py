@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,9 @@ def test_an_upload_that_the_server_calls_gone_starts_over(project: Project, tmp_
     ):
         with pytest.raises(Stopped):
             cloud.store("videos", name, source, lambda _: stops[0](), state=state, on_stop=stops.append)
-        first = json.loads(state.read_bytes())["url"]
+        kept = json.loads(state.read_bytes())
+        first, expires = kept["url"], datetime.fromisoformat(kept["expires"])
+        assert -3 < (expires - datetime.now(UTC)).total_seconds() < 2, "as the server names it"
         time.sleep(1.1)
         heard: list[float] = []
         cloud.store("videos", name, source, heard.append, state=state)
@@ -185,7 +188,7 @@ def test_asked_to_stop_an_upload_is_laid_down_and_goes_on_later(project: Project
     assert stored(project, name) == source.read_bytes()
 
 
-def test_what_storage_refuses_for_good_is_told_with_a_remedy(project: Project, tmp_path: Path) -> None:
+def test_what_storage_refuses_is_told_with_a_remedy(project: Project, tmp_path: Path) -> None:
     account = project.account()
     with (
         project.another_front(FILE_SIZE_LIMIT="1000") as small,
@@ -194,6 +197,7 @@ def test_what_storage_refuses_for_good_is_told_with_a_remedy(project: Project, t
         with pytest.raises(Reject) as too_large:
             cloud.store("videos", f"{account.user_id}/a.mp4", film(tmp_path, 1001), deaf)
         assert "free plans allow 50 MB" in too_large.value.remedy
+        assert too_large.value.again_s, "it is cured over there"
         with pytest.raises(Reject, match="Bucket not found"):
             cloud.store("no-bucket", "a.mp4", film(tmp_path, 10), deaf)
         empty = tmp_path / "empty.mp4"

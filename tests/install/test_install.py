@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import string
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +13,12 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from ezrec import settings
 from ezrec.domain.errors import Refused
 from ezrec.domain.stages import State
 from ezrec.install import env_file, layout, releases, safe_to_change
 from ezrec.install.steps import Step, StepFailed, pending, run
-from ezrec.settings import definitions
+from ezrec.settings import definitions, sources
 from ezrec.spool.spool import Spool
 from ezrec.system.journald import FORMER
 from tests.support.jobs import NOW, booking, ezrec, laid
@@ -50,6 +53,18 @@ def test_a_step_that_says_it_worked_is_asked_again() -> None:
     assert done == []
 
 
+AWKWARD = [
+    "A='x\\y'\n",
+    "A='a\\'\n",
+    'A=\'it\\\'s\'\nB="say \\"so\\""\n',
+    'A="tab\\tand\\nline"\n',
+    'A="two\nlines"\nB=c:\\new\\\n',
+    "export A = 'x' # note\r\nB=2\r\n",
+    "A=#b\nB=a #c\nC=\n",
+    "A='\\\\'\n",
+]
+
+
 @pytest.mark.parametrize(
     "text", ["A=1\nB='two words'\n", 'export A="x=y"\n#B=1\n', "A=1 # note\nA=2\nB=\n", "A=a#b\n"]
 )
@@ -58,6 +73,68 @@ def test_an_env_file_is_read_as_the_program_reads_it(tmp_path: Path, text: str) 
     path.write_text(text)
     wanted = {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
     assert env_file.read(text) == wanted
+
+
+def random_passwords(number: int) -> list[str]:
+    """As generators and people make them; what is awkward in a file comes more often than by chance."""
+    chance = random.Random(7)
+    plain, awkward = string.ascii_letters + string.digits, string.punctuation + " \t" + "$#'\"\\`{}" * 3
+    odd = "äß€\U0001f3be\x0b\x0c\x1c\x85\xa0\u2028\u3000\ufeff"
+    alphabets = (plain + string.punctuation, awkward, "\\'\"", plain + awkward + odd)
+    return [
+        "".join(chance.choices(alphabets[n % len(alphabets)], k=chance.randint(1, 40))) for n in range(number)
+    ]
+
+
+def test_four_thousand_passwords_come_through_the_installer_and_every_way_to_the_program(
+    tmp_path: Path,
+) -> None:
+    name, env, key = "EZREC_DEVICE_PASSWORD", tmp_path / ".env", tmp_path / "ezrec_EZREC_DEVICE_PASSWORD"
+    before = "# it's mine\nNOTE=\"a 'note'\"\n"
+    environ = {"EZREC_HOME": str(tmp_path), "EZREC_BACKEND": "local"}
+    lost, problems = [], list[str]()
+    for n, password in enumerate(random_passwords(4000)):
+        answers = env_file.answered({}, {name: password}, "auto", None)
+        text = env_file.rewritten(before, {**answers, "Z": "it's the 'last'", "Y": '"'})
+        env.write_text(text, encoding="utf-8")
+        key.write_text(password + "\n", encoding="utf-8")  # as the shape `split` has it
+        found = [
+            env_file.read(text)[name],
+            sources.env_file(env, problems)[name],
+            sources.one_a_file(tmp_path, "ezrec_", problems)[name],
+        ]
+        if n % 20 == 0:
+            found.append(settings.load(environ).device_password)
+            found.append(settings.load(environ | {"CREDENTIALS_DIRECTORY": str(tmp_path)}).device_password)
+        again = env_file.rewritten(text, env_file.read(text))  # a second run of the installer
+        if set(found) != {password} or again != text:
+            lost.append(password)
+    assert lost == []
+    assert problems == []
+
+
+@pytest.mark.parametrize("password", ["two\nlines", "a\rb", "a\0b", "\udcff"])
+def test_a_password_that_no_line_can_hold_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(Refused, match="EZREC_DEVICE_PASSWORD holds a line break") as refused:
+        env_file.answered({}, {"EZREC_DEVICE_PASSWORD": password}, "auto", None)
+    assert password not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_what_python_dotenv_reads_rightly_is_read_as_before(tmp_path: Path, text: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(text)
+    problems: list[str] = []
+    wanted = {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    assert sources.env_file(path, problems) == wanted
+
+
+def test_a_line_that_python_dotenv_cannot_read_does_not_take_the_next_ones_along(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A='#\\\\'\nB='b'\nA=' \\\\' # the last one counts\nC=\"\n D='c\\\\'\n\"\n")
+    problems: list[str] = []
+    assert sources.env_file(path, problems) == {"A": " \\", "B": "b", "C": "\nD='c\\\\'\n"}
+    assert problems == []
 
 
 def test_what_is_not_ours_stays_as_it_was_and_keys_are_taken_out() -> None:

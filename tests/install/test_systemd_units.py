@@ -13,6 +13,7 @@ from ezrec.app.services import PULSE_LANES, STAGE_LANES
 from ezrec.domain.stages import STAGES
 from ezrec.runtime.supervisor import _END_LIMIT_S, CONFIGURATION
 from ezrec.settings import DEFAULT_HOME
+from ezrec.system import child_process
 from ezrec.system.journald import FORMER
 from ezrec.system.journald import UNITS as JOURNALS
 
@@ -110,6 +111,32 @@ def test_a_path_unit_watches_the_directory_its_stage_takes_from(stage: str) -> N
 def test_every_part_stops_with_the_target(path: Path) -> None:
     assert values(path, "PartOf") == ["ezrec.target"]
     assert path.suffix != ".timer" or values(path, "WantedBy") == ["ezrec.target"]
+
+
+def _bytes(limit: str) -> float:
+    """Of a limit as it works on the smallest machine that there is, one of 512 MB."""
+    number = int(limit.rstrip("%M"))
+    return 512e6 * number / 100 if limit.endswith("%") else number * 2**20
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_no_service_can_take_all_memory_and_none_dies_with_a_child_that_wanted_it(path: Path) -> None:
+    most = _bytes(value(path.name, "MemoryMax"))
+    assert most < 512e6
+    assert value(path.name, "OOMPolicy") == "continue"
+    if path.name in NOTIFYING:
+        assert values(path, "MemoryHigh") == [], "it would hold up the camera"
+    else:
+        assert _bytes(value(path.name, "MemoryHigh")) < most
+
+
+def test_where_memory_is_short_the_recorder_goes_last_and_who_encodes_first() -> None:
+    scores = {path.stem: int(value(path.name, "OOMScoreAdjust")) for path in SERVICES}
+    order = sorted(scores, key=lambda name: scores[name])
+    assert set(order[:2]) == {"ezrec", "recorder"}
+    assert order[-2:] == ["video_worker", "ezrec-ahead"]
+    assert child_process.LAST == scores["recorder"] == scores["ezrec"]
+    assert scores["video_worker"] == child_process.FIRST
 
 
 def test_what_needs_a_camera_or_runs_hooks_can_in_the_one_unit() -> None:

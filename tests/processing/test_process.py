@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -251,6 +252,31 @@ def test_sponsors_go_into_it_and_a_bad_one_stops_neither_the_others_nor_the_vide
     assert note.startswith("published without the sponsor: sponsor2.png")
     bench.process(entry, bench.branding())
     assert made_of(_result(entry))["sponsors"] == [], "other sponsors make another video"
+
+
+@pytest.mark.parametrize("bit", [22, 28, 30])
+def test_a_damaged_intro_costs_itself_and_no_video(real: Bench, bit: int) -> None:
+    """It asks for more memory than there is: FFmpeg's words for that are those of a machine in trouble."""
+    branding, entry = real.branding(), real.job(2.0)
+    assert branding.intro
+    data = bytearray(branding.intro.read_bytes())
+    count = data.index(b"stts") + 8
+    struct.pack_into(">I", data, count, struct.unpack_from(">I", data, count)[0] ^ 1 << bit)
+    branding.intro.write_bytes(data)
+    assert real.process(entry, branding) == Done()
+    assert entry.job.result is not None
+    (note,) = entry.job.result.notes
+    assert note.startswith("published without the intro: club.mp4: ")
+    assert entry.job.result.duration_s == pytest.approx(2, abs=0.1)
+    assert media.picture_at(_result(entry), 1).colour(-20, -20) == "lime", "the logo is on it"
+
+
+def test_one_fault_of_the_footage_is_not_looked_for_in_intro_and_logo_by_turns(bench: Bench) -> None:
+    """Each of these videos is encoded as a whole: hours on a Pi."""
+    entry = bench.job(2.0)
+    bench.fake.fails_with_branding = Reject("the video made has 422 frames where 420 were expected", "look")
+    assert bench.process(entry, bench.branding()) == Done()
+    assert bench.fake.calls["render"] == 3, "with all, with the intro alone, with neither"
 
 
 def test_a_passing_fault_with_branding_is_tried_again_and_the_third_time_without(bench: Bench) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -449,6 +451,37 @@ def test_a_disk_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     reach.lose()
     reach.find()
     assert not reach.is_lost()
+
+
+def test_an_upload_whose_address_ends_soon_is_not_overtaken(tmp_path: Path) -> None:
+    court = Court(tmp_path)
+    court.gate.order = order = upload_order(("newest",), court.gate.pressing)
+    court.finished("old", NOON - timedelta(days=1))
+    sent: list[int] = []
+
+    def between() -> None:
+        sent.append(1)
+        if len(sent) == 1:  # as the backend writes it down
+            entry = court.spool.read(State.PROCESSED, "old")
+            place = {
+                "url": "x",
+                "expires": (court.clock.now() + timedelta(minutes=20)).isoformat(),
+                "size": 9,
+            }
+            (entry.path / "upload.json").write_text(json.dumps(place))
+        if len(sent) == 2:
+            court.finished("new", NOON)
+
+    class Noted(Pieces):
+        """Keeps its count in a file of its own."""
+
+        def store(self, *args: Any, state: Path | None = None, **more: Any) -> bool:
+            count = state.with_name("count") if state else None
+            return super().store(*args, state=count, **more)
+
+    court.cloud = Noted(between)
+    a_drain("upload", court.spool, court._handle, clock=court.clock, order=order).run()
+    assert [name for _, name in court.cloud.video_rows] == ["old.mp4", "new.mp4"]
 
 
 # ---- what is cured in the cloud

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
@@ -19,6 +20,7 @@ import pytest
 from ezrec.domain.errors import Busy, Retry
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
+from ezrec.runtime import scheduler
 from ezrec.runtime.scheduler import DirectoryWatcher, PeriodicTask, Services, Unwatchable, WorkerThread
 from ezrec.runtime.worker import Worker
 from ezrec.spool.spool import Entry
@@ -26,6 +28,7 @@ from ezrec.system.clock import SystemClock
 from ezrec.system.task import Task, WakeUp
 from tests.fakes.clock import StandingClock
 from tests.support.stagework import LIMIT_S, a_drain, a_spool, put, until, where
+from tests.support.starving import no_free_descriptor
 
 LOG = logging.getLogger("test.watch")
 NEVER_S = 3600.0  # so long that only something else can have done it
@@ -41,7 +44,7 @@ class Serving:
     def run(self, alive_s: float) -> None:
         try:
             self.services.run(self.ready.set, lambda: self.signs_of_life.append(time.monotonic()), alive_s)
-        except Unwatchable as fault:
+        except (Unwatchable, Retry) as fault:
             self.faults.append(fault)
 
 
@@ -508,3 +511,111 @@ def test_a_pulse_beats_with_a_tenth_of_jitter_so_that_boxes_do_not_beat_as_one()
     spans = [PeriodicTask("status", 15.0, lambda: None).turn() for _ in range(200)]
     assert 13.5 <= min(spans) < 14.5
     assert 15.5 < max(spans) <= 16.5
+
+
+# ---- a process that is worn out
+
+
+def _starve() -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_lane_without_descriptors_ends_its_process_for_a_fresh_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    services = Services([], [PeriodicTask("status", NEVER_S, _starve)], {}, NEVER_S, LOG)
+    with serving(services, alive_s=0.1) as running:
+        until(lambda: running.faults)
+    assert "status fails on and on" in str(running.faults[0])
+    assert "this process ends, and a fresh one goes on" in caplog.text
+
+
+def test_a_process_without_descriptors_ends_though_no_lane_says_so() -> None:
+    """A heartbeat that cannot be written, say, is suppressed: so somebody has to ask."""
+    with serving(Services([], [], {}, NEVER_S, LOG), alive_s=0.1) as running:
+        with no_free_descriptor():
+            until(lambda: running.faults)
+        assert "no file can be opened" in str(running.faults[0])
+
+
+def test_a_recorder_without_descriptors_records_to_the_end_first(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    began, whistle = threading.Event(), threading.Event()
+
+    def record(entry: Entry, task: Task) -> Done:
+        began.set()
+        while not whistle.wait(0.05):
+            task.check()
+        return Done()
+
+    put(spool, State.INCOMING, "match")
+    drain = a_drain("record", spool, record, wide=True)
+    services = services_of(drain, pulses=(PeriodicTask("other", NEVER_S, _starve),))
+    with serving(services, alive_s=0.1) as running:
+        assert began.wait(LIMIT_S)
+        time.sleep(1)
+        assert not running.faults
+        assert len(running.signs_of_life) > 3
+        whistle.set()
+        until(lambda: running.faults)
+    assert where(spool) == {"match": "raw"}
+
+
+def test_a_recorder_whose_watch_is_lost_for_good_records_to_the_end_first(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    began, whistle = threading.Event(), threading.Event()
+
+    def record(entry: Entry, task: Task) -> Done:
+        began.set()
+        while not whistle.wait(0.05):
+            task.check()
+        return Done()
+
+    put(spool, State.INCOMING, "match")
+    with serving(services_of(a_drain("record", spool, record, wide=True)), alive_s=0.1) as running:
+        assert began.wait(LIMIT_S)
+        spool.directory(State.INCOMING).rmdir()
+        time.sleep(1)
+        assert not running.faults
+        whistle.set()
+        until(lambda: running.faults)
+    assert isinstance(running.faults[0], Unwatchable)
+    assert where(spool) == {"match": "raw"}
+
+
+def test_a_lane_that_fails_on_and_on_ends_its_process_when_no_job_is_in_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "_MOST_BUGS", 1)
+    spool = a_spool(tmp_path)
+    began, done = threading.Event(), threading.Event()
+
+    def encode(entry: Entry, task: Task) -> Done:
+        began.set()
+        assert done.wait(LIMIT_S)
+        return Done()
+
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    put(spool, State.RAW, "a")
+    services = services_of(a_drain("process", spool, encode), pulses=(PeriodicTask("tidy", NEVER_S, fail),))
+    with serving(services, alive_s=0.1) as running:
+        assert began.wait(LIMIT_S)
+        time.sleep(1)
+        assert not running.faults
+        done.set()
+        until(lambda: running.faults)
+    assert "tidy fails on and on (ZeroDivisionError: a bug)" in str(running.faults[0])
+
+
+def test_a_lane_that_fails_ends_nothing_as_long_as_it_may_be_chance() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    pulse = PeriodicTask("tidy", NEVER_S, fail)
+    with serving(Services([], [pulse], {}, NEVER_S, LOG), alive_s=0.1) as running:
+        for _ in range(5):
+            pulse.bell.ring()
+            time.sleep(0.2)
+        assert not running.faults

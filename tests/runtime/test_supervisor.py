@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 from ezrec.runtime import supervisor
 from ezrec.runtime.supervisor import Supervised
 from tests.support.stagework import LIMIT_S, until
+from tests.support.starving import no_free_descriptor
 
 LOG = logging.getLogger("test.supervise")
 # Each child says when it began and who it is.
@@ -194,28 +195,6 @@ def test_a_child_hears_by_its_standard_input_that_its_keeper_is_gone(tmp_path: P
 
 
 # ---- whatever the machine lacks
-
-
-@contextmanager
-def no_free_descriptor() -> Iterator[Callable[[], None]]:
-    """What it gives takes those that have become free since."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    held: list[int] = []
-
-    def take_all() -> None:
-        with suppress(OSError):
-            while True:
-                held.append(os.open(os.devnull, os.O_RDONLY))
-
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
-    try:
-        take_all()
-        yield take_all
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for fd in held:
-            os.close(fd)
 
 
 def test_a_keeper_outlives_the_want_of_descriptors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -635,6 +635,20 @@ def test_a_handler_that_meets_a_full_disk_is_not_to_blame(tmp_path: Path, number
     assert "disk full: process met it at" in job.reason
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_handler_without_descriptors_is_not_to_blame(tmp_path: Path, number: int) -> None:
+    def starved(entry: Entry, task: Task) -> Done:
+        raise OSError(number, os.strerror(number), str(entry.path / "out.mp4"))
+
+    spool = a_spool(tmp_path)
+    put(spool, State.RAW, "a")
+    a_drain("process", spool, starved).run()
+    job = read(spool, "a")
+    assert where(spool) == {"a": "deferred"}
+    assert (job.attempts["process"], job.recoveries) == (0, 0)
+    assert "process has no descriptor left" in job.reason
+
+
 def test_another_fault_of_the_system_in_a_handler_is_a_bug_as_ever(tmp_path: Path) -> None:
     def broken(entry: Entry, task: Task) -> Done:
         raise OSError(errno.EBADF, "bad file descriptor")

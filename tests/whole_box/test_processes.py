@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -160,6 +161,23 @@ def test_a_worker_that_is_killed_costs_its_job_a_death_and_the_recording_no_fram
     assert media.frames(box.video(booking)[1]) == pytest.approx(take.duration_s * 30, abs=1)
     assert [fault.kind for fault in box.published("clip").errors] == ["died"]
     assert "the worker ended with -9; again in 0 s" in box.talk()
+
+
+def test_a_worker_without_descriptors_makes_room_for_a_fresh_one_and_the_recording_goes_on(box: Box) -> None:
+    daemon = box.run()
+    booking = box.book(1, 3600)
+    box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
+    recorder, worker = both(box, daemon)
+    box.wait_for(lambda: " begins: " in box.talk(), "the worker does not begin")
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, 3))  # as if it had used up all the others
+    box.wait_for(lambda: box.worker(daemon) not in (None, worker), "it lives on, and can do nothing")
+    box.wait_for(lambda: box.talk().count(" begins: ") == 2, "no fresh one begins")
+    assert "the worker ended with 75; again in 0 s" in box.talk()
+    box.whistle(booking)
+    job = box.published(booking)
+    assert len(job.takes) == 1
+    assert job.takes[0].dropped == 0
+    assert box.recorder(daemon) == recorder
 
 
 def _is_begun(box: Box, job_id: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -207,6 +208,13 @@ class SupabaseBackend:
 
         self._heartbeats.told(self._cloud.call(doing, work))
         self._touch_camera(row)
+        self._ask_for_limit()
+
+    def _ask_for_limit(self) -> None:
+        """What is too large for the project is better told before the match than by its upload."""
+        if self._notes.is_limit_due():
+            with suppress(Retry, Reject):
+                self._notes.limit(self._objects.most_bytes("videos"))
 
     def _touch_camera(self, heartbeat: Row) -> None:
         """Bring the camera's row in `cameras` up to date, where there is one. It never makes one: a person

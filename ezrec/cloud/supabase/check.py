@@ -13,6 +13,8 @@ from typing import Any
 
 from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
 from ezrec.cloud.supabase.errors import CloudError
+from ezrec.cloud.supabase.objects import told_limit
+from ezrec.domain.cloud_state import TOO_LARGE_REMEDY
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.settings import Settings
@@ -49,6 +51,7 @@ def survey(settings: Settings) -> Findings:
         for table in TABLES:
             yield _table(cloud, table)
         yield from _cameras(cloud, settings)
+        yield _limit(cloud, settings)
         for bucket in ("videos", "usermedia", settings.log_bucket):
             yield _bucket(cloud, bucket, settings)
         if not cloud.is_above_policies:
@@ -113,6 +116,21 @@ def _cameras(cloud: Connection, settings: Settings) -> Findings:
         yield warning("bookings", f"{said} ({named})", "set CAMERA_ID to the camera's id in `cameras`")
     else:
         yield ok("bookings", said)
+
+
+def _limit(cloud: Connection, settings: Settings) -> Finding:
+    """Of the whole project: a bucket's own may be smaller, and is not shown to a device's key."""
+    most = cloud.call("asking for the largest upload", lambda: told_limit(cloud))
+    match = settings.bitrate / 8 * _MATCH_S
+    if not most:
+        return ok("uploads", "the project does not tell how large a file it takes")
+    if most < match:
+        return warning(
+            "uploads",
+            f"the project takes files of up to {most / 1e6:.0f} MB; a match has {match / 1e6:.0f} MB",
+            TOO_LARGE_REMEDY,
+        )
+    return ok("uploads", f"up to {most / 1e6:.0f} MB a file")
 
 
 def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:

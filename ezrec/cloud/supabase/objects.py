@@ -7,6 +7,7 @@ and once more when it ends, so two that race for one name cannot both have it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -38,6 +39,7 @@ _TYPES = {
 }  # fmt: skip
 _JOB, _MADE = "ezrec_job", "ezrec_made"  # in an object's own metadata
 _BLOCK = 1 << 20
+_DIGITS = 16  # of a size that somebody could mean
 _log = logging.getLogger("ezrec.supabase")
 
 
@@ -82,6 +84,20 @@ class Objects:
     def size_of(self, bucket: str, key: str) -> int | None:
         found = self._info(bucket, key)
         return None if found is None else int(found["size"])
+
+    def most_bytes(self, bucket: str) -> int:
+        """The largest file that may be stored; 0 where nothing tells."""
+        found = (self._cloud.call("asking for the largest upload", lambda: told_limit(self._cloud)),)
+        return min(filter(None, (*found, self._bucket_limit(bucket))), default=0)
+
+    def _bucket_limit(self, bucket: str) -> int:
+        """0 too where the bucket is not shown to this key, which is the rule for a device's."""
+        url = f"{self._cloud.access.url}/storage/v1/bucket/{bucket}"
+        with contextlib.suppress(Reject):
+            found = self._cloud.call(f"looking at {bucket}", lambda: self._cloud.http.get(url).json())
+            limit = found.get("file_size_limit") if isinstance(found, dict) else None
+            return limit if isinstance(limit, int) else 0
+        return 0
 
     # ---- whose it is
 
@@ -178,6 +194,13 @@ class Objects:
         sizes = self._sizes or pieces(host, None)
         sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
         return ChunkSizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
+
+
+def told_limit(cloud: Connection) -> int:
+    """The project's limit, as its storage tells whoever asks; 0: it does not."""
+    answer = cloud.http.request("OPTIONS", f"{cloud.access.url}/storage/v1/upload/resumable")
+    told = answer.headers.get("tus-max-size", "")
+    return int(told) if told.isdecimal() and len(told) < _DIGITS else 0
 
 
 def _judged(

@@ -48,7 +48,8 @@ class StateCache:
             if not is_news and access is Access.GOOD:
                 return
             since = now if was is None or is_news else was.since
-            found = Cloud(access, since, said, hidden=was is not None and was.hidden)
+            known = was or Cloud(access, since)
+            found = Cloud(access, since, said, hidden=known.hidden, most_bytes=known.most_bytes)
             if access is Access.REFUSED:
                 found = replace(found, refused_at=now, who=self._who)
             self._keep(found)
@@ -82,6 +83,16 @@ class StateCache:
             self._recall()
             if self._now is not None and self._now.hidden is not hidden:
                 self._keep(replace(self._now, hidden=hidden))
+
+    def is_limit_due(self) -> bool:
+        """True once an hour: a limit is raised in the console, and nobody tells us."""
+        return self._folder is not None and self.is_worth_saying("limit")
+
+    def limit(self, most_bytes: int) -> None:
+        with self._guard:
+            self._recall()
+            if self._now is not None and self._now.most_bytes != most_bytes:
+                self._keep(replace(self._now, most_bytes=most_bytes))
 
     def _recall(self) -> None:
         """Go on from what any process noted last: one that a timer starts must not write each time, and one

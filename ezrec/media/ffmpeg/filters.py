@@ -140,6 +140,12 @@ def decode_logo(program: str, logo: Media) -> list[str]:
     return compiled(program, ffmpeg.output(opened(logo)[str(logo.video)], "-", f="null", **{"frames:v": 1}))
 
 
+def decode_nothing(program: str) -> list[str]:
+    """One small picture from nowhere, and nothing made of it."""
+    source = ffmpeg.input("color=s=64x36", f="lavfi", format_whitelist="lavfi", protocol_whitelist="file")
+    return compiled(program, ffmpeg.output(source["0"], "-", f="null", **{"frames:v": 1}))
+
+
 def decode_end(program: str, media: Media) -> list[str]:
     """Decode the last second, as proof that the index points at pictures."""
     source = opened(media, sseof="-1")
@@ -181,7 +187,7 @@ class Measured:
     def __init__(self, media: Media, target: Target, number: int) -> None:
         self._media, self._target, self._number = media, target, number
         self._frames = target.frames(media)
-        self._source = opened(media, number)
+        self._source = opened(media, number, **({"reinit_filter:v": "0"} if media.varies else {}))
 
     @property
     def streams(self) -> list[Stream]:
@@ -233,10 +239,16 @@ def _concat(parts: Sequence[list[Stream]], target: Target) -> list[Stream]:
 def fitted(stream: Stream, media: Media, target: Target) -> Stream:
     """The picture in the target's size and kind of pixels, with bars where its shape is another."""
     width, height = _fitted(media, target)
-    ranges = {}
+    ranges: dict[str, object] = {}
     if media.full_range != target.full_range:
         ranges = {key: "pc" if full else "tv" for key, full in (
             ("in_range", media.full_range), ("out_range", target.full_range))}  # fmt: skip
+    if media.varies:
+        # FFmpeg would begin a new graph at each new size, with the frames that were under way shown twice.
+        inside = {"force_original_aspect_ratio": "decrease", "force_divisible_by": 2, **ranges}
+        stream = stream.filter("scale", target.width, target.height, **inside).filter("format", "yuv420p")
+        stream = stream.filter("pad", target.width, target.height, "(ow-iw)/2", "(oh-ih)/2", eval="frame")
+        return stream.filter("setsar", 1)
     stream = stream.filter("scale", width, height, **ranges).filter("format", "yuv420p")
     if (width, height) != (target.width, target.height):
         x, y = (target.width - width) // 4 * 2, (target.height - height) // 4 * 2

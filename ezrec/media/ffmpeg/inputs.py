@@ -5,6 +5,7 @@ Every command line that names an input takes its options and its url from here. 
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ _MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
     ("jpeg_pipe", 0, (b"\xff\xd8\xff",)),
     ("webp_pipe", 8, (b"WEBP",)),
 )
+_NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.ENAMETOOLONG)
 _NAMES = {"mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm"}
 
 
@@ -57,12 +59,17 @@ def file_url(path: Path) -> str:
 
 
 def sniffed(kind: MediaKind, path: Path) -> str:
-    """The demuxer that the first bytes ask for, if this kind of file may use it."""
+    """The demuxer that the first bytes ask for, if this kind of file may use it.
+
+    Raises `Unusable` for what no further try will open, `OSError` for a disk or a process in trouble.
+    """
     try:
         fd = plain_files.open_fd(path, shared=kind not in (TAKE, RESULT))
     except FileNotFoundError:
         raise Unusable("the file is missing") from None
     except OSError as fault:
+        if fault.errno not in _NO_FILE:
+            raise
         raise Unusable(f"cannot be opened: {fault.strerror}") from None
     try:
         head = os.read(fd, 12)

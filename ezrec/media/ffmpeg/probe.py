@@ -18,7 +18,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import MediaInfo
 from ezrec.media.ffmpeg.inputs import MediaKind, Unusable, file_url, input_options, sniffed
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
-from ezrec.media.mp4 import boxes, keyframes, limits
+from ezrec.media.mp4 import boxes, copyable, keyframes, limits
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.system.task import CancelToken
 
@@ -88,27 +88,33 @@ class Media:
     full_range: bool = False
     offset_s: float = 0.0  # the picture begins so long after the file does
     is_cut: bool = False  # it still holds what its owner cut off: that is left out only where it is decoded
+    varies: bool = False  # its picture changes in size
     material: StreamInfo | None = field(default=None, repr=False, compare=False)  # read already, where it was
+
+
+class Unseen(Retry):
+    """It could not be looked into: the machine is at fault, or the file makes it look so."""
 
 
 def inspect(
     kind: MediaKind, path: Path, *, ffprobe: str, nice: int, switch: CancelToken | None = None
 ) -> Media:
-    """Look into a file. Raises `Reject` in one line for what is no `kind`, `Retry` if the machine fails."""
+    """Look into a file. Raises `Reject` in one line for what is no `kind`, `Unseen` if the machine fails."""
     try:
         demuxer = sniffed(kind, path)
         if demuxer == "mov":
             boxes.check_whole(path)
+        tables = _tables(path) if demuxer == "mov" else None
         ask = _Asker(path, demuxer, ffprobe, nice, switch)
-        return _media(path, demuxer, ask.report(), ask)
+        return _media(path, demuxer, tables, ask.report(), ask)
     except (boxes.TornFile, Unusable) as fault:
         raise Reject(f"{path.name}: {fault}", kind.remedy) from None
     except FfmpegFailed as fault:
         if fault.passing:
-            raise Retry(f"{path.name}: {fault.last_word}") from None
+            raise Unseen(f"{path.name}: {fault.last_word}") from None
         raise Reject(f"{path.name}: not usable as {kind.name}: {fault.last_word}", kind.remedy) from None
     except OSError as fault:
-        raise Retry(f"{path.name} cannot be read: {fault.strerror}") from fault
+        raise Unseen(f"{path.name} cannot be read: {fault.strerror}") from fault
 
 
 class _Asker:
@@ -177,11 +183,12 @@ class _Span:
         return max(0.0, self._last - self._first) if math.isfinite(self._first) else 0.0
 
 
-def _media(path: Path, demuxer: str, report: _Report, ask: _Asker) -> Media:
+def _media(
+    path: Path, demuxer: str, tables: keyframes.KeyframeTables | None, report: _Report, ask: _Asker
+) -> Media:
     picture, sound = _picture(report), _sound(report)
     width, height = _shown_size(picture)
     still = demuxer.endswith("_pipe")
-    tables = _tables(path) if demuxer == "mov" else None
     frames = 1 if still else _frames(path, demuxer, picture)
     duration = 0.0 if still else _duration(path, report, picture, ask)
     begin, file_begin = (_number(text) or 0.0 for text in (picture.start_time, report.format.start_time))
@@ -208,6 +215,7 @@ def _media(path: Path, demuxer: str, report: _Report, ask: _Asker) -> Media:
         full_range=picture.color_range == "pc",
         offset_s=max(0.0, begin - file_begin),
         is_cut=is_cut,
+        varies=_varies(path, tables, picture),
     )
 
 
@@ -259,6 +267,11 @@ def _is_cut(tables: keyframes.KeyframeTables | None, picture: _Stream, sound: _S
         return tables is None or tables.is_cut(picture.index, *([sound.index] if sound else []))
     except ValueError:
         return True
+
+
+def _varies(path: Path, tables: keyframes.KeyframeTables | None, picture: _Stream) -> bool:
+    track = tables.tracks.get(picture.index) if tables else None
+    return bool(track and picture.codec_name == "h264" and copyable.varies(path, track))
 
 
 def _check_agreed(tables: keyframes.KeyframeTables, picture: _Stream, duration: float) -> None:

@@ -40,6 +40,7 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
     full_range: bool = False
     offset_s: float = 0.0
     is_cut: bool = False
+    varies: bool = False
     digest: str = ""
     is_sound: bool = False
 
@@ -104,14 +105,14 @@ class ProbeCache:
             return None
         return Media(
             path, kept.demuxer, kept.info, Fraction(*kept.rate), kept.video, kept.audio,
-            kept.audio_codec, kept.pix_fmt, kept.full_range, kept.offset_s, kept.is_cut,
+            kept.audio_codec, kept.pix_fmt, kept.full_range, kept.offset_s, kept.is_cut, kept.varies,
         )  # fmt: skip
 
     def _write(self, name: str, path: Path, seen: Media) -> None:
         if seen.material is None:
             kept = _Kept(
                 seen.demuxer, seen.info, seen.rate.as_integer_ratio(), seen.video, seen.audio,
-                seen.audio_codec, seen.pix_fmt, seen.full_range, seen.offset_s, seen.is_cut,
+                seen.audio_codec, seen.pix_fmt, seen.full_range, seen.offset_s, seen.is_cut, seen.varies,
             )  # fmt: skip
             self._store(name, path, kept)
 

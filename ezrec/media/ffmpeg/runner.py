@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ezrec.domain.errors import Retry
+from ezrec.domain.errors import Retry, is_starved
 from ezrec.media.ffmpeg.throttle import Throttle
 from ezrec.system import plain_files
 from ezrec.system.child_process import as_input, with_parent_death_signal
@@ -42,9 +42,12 @@ _TAIL = 16 << 10
 _ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
 _NOISE = re.compile(r"Conversion failed!|Error while filtering|Terminating|Exiting|x264 \[", re.IGNORECASE)
 _LEVEL = re.compile(r"^.*?\[(?:error|fatal|panic)\] ?")
-DISK_FULL = "disk full"
+DISK_FULL, SILENT = "disk full", "it said nothing"
 _FULL = ("No space left on device", "Disk quota exceeded")
-_PASSING = (*_FULL, "Input/output error", "Cannot allocate memory", "Resource temporarily unavailable")
+_PASSING = (
+    *_FULL, "Input/output error", "Cannot allocate memory", "Resource temporarily unavailable",
+    "Too many open files", "Permission denied", "Read-only file system", "Stale file handle",
+)  # fmt: skip
 
 
 class TookTooLong(Retry):
@@ -52,13 +55,20 @@ class TookTooLong(Retry):
 
 
 class FfmpegFailed(Exception):
-    """A child ended by itself without success. `passing`: the machine is at fault, not the file."""
+    """A child ended by itself without success. `passing`: the machine is at fault, not the file, as far as
+    its words tell: what a damaged file asks for may be more than there is.
+    """
 
     def __init__(self, code: int, last_word: str, passing: bool) -> None:
         super().__init__(last_word)
         self.code = code
         self.last_word = last_word
         self.passing = passing
+
+    @property
+    def lasting(self) -> bool:
+        """True where the same work would end in the same way: its fault has a name and does not pass."""
+        return self.code > 0 and not self.passing and self.last_word != SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ class Log:
         """The last line that says what went wrong, without FFmpeg's addresses and epilogues."""
         lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
         faults = [line for line in lines if _LEVEL.match(line) and not _NOISE.search(line)]
-        line = _LEVEL.sub("", (faults or lines or ["it said nothing"])[-1])
+        line = _LEVEL.sub("", (faults or lines or [SILENT])[-1])
         return "".join(char if char.isprintable() else "?" for char in line)[:300]
 
     def tail(self) -> str:
@@ -235,7 +245,8 @@ def start(argv: Sequence[str], nice: int, log: Log, private: bytes = b"") -> sub
                 env=_ENVIRONMENT,
             )
     except OSError as fault:
-        raise Retry(f"{command[0]} cannot be started: {fault.strerror}") from fault
+        reason = f"{command[0]} cannot be started: {fault.strerror}"
+        raise Retry(reason, blameless=is_starved(fault)) from fault
 
 
 def _hand_over(argv: Sequence[str]) -> None:

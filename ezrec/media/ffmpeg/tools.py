@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.domain.errors import Retry
-from ezrec.media.ffmpeg import native_probe
+from ezrec.media.ffmpeg import filters, native_probe
 from ezrec.media.ffmpeg.encoders import Encoders
 from ezrec.media.ffmpeg.inputs import RESULT, TAKE, MediaKind, Unusable, sniffed
 from ezrec.media.ffmpeg.probe import Media, inspect
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
-from ezrec.media.ffmpeg.runner import Limits, Log, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, run
 from ezrec.media.ffmpeg.throttle import Throttle
 from ezrec.media.mp4 import boxes
 from ezrec.system.task import CancelToken
+
+_TRIAL_S = 30.0
 
 
 class VerificationError(Retry):
@@ -55,6 +57,13 @@ class Tools:
                     if found:
                         return found
         return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)
+
+    def are_well(self) -> bool:
+        """Whether they can do a little work just now: then a fault is that of the file they failed at."""
+        try:
+            return self.decoded(filters.decode_nothing(self.ffmpeg), _TRIAL_S) == 1
+        except (FfmpegFailed, Retry):
+            return False
 
     def decoded(
         self, argv: list[str], wall_s: float, switch: CancelToken | None = None, log: Log | None = None

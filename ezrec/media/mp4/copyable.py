@@ -60,6 +60,24 @@ def read(path: Path) -> StreamInfo:
     return StreamInfo(footage, sets, sps[0], sound_form(footage.sound), idrs)
 
 
+def varies(path: Path, track: Track) -> bool:
+    """Whether the picture of an H.264 file changes in size on its way. False where that cannot be told."""
+    sizes = set[tuple[int, int]]()
+    known = set[bytes]()
+    with path.open("rb") as file:
+        try:
+            for number in track.key_numbers():
+                units, _ = _opening(file, track.offsets[number], track.sizes[number])
+                for nal in h264.gathered(units).sps.values():
+                    if nal not in known:
+                        known.add(nal)
+                        sps = h264.read_sps(nal)
+                        sizes.add((sps.width, sps.height))
+        except ValueError:
+            return False
+    return len(sizes) > 1
+
+
 def _sets(file: BinaryIO, track: Track) -> tuple[h264.Sets, tuple[int, ...]]:
     sets: h264.Sets | None = None
     idrs = []

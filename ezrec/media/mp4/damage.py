@@ -28,7 +28,8 @@ _PIECE = 1 << 20
 _LEAST_BOX = 8
 _LARGEST_INDEX = 16 << 20  # of one fragment
 _MOST_CUT = 64 << 20  # a torn tail is seconds long; anything longer is covered and stays
-_LONGEST_S = 86400  # no take stands still for longer
+_LONGEST_S, _LAST_GAP_S = 86400, 600  # no take stands still for longer; before its last fragment
+_LONGEST_FRAGMENT_S, _MOST_FRAMES = 60, 10_000
 _LONGEST_GROUP_S, _MOST_GROUP = 60, 1000  # between two key frames: seconds, fragments
 _PASSED_OVER = frozenset({b"free", b"skip", b"styp", b"sidx", b"prft", b"emsg", b"mfra", b"uuid", b"moov"})
 _UNREADABLE = (struct.error, LookupError, OverflowError, StopIteration, ValueError)
@@ -189,6 +190,11 @@ class Searcher(Reader):
 
     # ---- what else makes a reader give up is none of our business here
 
+    def _allow(self, count: int) -> None:
+        """By the fragment: a damaged one must not use up what the others need."""
+        if count > _MOST_FRAMES:
+            raise TornFile(f"a fragment of {count} frames")
+
     def _continue(self, track: Track, time: int) -> None:
         track.end = time
 
@@ -242,7 +248,9 @@ def _out_of_time(found: Walk) -> Iterator[Stretch]:
     for piece, after in zip_longest(found.pieces, found.pieces[1:]):
         is_early = piece.time <= reached
         is_late = after is not None and piece.last >= after.time > reached
-        if is_early or is_late or piece.time - until > _LONGEST_S * found.scale:
+        is_long = piece.until - piece.time > _LONGEST_FRAGMENT_S * found.scale
+        gap_s = (piece.time - until) / found.scale
+        if is_early or is_late or is_long or gap_s > (_LONGEST_S if after else _LAST_GAP_S):
             yield Stretch(piece.begin, piece.end)
         else:
             reached, until = piece.last, piece.until

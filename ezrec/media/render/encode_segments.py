@@ -123,6 +123,8 @@ class Encode:
         for take in self.film.takes:
             if take.is_cut and take.offset_s:
                 raise NotApplicable(f"{take.path.name}: its owner cut its beginning off")
+            if take.varies:
+                raise NotApplicable(f"{take.path.name}: its picture changes in size")
             keys = _keys(take)
             planned = segment_plan.cuts_of(keys.shown, take, target, self.part_s)
             seconds = float(take.info.duration_s)

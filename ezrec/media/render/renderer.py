@@ -21,10 +21,11 @@ from ezrec.domain.ports import MediaInfo, RenderPlan
 from ezrec.media.ffmpeg import filters, native_probe
 from ezrec.media.ffmpeg.encoders import Choice, Encoders
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, TAKE
+from ezrec.media.ffmpeg.probe import Unseen
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
 from ezrec.media.ffmpeg.runner import DISK_FULL, FfmpegFailed, Limits, Log, TookTooLong, run
 from ezrec.media.ffmpeg.throttle import Throttle, never
-from ezrec.media.ffmpeg.tools import NotApplicable, Tools
+from ezrec.media.ffmpeg.tools import NotApplicable, Tools, VerificationError
 from ezrec.media.mp4 import boxes
 from ezrec.media.render import renderer
 from ezrec.media.render.copy import Joiner
@@ -33,6 +34,7 @@ from ezrec.media.render.strategies import Strategies
 from ezrec.system import durable, plain_files
 from ezrec.system.task import CancelToken
 
+_REMEDY = "read ffmpeg.log in the job's directory; put another file in the recording's place, then retry"
 _LONGEST_INTRO_S = 120.0
 _CHECK_BASE_S, _CHECK_FACTOR = 60.0, 3.0  # decoding an asset: a Pi reads 4K HEVC at about real time
 
@@ -74,16 +76,24 @@ class FfmpegTranscoder:
             "logo": (self._check_logo, LOGO.remedy),
             "sponsor": (self._check_logo, LOGO.remedy),
         }[kind]
-        try:
-            self._tools.seen.once(kind, path, lambda: check(path))
-        except TookTooLong as fault:
-            raise Reject(
-                f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
-            ) from None
-        except FfmpegFailed as fault:
-            if fault.passing:
-                raise Retry(f"{path.name}: {fault.last_word}") from None
-            raise Reject(f"{path.name}: the {kind} cannot be decoded: {fault.last_word}", remedy) from None
+        said = f"the {kind} cannot be decoded"
+        for is_last in (False, True):
+            try:
+                return self._tools.seen.once(kind, path, lambda: check(path))
+            except TookTooLong as fault:
+                raise Reject(
+                    f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
+                ) from None
+            except FfmpegFailed as fault:
+                reason, passes = f"{path.name}: {said}: {fault.last_word}", fault.passing
+            except Unseen as fault:
+                reason, passes = fault.reason, True
+            if not passes or is_last:
+                break
+            # A damaged file can ask for more memory than there is, and a bad sector lies in it alone.
+            if not self._tools.are_well():
+                raise Retry(reason)
+        raise Reject(reason, remedy)
 
     def render(
         self,
@@ -115,9 +125,13 @@ class FfmpegTranscoder:
                 durable.sync_file(part)
                 durable.rename(part, plan.output)
                 ladder.accompany()
+        except VerificationError as fault:
+            raise Reject(fault.reason, _REMEDY) from None
         except FfmpegFailed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full(f"no room for {plan.output.name}") from None
+            if fault.lasting:  # the whole film was encoded to come to this: it is not to be done again
+                raise Reject(f"ffmpeg: {fault.last_word}", _REMEDY) from None
             raise Retry(f"ffmpeg: {fault.last_word}") from None
         except OSError as fault:
             if is_full(fault):

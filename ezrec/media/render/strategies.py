@@ -18,7 +18,7 @@ from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped
 from ezrec.domain.ports import MediaInfo, RenderPlan
 from ezrec.media.ffmpeg import filters
-from ezrec.media.ffmpeg.inputs import INTRO, RESULT, TAKE, MediaKind
+from ezrec.media.ffmpeg.inputs import INTRO, LOGO, RESULT, TAKE, MediaKind
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, TookTooLong, run
 from ezrec.media.ffmpeg.tools import Meter, NotApplicable, Tools, VerificationError
@@ -113,8 +113,10 @@ class Strategies:
             return None
         try:
             return self._kept.enter_context(self._workshop.overlaid(logos))
-        except NotApplicable as fault:
-            raise Retry(f"the logos cannot be put together: {fault}") from None
+        except (NotApplicable, FfmpegFailed) as fault:
+            if isinstance(fault, FfmpegFailed) and not fault.lasting:
+                raise
+            raise Reject(f"the logos cannot be put together: {fault}", LOGO.remedy) from None
 
     def _made(self, film: filters.Video) -> MediaInfo:
         rungs: tuple[tuple[str, Callable[[filters.Video], MediaInfo]], ...] = (
@@ -251,6 +253,8 @@ class Strategies:
         if film.logo:
             raise NotApplicable("a logo is to be laid over it")
         for take in film.takes:
+            if take.varies:
+                raise NotApplicable(f"{take.path.name}: its picture changes in size")
             if not _is_publishable(take):
                 raise NotApplicable(f"{take.path.name}: not in a form that every browser plays")
 

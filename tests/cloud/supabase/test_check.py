@@ -46,10 +46,22 @@ def changed(project: Project, do: str, undo: str) -> Iterator[None]:
 
 def test_a_project_after_the_contract_is_sound(project: Project, account: Account, tmp_path: Path) -> None:
     project.insert("bookings", booking(account, "b1"))
-    told = found(project, account, tmp_path)
+    with project.another_front(FILE_SIZE_LIMIT=str(1 << 34)) as front:
+        told = found(project, account, tmp_path, SUPABASE_URL=front.url)
     assert {check: one.verdict for check, one in told.items()} == dict.fromkeys(
-        ("tables", "bookings", "buckets"), Verdict.OK
+        ("tables", "bookings", "uploads", "buckets"), Verdict.OK
     )
+
+
+def test_a_project_that_takes_only_small_files_is_told_before_the_match(
+    project: Project, account: Account, tmp_path: Path
+) -> None:
+    with project.another_front(FILE_SIZE_LIMIT="52428800") as front:
+        for key in (project.service_key, project.anon_key):
+            told = found(project, account, tmp_path, SUPABASE_URL=front.url, SUPABASE_KEY=key)["uploads"]
+            assert told.verdict is Verdict.WARNING
+            assert told.evidence == "the project takes files of up to 52 MB; a match has 6750 MB"
+            assert "free plans" in told.remedy
 
 
 def test_bookings_that_name_another_camera_are_told_with_its_name(

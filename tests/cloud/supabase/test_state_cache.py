@@ -247,7 +247,7 @@ def test_a_process_believes_the_newest_word_of_any_other(tmp_path: Path) -> None
 def test_a_process_that_finds_what_was_noted_before_writes_nothing_and_clears_no_alarm(
     project: Project, account: Account, tmp_path: Path
 ) -> None:
-    noted = cloud_state.Cloud(cloud_state.Access.GOOD, StandingClock().now(), hidden=True)
+    noted = cloud_state.Cloud(cloud_state.Access.GOOD, StandingClock().now(), hidden=True, most_bytes=2**31)
     path = tmp_path / cloud_state.FILE
     path.write_bytes(cloud_state.encode(noted))
     before = path.stat()
@@ -256,7 +256,26 @@ def test_a_process_that_finds_what_was_noted_before_writes_nothing_and_clears_no
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
         project.insert("bookings", booking(account, "b1"))
         cloud.bookings()
-    assert told(tmp_path) == cloud_state.Cloud(cloud_state.Access.GOOD, noted.since)
+    assert told(tmp_path) == replace(noted, hidden=False)
+
+
+@pytest.mark.parametrize("is_device", [False, True], ids=["secret key", "public key"])
+def test_the_largest_file_that_the_cloud_takes_is_noted_with_a_heartbeat_and_asked_for_hourly(
+    project: Project, account: Account, tmp_path: Path, is_device: bool
+) -> None:
+    clock = StandingClock()
+    state = tmp_path / "state"
+    for most, told_most in (("52428800", 52428800), ("1000", 52428800), ("2000", 2000)):
+        with project.another_front(FILE_SIZE_LIMIT=most) as front:
+            access = ConnectionAccess(front.url, project.anon_key if is_device else project.service_key)
+            cloud = SupabaseBackend(access, account.user_id, account.camera_id, clock, state=state)
+            cloud._notes.access(cloud_state.Access.GOOD)  # a heartbeat of the public key is refused by policy
+            with contextlib.suppress(Reject):
+                cloud.heartbeat({"pi_active": True})
+            cloud._ask_for_limit()
+            cloud.close()
+        assert told(state).most_bytes == told_most
+        clock.pass_time(1000 if told_most == int(most) else 3600)
 
 
 # ---- what a project lacks

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.branding import read_logo_show
-from ezrec.domain.errors import Retry, Stopped
+from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.domain.ports import RenderPlan
 from ezrec.media.ffmpeg.runner import Limits, run
 from ezrec.media.render.renderer import FfmpegTranscoder
@@ -111,16 +111,8 @@ def plan(tmp_path: Path) -> RenderPlan:
     ("script", "reason"),
     [
         ("echo '[error] av_interleaved_write_frame(): No space left on device' >&2; exit 1", "disk full"),
-        (
-            "echo '[mov @ 0x1] [error] it is torn' >&2; echo '[fatal] Conversion failed!' >&2; exit 1",
-            "it is torn",
-        ),
-        ("exit 0", "not sound: out.mp4.part: the file is missing"),
-        ('for word; do last=$kept; kept=$word; done; : > "${last#file:}"', "not sound: .* the file is empty"),
-        (
-            'for word; do last=$kept; kept=$word; done; cp "$SHORT" "${last#file:}"',
-            r"lasts 1.00 s where 2.00 s",
-        ),
+        ("echo '[error] out.mp4: Too many open files' >&2; exit 1", "Too many open files"),
+        ("exit 1", "it said nothing"),
         ("kill -9 $$", "killed from outside"),
         ("kill -11 $$", r"crashed \(SIGSEGV\)"),
     ],
@@ -134,6 +126,34 @@ def test_what_goes_wrong_on_the_way_is_tried_again_later(
     with pytest.raises(Retry, match=reason) as caught:
         FfmpegTranscoder(bitrate=800_000, ffmpeg=stand_in).render(plan, deaf, deaf)
     assert caught.value.blameless == (reason == "disk full")
+    assert not plan.output.exists()
+    assert not (tmp_path / "out.mp4.part").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (
+            "echo '[mov @ 0x1] [error] it is torn' >&2; echo '[fatal] Conversion failed!' >&2; exit 1",
+            "it is torn",
+        ),
+        ("exit 0", "not sound: out.mp4.part: the file is missing"),
+        ('for word; do last=$kept; kept=$word; done; : > "${last#file:}"', "not sound: .* the file is empty"),
+        (
+            'for word; do last=$kept; kept=$word; done; cp "$SHORT" "${last#file:}"',
+            r"lasts 1.00 s where 2.00 s",
+        ),
+    ],
+)
+def test_a_whole_encode_that_fails_for_good_is_not_done_again(
+    script: str, reason: str, plan: RenderPlan, tmp_path: Path
+) -> None:
+    """Hours on a Pi: whoever did it three times came to the same end three times."""
+    short = media.make_take(tmp_path / "short.mp4", seconds=1)
+    stand_in = program(tmp_path, script.replace("$SHORT", str(short)))
+    with pytest.raises(Reject, match=reason) as caught:
+        FfmpegTranscoder(bitrate=800_000, ffmpeg=stand_in).render(plan, deaf, deaf)
+    assert "ffmpeg.log" in caught.value.remedy
     assert not plan.output.exists()
     assert not (tmp_path / "out.mp4.part").exists()
 
@@ -157,7 +177,7 @@ def test_a_talkative_child_fills_neither_the_disk_nor_a_pipe(plan: RenderPlan, t
     stand_in = program(
         tmp_path, "head -c 20000000 /dev/zero | tr '\\0' 'x' >&2; echo '[error] the end' >&2; exit 1"
     )
-    with pytest.raises(Retry, match="the end"):
+    with pytest.raises(Reject, match="the end"):
         FfmpegTranscoder(bitrate=800_000, ffmpeg=stand_in).render(plan, deaf, deaf)
     assert plan.log.stat().st_size <= 1 << 20
 

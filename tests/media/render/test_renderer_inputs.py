@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.domain.errors import Reject
+from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import MediaInfo
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, TAKE, file_url, input_options
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import media
-from tests.support.rendering import deaf, plan_for, written
+from tests.support.rendering import deaf, plan_for, program, written
 
 
 @pytest.fixture
@@ -141,6 +141,37 @@ def test_an_asset_that_cannot_be_used_is_refused_in_one_line(
         transcoder.check_asset(kind, build(tmp_path))
     assert "\n" not in fault.value.reason
     assert "upload" in fault.value.remedy
+
+
+NO_MEMORY = 'echo "[error] Cannot allocate memory" >&2; exit 1'
+FAULTS_OF_ASSETS = {
+    "memory": (NO_MEMORY, "Cannot allocate memory"),
+    "disk": ('echo "[error] Input/output error" >&2; exit 1', "Input/output error"),
+    "killed": ("kill -9 $$", "killed from outside"),
+}
+
+
+@pytest.mark.parametrize("fault", list(FAULTS_OF_ASSETS))
+@pytest.mark.parametrize("kind", ["intro", "logo", "sponsor"])
+def test_an_asset_at_which_ffmpeg_fails_alone_is_refused(kind: str, fault: str, tmp_path: Path) -> None:
+    script, word = FAULTS_OF_ASSETS[fault]
+    fails = program(tmp_path, f'case "$*" in *damaged*) {script};; esac; exec ffprobe "$@"')
+    asset = media.make_intro(tmp_path / "damaged.mp4")
+    if kind != "intro":
+        asset = media.make_logo(tmp_path / "damaged.png")
+    with pytest.raises(Reject, match=word) as refused:
+        FfmpegTranscoder(bitrate=800_000, ffprobe=fails).check_asset(kind, asset)
+    assert "upload" in refused.value.remedy
+
+
+def test_a_machine_in_trouble_costs_no_asset(tmp_path: Path) -> None:
+    fails, intro = program(tmp_path, NO_MEMORY), media.make_intro(tmp_path / "i.mp4")
+    for transcoder in (
+        FfmpegTranscoder(bitrate=800_000, ffmpeg=fails, ffprobe=fails),
+        FfmpegTranscoder(bitrate=800_000, ffmpeg=fails),
+    ):
+        with pytest.raises(Retry, match="Cannot allocate memory"):
+            transcoder.check_asset("intro", intro)
 
 
 TRAPS = {

@@ -1,0 +1,100 @@
+"""How a line of `.env` is written and read: `NAME=value`, in the quotes of python-dotenv, which reads it too.
+
+Two things are known here that python-dotenv does not tell: how to quote a value so that it comes back whole,
+and that it cannot read one kind of line. A value in quotes that ends with a backslash, as in `'it\\\\'`, it
+takes on to the next quote anywhere in the file; `set_apart` has such values read before it sees them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
+_PLAIN = re.compile(r"[\w./:@%+,=-]*")
+_COMMENT = re.compile(r"\s+#.*")
+_REST = r"\s*(?:#.*)?"
+_SINGLE = re.compile(rf"'((?:[^'\\]|\\.)*)'{_REST}")
+_DOUBLE = re.compile(rf'"((?:[^"\\]|\\.)*)"{_REST}')
+_LOOSE = re.compile(rf"""(['"])(.*)\1{_REST}""")
+_SINGLE_ESCAPES = re.compile(r"\\[\\']")
+_DOUBLE_ESCAPES = re.compile(r"\\[\\'\"abfnrtv]")
+_ENDS_OPEN = re.compile(rf"'(?:[^'\\]|\\.)*\\\\'{_REST}")
+_NEVER = ("\n", "\r", "\0")
+
+
+def lines(text: str) -> list[str]:
+    """Not `splitlines`, which parts a password at characters that are no line's end here."""
+    parts = re.split(r"\r\n|\n|\r", text)
+    return parts if parts[-1] else parts[:-1]
+
+
+def is_writable(value: str) -> bool:
+    """False for what no line can hold: a line break, and what is no text."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return not any(char in value for char in _NEVER)
+
+
+def quoted(value: str) -> str:
+    """A value as it stands to the right of `=`."""
+    if _PLAIN.fullmatch(value) or (value.endswith("\\") and _is_whole_without_quotes(value)):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _is_whole_without_quotes(value: str) -> bool:
+    return value == value.strip() and value[0] not in "'\"" and not _COMMENT.search(value)
+
+
+def value_of(right: str) -> str:
+    """What stands to the right of `=`, as python-dotenv reads it; at its best where that cannot."""
+    for pattern, escapes in ((_SINGLE, _SINGLE_ESCAPES), (_DOUBLE, _DOUBLE_ESCAPES)):
+        if whole := pattern.fullmatch(right):
+            return escapes.sub(_unescaped, whole[1])
+    if loose := _LOOSE.fullmatch(right):
+        escapes = _SINGLE_ESCAPES if loose[1] == "'" else _DOUBLE_ESCAPES
+        return escapes.sub(_unescaped, loose[2])
+    return _COMMENT.split(right)[0]
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return codecs.decode(escape[0], "unicode-escape")
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """A text that python-dotenv reads rightly, and what is to be put back into what it has read."""
+
+    text: str
+    rights: tuple[str, ...]
+
+    def put_back(self, values: Mapping[str, str | None]) -> dict[str, str]:
+        found = {name: value for name, value in values.items() if value}
+        for number, right in enumerate(self.rights):
+            for name, value in found.items():
+                mark = _mark(number)
+                found[name] = value_of(right) if value == mark else value.replace(mark, right)
+        return found
+
+
+def set_apart(text: str) -> Apart:
+    kept: list[str] = []
+    rights: list[str] = []
+    for line in lines(text):
+        match = LINE.fullmatch(line)
+        if match and _ENDS_OPEN.fullmatch(match[2]):
+            kept.append(f"{match[1]}={_mark(len(rights))}")
+            rights.append(match[2])
+        else:
+            kept.append(line)
+    return Apart("\n".join(kept) + "\n", tuple(rights))
+
+
+def _mark(number: int) -> str:
+    return f"\ue000{number}\ue000"  # for private use: in nobody's settings

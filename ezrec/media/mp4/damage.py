@@ -190,9 +190,9 @@ class Searcher(Reader):
 
     # ---- what else makes a reader give up is none of our business here
 
-    def _allow(self, count: int) -> None:
+    def _allow(self, count: int, most: int = _MOST_FRAMES) -> None:
         """By the fragment: a damaged one must not use up what the others need."""
-        if count > _MOST_FRAMES:
+        if count > min(most, _MOST_FRAMES):
             raise TornFile(f"a fragment of {count} frames")
 
     def _continue(self, track: Track, time: int) -> None:

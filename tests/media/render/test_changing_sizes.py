@@ -71,7 +71,8 @@ def test_the_video_has_one_size_and_the_logo_on_all_of_it(recording: str, looks:
     )  # fmt: skip
     info = transcoder.render(replace(plan, parts=tmp_path / "parts"), deaf, deaf)
     begin = 1 if "intro" in looks else 0
-    assert (info.width, info.height, info.duration_s) == (*LARGE, pytest.approx(4 + begin, abs=0.05))
+    assert (info.width, info.height) == LARGE
+    assert info.duration_s == pytest.approx(4 + begin, abs=0.05)
     for at, colour in ((0.5, "blue"), (1.9, "blue"), (2.1, "yellow"), (3.9, "yellow")):
         shown = media.picture_at(plan.output, begin + at)
         assert (shown.width, shown.height, shown.colour(160, 90)) == (*LARGE, colour)

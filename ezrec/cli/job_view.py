@@ -70,6 +70,8 @@ def _facts(job: Job, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
     if job.result is not None:
         intro = f", intro {job.result.intro_s:.1f} s" if job.result.intro_s else ""
         yield "Video", f"{length(job.result.duration_s)}, {size(job.result.size)}{intro}: {job.result.file}"
+        if job.published_as:
+            yield "", f"published as {job.published_as}: its own name was another video's"
         for note in job.result.notes:
             yield "", note
     if job.attempts:

@@ -16,6 +16,7 @@ from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.domain.chunk_size import USUAL as PIECE
 from ezrec.domain.chunk_size import ChunkSize
 from ezrec.domain.errors import Reject, Retry, Stopped
+from ezrec.domain.ownership import Mark
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, LostAnswer, Portal, Reset, Slow
 from tests.faults.uploading import backend, deaf, film, keep_storing, stored
@@ -218,3 +219,23 @@ def test_a_state_file_never_leads_the_token_to_another_host(project: Project, tm
         with backend(project.url, project.service_key, account) as cloud:
             cloud.store("videos", name, source, deaf, state=state)
         assert elsewhere.met == []
+
+
+def test_a_video_above_the_limit_goes_through_once_the_limit_is_raised(
+    project: Project, tmp_path: Path
+) -> None:
+    account, source, state = project.account(), film(tmp_path, 200_000), tmp_path / "upload.json"
+    name, mark = f"{account.user_id}/large.mp4", Mark("1" * 32, "a" * 32)
+    with (
+        project.another_front(FILE_SIZE_LIMIT="100000") as front,
+        backend(front.url, project.service_key, account) as cloud,
+    ):
+        for _ in range(2):
+            with pytest.raises(Reject) as refused:
+                cloud.store("videos", name, source, deaf, state=state, mark=mark)
+            assert refused.value.again_s
+        front.stop()
+        front.options = {"FILE_SIZE_LIMIT": "300000"}
+        front.start()
+        assert cloud.store("videos", name, source, deaf, state=state, mark=mark) is True
+    assert stored(project, name) == source.read_bytes()

@@ -86,6 +86,30 @@ def test_there_is_one_row_a_camera(box: CourtBox) -> None:
     assert len(box.cloud.status_rows) == 1
 
 
+@pytest.mark.parametrize("is_one", [True, False], ids=["one process", "a process a beat"])
+def test_a_cloud_that_was_never_reached_is_an_alert_that_ends_with_the_first_heartbeat(
+    box: CourtBox, is_one: bool
+) -> None:
+    status = box.status()
+    box.cloud.fail_next(30, Retry("the project does not answer"), "heartbeat")
+    raised: list[bool] = []
+    for _ in range(30):
+        beat(box, status if is_one else None)
+        raised.append(any(alert.is_raised for alert in report(box).alerts))
+        box.pass_time(15)
+    assert raised[:18] == [False] * 18, "a new box may need a moment"
+    assert raised[25:] == [True] * 5
+    [alert] = report(box).alerts
+    assert (alert.name, alert.message) == (
+        "cloud_never_reached",
+        "the cloud was never reached: the project does not answer",
+    )
+    for _ in range(2):
+        beat(box, status if is_one else None)
+        box.pass_time(15)
+    assert report(box).alerts == ()
+
+
 class Dead(FakeBackend):
     """A cloud that answers nothing until it is let go."""
 

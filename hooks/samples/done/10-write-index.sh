@@ -11,7 +11,8 @@ index=$home/published.tsv
 record=$(cat)
 field() { printf '%s\n' "$record" | sed -n "$1" | head -n 1; }
 outcome=$(field 's/^ "outcome": "\([a-z]*\)".*/\1/p')
-file=$(field 's/^ *"file": "\(processed_[A-Za-z0-9._-]*\)".*/\1/p')
+file=$(field 's/^ "published_as": "\(processed_[A-Za-z0-9._-]*\)".*/\1/p') # where its own name was taken
+[ -n "$file" ] || file=$(field 's/^ *"file": "\(processed_[A-Za-z0-9._-]*\)".*/\1/p')
 
 [ "$outcome" = published ] && [ -n "$file" ] || exit 0
 

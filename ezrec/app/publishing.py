@@ -80,7 +80,7 @@ def gate(settings: Settings) -> UploadPolicy:
         settings.upload_hours,
         settings.upload_while_recording,
         Connectivity(settings.reach).is_lost,
-        upload_order(settings.upload_order),
+        upload_order,
     )
 
 

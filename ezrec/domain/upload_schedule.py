@@ -7,7 +7,6 @@ an hour is missing, or comes twice, needs no rule of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -113,23 +112,11 @@ def hold(
 
 # ---- what goes first
 
-_Key = Callable[[Job], Any]
 
-
-def _began(job: Job) -> float:
+def upload_order(job: Job) -> tuple[Any, ...]:
+    """A sort key: the newest match first, of those the smallest. Logs go last: nobody waits for them."""
     if job.booking is not None:
-        return job.booking.start.timestamp()
-    return min((take.started for take in job.takes), default=job.created).timestamp()
-
-
-ORDERS: dict[str, _Key] = {
-    "newest": lambda job: -_began(job),
-    "oldest": _began,
-    "small": lambda job: job.result.size if job.result else 0,
-}
-
-
-def upload_order(words: tuple[str, ...]) -> _Key:
-    """A sort key: by the first word, then by the next. Logs go last: nobody waits for them."""
-    keys = [ORDERS[word] for word in words]
-    return lambda job: (job.kind is Kind.LOGS, *(key(job) for key in keys), job.id)
+        began = job.booking.start
+    else:
+        began = min((take.started for take in job.takes), default=job.created)
+    return (job.kind is Kind.LOGS, -began.timestamp(), job.result.size if job.result else 0, job.id)

@@ -96,7 +96,7 @@ def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:
         "BOOKING_CACHE_FILE": settings.booking_cache.parent,
     }
     if settings.backend == "local":
-        places["EZREC_LOCAL_STORE"] = settings.local_store
+        places["EZREC_HOME"] = settings.local_store
     return host.other_disks(settings.spool, places)
 
 

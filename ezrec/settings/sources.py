@@ -10,10 +10,9 @@ Which file a key is in decides who can read it. Three ways, all above `.env` and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
-from ezrec.settings.definitions import CREDENTIALS, Settings
+from ezrec.settings.definitions import CREDENTIALS, TABLE
 
 CREDENTIAL = "ezrec-device"
 PREFIX = "ezrec_"
@@ -79,7 +78,7 @@ def _device_file(
 def _allowed() -> set[str]:
     return {
         name
-        for item in fields(Settings)
+        for item in TABLE
         if item.metadata["name"] in CREDENTIALS
         for name in (item.metadata["name"], *item.metadata["older"])
     }

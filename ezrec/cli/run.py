@@ -144,7 +144,7 @@ def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> No
 
     for stage in (name for name in STAGES if name in lanes):
         holder = Spool(settings.spool).lock(stage).holder()
-        if holder and not holder.startswith(f"pid {os.getpid()} "):
+        if holder and not f"{holder} ".startswith(f"pid {os.getpid()} "):
             log.warning("the %s stage is held by %s: it begins here when that process ends", stage, holder)
 
 

@@ -149,7 +149,7 @@ def read_cloud(settings: Settings) -> Cloud | None:
 
 def _open_takes(spool: Spool, entries: list[Entry]) -> Iterator[str]:
     """Without a health: a take is open, and somebody holds the camera's lock."""
-    if not entries or host.holder_of(spool.root / ".locks" / "record.lock") is None:
+    if not entries or not spool.lock("record").is_held():
         return
     for entry in entries:
         if any(take.ended_by == OPEN for take in entry.job.takes):

@@ -250,8 +250,6 @@ def page(
         "",
         f"{CAMERAS:,} cameras: {CAMERAS * requests / 3600:,.0f} requests a second, "
         f"{CAMERAS * hosted / 1e9:.1f} GB an hour, {CAMERAS * hosted * 720 / 1e12:.1f} TB a month.",
-        "With EZREC_REALTIME=yes and BOOKING_FETCH_INTERVAL=300 the looks for bookings fall from 240 to 12",
-        f"an hour, which leaves {(hosted - 228 * _cost(packed[0], longer)) / 1e6:.2f} MB.",
         "",
         "In the shape `split` a timer starts a process for each of these every 15 s, with a new connection:",
         "",

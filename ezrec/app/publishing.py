@@ -83,7 +83,7 @@ def gate(settings: Settings) -> UploadPolicy:
         Connectivity(settings.reach).is_lost,
         rate=lambda: report.facts.uploads.bytes_a_second if (report := last_report(settings.state)) else None,
     )
-    made.order = upload_order(settings.upload_order, made.pressing)
+    made.order = lambda job: upload_order(job, made.pressing(job))
     return made
 
 

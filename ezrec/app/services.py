@@ -30,7 +30,7 @@ from ezrec.app.processing import transcoder as transcoder
 from ezrec.app.publishing import backend as backend
 from ezrec.app.publishing import backend_state as backend_state
 from ezrec.app.publishing import cloud_survey as cloud_survey
-from ezrec.app.publishing import gate, shared_supabase, uploading
+from ezrec.app.publishing import gate, uploading
 from ezrec.app.publishing import local_backend as local_backend
 from ezrec.app.recording import camera as camera
 from ezrec.app.recording import camera_modules as camera_modules
@@ -55,7 +55,6 @@ _TIDY_S = 6 * 3600.0
 _PAUSE_OFFLINE = ("sync", "tell", "status")  # they sleep longer and longer while the cloud is away …
 _RETURN_S = 10.0  # … and are woken when it is back, no oftener than this
 LANES = (*STAGE_LANES, *PULSE_LANES)
-_AFTER_HINT_S = 5.0  # from one connection to Realtime to the next
 _ALIVE_S = 3600.0  # where no watchdog asks for more
 _RECORDER_ALIVE_S, _WORKER_ALIVE_S = (
     2.0,
@@ -183,7 +182,7 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
 
     `of` is another camera than the settings name.
     """
-    from ezrec.runtime.scheduler import PeriodicTask, Services
+    from ezrec.runtime.scheduler import Services
     from ezrec.system.clock import on_step
 
     with contextlib.suppress(OSError):
@@ -224,11 +223,6 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
             changes.mkdir(parents=True, exist_ok=True)
             watched[changes] = beating["sync"].bell.ring
-    if "sync" in beating and settings.backend == "supabase" and settings.realtime:
-        hint = shared_supabase(settings).hint(beating["sync"].bell.ring)
-        beating["realtime"] = PeriodicTask(
-            "realtime", _AFTER_HINT_S, hint.listen, hint, log=log_setup.logger("realtime")
-        )
     made = Services(
         drains, list(beating.values()), watched, settings.rescan_s, log_setup.logger("run"), recorder
     )

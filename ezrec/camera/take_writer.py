@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ezrec.camera.ring_buffer import BufferedFragment
 from ezrec.domain.booking import Window
-from ezrec.domain.errors import Retry
+from ezrec.domain.errors import Retry, is_full
 from ezrec.domain.job import UNANSWERED, Take
 from ezrec.media.mp4.fragments import Header, retimed
 from ezrec.system import disk_reserve, durable
@@ -37,7 +37,6 @@ QUEUE_BYTES = (
 )  # 50 s at 10 Mbit/s: more than the ring hands over at once, less than a Pi has to spare
 _SETTLING_S = 10.0  # so long the instant of the first frame may be found to be earlier than it seemed
 _LEAST_TAKE = 4 << 20  # bytes: some seconds
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Disk:
@@ -288,4 +287,4 @@ class TakeWriter:
 
 
 def _said(fault: OSError) -> str:
-    return "disk full" if fault.errno in _FULL else f"the disk failed: {fault.strerror}"
+    return "disk full" if is_full(fault) else f"the disk failed: {fault.strerror}"

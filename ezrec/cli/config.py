@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
 
 import click
 
 from ezrec.cli.formatting import printable
 from ezrec.cli.main import Context
 from ezrec.settings import DEFAULT_HOME, Settings
+from ezrec.settings.definitions import TABLE
 from ezrec.settings.sources import KEPT, credentials, one_a_file
 
 
@@ -20,6 +20,8 @@ def config(obj: Context, as_json: bool) -> None:
     """Show the settings in force, secrets masked, and where each one comes from."""
     settings = obj.settings
     shown = settings.shown()
+    for note in settings.retired_notes():
+        click.echo(note, err=True)
     if as_json:
         import json
 
@@ -39,7 +41,7 @@ def _origins(settings: Settings) -> dict[str, str]:
     if settings.home == DEFAULT_HOME:
         secret |= set(one_a_file(KEPT, "", []))
     origins = {}
-    for item in fields(Settings):
+    for item in TABLE:
         name, older = item.metadata["name"], item.metadata["older"]
         origins[name] = "default"
         for variable in (name, *older):

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, tzinfo
 
-from ezrec.domain.durations import parse_duration as parse_duration
-
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?B)?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

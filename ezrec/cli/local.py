@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import click
 
-from ezrec.cli.times import BadTime, parse_duration, parse_end, parse_time, whole_second_after
+from ezrec.cli.times import BadTime, parse_end, parse_time, whole_second_after
 from ezrec.domain.booking import BadBooking, parse_booking
+from ezrec.domain.durations import parse_duration
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
 from ezrec.domain.names import shown
 from ezrec.domain.ports import Branding, Clock
@@ -55,7 +56,7 @@ class Local(Protocol):
 def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
     try:
         return None if value is None else parse_duration(value)
-    except BadTime as fault:
+    except ValueError as fault:
         raise click.BadParameter(str(fault)) from fault
 
 

@@ -59,7 +59,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     if not kept:  # whoever keeps us has looked
         _refuse_unfit_ground(settings)
         if keeper.RECORDER in only and only != [keeper.RECORDER]:
-            keeper.become(only, settings.logs, settings.log_format)
+            keeper.become(only, settings.logs)
     child_process.weigh(child_process.LAST if keeper.RECORDER in only else child_process.FIRST)
     if kept and keeper.RECORDER not in only:
         child_process.bound_memory()
@@ -108,7 +108,7 @@ def _refuse_unfit_ground(settings: Settings) -> None:
 def _begin_logs(settings: Settings, lanes: list[str]) -> None:
     from ezrec.system import log_setup
 
-    log_setup.begin(settings.logs, lanes, form=settings.log_format, secrets=settings.secrets())
+    log_setup.begin(settings.logs, lanes, secrets=settings.secrets())
 
 
 def _stop_on_signals(services: Services) -> list[str]:
@@ -133,6 +133,9 @@ def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
     from ezrec.app import services as app
 
     _say_who_is_in_the_way(log, settings, lanes)
+    if lanes != ["record"]:  # of the two processes that begin together, one says it
+        for note in settings.retired_notes():
+            log.warning("%s", note)
     found = app.media_versions()
     shown = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
     recording = " to record" if lanes == ["record"] else ""
@@ -145,7 +148,7 @@ def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> No
 
     for stage in (name for name in STAGES if name in lanes):
         holder = Spool(settings.spool).lock(stage).holder()
-        if holder and not holder.startswith(f"pid {os.getpid()} "):
+        if holder and not f"{holder} ".startswith(f"pid {os.getpid()} "):
             log.warning("the %s stage is held by %s: it begins here when that process ends", stage, holder)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from ezrec.cli.formatting import parse_duration, parse_size, printable
+from ezrec.cli.formatting import parse_size, printable
 from ezrec.cli.main import Context, tell
+from ezrec.domain.durations import parse_duration
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
 from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH, resolve

@@ -36,6 +36,8 @@ def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) ->
         return  # where the spool and the camera are is not known
     hide(wishes.secrets())
     yield ok("settings", f"sound, for {wishes.home}; `ezrec config` shows them")
+    for note in wishes.retired_notes():
+        yield warning("settings", note, "edit EZREC_HOME/.env, or what sets it in the environment")
     yield from look(wishes, quick=quick)
 
 

@@ -5,7 +5,6 @@ Takes no lock, moves nothing, and creates one hidden file for a moment, outside 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -259,8 +258,8 @@ def jobs(wishes: Settings) -> Findings:
     now = services.clock(wishes).now()
     for name in services.STAGE_LANES:
         stage = STAGES[name]
-        holder = _holder(spool, name)
-        stuck = _stuck(spool, stage, now - _OVERDUE) if holder is None else ""
+        holder = spool.lock(name).holder()
+        stuck = "" if holder else _stuck(spool, stage, now - _OVERDUE)
         if stuck:
             yield warning(f"stage {name}", stuck, "start EZREC: sudo systemctl start ezrec, or ezrec run")
         else:
@@ -270,19 +269,6 @@ def jobs(wishes: Settings) -> Findings:
         yield warning("failed jobs", _some(failed), "see why, and the cure: ezrec spool ls --failed")
     else:
         yield ok("failed jobs", "none")
-
-
-def _holder(spool: Spool, name: str) -> str | None:
-    """By the kernel's word; the label in the file only says it in words, and may be a dead one's."""
-    lock = spool.root / ".locks" / f"{name}.lock"
-    pid = host.holder_of(lock)
-    if pid is None:
-        return None
-    with contextlib.suppress(OSError):
-        label = lock.read_text(errors="replace").strip()
-        if label.startswith(f"pid {pid} "):
-            return label
-    return f"pid {pid}"
 
 
 def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:

@@ -6,6 +6,7 @@ is zone-aware UTC; times that carry no zone are read in the device's zone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -25,6 +26,8 @@ LONGEST = timedelta(hours=24)
 
 # What lies outside is a typing error, and arithmetic with it could leave the calendar.
 YEARS = range(2000, 2200)
+_TEXTS = ("status", "date", "start_time", "end_time", "user_id", "camera_id")  # the columns that are read
+_REMEMBERED = 2048  # rows; two seasons of a busy court
 _LONGEST_TEXT = 200  # characters of any field; an id has its own, shorter limit
 
 # A file's stamp may say anything; a box without a battery clock begins in 1970.
@@ -89,9 +92,10 @@ class Booking:
 
 
 def parse_booking(row: object, zone: tzinfo) -> Booking:
-    """Make a `Booking` of one row of `bookings` (or of a `.json` dropped by hand).
+    """Make a `Booking` of one row of `bookings`, in whatever file it stands. Raises `BadBooking`.
 
-    `zone` is the device's zone, for times that carry none. Raises `BadBooking`.
+    `zone` is the device's zone, for times that carry none. A row that was read before is remembered: the
+    same rows come with every fetch, and each again as a file.
     """
     if not isinstance(row, Mapping):
         raise BadBooking(f"a booking must be a JSON object, not {type(row).__name__}")
@@ -101,7 +105,12 @@ def parse_booking(row: object, zone: tzinfo) -> Booking:
         raise BadBooking("the booking has no id") from None
     except BadName as fault:
         raise BadBooking(str(fault)) from None
-    status = (_text(row, "status") or "confirmed").strip().lower()
+    return _parsed(booking_id, tuple(_text(row, name) for name in _TEXTS), zone)
+
+
+@functools.lru_cache(_REMEMBERED)
+def _parsed(booking_id: JobId, texts: tuple[str | None, ...], zone: tzinfo) -> Booking:
+    row = dict(zip(_TEXTS, texts, strict=True))
     day = _date(row)
     start, start_is_bare = _instant(row, "start_time", day, zone)
     end, end_is_bare = _instant(row, "end_time", day, zone)
@@ -117,9 +126,9 @@ def parse_booking(row: object, zone: tzinfo) -> Booking:
         id=booking_id,
         start=start,
         end=end,
-        user_id=_text(row, "user_id") or "",
-        camera_id=_text(row, "camera_id") or "0",
-        status=status,
+        user_id=row["user_id"] or "",
+        camera_id=row["camera_id"] or "0",
+        status=normal(row["status"] or "confirmed"),
     )
 
 
@@ -199,8 +208,6 @@ def _utc(moment: datetime, zone: tzinfo) -> datetime:
     return moment.astimezone(UTC)
 
 
-# IMPORT GONE
-
 # A row without a status is as good as confirmed.
 OPEN = ("", "confirmed", "scheduled")
 
@@ -219,9 +226,6 @@ def statuses_before(status: str) -> tuple[str, ...]:
 def normal(status: str | None) -> str:
     """A status as it is compared: rows have been seen with capitals and blanks."""
     return (status or "").strip().lower()
-
-
-# IMPORT GONE
 
 
 def window_columns(window: Window, zone: tzinfo) -> dict[str, str]:

@@ -64,10 +64,8 @@ class ChunkSize:
         return replace(self, most=min(self.most, self.usual))
 
 
-def pieces(host: str, wish_mib: int | None) -> ChunkSize:
-    """By the setting (None: `auto`) and, where it leaves the choice, by who the host is."""
-    if wish_mib is not None:
-        return ChunkSize(most=wish_mib * MIB)
+def pieces(host: str) -> ChunkSize:
+    """What to begin with, by who the host is."""
     return ChunkSize().hosted() if host.endswith(_HOSTED) else ChunkSize()
 
 

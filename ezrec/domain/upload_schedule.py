@@ -7,7 +7,6 @@ an hour is missing, or comes twice, needs no rule of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 from enum import StrEnum
@@ -136,35 +135,15 @@ class Deadline:
         return max(needs_s, 0.0) <= lasts_s < 2 * needs_s + _SPARE_S
 
 
-_Key = Callable[[Job], Any]
+def upload_order(job: Job, until: datetime | None = None) -> tuple[Any, ...]:
+    """A sort key: the newest match first, of those the smallest. Logs go last: nobody waits for them.
 
-
-def _began(job: Job) -> float:
-    if job.booking is not None:
-        return job.booking.start.timestamp()
-    return min((take.started for take in job.takes), default=job.created).timestamp()
-
-
-ORDERS: dict[str, _Key] = {
-    "newest": lambda job: -_began(job),
-    "oldest": _began,
-    "small": lambda job: job.result.size if job.result else 0,
-}
-
-
-def upload_order(
-    words: tuple[str, ...], pressing: Callable[[Job], datetime | None] = lambda job: None
-) -> _Key:
-    """A sort key: by the first word, then by the next. Logs go last: nobody waits for them.
-
-    `pressing` tells until when an upload must be done that goes before the others, lest what was sent be
-    lost.
+    `until`: when an upload must be done lest what was sent be lost. Such a one goes before all others.
     """
-    keys = [ORDERS[word] for word in words]
-
-    def key(job: Job) -> Any:
-        until = pressing(job)
-        first = (1, 0.0) if until is None else (0, until.timestamp())
-        return job.kind is Kind.LOGS, *first, *(key(job) for key in keys), job.id
-
-    return key
+    if job.booking is not None:
+        began = job.booking.start
+    else:
+        began = min((take.started for take in job.takes), default=job.created)
+    pressing = (1, 0.0) if until is None else (0, until.timestamp())
+    size = job.result.size if job.result else 0
+    return (job.kind is Kind.LOGS, *pressing, -began.timestamp(), size, job.id)

@@ -13,11 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
-import msgspec
-
 from ezrec.domain import cloud_state, json_decode, snapshot, status_file
 from ezrec.domain import health as healths
-from ezrec.domain.booking import BadBooking, Booking, parse_booking
+from ezrec.domain.booking import BadBooking, Booking
 from ezrec.domain.cloud_state import Cloud
 from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.health import Health
@@ -29,13 +27,14 @@ from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
 from ezrec.domain.upload_schedule import PLACE, Deadline, Wait
 from ezrec.settings import Settings
+from ezrec.spool.booking_intake import read_booking
 from ezrec.spool.spool import Entry, Spool, UnknownFile
 from ezrec.system import host, plain_files
 
 FAILED_TOLD = 20  # each costs the state file 250 bytes a beat; the listing of the spool has them all
 _TOLD = 500  # characters of a reason
 _DAY = timedelta(days=1)
-_LARGEST = 1 << 16  # bytes of a booking or a health that is read; real ones have a few hundred
+_LARGEST = 1 << 16  # bytes of a file of the state that is read; real ones have a few hundred
 # Who waits for the hours or a recording gets on as he is meant to, and of a cure another alert tells.
 _AS_MEANT = (Wait.HOURS, Wait.RECORDING, Wait.CURE)
 _WAITING = (State.RAW, State.PROCESSED, State.DEFERRED)
@@ -97,7 +96,7 @@ def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:
         "BOOKING_CACHE_FILE": settings.booking_cache.parent,
     }
     if settings.backend == "local":
-        places["EZREC_LOCAL_STORE"] = settings.local_store
+        places["EZREC_HOME"] = settings.local_store
     return host.other_disks(settings.spool, places)
 
 
@@ -133,7 +132,7 @@ def last_report(state: Path) -> StatusFile | None:
 def read_health(state: Path) -> Health | None:
     """The recorder's last word; None where there is none, or no readable one."""
     try:
-        return healths.decode(_read_small(state / healths.FILE))
+        return healths.decode(plain_files.read(state / healths.FILE, _LARGEST, shared=True))
     except (OSError, ValueError):
         return None
 
@@ -143,14 +142,14 @@ def read_cloud(settings: Settings) -> Cloud | None:
     if settings.backend != "supabase":
         return None  # what stands there is of another time
     try:
-        return cloud_state.decode(_read_small(settings.state / cloud_state.FILE))
+        return cloud_state.decode(plain_files.read(settings.state / cloud_state.FILE, _LARGEST, shared=True))
     except (OSError, ValueError):
         return None
 
 
 def _open_takes(spool: Spool, entries: list[Entry]) -> Iterator[str]:
     """Without a health: a take is open, and somebody holds the camera's lock."""
-    if not entries or host.holder_of(spool.root / ".locks" / "record.lock") is None:
+    if not entries or not spool.lock("record").is_held():
         return
     for entry in entries:
         if any(take.ended_by == OPEN for take in entry.job.takes):
@@ -179,9 +178,8 @@ def _loose_bookings(spool: Spool, strangers: list[UnknownFile], zone: tzinfo) ->
     """Bookings that nobody has adopted: when no recorder runs they would be seen by nobody else."""
     for stranger in strangers:
         if stranger.name.endswith(".json"):
-            with suppress(OSError, BadBooking, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                content = _read_small(spool.directory(State.INCOMING) / stranger.name)
-                yield parse_booking(msgspec.json.decode(content), zone)
+            with suppress(OSError, BadBooking):
+                yield read_booking(spool.directory(State.INCOMING) / stranger.name, zone)
 
 
 def _expected(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> set[str]:
@@ -290,7 +288,7 @@ def _uploads(
 def _expires(entry: Entry) -> datetime | None:
     """When the address of an upload ends, where the service told."""
     try:
-        return json_decode.decode(_read_small(entry.path / PLACE), Deadline).expires
+        return json_decode.decode(plain_files.read(entry.path / PLACE, _LARGEST), Deadline).expires
     except (OSError, ValueError):
         return None
 
@@ -329,8 +327,3 @@ def _written(path: Path) -> datetime | None:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except (OSError, OverflowError, ValueError):
         return None
-
-
-def _read_small(path: Path) -> bytes:
-    """A small plain file; follows no link, and hangs on no FIFO."""
-    return plain_files.read(path, _LARGEST, shared=True)

@@ -109,7 +109,7 @@ class LogCollector:
             return True
         if any(self._failed_today(entry.job) for entry in self.spool.entries(State.FAILED)):
             return True
-        if self.settings.logs_while_recording or not self.spool.names(State.RECORDING):
+        if not self.spool.names(State.RECORDING):
             return False
         last = last_report(self.settings.state)
         rate = last.facts.uploads.bytes_a_second if last else None

@@ -35,10 +35,10 @@ _LOOK_S = 0.1
 _WORKER_START_S, _WORKER_SILENCE_S = 120.0, 60.0  # it looks at directories between its words: disks hang
 
 
-def become(lanes: Sequence[str], directory: Path, form: str) -> NoReturn:
+def become(lanes: Sequence[str], directory: Path) -> NoReturn:
     """Be the keeper of these lanes, under this process's number."""
     apart = [lane for lane in lanes if lane != RECORDER]
-    words = [sys.executable, "-m", __name__, str(directory), form, RECORDER, ",".join(apart)]
+    words = [sys.executable, "-m", __name__, str(directory), RECORDER, ",".join(apart)]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, words)
@@ -103,9 +103,9 @@ class Keeper:
 
 
 def main(words: Sequence[str]) -> int:
-    directory, form, *groups = words
+    directory, *groups = words
     child_process.weigh(child_process.LAST)
-    log_setup.begin(Path(directory), ["run"], form=form)
+    log_setup.begin(Path(directory), ["run"])
     log, keeper, asked = log_setup.logger("run"), Keeper(), []
 
     def stop(number: int, _: object) -> None:

@@ -15,7 +15,7 @@ from ezrec.domain.encoders import WISHES
 from ezrec.domain.ports import ARTEFACTS
 from ezrec.domain.recording_outcome import OnCancel
 from ezrec.domain.redaction import redacted
-from ezrec.domain.upload_schedule import ORDERS, Hours, read_hours
+from ezrec.domain.upload_schedule import Hours, read_hours
 from ezrec.settings import types
 
 DEFAULT_HOME = Path("/opt/ezrec-backend")
@@ -26,6 +26,21 @@ CREDENTIALS = (
 )  # what a credential file may set
 SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
 EXACT = ("EZREC_DEVICE_PASSWORD",)  # a blank at its edge is a part of it; of everything else that is a slip
+# Settings of earlier versions. They change nothing any more, and whoever still sets one is told so.
+RETIRED = (
+    "EZREC_HOOKS",
+    "EZREC_HOOK_LIMIT",
+    "EZREC_LOCAL_STORE",
+    "EZREC_LOGS_WHILE_RECORDING",
+    "EZREC_LOG_FORMAT",
+    "EZREC_REALTIME",
+    "EZREC_RESCAN",
+    "EZREC_SPONSOR_SIZE",
+    "EZREC_SYNC_PAST_DAYS",
+    "EZREC_UPLOAD_ORDER",
+    "EZREC_UPLOAD_PIECE_MB",
+    "EZREC_UPLOAD_STALL",
+)
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: str | None, meaning: str, *older: str) -> Any:
@@ -103,7 +118,6 @@ class Settings:
         "0",
         "how long a finished video stays here after its upload, such as `12h`, `3d`; 0: not at all",
     )
-    hooks: Path = _setting("EZREC_HOOKS", types.path, "{home}/hooks", "executables that observe the spool")
     logs: Path = _setting("LOGS_DIR", types.path, "{home}/logs", "log files")
     media_cache: Path = _setting(
         "MEDIA_CACHE_DIR", types.path, "{home}/media_cache", "intro and logo, as fetched"
@@ -114,23 +128,8 @@ class Settings:
         "{home}/bookings_cache.json",
         "the bookings as last fetched: a JSON list of rows",
     )
-    local_store: Path = _setting(
-        "EZREC_LOCAL_STORE", types.path, "{home}/local", "tables and buckets of the local backend"
-    )
     sync_interval_s: float = _setting(
         "BOOKING_FETCH_INTERVAL", types.number(1, 3600), "15", "seconds between fetches of the bookings"
-    )
-    sync_past_days: int = _setting(
-        "EZREC_SYNC_PAST_DAYS",
-        types.whole(1, 3650),
-        "3",
-        "bookings older than this many days are not fetched",
-    )
-    realtime: bool = _setting(
-        "EZREC_REALTIME",
-        types.flag,
-        "no",
-        "`yes`: also hear of changed bookings at once through Supabase Realtime; a hint, never needed",
     )
     unassigned: bool = _setting(
         "EZREC_UNASSIGNED_BOOKINGS",
@@ -140,12 +139,6 @@ class Settings:
     )
     upload_kbps: int = _setting(
         "EZREC_UPLOAD_KBPS", types.whole(0, 10_000_000), "0", "kilobits a second for uploads; 0 is unlimited"
-    )
-    upload_piece_mib: int | None = _setting(
-        "EZREC_UPLOAD_PIECE_MB",
-        types.piece,
-        "auto",
-        "largest request of an upload in MiB; `auto`: 6 to hosted projects, to others what they take",
     )
     upload_hours: Hours = _setting(
         "EZREC_UPLOAD_WINDOW",
@@ -159,23 +152,11 @@ class Settings:
         "yes",
         "`no`: uploads wait, after the 6 MiB they are at, until nothing is recorded",
     )
-    upload_order: tuple[str, ...] = _setting(
-        "EZREC_UPLOAD_ORDER",
-        types.some_of(*ORDERS),
-        "newest,small",
-        f"which video goes first: of {', '.join(ORDERS)}, the next word where the first finds no difference",
-    )
     status_interval_s: float = _setting(
         "SYSTEM_STATUS_INTERVAL",
         types.number(1, 3600),
         "15",
         "seconds between heartbeats; offline is 30 s without one",
-    )
-    upload_stall_h: float = _setting(
-        "EZREC_UPLOAD_STALL",
-        types.number(0.1, 720),
-        "3",
-        "hours that an upload may wait while the cloud answers, before an alert is raised",
     )
     status_still: bool = _setting(
         "EZREC_STATUS_STILL",
@@ -187,18 +168,6 @@ class Settings:
         "LOG_UPLOAD_INTERVAL", types.number(10, 86400), "900", "seconds between log archives"
     )
     log_bucket: str = _setting("LOG_BUCKET", types.identifier, "logs", "bucket for log archives")
-    logs_while_recording: bool = _setting(
-        "EZREC_LOGS_WHILE_RECORDING",
-        types.flag,
-        "no",
-        "`yes`: collect logs also while something is recorded, whatever the uplink",
-    )
-    log_format: str = _setting(
-        "EZREC_LOG_FORMAT",
-        types.one_of("text", "json"),
-        "text",
-        "lines of the logs: `text`, or `json` objects",
-    )
     resolution: types.Resolution = _setting(
         "RESOLUTION", types.resolution, "1920x1080", "picture size of the camera"
     )
@@ -267,12 +236,6 @@ class Settings:
         "bottom-left",
         "corner of the sponsors' logos, side by side in their order; the logo's own: they follow it",
     )
-    sponsor_size: int = _setting(
-        "EZREC_SPONSOR_SIZE",
-        types.whole(2, 50),
-        "15",
-        "most of the frame's width and height that one sponsor's logo takes, in %",
-    )
     while_recording: str = _setting(
         "EZREC_PROCESS_WHILE_RECORDING",
         types.one_of("yes", "nice", "no"),
@@ -283,16 +246,29 @@ class Settings:
         "EZREC_ARTEFACTS", types.some_of(*ARTEFACTS), "poster,preview,loudness",
         f"made of a finished video and published after it: `none`, or of {', '.join(ARTEFACTS)}",
     )  # fmt: skip
-    rescan_s: float = _setting(
-        "EZREC_RESCAN", types.number(1, 3600), "60", "seconds between rescans, the net under the file events"
-    )
-    hook_limit_s: float = _setting("EZREC_HOOK_LIMIT", types.number(1, 600), "30", "seconds a hook may run")
     assume_clock: bool = _setting(
         "EZREC_ASSUME_CLOCK",
         types.flag,
         "no",
         "`yes`: trust the clock although nothing says that it is synchronised",
     )
+
+    # Not read from anywhere: what nobody has a reason to change on a box.
+    sync_past_days: int = 3  # bookings that are older are not fetched
+    upload_stall_h: float = 3.0  # an upload may wait so long while the cloud answers, then an alert is raised
+    rescan_s: float = 60.0  # from one rescan to the next, the net under the file events
+    hook_limit_s: float = 30.0  # a hook may run so long
+    retired: tuple[str, ...] = ()  # the settings of earlier versions that are still set
+
+    @property
+    def hooks(self) -> Path:
+        """Executables that observe the spool."""
+        return self.home / "hooks"
+
+    @property
+    def local_store(self) -> Path:
+        """Tables and buckets of the local backend."""
+        return self.home / "local"
 
     @property
     def reach(self) -> Path:
@@ -301,17 +277,17 @@ class Settings:
 
     @property
     def logo_layout(self) -> LogoLayout:
-        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner, self.sponsor_size)
+        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner)
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be read in a log: every secret that is set, and a camera's password and token."""
-        found = [str(getattr(self, item.name)) for item in fields(self) if item.metadata["name"] in SECRETS]
+        found = [str(getattr(self, item.name)) for item in TABLE if item.metadata["name"] in SECRETS]
         return tuple(filter(None, (*found, *camera_address.secrets_of(self.camera))))
 
     def shown(self) -> dict[str, str]:
         """Every setting by its name, secrets as `***`."""
         shown = {}
-        for item in fields(self):
+        for item in TABLE:
             name, value = item.metadata["name"], getattr(self, item.name)
             if name in SECRETS and value:
                 value = "***"
@@ -327,3 +303,10 @@ class Settings:
                 value = f"{value:g}"
             shown[name] = value if name in SECRETS else redacted(str(value))
         return shown
+
+    def retired_notes(self) -> list[str]:
+        """A sentence for each retired setting that is still set."""
+        return [f"{name} is no longer a setting: remove the line" for name in self.retired]
+
+
+TABLE = tuple(item for item in fields(Settings) if item.metadata)  # the fields that can be set

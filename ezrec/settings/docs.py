@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import fields
 
-from ezrec.settings.definitions import DEFAULT_HOME, Settings
+from ezrec.settings.definitions import DEFAULT_HOME, TABLE
 
 # What people set: the README shows these, `docs/settings.md` all.
 COMMON = (
@@ -26,7 +25,7 @@ COMMON = (
 def env_example() -> str:
     """The text of `.env.example`."""
     lines = ["# Settings of EZREC. Copy to EZREC_HOME/.env; the process environment wins over it.", ""]
-    for item in fields(Settings):
+    for item in TABLE:
         meta = item.metadata
         older = f" (also: {', '.join(meta['older'])})" if meta["older"] else ""
         default = (meta["default"] or "").replace("{home}", str(DEFAULT_HOME))
@@ -37,7 +36,7 @@ def env_example() -> str:
 def table(names: Collection[str] | None = None) -> str:
     """A table of settings: those named, or all."""
     lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for item in fields(Settings):
+    for item in TABLE:
         meta = item.metadata
         if names is None or meta["name"] in names:
             older = f" (also {', '.join(meta['older'])})" if meta["older"] else ""

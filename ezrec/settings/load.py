@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from zoneinfo import ZoneInfo
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.redaction import redacted
 from ezrec.settings import sources, types
-from ezrec.settings.definitions import DEFAULT_HOME, EXACT, SECRETS, Settings
+from ezrec.settings.definitions import DEFAULT_HOME, EXACT, RETIRED, SECRETS, TABLE, Settings
 
 _PLAIN_CAMERA = re.compile(r"[A-Za-z0-9]{1,20}|v4l2:[\w./-]*")
 NO_KEY = "SUPABASE_KEY is not set, and the Supabase backend needs it"
@@ -35,13 +34,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         secrets.append(sources.one_a_file(sources.KEPT, "", problems))
     merged = _merged(given, *secrets, from_file) | {"EZREC_HOME": str(home)}
     values: dict[str, Any] = {}
-    for item in fields(Settings):
+    for item in TABLE:
         meta = item.metadata
         text = merged.get(meta["name"])
         if text is None:
             text = _default(item.name, meta["default"], home, merged)
         values[item.name] = _value(meta["name"], text, meta["parse"], problems) if text else text
     values["home"] = home
+    values["retired"] = tuple(name for name in RETIRED if given.get(name) or from_file.get(name))
     if values["zone"] is None:
         values["zone"] = _system_zone(given, problems)
     _check_together(values, merged, problems)
@@ -55,7 +55,7 @@ def _merged(*sources: Mapping[str, str]) -> dict[str, str]:
     """Every setting under its newest name, from the first source that has it under any of its names."""
     merged: dict[str, str] = {}
     for source in sources:
-        for item in fields(Settings):
+        for item in TABLE:
             names = (item.metadata["name"], *item.metadata["older"])
             text = next((source[name] for name in names if source.get(name)), None)
             if text is not None:

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
 from ezrec.domain import env_lines
-from ezrec.settings.definitions import CREDENTIALS, EXACT, Settings
+from ezrec.settings.definitions import CREDENTIALS, EXACT, TABLE
 
 CREDENTIAL = "ezrec-device"
 PREFIX = "ezrec_"
@@ -83,7 +82,7 @@ def _device_file(
 def _allowed() -> set[str]:
     return {
         name
-        for item in fields(Settings)
+        for item in TABLE
         if item.metadata["name"] in CREDENTIALS
         for name in (item.metadata["name"], *item.metadata["older"])
     }

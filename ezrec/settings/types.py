@@ -61,14 +61,6 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return lambda value: int(number(low, high)(str(int(value))))
 
 
-def piece(value: str) -> int | None:
-    """Whole MiB; None for `auto`."""
-    try:
-        return None if value == "auto" else whole(1, 100_000)(value)
-    except ValueError:
-        raise ValueError("must be `auto`, or whole MiB from 1 to 100000") from None
-
-
 def one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in choices:

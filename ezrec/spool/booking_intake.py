@@ -65,13 +65,6 @@ class BookingIntake:
         """The name under which it was dropped."""
         return name.removeprefix(_TAKEN).partition(".")[2] if name.startswith(_TAKEN) else name
 
-    def read(self, taken: Path) -> Booking:
-        """Raises `BadBooking` for what is none, and OSError when it cannot be read now."""
-        try:
-            return parse_booking(decoded(taken), self.zone)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-            raise BadBooking(f"not readable as JSON: {fault}") from None
-
     def remove(self, taken: Path) -> None:
         taken.unlink(missing_ok=True)
         durable.sync_directory(taken.parent)
@@ -105,9 +98,9 @@ class BookingIntake:
             known = self._starts.get(name)
             if known is not None and known[0] == mark:
                 return known
-            booking = parse_booking(decoded(path), self.zone)
+            booking = read_booking(path, self.zone)
             booking_id, end = booking.id, booking.end.timestamp()
-        except (OSError, ValueError, msgspec.DecodeError, RecursionError):
+        except (OSError, BadBooking):
             pass  # its turn will tell what is wrong with it
         return mark, booking_id, end
 
@@ -176,9 +169,19 @@ class BookingIntake:
         return booking.start - timedelta(seconds=self.lead_s)
 
 
-def decoded(path: Path) -> object:
-    """What a small JSON file holds. Follows no link, and waits for no FIFO."""
+def read_booking(path: Path, zone: tzinfo) -> Booking:
+    """The booking in a dropped file. Raises `BadBooking`, and OSError when it cannot be read now."""
+    return parse_booking(read_row(path), zone)
+
+
+def read_row(path: Path) -> object:
+    """What a small JSON file holds; no link is followed, no FIFO waited for. Raises as `read_booking`."""
     data = plain_files.read(path, LARGEST + 1, shared=True)
     if len(data) > LARGEST:
         raise BadBooking(f"a booking of more than {LARGEST} bytes")
-    return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))  # what Windows' editors put before a text
+    try:
+        return msgspec.json.decode(
+            data.removeprefix(b"\xef\xbb\xbf")
+        )  # Windows' editors put it before a text
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise BadBooking(f"not readable as JSON: {fault}") from None

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-import msgspec
-
 from ezrec.domain.booking import BadBooking, Booking
 from ezrec.domain.job import BadRecord, Job, JobOutcome, Kind, Take
 from ezrec.domain.names import (
@@ -34,7 +32,7 @@ from ezrec.domain.names import (
 )
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import DIRECTORIES, IN_HAND, State
-from ezrec.spool.booking_intake import BookingIntake, decoded
+from ezrec.spool.booking_intake import BookingIntake, read_booking, read_row
 from ezrec.spool.entry import unusable
 from ezrec.spool.file_stability import FORGOTTEN_S, QUIET_S, FileStability
 from ezrec.spool.spool import Entry, Gone, Spool, Taken, UnknownFile
@@ -196,8 +194,8 @@ class Intake:
         if self.state is not State.INCOMING or not path.name.lower().endswith(".json"):
             return False
         try:
-            return isinstance(decoded(path), dict)
-        except (OSError, BadBooking, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return isinstance(read_row(path), dict)
+        except (OSError, BadBooking):
             return False
 
     def _is_torn(self, path: Path) -> bool:
@@ -296,7 +294,7 @@ class Intake:
         if self._stillness.is_held_open(taken):
             return None  # somebody began to write in it just before we took it
         try:
-            booking = self._bookings.read(taken)
+            booking = read_booking(taken, self.zone)
         except BadBooking as fault:
             why = f"{shown(self._bookings.shown_name(name))}: {fault}"
             return self._reject(taken.name, why, "correct it and drop it into spool/incoming/ again")

@@ -29,6 +29,7 @@ import msgspec
 
 from ezrec.domain import job as records
 from ezrec.domain.booking import Booking
+from ezrec.domain.errors import is_full
 from ezrec.domain.job import Job
 from ezrec.domain.stages import State
 from ezrec.spool.builder import EntryBuilder, delete
@@ -155,7 +156,7 @@ class Spool(EntryBuilder):
         except FileNotFoundError:
             raise Gone(path.name) from None
         except OSError as fault:
-            if fault.errno not in disk_reserve.FULL:
+            if not is_full(fault):
                 raise
             out_of_sight = path  # not even a name is to be had: then it goes where it lies
         delete(out_of_sight)

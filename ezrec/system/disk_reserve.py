@@ -10,17 +10,16 @@ decides. Never anything else is removed here.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from ezrec.domain.errors import is_full
 from ezrec.system import durable
 
 NAME = ".reserve"  # in the spool: hidden, so that nobody takes it for work
-FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAMES = 8
 _T = TypeVar("_T")
 
@@ -69,7 +68,7 @@ def with_reserve(spool: Path, write: Callable[[], _T]) -> _T:
     try:
         return write()
     except OSError as fault:
-        if fault.errno not in FULL or not give_up(spool):
+        if not is_full(fault) or not give_up(spool):
             raise
     with contextlib.suppress(OSError):
         durable.sync_directory(spool)  # ext4 gives freed blocks out again only after this

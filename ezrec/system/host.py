@@ -78,20 +78,6 @@ def other_disks(root: Path, places: Mapping[str, Path]) -> tuple[OtherDisk, ...]
     return tuple(found.values())
 
 
-def holder_of(lock: Path) -> int | None:
-    """The process that holds an flock on a file; None when nobody does. Takes no lock to find out."""
-    try:
-        inode = os.stat(lock).st_ino
-        lines = (_PROC / "locks").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        fields = line.split()
-        if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
-            return int(fields[4])
-    return None
-
-
 def inotify_limits() -> dict[str, int]:
     """How much one user may watch: instances, watches, queued events."""
     limits = {}

@@ -58,21 +58,37 @@ class Lock:
             self.path.write_text(line)
 
     def is_held(self) -> bool:
-        """Whether anybody holds it, without touching it: trying to take it would refuse it to its owner."""
-        try:
-            there = self.path.stat()
-            held = Path("/proc/locks").read_text().splitlines()
-        except OSError:
-            return False
-        sign = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
-        return any("FLOCK" in line and f" {sign} " in line and "->" not in line for line in held)
+        """Whether anybody holds it."""
+        return holder_pid(self.path) is not None
 
     def holder(self) -> str:
-        """What the holder says of itself; nothing where nobody holds it."""
-        return self._text() if self.is_held() else ""
+        """The label of the holder, or `pid N` where the label is another's; empty when nobody holds it."""
+        pid = holder_pid(self.path)
+        if pid is None:
+            return ""
+        label = self._text()
+        return label if label.startswith(f"pid {pid} ") else f"pid {pid}"
 
     def _text(self) -> str:
         try:
             return self.path.read_text().strip()
         except OSError:
             return ""
+
+
+def holder_pid(path: Path, table: Path = Path("/proc/locks")) -> int | None:
+    """The process that holds an flock on a file; None when nobody does, or nothing can be known.
+
+    Takes no lock to find out: that would refuse it to its owner for a moment.
+    """
+    try:
+        there = path.stat()
+        lines = table.read_text().splitlines()
+    except OSError:
+        return None
+    file = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
+    for line in lines:
+        _, kind, *fields = line.split()
+        if kind == "FLOCK" and fields[3] == file:  # who only waits has `->` as its kind
+            return int(fields[2])
+    return None

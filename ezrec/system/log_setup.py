@@ -7,7 +7,6 @@ addresses with tokens in them, and a traceback quotes whatever it likes.
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import logging.handlers
 import os
@@ -15,7 +14,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ezrec.domain.redaction import hide, redacted
@@ -30,7 +28,6 @@ SERVICES = {
     "retry": "video_worker",
     "tell": "booking_sync",
     "sync": "booking_sync",
-    "realtime": "booking_sync",
     "status": "system_status",
     "logs": "log_collector",
     "tidy": "ezrec",
@@ -71,21 +68,6 @@ class _Aside(logging.Handler):
         file = self._files.get(service or "") or next(iter(self._files.values()), None)
         if file is not None:
             file.handle(record)
-
-
-class _Object(logging.Formatter):
-    """One entry as a JSON object on one line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        told = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "service": record.name.rpartition(".")[2],
-            "message": redacted(record.getMessage()),
-        }
-        if record.exc_info:
-            told["traceback"] = redacted(self.formatException(record.exc_info))
-        return json.dumps(told, ensure_ascii=False)
 
 
 class _Careful:
@@ -140,12 +122,11 @@ def begin(
     directory: Path,
     lanes: list[str],
     level: int = logging.INFO,
-    form: str = "text",
     secrets: Iterable[str] = (),
 ) -> None:
     """Log these lanes to files in `directory` and to standard output. A full disk stops nobody."""
     hide(secrets)
-    shape: logging.Formatter = _Object() if form == "json" else _Line()
+    shape = _Line()
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
     screen = _Screen(sys.stdout)

@@ -1,52 +1,16 @@
-"""Times and durations as people type them."""
+"""Times as people type them."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from ezrec.cli.times import BadTime, parse_duration, parse_end, parse_time, whole_second_after
+from ezrec.cli.times import BadTime, parse_end, parse_time, whole_second_after
 
 MADRID = ZoneInfo("Europe/Madrid")
 DAY = date(2026, 6, 1)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("5s", 5), ("90s", 90), ("0.5s", 0.5), ("5m", 300), ("1h", 3600), ("1h30m", 5400), ("1h0m5s", 3605),
-        ("2d", 172800), ("1d1h1m1s", 90061), (" 10S ", 10),
-    ],
-)  # fmt: skip
-def test_a_duration_is_read(text: str, seconds: float) -> None:
-    assert parse_duration(text) == timedelta(seconds=seconds)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " ",
-        "5",
-        "90",
-        "s",
-        "-5s",
-        "5 s",
-        "5m1h",
-        "1h 30m",
-        "5s\n5s",
-        "five",
-        "1.5h",
-        "1e3s",
-        "9" * 30 + "s",
-        "٥s",
-    ],
-)
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(BadTime):
-        parse_duration(text)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,13 @@ def test_every_problem_of_the_settings_is_told_and_ends_with_78(home: Path) -> N
     assert "RESOLUTION" in " ".join(told)
 
 
+def test_a_setting_that_is_none_any_more_is_told_and_stops_nothing(home: Path) -> None:
+    said = [one for one in doctor.examine({"EZREC_HOME": str(home), "EZREC_RESCAN": "never"})
+            if one.check == "settings"]  # fmt: skip
+    assert [one.verdict for one in said] == [Verdict.OK, Verdict.WARNING]
+    assert said[1].evidence == "EZREC_RESCAN is no longer a setting: remove the line"
+
+
 def test_a_machine_without_ffmpeg_is_told_how_to_get_it(home: Path) -> None:
     said = ezrec(home, "doctor", "--json", PATH=str(home))
     faults = [one for one in json.loads(said.stdout) if one["check"] == "software"]

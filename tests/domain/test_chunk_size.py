@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ezrec.domain.chunk_size import MIB, USUAL, ChunkSize, is_hosted, pieces
+from ezrec.domain.chunk_size import USUAL, ChunkSize, is_hosted, pieces
 
 FAST = 0.01  # seconds: the line bounds nothing
 
@@ -68,21 +68,17 @@ def test_whatever_happens_a_piece_has_bytes_and_keeps_within_its_bounds(
 
 
 @pytest.mark.parametrize(
-    ("host", "wish", "most"),
+    ("host", "most"),
     [
-        ("abcdefgh.supabase.co", None, USUAL),
-        ("abcdefgh.storage.supabase.co", None, USUAL),
-        ("abcdefgh.supabase.in", None, USUAL),
-        ("supabase.club.example", None, 64 * USUAL),
-        ("evil-supabase.co", None, 64 * USUAL),
-        ("abcdefgh.supabase.co", 50, 50 * MIB),
-        ("supabase.club.example", 2, 2 * MIB),
+        ("abcdefgh.supabase.co", USUAL),
+        ("abcdefgh.storage.supabase.co", USUAL),
+        ("abcdefgh.supabase.in", USUAL),
+        ("supabase.club.example", 64 * USUAL),
+        ("evil-supabase.co", 64 * USUAL),
     ],
 )
-def test_hosted_projects_get_what_they_ask_for_unless_a_person_says_otherwise(
-    host: str, wish: int | None, most: int
-) -> None:
-    found = pieces(host, wish)
+def test_hosted_projects_get_what_they_ask_for(host: str, most: int) -> None:
+    found = pieces(host)
     assert (found.most, found.size) == (most, min(USUAL, most))
 
 

@@ -105,7 +105,7 @@ def job(name: str, hour: int, size: int = 10, **known: object) -> Job:
     return replace(made, booking=booking, result=Result("a.mp4", 1.0, size, ()), **known)  # type: ignore[arg-type]
 
 
-def ordered(*words: str) -> list[str]:
+def ordered() -> list[str]:
     jobs = [
         job("morning", 9, 50),
         job("evening", 20, 70),
@@ -113,17 +113,11 @@ def ordered(*words: str) -> list[str]:
         Job(safe_id("logs"), Kind.LOGS, at("2026-06-01 23:00")),
         Job(safe_id("clip"), Kind.CLIP, at("2026-06-01 12:00"), result=Result("b.mp4", 1.0, 60, ())),
     ]
-    return [str(found.id) for found in sorted(jobs, key=upload_order(words))]
+    return [str(found.id) for found in sorted(jobs, key=upload_order)]
 
 
-def test_the_newest_match_goes_before_the_backlog_and_the_small_before_the_large() -> None:
-    assert ordered("newest", "small") == ["short", "evening", "clip", "morning", "logs"]
-
-
-def test_another_order_may_be_set_and_logs_are_always_last() -> None:
-    assert ordered("oldest") == ["morning", "clip", "evening", "short", "logs"]
-    assert ordered("small") == ["short", "morning", "clip", "evening", "logs"]
-    assert ordered()[-1] == "logs"
+def test_the_newest_match_goes_first_the_small_before_the_large_and_logs_last() -> None:
+    assert ordered() == ["short", "evening", "clip", "morning", "logs"]
 
 
 @pytest.mark.parametrize(
@@ -150,5 +144,5 @@ def test_an_upload_presses_when_what_was_sent_would_be_lost(
 def test_an_upload_that_presses_goes_before_the_newest_match_and_the_first_to_expire_before_all() -> None:
     until = {"morning": at("2026-06-02 02:00"), "noon": at("2026-06-02 01:00")}
     jobs = [job("evening", 20), job("morning", 9), job("noon", 12)]
-    order = upload_order(("newest",), lambda found: until.get(str(found.id)))
-    assert [str(found.id) for found in sorted(jobs, key=order)] == ["noon", "morning", "evening"]
+    found = sorted(jobs, key=lambda each: upload_order(each, until.get(str(each.id))))
+    assert [str(each.id) for each in found] == ["noon", "morning", "evening"]

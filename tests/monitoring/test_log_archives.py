@@ -343,13 +343,13 @@ def test_an_event_between_two_beats_counts_only_when_a_log_was_rotated_away(box:
 
 
 @pytest.mark.parametrize(
-    ("rate", "setting", "is_packed"),
-    [(None, "no", False), (50_000.0, "no", False), (5e6, "no", True), (None, "yes", True)],
+    ("rate", "is_packed"),
+    [(None, False), (50_000.0, False), (5e6, True)],
 )
-def test_while_recording_logs_wait_unless_the_uplink_is_fast_or_told_to(
-    tmp_path: Path, rate: float | None, setting: str, is_packed: bool
+def test_while_recording_logs_wait_unless_the_uplink_is_fast(
+    tmp_path: Path, rate: float | None, is_packed: bool
 ) -> None:
-    box = a_box(tmp_path / "court", EZREC_LOGS_WHILE_RECORDING=setting)
+    box = a_box(tmp_path / "court")
     box.settings.state.mkdir()
     facts = Snapshot(box.now, uploads=Uploads(bytes_a_second=rate))
     (box.settings.state / "report.new").write_bytes(encode(StatusFile(facts)))

@@ -104,7 +104,7 @@ class Court:
         return put(self.spool, State.RECORDING, "now", kind=Kind.BOOKING, booking=booking)
 
     def upload(self) -> None:
-        a_drain("upload", self.spool, self._handle, clock=self.clock, order=upload_order(("newest",))).run()
+        a_drain("upload", self.spool, self._handle, clock=self.clock, order=upload_order).run()
 
     def _handle(self, entry: Entry, task: Task) -> Done:
         return upload(
@@ -276,14 +276,13 @@ def test_a_match_that_comes_meanwhile_goes_before_the_backlog(tmp_path: Path) ->
             court.finished("new", NOON)
         return Done()
 
-    a_drain("upload", court.spool, slow, clock=court.clock, order=upload_order(("newest",))).run()
+    a_drain("upload", court.spool, slow, clock=court.clock, order=upload_order).run()
     assert order == ["old-2", "new", "old-1", "old-0"]
 
 
 def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> None:
     # A rescan every hour: what happens within seconds was not found by looking.
-    environ = {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_RESCAN": "3600"}
-    chosen = settings.load(environ)
+    chosen = replace(settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"}), rescan_s=3600)
     spool, reach = services.spool(chosen), Connectivity(chosen.reach)
     reach.lose()
     later = datetime.now(UTC) + timedelta(hours=1)
@@ -348,7 +347,7 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
 
 def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.gate = replace(court.gate, order=upload_order(("newest",)))
+    court.gate = replace(court.gate, order=upload_order)
     old = court.finished("old", NOON - timedelta(days=1))
     stored: list[str] = []
     sent: list[int] = []
@@ -370,7 +369,7 @@ def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path
 
 
 def test_one_that_comes_between_the_look_and_the_upload_goes_first_too(tmp_path: Path) -> None:
-    court, order = Court(tmp_path), upload_order(("newest",))
+    court, order = Court(tmp_path), upload_order
     court.gate = replace(court.gate, order=order)
     for day in range(1, 4):
         court.finished(f"day-{day}", NOON - timedelta(days=day))

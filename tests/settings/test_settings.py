@@ -15,6 +15,7 @@ import pytest
 from ezrec.app import services
 from ezrec.domain.errors import ConfigError
 from ezrec.settings import DEFAULT_HOME, Resolution, Settings, load
+from ezrec.settings.definitions import RETIRED
 from ezrec.settings.docs import env_example, table
 
 ROOT = Path(__file__).parents[2]
@@ -120,9 +121,9 @@ def test_key_and_account_may_lie_in_a_file_of_their_own(tmp_path: Path, how: str
 
 
 def test_a_credential_file_sets_credentials_and_nothing_else(tmp_path: Path) -> None:
-    path = credential_file(tmp_path / "device", "SUPABASE_KEY=k\nEZREC_HOOKS=/tmp/elsewhere\n")
+    path = credential_file(tmp_path / "device", "SUPABASE_KEY=k\nEZREC_SPOOL=/tmp/elsewhere\n")
     assert problems(tmp_path, **CLOUD, EZREC_DEVICE_CREDENTIALS=str(path)) == [
-        f"{path} sets EZREC_HOOKS: it may set SUPABASE_KEY, EZREC_DEVICE_EMAIL, EZREC_DEVICE_PASSWORD"
+        f"{path} sets EZREC_SPOOL: it may set SUPABASE_KEY, EZREC_DEVICE_EMAIL, EZREC_DEVICE_PASSWORD"
     ]
 
 
@@ -136,11 +137,11 @@ def test_each_key_may_be_a_file_as_systemd_hands_a_directory_over(tmp_path: Path
     env_file(tmp_path, "SUPABASE_KEY=key-of-env\nEZREC_DEVICE_PASSWORD=of-env\n")
     credential_file(tmp_path / "given" / "ezrec_SUPABASE_KEY", "key-of-file\n")
     credential_file(tmp_path / "given" / "ezrec_EZREC_DEVICE_EMAIL", "court@club.test\n")
-    credential_file(tmp_path / "given" / "ezrec_EZREC_HOOKS", "/tmp/elsewhere\n")
+    credential_file(tmp_path / "given" / "ezrec_EZREC_SPOOL", "/tmp/elsewhere\n")
     found = loaded(tmp_path, **CLOUD, CREDENTIALS_DIRECTORY=str(tmp_path / "given"))
     account = (found.supabase_key, found.device_email, found.device_password)
     assert account == ("key-of-file", "court@club.test", "of-env")
-    assert found.hooks == tmp_path / "hooks", "it sets credentials and nothing else"
+    assert found.spool == tmp_path / "spool", "it sets credentials and nothing else"
 
 
 def test_who_does_not_talk_to_the_cloud_needs_no_key_and_who_does_says_so(tmp_path: Path) -> None:
@@ -253,6 +254,22 @@ def test_the_systems_zone_brings_its_summer_time(tmp_path: Path) -> None:
 def test_a_zone_of_the_system_that_cannot_be_read_is_a_problem_and_not_utc(tmp_path: Path) -> None:
     assert "set LOCAL_TIMEZONE" in problems(tmp_path, TZ="CET-1CEST,M3.5.0,M10.5.0/3")[0]
     assert str(loaded(tmp_path, TZ="CET-1CEST", LOCAL_TIMEZONE="Europe/Madrid").zone) == "Europe/Madrid"
+
+
+def test_a_retired_setting_changes_nothing_and_is_named_to_whoever_still_sets_it(tmp_path: Path) -> None:
+    env_file(tmp_path, "EZREC_RESCAN=soon\nEZREC_HOOKS=\nEZREC_PRE_ROLL=4\n")
+    settings = loaded(tmp_path, EZREC_LOG_FORMAT="json")
+    assert (settings.rescan_s, settings.hooks, settings.pre_roll_s) == (60, tmp_path / "hooks", 4)
+    said = [f"EZREC_{name} is no longer a setting: remove the line" for name in ("LOG_FORMAT", "RESCAN")]
+    assert settings.retired_notes() == said
+    assert not set(RETIRED) & set(settings.shown())
+    environ = {"EZREC_HOME": str(tmp_path), "PATH": os.environ["PATH"], "EZREC_LOG_FORMAT": "json"}
+    for command in ("config", "config --json"):
+        done = subprocess.run(
+            [sys.executable, "-m", "ezrec", *command.split()], capture_output=True, text=True, timeout=60,
+            env=environ, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr.splitlines()) == (0, said)
 
 
 def test_the_example_file_is_fresh() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ezrec import settings
+from ezrec.domain import booking
 from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import JobOutcome, Kind
@@ -100,6 +101,22 @@ def test_a_row_that_has_not_changed_is_not_dropped_again(box: Box) -> None:
     box.adopt()
     box.sync()()
     assert box.dropped() == {}
+
+
+def test_each_row_is_parsed_once_however_often_it_is_fetched_ordered_and_adopted(box: Box) -> None:
+    booking._parsed.cache_clear()
+    for number in range(20):
+        box.cloud.add_booking(row(f"b{number}", user_id="user-1"))
+    for _ in range(3):
+        box.sync()()
+    assert len(box.adopt()) == 20
+    box.sync()()
+    assert booking._parsed.cache_info().misses == 20
+    assert known_booking(box.settings.booking_cache, box.settings.zone)("b7") is not None
+    box.cloud.booking_rows["b7"]["end_time"] = "20:30"
+    box.sync()()
+    box.adopt()
+    assert booking._parsed.cache_info().misses == 21, "a changed row is another one"
 
 
 def test_a_changed_row_is_dropped_again_and_amends_the_job(box: Box) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.errors import Busy
-from ezrec.system.locks import Lock
+from ezrec.system.locks import Lock, holder_pid
 from tests.support.rendering import eventually
 
 _HOLD = """
@@ -153,3 +153,25 @@ def test_a_label_can_change_while_the_lock_is_held(path: Path) -> None:
 def test_a_lock_without_a_file_has_no_holder(path: Path) -> None:
     assert Lock(path).holder() == ""
     assert not eventually(path.exists, within_s=0.05)
+
+
+def test_a_file_is_known_by_its_device_and_its_inode_and_who_waits_is_no_holder(path: Path) -> None:
+    path.touch()
+    info, table = path.stat(), path.with_name("locks")
+    device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"
+    table.write_text(
+        f"1: FLOCK  ADVISORY  WRITE 11 ff:77:{info.st_ino} 0 EOF\n"  # of the same inode, on another disk
+        f"2: POSIX  ADVISORY  WRITE 12 {device}:{info.st_ino} 0 EOF\n"
+        f"2: -> FLOCK  ADVISORY  WRITE 13 {device}:{info.st_ino} 0 EOF\n"
+    )
+    assert holder_pid(path, table) is None
+    with table.open("a") as file:
+        file.write(f"3: FLOCK  ADVISORY  WRITE 14 {device}:{info.st_ino} 0 EOF\n")
+    assert holder_pid(path, table) == 14
+    assert holder_pid(path.with_name("none"), table) is None
+
+
+def test_a_holder_whose_label_is_anothers_is_told_by_its_number(path: Path) -> None:
+    with another_holder(path) as child:
+        path.write_text("pid 1 of old")
+        assert Lock(path).holder() == f"pid {child.pid}"

@@ -17,7 +17,6 @@ from ezrec import settings
 from ezrec.domain import redaction
 from ezrec.settings.definitions import SECRETS
 from ezrec.system import log_setup
-from tests.support.daemon import Box
 
 SERVICE = "ezrec.system_status"
 
@@ -93,12 +92,9 @@ def _everything_is_logged(text: str) -> None:
     logging.getLogger("httpx").info("HTTP Request: %s", text)
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_no_secret_setting_is_ever_read_in_a_log(
-    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_secret_setting_is_ever_read_in_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wishes = _settings(tmp_path)
-    log_setup.begin(wishes.logs, ["status"], form=form, secrets=wishes.secrets())
+    log_setup.begin(wishes.logs, ["status"], secrets=wishes.secrets())
     values = [*CANARIES.values(), RTSP]
     assert set(values) == set(wishes.secrets()), "every secret field has its canary"
     for value in values:
@@ -110,13 +106,12 @@ def test_no_secret_setting_is_ever_read_in_a_log(
     assert leaks == []
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("what", FORMS)
 def test_what_looks_like_a_secret_is_taken_for_one(
-    tmp_path: Path, what: str, form: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line, secret = FORMS[what]
-    log_setup.begin(tmp_path, ["status"], form=form)
+    log_setup.begin(tmp_path, ["status"])
     _everything_is_logged(line)
     text = (tmp_path / "system_status.log").read_text() + "".join(capsys.readouterr())
     assert "***" in text
@@ -141,29 +136,6 @@ def test_a_line_that_cannot_be_written_is_not_printed_instead(tmp_path: Path) ->
     )
     assert "was not logged: TypeError" in done.stderr
     assert "canary44" not in done.stdout + done.stderr
-
-
-def test_json_lines_hold_time_level_service_message_and_traceback(tmp_path: Path) -> None:
-    log_setup.begin(tmp_path, ["status"], form="json")
-    own = logging.getLogger(SERVICE)
-    own.info("two\nlines")
-    try:
-        raise ValueError("boom")
-    except ValueError:
-        own.exception("failed")
-    first, second = map(json.loads, (tmp_path / "system_status.log").read_text().splitlines())
-    assert (first["level"], first["service"], first["message"]) == ("INFO", "system_status", "two\nlines")
-    assert first["time"].endswith("+00:00")
-    assert "ValueError: boom" in second["traceback"]
-
-
-def test_a_setting_makes_json_of_every_line_in_the_file_and_on_standard_output(tmp_path: Path) -> None:
-    box = Box(tmp_path / "home", EZREC_LOG_FORMAT="json")
-    done = box.once("pulse", "status")
-    lines = box.log("system_status").splitlines()
-    assert lines
-    assert "system_status" in {json.loads(line)["service"] for line in lines}
-    assert [json.loads(line) for line in done.stdout.splitlines()] != []
 
 
 def test_text_lines_have_the_form_that_installations_know(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
             f"rtsp://admin:{quote(words['camera password'] + '/#', safe='')}@127.0.0.1:{camera.port}/live"
         )
         settings = {
-            "EZREC_BACKEND": "supabase", "SUPABASE_URL": cloud.url, "EZREC_HOOK_LIMIT": "5",
+            "EZREC_BACKEND": "supabase", "SUPABASE_URL": cloud.url,
             "SUPABASE_KEY": f"sb_publishable_{words['key']}", "USER_ID": "u1", "CAMERA_ID": "0",
             "EZREC_DEVICE_EMAIL": "box@club.test", "EZREC_DEVICE_PASSWORD": password,
             "EZREC_CAMERA": f"{address}?token={words['camera token']}",

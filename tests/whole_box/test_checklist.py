@@ -301,11 +301,11 @@ def test_local_files_go_after_the_upload_and_a_failed_upload_is_logged_and_retri
 ) -> None:
     assert not list(evening.box.spool.root.glob("*/*/*.mp4"))
     assert not list((evening.box.spool.root / ".gone").iterdir())
-    box = Box(tmp_path / "home", EZREC_LOCAL_STORE=str(tmp_path / "store"))
+    box = Box(tmp_path / "home")
     shutil.copyfile(media.make_take(tmp_path / "clip.mp4", 1), box.spool.root / "raw" / "b-1.mp4")
     box.once("pulse", "sync")
     box.once("run-stage", "process", "--once")
-    tables, away = tmp_path / "store" / "tables.db", tmp_path / "tables.db"
+    tables, away = box.settings.local_store / "tables.db", tmp_path / "tables.db"
     tables.rename(away)
     tables.mkdir()
     box.once("run-stage", "upload", "--once")

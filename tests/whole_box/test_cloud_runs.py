@@ -91,7 +91,6 @@ def box(tmp_path: Path, front_end: FrontEnd, request: pytest.FixtureRequest) -> 
         CAMERA_ID=front_end.account.camera_id,
         BOOKING_FETCH_INTERVAL="1",
         SYSTEM_STATUS_INTERVAL="1",
-        EZREC_RESCAN="2",
     )
     yield made
     made.close()

@@ -170,8 +170,8 @@ def test_a_job_that_fails_is_no_failure_of_the_stage(box: Box) -> None:
 
 
 def test_after_a_reboot_without_backend_the_cached_booking_is_recorded(tmp_path: Path) -> None:
-    (tmp_path / "no-directory").write_text("so nothing can lie under it")
-    box = Box(tmp_path / "home", EZREC_LOCAL_STORE=str(tmp_path / "no-directory" / "local"))
+    box = Box(tmp_path / "home")
+    box.settings.local_store.write_text("so nothing can lie under it")
     start = time.time() + 1
     times = {name: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start + n)) for name, n in
              (("start_time", 0), ("end_time", 3600))}  # fmt: skip

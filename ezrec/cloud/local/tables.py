@@ -155,7 +155,7 @@ class Tables:
             if mode != "wal":
                 raise Reject(
                     f"{self.path} cannot be kept durable there (journal mode {mode})",
-                    "set EZREC_LOCAL_STORE to a folder on a local disk",
+                    f"make {self.path.parent} a link to a folder on a local disk, or put EZREC_HOME on one",
                 )
             for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
                 db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -19,9 +19,8 @@ from ezrec.cloud.supabase.bookings import Bookings, Scope, rows_of
 from ezrec.cloud.supabase.connection import Connection, ConnectionAccess, check_key
 from ezrec.cloud.supabase.errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
 from ezrec.cloud.supabase.objects import Objects
-from ezrec.cloud.supabase.realtime import Hint
 from ezrec.cloud.supabase.state_cache import CameraRow, Heartbeats, Lacking, Limit, StateCache
-from ezrec.domain.chunk_size import ChunkSize, pieces
+from ezrec.domain.chunk_size import ChunkSize
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.ports import Branding, Clock, OnStop, Row
@@ -90,10 +89,6 @@ class SupabaseBackend:
 
     def close(self) -> None:
         self._cloud.close()
-
-    def hint(self, ring: Callable[[], None]) -> Hint:
-        """Rings when Realtime tells of a changed booking; see there what it is worth."""
-        return Hint(self._cloud, self.user_id, self.camera_id, ring)
 
     # ---- bookings
 
@@ -298,7 +293,6 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
         unassigned=settings.unassigned or settings.camera_id == "0",
         upload_bytes_s=settings.upload_kbps * 125.0,
         state=state,
-        sizes=None if settings.upload_piece_mib is None else pieces("", settings.upload_piece_mib),
         reach=Connectivity(settings.reach),
     )
 

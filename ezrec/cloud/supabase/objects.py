@@ -191,7 +191,7 @@ class Objects:
 
     def _piece_sizes(self) -> ChunkSizes:
         host = urlsplit(self._cloud.access.url).hostname or ""
-        sizes = self._sizes or pieces(host, None)
+        sizes = self._sizes or pieces(host)
         sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
         return ChunkSizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
 

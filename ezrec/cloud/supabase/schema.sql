@@ -219,16 +219,4 @@ create policy ezrec_device_updates on storage.objects for update to authenticate
     and (bucket_id = 'logs' or owner_id = auth.uid()::text)
   );
 
--- For EZREC_REALTIME=yes: Realtime tells of the tables in this publication alone.
-do $$
-begin
-  if exists (select from pg_publication where pubname = 'supabase_realtime' and not puballtables)
-     and not exists (
-       select from pg_publication_tables
-       where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'bookings') then
-    alter publication supabase_realtime add table bookings;
-  end if;
-end
-$$;
-
 notify pgrst, 'reload schema';

@@ -131,10 +131,6 @@ const server = http.createServer(async (raw, response) => {
   }
 })
 server.keepAliveTimeout = 65000
-if (env.REALTIME) {
-  const { Realtime } = await import('./realtime.mjs') // asked for by few, and needs a package more
-  await new Realtime({ secret, databaseUrl: env.ADMIN_DATABASE_URL, pool: restPool }).attach(server)
-}
 server.listen(Number(env.PORT || 0), '127.0.0.1', () => console.log(`port ${server.address().port}`))
 
 async function bytesOf(stream) {

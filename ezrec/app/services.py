@@ -196,20 +196,20 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
     ]
     beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
     watched: dict[Path, Callable[[], None]] = {
-        made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
+        made.spool.directory(made.stage.takes_from): made.wake_up.set for made in drains
     }
     if "tell" in beating:
-        tell = beating["tell"].bell.ring
+        tell = beating["tell"].wake_up.set
         for state in (State.RAW, State.PROCESSED):
             directory = settings.spool / state
             watched[directory] = _both(watched.get(directory), tell)
     if "status" in beating:  # the disk is looked at anew when what is booked changes
         incoming = settings.spool / State.INCOMING
-        watched[incoming] = _both(watched.get(incoming), beating["status"].bell.ring)
+        watched[incoming] = _both(watched.get(incoming), beating["status"].wake_up.set)
     if "ahead" in beating:
         directory = settings.spool / State.RECORDING
-        watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
-    retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
+        watched[directory] = _both(watched.get(directory), beating["ahead"].wake_up.set)
+    retry = next((made.wake_up.set for made in drains if made.stage is STAGES["retry"]), None)
     watched |= _return(settings, retry, [beating[name] for name in _PAUSE_OFFLINE if name in beating])
     if retry is not None:  # a recording ended
         directory = settings.spool / State.RAW
@@ -218,14 +218,14 @@ def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None)
         with contextlib.suppress(OSError):  # without the hint the next regular look finds it
             settings.logs.mkdir(parents=True, exist_ok=True)
             if os.access(settings.logs, os.R_OK | os.X_OK):  # what cannot be watched would end us
-                watched[settings.logs] = beating["logs"].bell.ring
+                watched[settings.logs] = beating["logs"].wake_up.set
     if "sync" in beating and settings.backend == "local":
         changes = local_backend(settings).changes
         with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
             changes.mkdir(parents=True, exist_ok=True)
-            watched[changes] = beating["sync"].bell.ring
+            watched[changes] = beating["sync"].wake_up.set
     if "sync" in beating and settings.backend == "supabase" and settings.realtime:
-        hint = shared_supabase(settings).hint(beating["sync"].bell.ring)
+        hint = shared_supabase(settings).hint(beating["sync"].wake_up.set)
         beating["realtime"] = PeriodicTask(
             "realtime", _AFTER_HINT_S, hint.listen, hint, log=log_setup.logger("realtime")
         )
@@ -243,7 +243,7 @@ def _return(
     if retry is not None or pausing:
         with contextlib.suppress(OSError):  # without the event each comes back by its own pause
             settings.reach.mkdir(parents=True, exist_ok=True)
-            lanes = [pulse.bell.ring for pulse in pausing]
+            lanes = [pulse.wake_up.set for pulse in pausing]
             return {settings.reach: _on_return(settings, retry or (lambda: None), lanes)}
     return {}
 

@@ -123,7 +123,7 @@ def _stop_on_signals(services: Services) -> list[str]:
         signal.signal(number, stop)
     # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
     # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
-    signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(services.end_fd, warn_on_full_buffer=False)
     return came
 
 
@@ -224,7 +224,7 @@ def _run_to_the_end(drain: Worker, stopping: threading.Event) -> None:
     while (rest_s := drain.run()) is not None and not stopping.is_set():
         if rest_s > min(_SOON_S, gives_up - time.monotonic()):
             break
-        drain.bell.wait(rest_s)
+        drain.wake_up.wait(rest_s)
 
 
 @click.command()

@@ -133,7 +133,7 @@ class _Session:
                 self.sound.start()
             try:
                 self._promise("the start of the camera", _CAMERA_S)
-                with self.camera.hold(self.task.bell.ring):
+                with self.camera.hold(self.task.wake_up.set):
                     try:
                         self._record_while_it_runs()
                     finally:

@@ -1,6 +1,6 @@
 """Who calls drain: file events, the start, due times, a rescan, a stepped clock. And pulses, by the clock.
 
-Events carry no facts: each only rings the bell of a stage, and the stage looks for itself. watchdog loses
+Events carry no facts: each only wakes a stage, and the stage looks for itself. watchdog loses
 events when its queue overflows, for directories swapped or removed, and where it may not read, all without
 a word: the rescan is the truth, the events are the speed.
 """
@@ -64,16 +64,16 @@ class _Ring(FileSystemEventHandler):
 
 
 class DirectoryWatcher:
-    """Rings bells when something appears in directories. Not recursive.
+    """Calls functions when something appears in directories. Not recursive.
 
     `check()` belongs into a slow round: it finds what watchdog does not tell, and re-arms. While `root`, the
     spool, is away as a whole, it waits for that.
     """
 
     def __init__(
-        self, bells: Mapping[Path, Callable[[], None]], log: logging.Logger, root: Path | None = None
+        self, wake_ups: Mapping[Path, Callable[[], None]], log: logging.Logger, root: Path | None = None
     ) -> None:
-        self._bells, self._root = dict(bells), root
+        self._wake_ups, self._root = dict(wake_ups), root
         self._log = log
         self._observer: Any = None
         self._misses = False
@@ -83,10 +83,10 @@ class DirectoryWatcher:
     def arm(self) -> None:
         """Begin to watch. Raises `Unwatchable`."""
         try:
-            for path in self._bells:
+            for path in self._wake_ups:
                 self._armed[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             self._observer = ArrivalObserver(_WORST_PAUSE_S)
-            for path, ring in self._bells.items():
+            for path, ring in self._wake_ups.items():
                 self._observer.schedule(_Ring(ring), str(path), recursive=False)
             self._observer.start()
         except OSError as fault:
@@ -94,7 +94,7 @@ class DirectoryWatcher:
             raise Unwatchable(f"the spool cannot be watched: {fault}") from None
 
     def check(self) -> bool:
-        """True when all is well; else watch anew, ring every bell and return False. Raises `Unwatchable`."""
+        """True when all is well; else watch anew, ring every wake_up and return False. Raises `Unwatchable`."""
         if self._is_well():
             return True
         self.disarm()
@@ -106,7 +106,7 @@ class DirectoryWatcher:
         self._misses = False
         self._log.warning("the watch on the spool was lost: watching anew")
         self.arm()
-        for ring in self._bells.values():
+        for ring in self._wake_ups.values():
             ring()
         return False
 
@@ -121,7 +121,7 @@ class DirectoryWatcher:
         if reader is not None and not reader.is_alive():
             return False
         emitters = list(observer.emitters)
-        if len(emitters) != len(self._bells) or not all(emitter.is_alive() for emitter in emitters):
+        if len(emitters) != len(self._wake_ups) or not all(emitter.is_alive() for emitter in emitters):
             return False
         try:
             return all(os.path.samestat(os.stat(path), os.fstat(fd)) for path, fd in self._armed.items())
@@ -139,7 +139,7 @@ class DirectoryWatcher:
 
 
 class WorkerThread(threading.Thread):
-    """A thread that does one thing again and again: when its bell rings, when it is time, and at the start.
+    """A thread that does one thing again and again: when woken, when it is time, and at the start.
 
     `turn` returns in how many seconds it wants to be called again, or None for "when something happens".
     Whatever it raises is logged, and the lane goes on after a growing pause: errors never end a service.
@@ -148,11 +148,16 @@ class WorkerThread(threading.Thread):
     """
 
     def __init__(
-        self, name: str, turn: Callable[[], float | None], bell: WakeUp, longest_s: float, log: logging.Logger
+        self,
+        name: str,
+        turn: Callable[[], float | None],
+        wake_up: WakeUp,
+        longest_s: float,
+        log: logging.Logger,
     ) -> None:
         super().__init__(name=name)
         self._turn = turn
-        self._bell = bell
+        self._wake_up = wake_up
         self._longest_s = longest_s
         self._log = log
         self._stopping = threading.Event()
@@ -166,9 +171,9 @@ class WorkerThread(threading.Thread):
         while not self._stopping.is_set():
             pause_s = self._pause_s()
             if self._stopping.is_set():
-                return  # a drain hears the same bell: its turn may have used up the ring of `stop`
+                return  # a drain hears the same wake_up: its turn may have used up the ring of `stop`
             self._wakes = time.monotonic() + pause_s
-            self._bell.wait(pause_s)
+            self._wake_up.wait(pause_s)
             self._wakes = math.inf
 
     @property
@@ -209,7 +214,7 @@ class WorkerThread(threading.Thread):
 
     def stop(self) -> None:
         self._stopping.set()
-        self._bell.ring()
+        self._wake_up.set()
 
 
 def _nothing() -> None:
@@ -218,7 +223,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings.
+    """Something done every `interval_s` seconds (with a tenth of jitter), and when woken.
 
     A beat may say by itself in how many seconds it is to be called again.
     """
@@ -226,7 +231,7 @@ class PeriodicTask:
     name: str
     interval_s: float
     beat: Callable[[], float | None]
-    bell: WakeUp = field(default_factory=WakeUp)
+    wake_up: WakeUp = field(default_factory=WakeUp)
     halt: Callable[[], None] = _nothing  # asks a beat that takes long to end
     log: logging.Logger | None = None  # where its failures are told; default: with those of the process
 
@@ -236,9 +241,9 @@ class PeriodicTask:
 
 
 class Services:
-    """All that one process runs: drains and pulses, each in a lane, and the watch that rings their bells.
+    """All that one process runs: drains and pulses, each in a lane, and the watch that wakes them.
 
-    A byte in `end_bell` ends it all, as `stop` does. `vitals` where the recorder is among them: then being
+    A byte in `end_fd` ends it all, as `stop` does. `vitals` where the recorder is among them: then being
     alive is a matter of evidence.
     """
 
@@ -257,17 +262,17 @@ class Services:
         self._log = log
         self._watcher = DirectoryWatcher(watched, log, drains[0].spool.root if drains else None)
         self._lanes = [
-            WorkerThread(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains
+            WorkerThread(drain.stage.name, drain.run, drain.wake_up, rescan_s, drain.log) for drain in drains
         ]
         self._lanes += [
             WorkerThread(
-                pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log
+                pulse.name, pulse.turn, pulse.wake_up, pulse.interval_s * (1 + _JITTER), pulse.log or log
             )
             for pulse in pulses
         ]
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.
-        self._ended, self.end_bell = os.pipe()
-        os.set_blocking(self.end_bell, False)
+        self._ended, self.end_fd = os.pipe()
+        os.set_blocking(self.end_fd, False)
 
     def run(self, ready: Callable[[], None], alive: Callable[[], None], alive_s: float) -> None:
         """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
@@ -340,7 +345,7 @@ class Services:
     def stop(self) -> None:
         """Ask everything to end. Safe in a signal handler."""
         with contextlib.suppress(BlockingIOError):  # it has been rung often enough
-            os.write(self.end_bell, b"!")
+            os.write(self.end_fd, b"!")
 
     def _end(self) -> None:
         for lane in self._lanes:

@@ -60,7 +60,7 @@ _LOOKS_SHARE = 10  # or after so many times what the look took, where there is m
 _SLICE_S = 1.0  # of recovery or adoption, before the next look at what is due
 _STUCK_S = 5.0  # for so long a job is let alone that could not be moved
 _LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
-_LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
+_LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: in case a wake-up is missed
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class Worker:
     wide: bool = False
     wait_s: float = -1
     keeps: bool = False
-    bell: WakeUp = field(default_factory=WakeUp)
+    wake_up: WakeUp = field(default_factory=WakeUp)
     chance: Callable[[], float] = random.random
     sign: Callable[[float | None], None] = lambda _: None
     order: Callable[[Job], Any] = first_come
@@ -111,8 +111,8 @@ class Worker:
 
     def nudge(self) -> None:
         """Something changed (a file, the clock): let everybody look again."""
-        self.bell.ring()
-        self._tasks.ring()
+        self.wake_up.set()
+        self._tasks.wake()
 
     @property
     def is_busy(self) -> bool:
@@ -237,7 +237,7 @@ class Worker:
 
     def _wait(self, limit_s: float) -> None:
         self.sign(limit_s + _LOOK_S)
-        self.bell.wait(limit_s)
+        self.wake_up.wait(limit_s)
 
     def _look_again(self) -> tuple[list[Entry], float | None]:
         """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the drain
@@ -282,7 +282,7 @@ class Worker:
         adopted, look_again_s = adopter.adopt(strangers, _SLICE_S)
         for entry in adopted:
             self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
-        self._tasks.ring({entry.id for entry in adopted})  # an amendment of a job in hand
+        self._tasks.wake({entry.id for entry in adopted})  # an amendment of a job in hand
         return 0.0 if adopted else look_again_s
 
     def _take(self, entry: Entry) -> bool:
@@ -345,7 +345,7 @@ class Worker:
         finally:
             self._tasks.end(claimed)
             if self.wide:  # a narrow one looks again by itself, and must not wake itself over what is stuck
-                self.bell.ring()
+                self.wake_up.set()
 
     def _settled(self, entry: Entry, outcome: Outcome) -> bool:
         """Settle; False when the disk would not have it."""

@@ -121,7 +121,7 @@ class Court:
         assert booking is not None
         end = self.clock.now() + timedelta(seconds=0.5)
         self.spool.amend(self.entry, Booking(booking.id, booking.start, end))
-        self.task.bell.ring()
+        self.task.wake_up.set()
         return self.outcome()
 
     def outcome(self) -> Done | Closed | Preserved | Exception:

@@ -128,7 +128,7 @@ class Run:
         assert booking is not None
         known = {name: getattr(booking, name) for name in ("id", "start", "end", "status")}
         self.court.spool.amend(self.entry, Booking(**{**known, **changes}))
-        self.task.bell.ring()
+        self.task.wake_up.set()
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_the_camera_is_armed_thirty_seconds_before_and_the_first_frame_is_there_
 
     def at(before_s: float) -> None:
         court.clock.step = start - timedelta(seconds=before_s) - datetime.now(UTC)
-        run.task.bell.ring()
+        run.task.wake_up.set()
 
     run = court.start(entry)
     at(39)
@@ -626,7 +626,7 @@ def test_no_booking_is_judged_before_the_clock_is_synchronised(court: Court) -> 
 def test_a_clock_set_forward_into_the_window_begins_the_recording(court: Court) -> None:
     run = court.start(court.book("stepped", 3600, 3))
     court.clock.step = timedelta(hours=1)
-    run.task.bell.ring()
+    run.task.wake_up.set()
     assert run.ended() == Done()
     assert _seconds(run.entry) > 1
 

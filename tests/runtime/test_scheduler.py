@@ -66,7 +66,7 @@ def serving(services: Services, alive_s: float = NEVER_S) -> Iterator[Serving]:
 def services_of(
     *drains: Worker, pulses: tuple[PeriodicTask, ...] = (), rescan_s: float = NEVER_S
 ) -> Services:
-    watched = {drain.spool.directory(drain.stage.takes_from): drain.bell.ring for drain in drains}
+    watched = {drain.spool.directory(drain.stage.takes_from): drain.wake_up.set for drain in drains}
     return Services(drains, pulses, watched, rescan_s, LOG)
 
 
@@ -197,7 +197,7 @@ def test_of_twenty_thousand_files_none_is_missed_though_events_are(
     names = {f"{number}.mp4" for number in range(20_000)}
     seen: set[str] = set()
     rings: list[int] = []
-    bell = WakeUp()
+    wake_up = WakeUp()
 
     def take_all() -> None:
         for name in os.listdir(directory):
@@ -206,12 +206,12 @@ def test_of_twenty_thousand_files_none_is_missed_though_events_are(
 
     def ring() -> None:
         rings.append(1)
-        bell.ring()
+        wake_up.set()
 
     with small_queue(16):
         watcher = DirectoryWatcher({directory: ring}, LOG)
         watcher.arm()
-    lane = WorkerThread("taker", take_all, bell, 0.2, LOG)
+    lane = WorkerThread("taker", take_all, wake_up, 0.2, LOG)
     lane.start()
     try:
         for name in names:
@@ -268,7 +268,7 @@ def test_a_check_finds_a_successor_of_the_same_number(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= handles
 
 
-def test_check_rings_every_bell_when_it_watches_anew(tmp_path: Path) -> None:
+def test_check_wakes_everybody_when_it_watches_anew(tmp_path: Path) -> None:
     rings: list[str] = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -351,9 +351,9 @@ def test_without_a_free_handle_nothing_can_be_watched(tmp_path: Path) -> None:
 
 @contextmanager
 def lane_of(
-    turn: Callable[[], float | None], bell: WakeUp, longest_s: float = NEVER_S
+    turn: Callable[[], float | None], wake_up: WakeUp, longest_s: float = NEVER_S
 ) -> Iterator[WorkerThread]:
-    lane = WorkerThread("lane", turn, bell, longest_s, LOG)
+    lane = WorkerThread("lane", turn, wake_up, longest_s, LOG)
     lane.start()
     try:
         yield lane
@@ -414,15 +414,15 @@ def test_what_may_pass_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_busy_stage_is_waited_for() -> None:
-    bell, turns = WakeUp(), []
+    wake_up, turns = WakeUp(), []
 
     def busy() -> None:
         turns.append(1)
         raise Busy("held by somebody")
 
-    with lane_of(busy, bell) as lane:
+    with lane_of(busy, wake_up) as lane:
         until(lambda: len(turns) == 1)
-        bell.ring()
+        wake_up.set()
         until(lambda: len(turns) == 2)
         assert lane.is_alive()
 
@@ -440,12 +440,12 @@ def test_a_pulse_beats_within_a_tenth_of_its_interval() -> None:
     assert max(waits) - min(waits) > 10, "it is spread"
 
 
-def test_a_pulse_beats_when_its_bell_rings() -> None:
+def test_a_periodic_task_runs_when_it_is_woken() -> None:
     beats: list[int] = []
     pulse = PeriodicTask("p", NEVER_S, lambda: beats.append(1))
     with serving(Services([], [pulse], {}, NEVER_S, LOG)):
         until(lambda: len(beats) == 1)
-        pulse.bell.ring()
+        pulse.wake_up.set()
         until(lambda: len(beats) == 2)
 
 
@@ -616,6 +616,6 @@ def test_a_lane_that_fails_ends_nothing_as_long_as_it_may_be_chance() -> None:
     pulse = PeriodicTask("tidy", NEVER_S, fail)
     with serving(Services([], [pulse], {}, NEVER_S, LOG), alive_s=0.1) as running:
         for _ in range(5):
-            pulse.bell.ring()
+            pulse.wake_up.set()
             time.sleep(0.2)
         assert not running.faults

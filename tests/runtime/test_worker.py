@@ -353,7 +353,7 @@ def test_a_disk_that_fills_during_the_work_loses_nothing(tmp_path: Path) -> None
         rest = drain.run()
         assert rest is not None
         assert rest <= 5
-        assert not drain.bell.wait(0), "it must not wake itself"
+        assert not drain.wake_up.wait(0), "it must not wake itself"
         assert drain.run() is not None
         assert tries == ["a"], "not again before some seconds have passed"
     clock.pass_time(5)
@@ -453,14 +453,14 @@ def test_a_wide_stage_takes_what_comes_while_others_are_in_hand(tmp_path: Path) 
     assert where(spool) == {"first": "raw", "second": "raw"}
 
 
-def test_an_amendment_rings_the_bell_of_its_own_job(tmp_path: Path) -> None:
+def test_an_amendment_wakes_its_own_job(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
     heard: list[str] = []
     over = threading.Event()
 
     def listen(entry: Entry, task: Task) -> Done:
         while not over.is_set():
-            if task.bell.wait(0.05):
+            if task.wake_up.wait(0.05):
                 changed = entry.take_amendment()
                 heard.append(f"{entry.id} {changed.end.hour if changed else 'unchanged'}")
         return Done()
@@ -481,7 +481,7 @@ def test_an_amendment_rings_the_bell_of_its_own_job(tmp_path: Path) -> None:
     running.start()
     until(lambda: where(spool) == {"a": "recording", "b": "recording"})
     drop("b", "16:00")
-    drain.bell.ring()
+    drain.wake_up.set()
     until(lambda: heard)
     over.set()
     running.join(LIMIT_S)

@@ -29,7 +29,7 @@ _log = logging.getLogger("ezrec.supabase")
 
 
 class Hint(WakeUp):
-    """Is its own lane's bell: when it rings, `listen` ends."""
+    """It also wakes its own worker thread: when it is set, `listen` ends."""
 
     def __init__(self, cloud: Connection, user_id: str, camera_id: str, ring: Callable[[], None]) -> None:
         super().__init__()
@@ -40,8 +40,8 @@ class Hint(WakeUp):
         self._ended = asyncio.Event()
         self._lost = ""
 
-    def ring(self) -> None:
-        super().ring()
+    def set(self) -> None:
+        super().set()
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has just come to its end by itself

@@ -33,7 +33,7 @@ class Listener:
     front: Front
     front_end: FrontEnd
     hint: Hint
-    bell: WakeUp
+    wake_up: WakeUp
 
     def book(self) -> str:
         return self.front_end.book(START, START + HOUR)
@@ -47,10 +47,10 @@ def front(project: Project) -> Iterator[Front]:
 
 @contextmanager
 def listening(project: Project, front: Front, key: str = "") -> Iterator[Listener]:
-    account, bell = project.account(), WakeUp()
+    account, wake_up = project.account(), WakeUp()
     access = ConnectionAccess(front.url, key or project.service_key)
     cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
-    yield Listener(front, FrontEnd(project, account), cloud.hint(bell.ring), bell)
+    yield Listener(front, FrontEnd(project, account), cloud.hint(wake_up.set), wake_up)
     cloud.close()
 
 
@@ -68,26 +68,26 @@ def test_a_change_of_our_account_rings_and_another_accounts_does_not(
     listener: Listener, project: Project
 ) -> None:
     with in_lane(listener):
-        assert listener.bell.wait(LIMIT_S), "it begins with a look: something may have happened before"
+        assert listener.wake_up.wait(LIMIT_S), "it begins with a look: something may have happened before"
         booking = listener.book()
-        assert listener.bell.wait(LIMIT_S)
+        assert listener.wake_up.wait(LIMIT_S)
         project.change("bookings", {"status": "cancelled"}, id=f"eq.{booking}")
-        assert listener.bell.wait(LIMIT_S)
+        assert listener.wake_up.wait(LIMIT_S)
         FrontEnd(project, project.account()).book(START, START + HOUR)
-        assert not listener.bell.wait(QUIET_S)
+        assert not listener.wake_up.wait(QUIET_S)
 
 
 def test_a_killed_realtime_rings_again_when_it_is_back(listener: Listener) -> None:
     with in_lane(listener) as lane:
-        assert listener.bell.wait(LIMIT_S)
+        assert listener.wake_up.wait(LIMIT_S)
         listener.front.stop()
         try:
-            assert not listener.bell.wait(QUIET_S)
+            assert not listener.wake_up.wait(QUIET_S)
         finally:
             listener.front.start()
-        assert listener.bell.wait(LIMIT_S), "what was missed is looked for"
+        assert listener.wake_up.wait(LIMIT_S), "what was missed is looked for"
         listener.book()
-        assert listener.bell.wait(LIMIT_S)
+        assert listener.wake_up.wait(LIMIT_S)
         assert lane.is_alive()
 
 
@@ -100,7 +100,7 @@ def test_it_outlives_more_failures_than_its_library_does(listener: Listener) -> 
     finally:
         listener.front.start()
     with in_lane(listener):
-        assert listener.bell.wait(LIMIT_S)
+        assert listener.wake_up.wait(LIMIT_S)
 
 
 def test_a_refused_token_is_tried_again_slower_and_slower(project: Project, front: Front) -> None:
@@ -110,12 +110,12 @@ def test_a_refused_token_is_tried_again_slower_and_slower(project: Project, fron
 
 
 def test_it_ends_when_it_is_asked_to_before_or_while_it_listens(listener: Listener) -> None:
-    listener.hint.ring()
+    listener.hint.set()
     listener.hint.listen()
     thread = threading.Thread(target=listener.hint.listen)
     thread.start()
-    assert listener.bell.wait(LIMIT_S)
-    listener.hint.ring()
+    assert listener.wake_up.wait(LIMIT_S)
+    listener.hint.set()
     thread.join(LIMIT_S)
     assert not thread.is_alive()
 

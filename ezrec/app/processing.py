@@ -59,6 +59,7 @@ def _dubber(settings: Settings) -> AudioMuxer:
 
 
 def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+    from ezrec.media.ffmpeg.trim import trim
     from ezrec.media.mp4.finish_in_place import give_index
     from ezrec.media.mp4.repair import salvage
     from ezrec.monitoring.log_upload import collect
@@ -71,6 +72,7 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         salvage=salvage,
         log=log,
         dub=_dubber(settings).dub,
+        trim=trim,
         plan=_looks(settings),
         is_short=lambda: _is_short(settings),
         give_index=give_index,

@@ -14,7 +14,6 @@ from ezrec import __version__
 from ezrec.app.common import clock, gauges, hooks, spool
 from ezrec.app.processing import AtLowest, ahead, media_versions
 from ezrec.app.publishing import backend
-from ezrec.app.recording import ReadyingCache
 from ezrec.domain.ports import Backend
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
@@ -37,11 +36,12 @@ def beat(name: str, settings: Settings) -> Callable[[], float | None]:
     from ezrec.monitoring.status import StatusReporter
     from ezrec.publishing.report_steps import StepReporter
     from ezrec.sync.booking_sync import BookingSync
+    from ezrec.sync.branding_cache import BrandingCache
 
     log = log_setup.logger(name)
     jobs = spool(settings)
     if name == "sync":
-        media = ReadyingCache(settings, log)
+        media = BrandingCache(settings.media_cache)
         past_days = settings.sync_past_days if settings.backend == "supabase" else None
         cache, now = settings.booking_cache, clock(settings)
         branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0

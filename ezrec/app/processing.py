@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ezrec.media.render.renderer import FfmpegTranscoder
     from ezrec.processing.prerender import Prerenderer
 
+_OVERLAY_S = 30.0  # to make the picture that a camera draws; a camera's start waits a second for it
+
 
 def transcoder(settings: Settings) -> FfmpegTranscoder:
     from ezrec.media.render.renderer import FfmpegTranscoder
@@ -57,6 +59,7 @@ def _dubber(settings: Settings) -> AudioMuxer:
 
 
 def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+    from ezrec.media.ffmpeg.trim import trim
     from ezrec.media.mp4.finish_in_place import give_index
     from ezrec.media.mp4.repair import salvage
     from ezrec.monitoring.log_upload import collect
@@ -69,6 +72,7 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         salvage=salvage,
         log=log,
         dub=_dubber(settings).dub,
+        trim=trim,
         plan=_looks(settings),
         is_short=lambda: _is_short(settings),
         give_index=give_index,
@@ -139,9 +143,25 @@ def ahead(settings: Settings, log: logging.Logger) -> Prerenderer:
         dropped,
         clock(settings),
         log,
-        ready=IntroPreparer(jobs, maker, assets, _made(settings), log),
+        ready=_preparing(settings, log, IntroPreparer(jobs, maker, assets, _made(settings), log)),
         follows=settings.while_recording != "no",
     )
+
+
+def _preparing(
+    settings: Settings, log: logging.Logger, intro: Callable[[Callable[[], bool]], None]
+) -> Callable[[Callable[[], bool]], None]:
+    """Prepares what new branding needs: the picture that a camera draws, then the intro."""
+    from ezrec.app.recording import capture_overlays, draws_logo
+
+    overlay = capture_overlays(settings, log, wait_s=_OVERLAY_S) if draws_logo(settings) else None
+
+    def prepare(may_go_on: Callable[[], bool]) -> None:
+        if overlay is not None and may_go_on():
+            overlay()
+        intro(may_go_on)
+
+    return prepare
 
 
 def _made(settings: Settings) -> Path:

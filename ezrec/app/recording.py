@@ -6,12 +6,11 @@ What is heavy is imported where it is used.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ezrec.domain.camera_address import is_network_camera
-from ezrec.domain.ports import Backend, Camera
+from ezrec.domain.ports import Camera
 from ezrec.settings import Settings
 from ezrec.sync.branding_cache import BrandingCache
 from ezrec.system.clock import SystemClock
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from ezrec.camera.ffmpeg_sources import Source
     from ezrec.camera.overlay.overlay import CaptureOverlays
     from ezrec.domain.camera_test import TakeFacts
-
-_MAKING_S = 30.0
 
 
 def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
@@ -87,7 +84,7 @@ def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
     """Whom a camera tells what it notices, and how it gets the logo that it draws, if it is to draw one."""
     if log is None:
         return {}
-    drawn = {"burn_in": burn_ins(settings, log)} if draws_logo(settings) else {}
+    drawn = {"burn_in": capture_overlays(settings, log)} if draws_logo(settings) else {}
     return {**drawn, "tell": log.warning}
 
 
@@ -97,29 +94,16 @@ def draws_logo(settings: Settings) -> bool:
     return can and settings.logo_at != "process" and settings.logo_show.is_always
 
 
-def burn_ins(settings: Settings, log: logging.Logger, **more: float) -> CaptureOverlays:
+def capture_overlays(settings: Settings, log: logging.Logger, wait_s: float | None = None) -> CaptureOverlays:
+    """Makes or finds the picture that a camera draws; `wait_s`: how long to wait for one to be made."""
     from ezrec.camera.overlay.overlay import CaptureOverlays
 
     size = settings.resolution
     assets, folder = BrandingCache(settings.media_cache).assets, settings.media_cache / "capture"
+    more = {} if wait_s is None else {"wait_s": wait_s}
     return CaptureOverlays(
         assets, (size.width, size.height), settings.logo_layout, folder, log.warning, **more
     )
-
-
-class ReadyingCache(BrandingCache):
-    """The media cache of whoever fetches: what it fetched is made ready for the camera at once, so that no
-    start of a camera has to wait for that.
-    """
-
-    def __init__(self, settings: Settings, log: logging.Logger) -> None:
-        super().__init__(settings.media_cache)
-        self._make_ready = burn_ins(settings, log, wait_s=_MAKING_S) if draws_logo(settings) else None
-
-    def refresh(self, backend: Backend, tell: Callable[[str], None]) -> None:
-        super().refresh(backend, tell)
-        if self._make_ready is not None:
-            self._make_ready()
 
 
 def camera_modules() -> list[str]:

@@ -105,6 +105,7 @@ class _Session:
     sound: AudioRecording | None = None
     failures: int = 0
     fault: str = ""
+    begins: float = 0.0  # of the window, on the monotonic clock as it stood at the newest take
 
     @property
     def booking(self) -> Booking:
@@ -196,8 +197,12 @@ class _Session:
         span, takes = recording.span, self.entry.job.takes
         if span is None or not any(known is take for known in takes):
             return
-        exact = replace(take, started=self.clock.instant(span[0]))
+        exact = replace(take, started=self.clock.instant(span[0]), early_s=self._early_s(recording))
         self.remember(takes=tuple(exact if known is take else known for known in takes))
+
+    def _early_s(self, recording: Recording) -> float:
+        """How long before the window its first picture was taken: a take begins with a key frame."""
+        return round(max(0.0, self.begins - recording.span[0]), 6) if recording.span else 0.0
 
     def _note_time(self) -> None:
         """The time that we go by, for whoever comes after a crash: the wall clock may have been set since."""
@@ -255,6 +260,7 @@ class _Session:
         # What the running camera still has in memory of the time before counts as well.
         wanted = max([self.window.start, *(known.ended for known in self.entry.job.takes)])
         known_before = self.entry.job.takes
+        self.begins = self.clock.monotonic() + (self.window.start - self.clock.now()).total_seconds()
         try:
             self.entry.update(takes=(*known_before, take))
             recording = self.camera.attach(path, self.clock.on_the_wall(wanted))
@@ -286,7 +292,8 @@ class _Session:
         holes = tuple(
             Window(self.clock.as_held(hole.start), self.clock.as_held(hole.end)) for hole in closed.holes
         )
-        closed = replace(closed, file=take.file, started=self.clock.as_held(closed.started), holes=holes)
+        started, early_s = self.clock.as_held(closed.started), self._early_s(recording)
+        closed = replace(closed, file=take.file, started=started, holes=holes, early_s=early_s)
         path = self.entry.path / take.file
         closed, is_empty = bounded(closed), False
         if not closed.duration_s:

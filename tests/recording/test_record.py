@@ -651,6 +651,25 @@ def _numbers(run: Run) -> list[int]:
     return frame_numbers(run.entry.path / run.entry.job.takes[0].file)
 
 
+def test_a_take_that_begins_long_before_its_window_says_by_how_much(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    opened = _opened(Court(_spool(tmp_path), clock, FakeCamera(clock, key_every_s=6.0)))
+    court = next(opened)
+    first, later = court.book("first", 0.5, 5.5), court.book("later", 4.5, 1.5)
+    runs = [court.start(first), court.start(later)]
+    assert eventually(lambda: any(take.early_s for take in later.job.takes), LIMIT_S)  # while it is written
+    told = later.job.takes[0].early_s
+    assert [run.ended() for run in runs] == [Done(), Done()]
+    (take,) = later.job.takes
+    assert later.job.booking is not None
+    assert take.early_s == pytest.approx((later.job.booking.start - take.started).total_seconds(), abs=0.1)
+    assert take.early_s == pytest.approx(told, abs=0.1)
+    assert 3.5 < take.early_s < 5
+    assert take.duration_s > take.early_s + 1.5
+    assert first.job.takes[0].early_s < 1.1
+    next(opened, None)
+
+
 def test_back_to_back_bookings_lose_no_edge(court: Court) -> None:
     court.padding = Padding(0.5, 0.5, 1.5)
     first = court.start(court.book("first", 2.0, 2.0))

@@ -149,7 +149,7 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
     import sys
 
     from ezrec.domain.stages import DIRECTORIES
-    from ezrec.runtime.scheduler import DirectoryWatcher
+    from ezrec.runtime.file_events import DirectoryWatcher
     from ezrec.system.task import WakeUp
 
     wake_up = WakeUp()

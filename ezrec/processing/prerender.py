@@ -21,6 +21,7 @@ from ezrec.domain.ports import PARTS, Clock, RenderPlan, Transcoder
 from ezrec.domain.stages import State
 from ezrec.processing import branding_fallback
 from ezrec.processing.before_window import is_early
+from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system import plain_files
 
@@ -32,7 +33,7 @@ _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes h
 
 
 @dataclass(slots=True)
-class Prerenderer:
+class Prerenderer(PeriodicWork):
     """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
 
     `ready` has the intro made ready first; with `follows` False nothing else is done, and that not while

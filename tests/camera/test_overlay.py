@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.app.services import beat, camera, local_backend
+from ezrec.app.periodic import periodic_work
+from ezrec.app.publishing import local_backend
+from ezrec.app.recording import camera
 from ezrec.camera.ffmpeg_camera import FfmpegCamera
 from ezrec.camera.ffmpeg_sources import Faults, SoftwareSource
 from ezrec.camera.overlay.blend import CaptureOverlay
@@ -284,10 +286,10 @@ def test_a_fetched_logo_is_made_ready_before_a_camera_starts_but_not_by_whoever_
 ) -> None:
     settings = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "software", **changes})
     local_backend(settings).set_branding(None, media.make_logo(tmp_path / "club.png"))
-    beat("sync", settings)()
+    periodic_work("sync", settings)()
     assert BrandingCache(settings.media_cache).assets().logo is not None
     assert not (settings.media_cache / "capture").exists()
-    beat("ahead", settings)()
+    periodic_work("ahead", settings)()
     assert len(list(settings.media_cache.glob("capture/*.yuva"))) == count
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from ezrec.runtime.scheduler import WorkerThread
+from ezrec.runtime.worker_thread import WorkerThread
 from ezrec.system.task import WakeUp
 
 LONGEST_S = 3600.0

@@ -14,7 +14,7 @@ from ezrec.cloud.supabase.backend import SupabaseBackend
 from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.cloud.supabase.realtime import Hint
 from ezrec.domain.errors import Retry
-from ezrec.runtime.scheduler import PeriodicTask, WorkerThread
+from ezrec.runtime.worker_thread import WorkerThread
 from ezrec.system.task import WakeUp
 from tests.fakes.clock import StandingClock
 from tests.runtime.test_scheduler import lane_of
@@ -61,7 +61,7 @@ def listener(project: Project, front: Front) -> Iterator[Listener]:
 
 
 def in_lane(listener: Listener) -> AbstractContextManager[WorkerThread]:
-    return lane_of(PeriodicTask("realtime", 0.1, listener.hint.listen).turn, listener.hint)
+    return lane_of(listener.hint.listen, listener.hint, 0.1)
 
 
 def test_a_change_of_our_account_rings_and_another_accounts_does_not(

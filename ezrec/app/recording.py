@@ -138,7 +138,7 @@ def recorder_liveness(settings: Settings, other: Camera | None = None) -> Livene
         log,
         functools.partial(leave_a_hung_camera, log),
     )
-    made.signs.set_elsewhere(True)  # until the stage's lock is ours
+    made.heartbeats.set_elsewhere(True)  # until the stage's lock is ours
     return made
 
 
@@ -150,7 +150,7 @@ def record_handlers(settings: Settings, log: logging.Logger, liveness: Liveness)
         record,
         camera=liveness.camera,
         microphone=microphone(settings),
-        signs=liveness.signs,
+        heartbeats=liveness.heartbeats,
         on_cancel=settings.on_cancel,
         clock=clock(settings),
         zone=settings.zone,

@@ -67,7 +67,7 @@ def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness
     if name == "record":
         liveness = liveness or recorder_liveness(settings)
         made.handlers = record_handlers(settings, log, liveness)
-        made.sign = liveness.hear_stage
+        made.heartbeat = liveness.stage_heartbeat
         made.wide = True
     elif name == "process":
         made.handlers = process_handlers(settings, log)

@@ -68,7 +68,7 @@ class Worker:
     """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
 
     `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
-    `sign`: is told, as often as the drain looks, within how many seconds it will look again (None: the
+    `heartbeat` is told, as often as the drain looks, within how many seconds it will look again (None: the
     stage's lock is another's, as far as we know).
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
     `keeps`: finished videos stay for a while when their job leaves the spool.
@@ -87,7 +87,7 @@ class Worker:
     keeps: bool = False
     wake_up: WakeUp = field(default_factory=WakeUp)
     chance: Callable[[], float] = random.random
-    sign: Callable[[float | None], None] = lambda _: None
+    heartbeat: Callable[[float | None], None] = lambda _: None
     order: Callable[[Job], Any] = first_come
     come: Callable[[], Collection[str]] = frozenset
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -124,15 +124,15 @@ class Worker:
 
         Raises `Busy` when another process holds the stage for longer than `wait_s`, or until `stop`.
         """
-        self.sign(None)
+        self.heartbeat(None)
         with self.spool.lock(self.stage.name).held(self.wait_s, self.stage.name, self._stopping.is_set):
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             self._recover()
             try:
                 return self._work()
             finally:
                 self._join()
-                self.sign(math.inf)  # from here on the lane is awaited, not the drain
+                self.heartbeat(math.inf)  # from here on the lane is awaited, not the drain
 
     # ---- step 2
 
@@ -186,7 +186,7 @@ class Worker:
 
     def _work(self) -> float | None:
         while True:
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             began = self.clock.monotonic()
             due, rest = self._look_again()
             if self._stopping.is_set():
@@ -204,7 +204,7 @@ class Worker:
         looked, self._is_stale = self.clock.monotonic(), False
         for entry in due:
             if self.wide:
-                self.sign(_LOOK_S)  # a card may take a second for each
+                self.heartbeat(_LOOK_S)  # a card may take a second for each
             if not self._stopping.is_set() and not self._take(entry):
                 self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
             if not self.wide and (self._is_stale or self.clock.monotonic() - looked > stale_s):
@@ -219,16 +219,16 @@ class Worker:
             return None
         soon: list[float] = []
         if self._ownerless:
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             soon.append(self._give_some_back())
         if self._in_the_way and self.adopter is not None:
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             some, self._in_the_way = self._in_the_way[:1], self._in_the_way[1:]
             with self._kept_to("what lies loose in %s/", self.stage.works_in):
                 adopt_unknown_files(replace(self.adopter, state=self.stage.works_in), some)
             soon.append(0.0)
         if self.adopter is not None and (self._strangers or self.adopter.is_pending):
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             wait_s: float | None = _STUCK_S
             with self._kept_to("what lies loose in %s/", self.stage.takes_from):
                 wait_s = self._adopt(self.adopter, self._strangers)
@@ -236,7 +236,7 @@ class Worker:
         return min(soon, default=None)
 
     def _wait(self, limit_s: float) -> None:
-        self.sign(limit_s + _LOOK_S)
+        self.heartbeat(limit_s + _LOOK_S)
         self.wake_up.wait(limit_s)
 
     def _look_again(self) -> tuple[list[Entry], float | None]:

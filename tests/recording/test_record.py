@@ -56,7 +56,7 @@ class Court:
     padding: Padding = field(default_factory=lambda: Padding(0, 0, 0.5))
     runs: list[Run] = field(default_factory=list)
     on_cancel: OnCancel = OnCancel.KEEP
-    signs: HeartbeatRegistry | None = None
+    heartbeats: HeartbeatRegistry | None = None
 
     def book(self, booking_id: str, in_s: float, for_s: float, **changes: object) -> Entry:
         start = self.clock.now() + timedelta(seconds=in_s)
@@ -101,7 +101,7 @@ class Run:
                 salvage=salvage,
                 log=logging.getLogger("ezrec.recorder"),
                 on_cancel=court.on_cancel,
-                signs=court.signs,
+                heartbeats=court.heartbeats,
             )
         except Exception as fault:  # noqa: BLE001 - handed on to the test
             self.fault = fault

@@ -732,7 +732,7 @@ def test_a_burst_is_adopted_with_signs_of_life(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
     drop_bookings(spool, 60)
     seen: list[int] = []
-    drain = a_drain("record", spool, clock=SlowClock(), sign=lambda _: seen.append(loose(spool)))
+    drain = a_drain("record", spool, clock=SlowClock(), heartbeat=lambda _: seen.append(loose(spool)))
     drain.run()
     steps = [before - after for before, after in itertools.pairwise(seen)]
     assert sum(steps) == 60

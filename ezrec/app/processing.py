@@ -15,7 +15,7 @@ from ezrec.app.common import clock, spool
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import RenderPlan
 from ezrec.domain.stages import State
-from ezrec.runtime.worker import Handler
+from ezrec.runtime.handling import Handler
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
 from ezrec.sync.branding_cache import BrandingCache

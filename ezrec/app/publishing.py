@@ -16,7 +16,7 @@ from ezrec.domain.job import Kind
 from ezrec.domain.ports import Backend
 from ezrec.domain.upload_schedule import upload_order
 from ezrec.monitoring.collect import last_report
-from ezrec.runtime.worker import Handler
+from ezrec.runtime.handling import Handler
 from ezrec.settings import NO_KEY, Settings
 from ezrec.spool.spool import Spool
 

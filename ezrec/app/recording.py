@@ -13,7 +13,7 @@ from ezrec.domain import health
 from ezrec.domain.camera_address import is_network_camera
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Camera
-from ezrec.runtime.worker import Handler
+from ezrec.runtime.handling import Handler
 from ezrec.settings import Settings
 from ezrec.sync.branding_cache import BrandingCache
 from ezrec.system import log_setup

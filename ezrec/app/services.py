@@ -51,7 +51,7 @@ def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness
         now,
         log,
         handlers={},
-        adopter=Intake(
+        intake=Intake(
             spool=jobs,
             state=stage.takes_from,
             clock=now,

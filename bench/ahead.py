@@ -24,7 +24,8 @@ from typing import Any
 
 from bench import machine
 from ezrec import settings
-from ezrec.app import services
+from ezrec.app import common
+from ezrec.app.publishing import local_backend
 from ezrec.diagnostics.demo import make_branding
 from ezrec.domain import health
 from ezrec.domain.stages import State
@@ -42,9 +43,9 @@ def measured(folder: Path, seconds: float, size: str, mode: str) -> dict[str, An
         "RECORDING_BITRATE": "4000000", "EZREC_PROCESS_WHILE_RECORDING": mode, "EZREC_LOGO_AT": "process",
     }  # fmt: skip
     box = settings.load(environ)
-    spool, store = services.spool(box), services.local_backend(box)
+    spool, store = common.spool(box), local_backend(box)
     store.set_branding(*make_branding(folder / "branding"))
-    start = services.clock(box).now() + timedelta(seconds=_LEAD_S)
+    start = common.clock(box).now() + timedelta(seconds=_LEAD_S)
     booking = store.book(start, start + timedelta(seconds=seconds))
     with (folder / "log").open("wb") as log:
         argv = [sys.executable, "-m", "ezrec", "run", "--only", _LANES]

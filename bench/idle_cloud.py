@@ -26,7 +26,7 @@ from typing import Any
 
 from bench import machine
 from ezrec import settings
-from ezrec.app import periodic, services
+from ezrec.app import common, periodic
 from ezrec.cloud.supabase.backend import SupabaseBackend
 from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.cloud.supabase.schema import reference
@@ -87,9 +87,9 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
     with CountingProxy(front.port) as proxy:
         access = ConnectionAccess(proxy.url, project.anon_key, email, password)
         cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
-        gauges, spool, clock = services.gauges(wishes), Spool(wishes.spool), services.clock(wishes)
+        gauges, spool, clock = common.gauges(wishes), Spool(wishes.spool), common.clock(wishes)
 
-        beat, machine, versions = itertools.count(), gauges.read(), periodic._versions(wishes)
+        beat, machine, versions = itertools.count(), gauges.read(), periodic.versions(wishes)
 
         def row() -> dict[str, Any]:
             facts = survey(spool, wishes, clock, machine, versions=versions)

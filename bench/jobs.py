@@ -13,8 +13,9 @@ from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import STAGES
+from ezrec.runtime.handling import Handler
 from ezrec.runtime.hooks import Hooks
-from ezrec.runtime.worker import Handler, Worker
+from ezrec.runtime.worker import Worker
 from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.clock import SystemClock
@@ -51,10 +52,10 @@ def nothing(entry: Entry, task: Task) -> Done:
 
 def stage(name: str, spool: Spool, handler: Handler = nothing) -> Worker:
     clock = SystemClock(assume=True)
-    adopter = Intake(spool, STAGES[name].takes_from, clock, UTC, LOG)
+    intake = Intake(spool, STAGES[name].takes_from, clock, UTC, LOG)
     hooks = Hooks(spool.root.parent / "hooks", 10, LOG)
     handlers = dict.fromkeys(Kind, handler)
-    return Worker(STAGES[name], spool, hooks, clock, LOG, handlers, adopter, wide=name == "record")
+    return Worker(STAGES[name], spool, hooks, clock, LOG, handlers, intake, wide=name == "record")
 
 
 def environment(home: Path, path: str, **more: str) -> Mapping[str, str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ezrec import __version__
-from ezrec.app import services
+from ezrec.app import processing
 
 
 def facts() -> list[str]:
@@ -20,7 +20,7 @@ def facts() -> list[str]:
         f"Processor: {_processor()}, {cores} cores, shared with other work: "
         f"{load:.1f} threads wanted one at the end.",
         f"Kernel {_release()}, Python {platform.python_version()}, "
-        f"FFmpeg {services.media_versions()['ffmpeg']}.",
+        f"FFmpeg {processing.media_versions()['ffmpeg']}.",
     ]
 
 

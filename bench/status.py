@@ -47,18 +47,18 @@ def beats(jobs: int) -> list[Cost]:
     """A beat at rest, one that writes its files, and the floor: psutil's gauges alone. In turn."""
     from bench.jobs import job
     from ezrec import settings
-    from ezrec.app import services
+    from ezrec.app import common, periodic
     from ezrec.domain.stages import State
     from ezrec.monitoring.status import StatusReporter
 
     with home() as root:
         wishes = settings.load(dict(environment(root, os.environ["PATH"])))
-        spool = services.spool(wishes)
+        spool = common.spool(wishes)
         for number in range(jobs):
             spool.create(State.RAW, job(number))
-        made = services.beat("status", wishes)
+        made = periodic.periodic_work("status", wishes)
         assert isinstance(made, StatusReporter)
-        gauges = services.gauges(wishes)
+        gauges = common.gauges(wishes)
         found: dict[str, list[float]] = {}
 
         def writing() -> None:

@@ -73,7 +73,7 @@ def _working(spool: Spool, starts: queue.SimpleQueue[float]) -> Iterator[None]:
         return Done()
 
     drain = stage("process", spool, note)
-    services = Services([drain], [], {spool.directory(State.RAW): drain.bell.ring}, 60, LOG)
+    services = Services([drain], [], {spool.directory(State.RAW): drain.wake_up.set}, 60, LOG)
     ready = threading.Event()
     thread = threading.Thread(target=services.run, args=(ready.set, lambda: None, 60.0))
     thread.start()

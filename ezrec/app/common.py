@@ -1,4 +1,4 @@
-"""What every part of the composition root begins with: the clock, the spool, the hooks and the gauges."""
+"""What every process begins with: the clock, the spool, the hooks and the gauges."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ def clock(settings: Settings) -> Clock:
 
 
 def spool(settings: Settings) -> Spool:
-    """The spool, its directories in place and what a crash left in it finished off.
+    """The spool, with its directories in place, and with what a crash left half done finished.
 
-    What is half deleted is removed beside the start: a recorder that was started again has a match to go on
-    with, and gigabytes take their time.
+    Half-deleted entries are removed in a thread: they may be gigabytes, and a recorder that was started again
+    has a match to go on with. Raises `Busy` while the spool's disk is away.
     """
     made = Spool(settings.spool)
     if not made.root.is_dir() and recorder_lives(settings, clock(settings)):
-        # Made anew it would be another one, and in the way of the real one when that comes back.
+        # A new one would be another spool, and in the way of the real one when that comes back.
         raise Busy(f"the spool {made.root} is away, and the recorder waits for it: was a disk unplugged?")
     made.prepare()
     if not made.is_tidy():
-        _say(made.finish_building())
-        threading.Thread(target=lambda: _say(made.finish_deleting()), name="deleting", daemon=True).start()
+        _log_repairs(made.finish_building())
+        threading.Thread(
+            target=lambda: _log_repairs(made.finish_deleting()), name="deleting", daemon=True
+        ).start()
     return made
 
 
-def _say(done: list[str]) -> None:
-    for said in done:
-        log_setup.logger("run").warning("after a crash: %s", said)
+def _log_repairs(repairs: list[str]) -> None:
+    for repair in repairs:
+        log_setup.logger("run").warning("after a crash: %s", repair)
 
 
 def gauges(settings: Settings) -> Gauges:

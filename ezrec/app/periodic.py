@@ -1,108 +1,150 @@
-"""The pulses' part of the composition root: makes what each does, once. `app.py` says how often.
+"""The table of periodic tasks: how each is made, how often it runs, and what wakes it in between.
 
-What is heavy is imported where it is used.
+What is heavy is imported by the function that makes it.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from ezrec import __version__
 from ezrec.app.common import clock, gauges, hooks, spool
-from ezrec.app.processing import AtLowest, ahead, media_versions
-from ezrec.app.publishing import backend
-from ezrec.app.recording import ReadyingCache
-from ezrec.domain.ports import Backend
+from ezrec.app.processing import media_versions, prerenderer
+from ezrec.app.publishing import backend, local_backend
+from ezrec.domain.stages import State
+from ezrec.runtime.periodic import AtLowestPriority, PeriodicTask, PeriodicWork
 from ezrec.settings import Settings
-from ezrec.spool.spool import Spool
 from ezrec.system import log_setup
 
-if TYPE_CHECKING:
-    from ezrec.domain.snapshot import Snapshot
-
+_TIDY_S = 6 * 3600.0
 # The local backend's heartbeat is a transaction on the card, 130 kB each: at rest one of so many is enough.
-_BEATS_AT_REST = 40
+_HEARTBEATS_AT_REST = 40
 _BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
 
 
-def beat(name: str, settings: Settings) -> Callable[[], float | None]:
-    """What a pulse does, once."""
-    if name == "ahead":
-        return AtLowest(ahead(settings, log_setup.logger(name)))
+def _sync(settings: Settings, log: logging.Logger) -> PeriodicWork:
     from ezrec.monitoring.collect import read_cloud
-    from ezrec.monitoring.log_upload import LogCollector
-    from ezrec.monitoring.status import StatusReporter
-    from ezrec.publishing.report_steps import StepReporter
     from ezrec.sync.booking_sync import BookingSync
+    from ezrec.sync.branding_cache import BrandingCache
 
-    log = log_setup.logger(name)
-    jobs = spool(settings)
-    if name == "sync":
-        media = ReadyingCache(settings, log)
-        past_days = settings.sync_past_days if settings.backend == "supabase" else None
-        cache, now = settings.booking_cache, clock(settings)
-        branding_s = _BRANDING_S if settings.backend == "supabase" else 0.0
-        sync = BookingSync(
-            backend(settings), jobs, cache, media, now, settings.zone, log, past_days, branding_s
-        )
-        sync.interval_s = settings.sync_interval_s
-        sync.was_shut_out = lambda: bool((found := read_cloud(settings)) and found.hidden)
-        return sync
-    if name == "tell":
-        return StepReporter(backend(settings), jobs, clock(settings), log)
-    if name == "tidy":
-        return _tidy(jobs, settings, log)
-    if name == "status":
-        told, mine = hooks(settings, log), backend(settings)
-        versions = functools.partial(_versions, settings)
-        beside = _still(mine, jobs, settings, log) if settings.status_still else _nothing
-        now = clock(settings)
-        rest_s = _BEATS_AT_REST * settings.status_interval_s if settings.backend == "local" else 0.0
-        status = StatusReporter(mine, gauges(settings), jobs, now, settings, told, log, versions, beside)
-        status.heartbeat_rest_s = rest_s
-        status.forecast = _guard(jobs, settings, log)
-        return status
-    return LogCollector(jobs, clock(settings), settings, log)
+    is_cloud = settings.backend == "supabase"
+    return BookingSync(
+        backend(settings),
+        spool(settings),
+        settings.booking_cache,
+        BrandingCache(settings.media_cache),
+        clock(settings),
+        settings.zone,
+        log,
+        past_days=settings.sync_past_days if is_cloud else None,
+        branding_s=_BRANDING_S if is_cloud else 0.0,
+        was_shut_out=lambda: bool((found := read_cloud(settings)) and found.hidden),
+        interval_s=settings.sync_interval_s,
+    )
 
 
-def beat_once(name: str, settings: Settings) -> None:
-    """A pulse in a process of its own: what it began to tell is told before the process ends."""
-    beating = beat(name, settings)
-    beating()
-    finish: Callable[[float], None] = getattr(beating, "finish", lambda _: None)
-    finish(settings.hook_limit_s)
+def _tell(settings: Settings, log: logging.Logger) -> PeriodicWork:
+    from ezrec.publishing.report_steps import StepReporter
+
+    return StepReporter(backend(settings), spool(settings), clock(settings), log)
 
 
-def _still(mine: Backend, jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
-    from ezrec.camera.snapshots import newest_picture
-    from ezrec.monitoring.thumbnail import Thumbnail
+def _status(settings: Settings, log: logging.Logger) -> PeriodicWork:
+    from ezrec.monitoring.disk_guard import DiskGuard
+    from ezrec.monitoring.status import StatusReporter
 
-    return Thumbnail(mine, jobs, settings, newest_picture, log)
+    cloud, jobs, now = backend(settings), spool(settings), clock(settings)
+    status = StatusReporter(cloud, gauges(settings), jobs, now, settings, hooks(settings, log), log)
+    status.versions = lambda: versions(settings)
+    status.forecast = DiskGuard(
+        jobs, now, log, settings.state, settings.logs, settings.bitrate,
+        reserve_bytes=settings.reserve_mb * 1_000_000,
+    )  # fmt: skip
+    if settings.backend == "local":
+        status.heartbeat_rest_s = _HEARTBEATS_AT_REST * settings.status_interval_s
+    if settings.status_still:
+        from ezrec.camera.snapshots import newest_picture
+        from ezrec.monitoring.thumbnail import Thumbnail
+
+        status.still = Thumbnail(cloud, jobs, settings, newest_picture, log)
+    return status
 
 
-def _nothing() -> None:
-    pass
-
-
-def _versions(settings: Settings) -> dict[str, str]:
+def versions(settings: Settings) -> dict[str, str]:
     found = {"ezrec": __version__, **media_versions(settings)}
     return {name: version or "missing" for name, version in found.items()}
 
 
-def _tidy(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[], None]:
+def _logs(settings: Settings, log: logging.Logger) -> PeriodicWork:
+    from ezrec.monitoring.log_upload import LogCollector
+
+    return LogCollector(spool(settings), clock(settings), settings, log)
+
+
+def _tidy(settings: Settings, log: logging.Logger) -> PeriodicWork:
     from ezrec.monitoring.retention import Retention
 
     places = (settings.state, settings.media_cache, settings.booking_cache.parent)
-    return Retention(jobs, clock(settings), log, settings.keep_uploaded, settings.logs, places)
+    return Retention(spool(settings), clock(settings), log, settings.keep_uploaded, settings.logs, places)
 
 
-def _guard(jobs: Spool, settings: Settings, log: logging.Logger) -> Callable[[Snapshot], str]:
-    from ezrec.monitoring.disk_guard import DiskGuard
+def _ahead(settings: Settings, log: logging.Logger) -> PeriodicWork:
+    return AtLowestPriority(prerenderer(settings, log))
 
-    size = settings.reserve_mb * 1_000_000
-    return DiskGuard(
-        jobs, clock(settings), log, settings.state, settings.logs, settings.bitrate, reserve_bytes=size
-    )
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """`wakes`: the directories where an arrival wakes the task. `pauses_offline`: it sleeps longer and longer
+    while the cloud is away, and is woken when that is back.
+    """
+
+    make: Callable[[Settings, logging.Logger], PeriodicWork]
+    interval_s: Callable[[Settings], float]
+    wakes: Callable[[Settings], Sequence[Path]] = lambda settings: ()
+    pauses_offline: bool = False
+
+
+def _states(*states: State) -> Callable[[Settings], Sequence[Path]]:
+    return lambda settings: [settings.spool / state for state in states]
+
+
+def _local_changes(settings: Settings) -> Sequence[Path]:
+    return [local_backend(settings).changes] if settings.backend == "local" else []
+
+
+_TABLE = {
+    "sync": _Row(_sync, lambda s: s.sync_interval_s, _local_changes, pauses_offline=True),
+    "tell": _Row(_tell, lambda s: s.rescan_s, _states(State.RAW, State.PROCESSED), pauses_offline=True),
+    # the disk is looked at anew when what is booked changes
+    "status": _Row(_status, lambda s: s.status_interval_s, _states(State.INCOMING), pauses_offline=True),
+    "logs": _Row(_logs, lambda s: s.logs_interval_s, lambda s: [s.logs]),
+    "tidy": _Row(_tidy, lambda s: _TIDY_S),
+    "ahead": _Row(_ahead, lambda s: s.rescan_s, _states(State.RECORDING)),
+}
+TASKS = tuple(_TABLE)
+PAUSE_OFFLINE = tuple(name for name, row in _TABLE.items() if row.pauses_offline)
+
+
+def periodic_work(name: str, settings: Settings) -> PeriodicWork:
+    """What the task of this name does."""
+    return _TABLE[name].make(settings, log_setup.logger(name))
+
+
+def periodic_task(name: str, settings: Settings) -> PeriodicTask:
+    work = periodic_work(name, settings)
+    return PeriodicTask(name, _TABLE[name].interval_s(settings), work, log_setup.logger(name))
+
+
+def wakes(name: str, settings: Settings) -> Sequence[Path]:
+    """The directories where an arrival wakes the task of this name."""
+    return _TABLE[name].wakes(settings)
+
+
+def run_once(name: str, settings: Settings) -> None:
+    """Run a periodic task once, in a process of its own: what it has begun is finished before that ends."""
+    work = periodic_work(name, settings)
+    work()
+    work.finish(settings.hook_limit_s)

@@ -1,35 +1,31 @@
-"""The films' part of the composition root: makes what turns takes into videos, and is asked about FFmpeg.
+"""What makes videos: the transcoder, the handlers of the process stage, and what works ahead of it.
 
 What is heavy is imported where it is used.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import os
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ezrec.app.common import clock, spool
-from ezrec.domain import health
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import RenderPlan
 from ezrec.domain.stages import State
-from ezrec.runtime.worker import Handler
+from ezrec.runtime.handling import Handler
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
+from ezrec.sync.branding_cache import BrandingCache
 from ezrec.system import log_setup
 
 if TYPE_CHECKING:
-    from ezrec.domain.branding import Assets
-    from ezrec.media.ffmpeg.audio_mux import AudioMuxer
     from ezrec.media.render.renderer import FfmpegTranscoder
     from ezrec.processing.prerender import Prerenderer
+
+_OVERLAY_S = 30.0  # to make the picture that a camera draws; a camera's start waits a second for it
 
 
 def transcoder(settings: Settings) -> FfmpegTranscoder:
@@ -47,36 +43,32 @@ def transcoder(settings: Settings) -> FfmpegTranscoder:
     )
 
 
-def _dubber(settings: Settings) -> AudioMuxer:
+def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.media.ffmpeg.audio_mux import AudioMuxer
-
-    jobs = Spool(settings.spool)
-    return AudioMuxer(
-        while_recording=settings.while_recording, is_recording=lambda: bool(jobs.names(State.RECORDING))
-    )
-
-
-def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.media.mp4.finish_in_place import give_index
     from ezrec.media.mp4.repair import salvage
     from ezrec.monitoring.log_upload import collect
     from ezrec.processing.process import process
 
-    handler = functools.partial(
+    jobs = spool(settings)
+    muxer = AudioMuxer(
+        while_recording=settings.while_recording, is_recording=lambda: bool(jobs.names(State.RECORDING))
+    )
+    video = functools.partial(
         process,
         transcoder=transcoder(settings),
-        assets=_assets(settings),
+        assets=BrandingCache(settings.media_cache).assets,
         salvage=salvage,
         log=log,
-        dub=_dubber(settings).dub,
+        dub=muxer.dub,
         plan=_looks(settings),
         is_short=lambda: _is_short(settings),
         give_index=give_index,
     )
-    collector = functools.partial(
-        collect, spool=spool(settings), clock=clock(settings), settings=settings, log=log_setup.logger("logs")
+    logs = functools.partial(
+        collect, spool=jobs, clock=clock(settings), settings=settings, log=log_setup.logger("logs")
     )
-    return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
+    return {Kind.BOOKING: video, Kind.CLIP: video, Kind.LOGS: logs}
 
 
 def _is_short(settings: Settings) -> bool:
@@ -84,12 +76,6 @@ def _is_short(settings: Settings) -> bool:
 
     room = read_room(settings.state, clock(settings).now())
     return room is not None and room.is_unbranded
-
-
-def _assets(settings: Settings) -> Callable[[], Assets]:
-    from ezrec.sync.branding_cache import BrandingCache
-
-    return BrandingCache(settings.media_cache).assets
 
 
 def _looks(settings: Settings) -> Callable[..., RenderPlan]:
@@ -103,34 +89,16 @@ def _looks(settings: Settings) -> Callable[..., RenderPlan]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class AtLowest:
-    """Work for a thread that does nothing else: to look into a recording of an hour takes CPU, too."""
-
-    work: Prerenderer
-
-    def __call__(self) -> float | None:
-        with contextlib.suppress(PermissionError):  # a sandboxed unit may not, and has Nice= in place of it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
-        return self.work()
-
-    def stop(self) -> None:
-        self.work.stop()
-
-
-def ahead(settings: Settings, log: logging.Logger) -> Prerenderer:
+def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
+    from ezrec.monitoring.collect import read_health
     from ezrec.processing.prepare_intro import IntroPreparer
     from ezrec.processing.prerender import Prerenderer
 
-    said = settings.state / health.FILE
-
     def dropped() -> int | None:
-        try:
-            return health.decode(said.read_bytes()).dropped
-        except (OSError, ValueError):
-            return None
+        health = read_health(settings.state)
+        return health.dropped if health else None
 
-    jobs, maker, assets = spool(settings), transcoder(settings), _assets(settings)
+    jobs, maker, assets = spool(settings), transcoder(settings), BrandingCache(settings.media_cache).assets
     return Prerenderer(
         jobs,
         maker,
@@ -139,20 +107,30 @@ def ahead(settings: Settings, log: logging.Logger) -> Prerenderer:
         dropped,
         clock(settings),
         log,
-        ready=IntroPreparer(jobs, maker, assets, _made(settings), log),
+        ready=_preparing(settings, log, IntroPreparer(jobs, maker, assets, _made(settings), log)),
         follows=settings.while_recording != "no",
     )
+
+
+def _preparing(
+    settings: Settings, log: logging.Logger, intro: Callable[[Callable[[], bool]], None]
+) -> Callable[[Callable[[], bool]], None]:
+    """Prepares what new branding needs: the picture that a camera draws, then the intro."""
+    from ezrec.app.recording import capture_overlays, draws_logo
+
+    overlay = capture_overlays(settings, log, wait_s=_OVERLAY_S) if draws_logo(settings) else None
+
+    def prepare(may_go_on: Callable[[], bool]) -> None:
+        if overlay is not None and may_go_on():
+            overlay()
+        intro(may_go_on)
+
+    return prepare
 
 
 def _made(settings: Settings) -> Path:
     """Where the media cache keeps what was made of the assets."""
     return settings.media_cache / "made"
-
-
-def encoder(settings: Settings) -> str | None:
-    """What encodes, and why it is no other; None before one in hardware was tried for the first time."""
-    found = transcoder(settings).encoder()
-    return str(found) if found else None
 
 
 def media_versions(settings: Settings | None = None) -> dict[str, str | None]:
@@ -170,9 +148,3 @@ def media_versions(settings: Settings | None = None) -> dict[str, str | None]:
         picamera2 = None
     ffmpeg = known_version(settings.state / "ffmpeg_version") if settings else ffmpeg_version()
     return {"ffmpeg": ffmpeg, "picamera2": picamera2}
-
-
-def software_missing() -> list[str]:
-    from ezrec.media.render.renderer import software_missing
-
-    return software_missing()

@@ -1,6 +1,6 @@
-"""The clouds' part of the composition root: makes a backend of the settings, and what uploads to it.
+"""The backend that the settings name, and the handlers and the policy of the upload stage.
 
-What is heavy is imported where it is used; the recorder never imports the cloud client.
+Backends are imported where they are made: the recorder never imports the cloud's client.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from ezrec.app.common import clock
 from ezrec.domain.errors import ConfigError
-from ezrec.domain.findings import Findings
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Backend
 from ezrec.domain.upload_schedule import upload_order
 from ezrec.monitoring.collect import last_report
-from ezrec.runtime.worker import Handler
+from ezrec.runtime.handling import Handler
 from ezrec.settings import NO_KEY, Settings
 from ezrec.spool.spool import Spool
 
@@ -36,7 +35,7 @@ def local_backend(settings: Settings) -> LocalBackend:
 
 
 def backend(settings: Settings, *, keeps_notes: bool = True) -> Backend:
-    """`keeps_notes`: it may write into EZREC_STATE how the cloud treats it. Who only looks must not."""
+    """`keeps_notes`: whether it may write into EZREC_STATE how the cloud answered; not for `ezrec doctor`."""
     if settings.backend == "local":
         return local_backend(settings)
     return shared_supabase(settings) if keeps_notes else _supabase(settings, None)
@@ -44,7 +43,7 @@ def backend(settings: Settings, *, keeps_notes: bool = True) -> Backend:
 
 @functools.lru_cache(maxsize=1)
 def shared_supabase(settings: Settings) -> SupabaseBackend:
-    """One for all lanes of a process: one sign-in, one kept connection, one pause when it is refused."""
+    """One for all threads of a process: one sign-in, one kept connection, one pause when it is refused."""
     return _supabase(settings, settings.state)
 
 
@@ -56,21 +55,14 @@ def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
     return from_settings(settings, clock(settings), state)
 
 
-def cloud_survey(settings: Settings) -> Findings:
-    """What a person should know of the Supabase project. Asks alone."""
-    from ezrec.cloud.supabase.check import survey
-
-    return survey(settings)
-
-
 def backend_state(settings: Settings) -> str:
-    """One short line for people."""
+    """Which backend is set, in one short line."""
     if settings.backend == "local":
         return f"local, in {settings.local_store}"
     return f"supabase, {settings.supabase_url}"
 
 
-def gate(settings: Settings) -> UploadPolicy:
+def upload_policy(settings: Settings) -> UploadPolicy:
     from ezrec.cloud.connectivity import Connectivity
     from ezrec.publishing.policy import UploadPolicy
 
@@ -87,11 +79,11 @@ def gate(settings: Settings) -> UploadPolicy:
     return made
 
 
-def uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
+def upload_handlers(settings: Settings, log: logging.Logger, policy: UploadPolicy) -> dict[Kind, Handler]:
     from ezrec.publishing.upload import archive, upload
 
     cloud = backend(settings)
-    handler = functools.partial(
+    video = functools.partial(
         upload,
         backend=cloud,
         clock=clock(settings),
@@ -99,9 +91,9 @@ def uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         user_id=settings.user_id,
         camera_id=settings.camera_id,
         log=log,
-        gate=gate(settings).check,
+        gate=policy.check,
     )
-    keeper = functools.partial(
+    logs = functools.partial(
         archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log
     )
-    return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: keeper}
+    return {Kind.BOOKING: video, Kind.CLIP: video, Kind.LOGS: logs}

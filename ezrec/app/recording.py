@@ -1,50 +1,87 @@
-"""The cameras' part of the composition root: makes a camera of the settings, and what is asked about cameras.
-
-What is heavy is imported where it is used.
-"""
+"""The camera and the microphone of the settings, the handlers of the record stage, and its liveness."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
+from ezrec.app.common import clock
+from ezrec.domain import health
 from ezrec.domain.camera_address import is_network_camera
-from ezrec.domain.ports import Backend, Camera
+from ezrec.domain.job import Kind
+from ezrec.domain.ports import Camera
+from ezrec.runtime.handling import Handler
 from ezrec.settings import Settings
 from ezrec.sync.branding_cache import BrandingCache
-from ezrec.system.clock import SystemClock
+from ezrec.system import log_setup
 
 if TYPE_CHECKING:
     from ezrec.camera.ffmpeg_sources import Source
+    from ezrec.camera.overlay.blend import CaptureOverlay
     from ezrec.camera.overlay.overlay import CaptureOverlays
-    from ezrec.domain.camera_test import TakeFacts
-
-_MAKING_S = 30.0
+    from ezrec.camera.take_writer import Disk
+    from ezrec.runtime.liveness import Liveness
 
 
 def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
-    """With `log` it is a recorder's, and draws the logo where it can and is to.
+    """The camera of EZREC_CAMERA: `auto` is the camera module, and never falls back to a test picture.
 
-    `auto` is the camera module, or says what to plug in; it never falls back to a test picture.
+    With `log` it is the recorder's: it draws the logo, if the settings want that, and minds a short disk.
     """
+    options = _recorder_options(settings, log) if log else _CameraOptions()
     if settings.camera in ("auto", "picamera2"):
-        return _camera_module(settings, log)
+        from ezrec.camera.picamera.camera import PicameraCamera
+        from ezrec.camera.picamera.device import PictureFormat
+
+        size = settings.resolution
+        picture = PictureFormat(size.width, size.height, settings.fps, settings.bitrate)
+        return PicameraCamera(picture, clock(settings), **options)
     from ezrec.camera.ffmpeg_camera import FfmpegCamera
 
-    clock = SystemClock(assume=settings.assume_clock)
-    return FfmpegCamera(_source(settings), clock, **_logo(settings, log), **_room(settings, log))
+    return FfmpegCamera(_source(settings), clock(settings), **options)
+
+
+class _CameraOptions(TypedDict, total=False):
+    """What the cameras of both kinds take."""
+
+    burn_in: Callable[[], CaptureOverlay | None]
+    tell: Callable[[str], None]
+    bitrate: Callable[[], int]
+    disk: Disk
+
+
+def _recorder_options(settings: Settings, log: logging.Logger) -> _CameraOptions:
+    from ezrec.camera.take_writer import ReservingDisk
+    from ezrec.spool.usage import read_room
+
+    now = clock(settings).now
+
+    def bitrate() -> int:
+        """In bits a second, for the next start of the camera."""
+        room = read_room(settings.state, now())
+        lower = min(room.bitrate, settings.bitrate) if room is not None and room.bitrate > 0 else 0
+        if 0 < lower < settings.bitrate:
+            log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)
+        return lower or settings.bitrate
+
+    reserve = ReservingDisk(settings.reserve_mb * 1_000_000)
+    options = _CameraOptions(tell=log.warning, bitrate=bitrate, disk=reserve)
+    if draws_logo(settings):
+        options["burn_in"] = capture_overlays(settings, log)
+    return options
 
 
 def microphone(settings: Settings) -> Camera | None:
-    """A camera that takes sound; None where none is wanted."""
+    """The microphone of EZREC_AUDIO, which is a camera that takes sound; None where it is off."""
     if settings.audio == "off":
         return None
     from ezrec.camera.ffmpeg_camera import FfmpegCamera
     from ezrec.camera.microphones import sound_source
 
-    return FfmpegCamera(sound_source(settings.audio), SystemClock(assume=settings.assume_clock))
+    return FfmpegCamera(sound_source(settings.audio), clock(settings))
 
 
 def _source(settings: Settings) -> Source:
@@ -54,108 +91,71 @@ def _source(settings: Settings) -> Source:
     return source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
 
 
-def _camera_module(settings: Settings, log: logging.Logger | None) -> Camera:
-    from ezrec.camera.picamera.camera import PicameraCamera
-    from ezrec.camera.picamera.device import PictureFormat
-
-    size = settings.resolution
-    picture = PictureFormat(size.width, size.height, settings.fps, settings.bitrate)
-    clock = SystemClock(assume=settings.assume_clock)
-    return PicameraCamera(picture, clock, **_logo(settings, log), **_room(settings, log))
-
-
-def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
-    """How a recorder's camera minds the room on the disk: the bitrate of its next start, and the reserve."""
-    if log is None:
-        return {}
-    from ezrec.camera.take_writer import ReservingDisk
-    from ezrec.spool.usage import read_room
-
-    clock = SystemClock(assume=settings.assume_clock)
-
-    def bitrate() -> int:
-        room = read_room(settings.state, clock.now())
-        lower = min(room.bitrate, settings.bitrate) if room is not None and room.bitrate > 0 else 0
-        if 0 < lower < settings.bitrate:
-            log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)
-        return lower or settings.bitrate
-
-    return {"bitrate": bitrate, "disk": ReservingDisk(settings.reserve_mb * 1_000_000)}
-
-
-def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
-    """Whom a camera tells what it notices, and how it gets the logo that it draws, if it is to draw one."""
-    if log is None:
-        return {}
-    drawn = {"burn_in": burn_ins(settings, log)} if draws_logo(settings) else {}
-    return {**drawn, "tell": log.warning}
-
-
 def draws_logo(settings: Settings) -> bool:
-    """A logo that is not always shown is laid over afterwards: then the rest of the film is only copied."""
+    """Whether the camera draws the logo. One that is shown for a while only is added by the process stage,
+    which then copies the rest of the video.
+    """
     can = settings.camera in ("auto", "picamera2", "software")
     return can and settings.logo_at != "process" and settings.logo_show.is_always
 
 
-def burn_ins(settings: Settings, log: logging.Logger, **more: float) -> CaptureOverlays:
+def capture_overlays(settings: Settings, log: logging.Logger, wait_s: float | None = None) -> CaptureOverlays:
+    """Finds or makes the picture that a camera draws. `wait_s`: how long to wait until it is made."""
     from ezrec.camera.overlay.overlay import CaptureOverlays
 
     size = settings.resolution
     assets, folder = BrandingCache(settings.media_cache).assets, settings.media_cache / "capture"
+    more = {} if wait_s is None else {"wait_s": wait_s}
     return CaptureOverlays(
         assets, (size.width, size.height), settings.logo_layout, folder, log.warning, **more
     )
 
 
-class ReadyingCache(BrandingCache):
-    """The media cache of whoever fetches: what it fetched is made ready for the camera at once, so that no
-    start of a camera has to wait for that.
-    """
-
-    def __init__(self, settings: Settings, log: logging.Logger) -> None:
-        super().__init__(settings.media_cache)
-        self._make_ready = burn_ins(settings, log, wait_s=_MAKING_S) if draws_logo(settings) else None
-
-    def refresh(self, backend: Backend, tell: Callable[[str], None]) -> None:
-        super().refresh(backend, tell)
-        if self._make_ready is not None:
-            self._make_ready()
-
-
-def camera_modules() -> list[str]:
-    """The models of the connected camera modules. Raises `Reject` when there is none to be had."""
-    from ezrec.camera.picamera.discovery import connected
-
-    return connected()
-
-
-def usb_cameras() -> list[tuple[str, str]]:
-    """Device and name of the USB cameras that are plugged in."""
-    from ezrec.camera.v4l2_discovery import usb_cameras
-
-    return list(usb_cameras())
-
-
 def camera_name(settings: Settings) -> str:
-    """What people are told of the FFmpeg camera that is set; holds no password."""
+    """The name of the FFmpeg camera that is set, without its password."""
     return _source(settings).name
 
 
 def promised(settings: Settings) -> tuple[float | None, int | None]:
-    """Frames and bits a second that the camera keeps to; None where it decides by itself."""
+    """Frames and bits a second that the camera keeps to; None each where it decides by itself."""
     if is_network_camera(settings.camera):
         return None, None
     return float(settings.fps), settings.bitrate
 
 
-def take_facts(take: Path) -> TakeFacts:
-    from ezrec.media.ffmpeg.measure import take_facts
+def recorder_liveness(settings: Settings, other: Camera | None = None) -> Liveness:
+    """What shows that the recorder lives, with its camera; `other`: another camera than the settings name."""
+    from ezrec.runtime.liveness import Liveness, leave_a_hung_camera
 
-    return take_facts(take)
+    with contextlib.suppress(OSError):  # a full or read-only disk of its own stops no recording
+        settings.state.mkdir(parents=True, exist_ok=True)
+    log = log_setup.logger("record")
+    made = Liveness(
+        other or camera(settings, log),
+        settings.camera,
+        clock(settings),
+        settings.state / health.FILE,
+        log,
+        functools.partial(leave_a_hung_camera, log),
+    )
+    made.heartbeats.set_elsewhere(True)  # until the stage's lock is ours
+    return made
 
 
-def draw_newest(take: Path, picture: Path) -> None:
-    """Make a picture file of the newest key frame of a take, which may still grow."""
-    from ezrec.camera import snapshots
+def record_handlers(settings: Settings, log: logging.Logger, liveness: Liveness) -> dict[Kind, Handler]:
+    from ezrec.media.mp4.repair import salvage
+    from ezrec.recording.record import Padding, record
 
-    snapshots.draw(snapshots.newest_key_frame(take), picture)
+    handler = functools.partial(
+        record,
+        camera=liveness.camera,
+        microphone=microphone(settings),
+        heartbeats=liveness.heartbeats,
+        on_cancel=settings.on_cancel,
+        clock=clock(settings),
+        zone=settings.zone,
+        padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
+        salvage=salvage,
+        log=log,
+    )
+    return {Kind.BOOKING: handler}

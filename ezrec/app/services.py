@@ -1,282 +1,144 @@
-"""The composition root: the only importer of adapters. Binds handlers by (stage, kind) and starts nothing.
+"""Everything that one process runs: the workers of its stages, its periodic tasks, and what wakes them.
 
-Each function makes one thing of the settings. What is heavy is imported where it is made, so that a
-command pays only for what it uses; the recorder never imports the cloud client. What its parts make
-(`basics`, `beats`, `cameras`, `clouds`, `films`) is had from here by commands and tests: `import x as x`.
+The recorder never imports the cloud's client, so what imports it is imported where it is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ezrec.app.common import clock as clock
-from ezrec.app.common import gauges as gauges
-from ezrec.app.common import hooks as hooks
-from ezrec.app.common import spool as spool
-from ezrec.app.periodic import beat as beat
-from ezrec.app.periodic import beat_once as beat_once
-from ezrec.app.processing import encoder as encoder
-from ezrec.app.processing import media_versions as media_versions
-from ezrec.app.processing import processing
-from ezrec.app.processing import software_missing as software_missing
-from ezrec.app.processing import transcoder as transcoder
-from ezrec.app.publishing import backend as backend
-from ezrec.app.publishing import backend_state as backend_state
-from ezrec.app.publishing import cloud_survey as cloud_survey
-from ezrec.app.publishing import gate, uploading
-from ezrec.app.publishing import local_backend as local_backend
-from ezrec.app.recording import camera as camera
-from ezrec.app.recording import camera_modules as camera_modules
-from ezrec.app.recording import microphone as microphone
-from ezrec.domain import health
-from ezrec.domain.booking import Booking
-from ezrec.domain.job import Kind
+from ezrec.app import periodic
+from ezrec.app.common import clock, hooks, spool
+from ezrec.app.processing import process_handlers
+from ezrec.app.publishing import upload_handlers, upload_policy
+from ezrec.app.recording import record_handlers, recorder_liveness
 from ezrec.domain.ports import Camera
-from ezrec.domain.stages import STAGES, State
-from ezrec.runtime.worker import Handler, Worker
+from ezrec.domain.stages import RETRY, STAGES, State
+from ezrec.runtime.worker import Worker
 from ezrec.settings import Settings
 from ezrec.spool.intake import Intake
 from ezrec.system import log_setup
 
 if TYPE_CHECKING:
     from ezrec.runtime.liveness import Liveness
-    from ezrec.runtime.scheduler import PeriodicTask, Services
+    from ezrec.runtime.periodic import PeriodicTask
+    from ezrec.runtime.scheduler import Services
 
-STAGE_LANES = ("record", "process", "upload", "retry")
-PULSE_LANES = ("sync", "tell", "status", "logs", "tidy", "ahead")
-_TIDY_S = 6 * 3600.0
-_PAUSE_OFFLINE = ("sync", "tell", "status")  # they sleep longer and longer while the cloud is away …
-_RETURN_S = 10.0  # … and are woken when it is back, no oftener than this
-LANES = (*STAGE_LANES, *PULSE_LANES)
+NAMES = (*STAGES, *periodic.TASKS)  # what `ezrec run --only` knows
 _ALIVE_S = 3600.0  # where no watchdog asks for more
-_RECORDER_ALIVE_S, _WORKER_ALIVE_S = (
-    2.0,
-    10.0,
-)  # to their keeper; a hung camera costs a match, an upload waits
+_RECORDER_ALIVE_S = 2.0  # a camera that hangs costs a match …
+_WORKER_ALIVE_S = 10.0  # … an upload can wait
 
 
-def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Liveness | None = None) -> Worker:
-    """One stage, ready to be run. `recorder`: the vitals of the one that records, if somebody asks them."""
+def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness | None = None) -> Worker:
+    """The worker of one stage, ready to be run. `liveness`: the recorder's, where the process has one."""
     from ezrec.media.mp4.boxes import lacks
-
-    log = log_setup.logger(name)
-    stage = STAGES[name]
-    bookings = _known_bookings(settings)
-    extra: dict[str, Any] = {}
-    if name == "upload":
-        extra["order"] = gate(settings).order
-    elif name == "retry":
-        extra["come"] = gate(settings).come
-    adopter = Intake(
-        spool=spool(settings),
-        state=stage.takes_from,
-        clock=clock(settings),
-        zone=settings.zone,
-        log=log,
-        lead_s=settings.pre_roll_s + settings.arm_s,
-        known_booking=bookings,
-        lacks=lacks,
-    )
-    return Worker(
-        stage=stage,
-        spool=adopter.spool,
-        hooks=hooks(settings, log),
-        clock=adopter.clock,
-        log=log,
-        handlers=_recording(settings, log, recorder) if recorder else _HANDLERS[name](settings, log),
-        sign=recorder.hear_stage if recorder else lambda _: None,
-        adopter=adopter,
-        wide=name == "record",
-        wait_s=wait_s,
-        keeps=settings.keep_uploaded > timedelta(0),
-        **extra,
-    )
-
-
-def _known_bookings(settings: Settings) -> Callable[[str], Booking | None]:
     from ezrec.sync.booking_sync import known_booking
 
-    return known_booking(settings.booking_cache, settings.zone)
-
-
-def vitals(settings: Settings, of: Camera | None = None) -> Liveness:
-    """What the recorder shows for itself; `of` is another camera than the settings name."""
-    from ezrec.runtime.liveness import Liveness, leave_a_hung_camera
-
-    with contextlib.suppress(OSError):  # a disk of its own that is full or read-only stops no recording
-        settings.state.mkdir(parents=True, exist_ok=True)
-    log = log_setup.logger("record")
-    made = Liveness(
-        of or camera(settings, log),
-        settings.camera,
-        clock(settings),
-        settings.state / health.FILE,
+    log, stage = log_setup.logger(name), STAGES[name]
+    jobs, now = spool(settings), clock(settings)
+    made = Worker(
+        stage,
+        jobs,
+        hooks(settings, log),
+        now,
         log,
-        functools.partial(leave_a_hung_camera, log),
+        handlers={},
+        intake=Intake(
+            spool=jobs,
+            state=stage.takes_from,
+            clock=now,
+            zone=settings.zone,
+            log=log,
+            lead_s=settings.pre_roll_s + settings.arm_s,
+            known_booking=known_booking(settings.booking_cache, settings.zone),
+            lacks=lacks,
+        ),
+        wait_s=wait_s,
+        keeps=settings.keep_uploaded > timedelta(0),
     )
-    made.signs.set_elsewhere(True)  # until the stage's lock is ours
+    if name == "record":
+        liveness = liveness or recorder_liveness(settings)
+        made.handlers = record_handlers(settings, log, liveness)
+        made.heartbeat = liveness.stage_heartbeat
+        made.wide = True
+    elif name == "process":
+        made.handlers = process_handlers(settings, log)
+    elif name == "upload":
+        policy = upload_policy(settings)
+        made.handlers = upload_handlers(settings, log, policy)
+        made.order = policy.order or made.order
+    else:
+        made.come = upload_policy(settings).come
     return made
 
 
-def _recording(
-    settings: Settings, log: logging.Logger, recorder: Liveness | None = None
-) -> dict[Kind, Handler]:
-    from ezrec.media.mp4.repair import salvage
-    from ezrec.recording.record import Padding, record
-
-    recorder = recorder or vitals(settings)
-    handler = functools.partial(
-        record,
-        camera=recorder.camera,
-        microphone=microphone(settings),
-        signs=recorder.signs,
-        on_cancel=settings.on_cancel,
-        clock=clock(settings),
-        zone=settings.zone,
-        padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
-        salvage=salvage,
-        log=log,
-    )
-    return {Kind.BOOKING: handler}
-
-
-def _waiting(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
-    return {}  # what is deferred is only moved
-
-
-_HANDLERS: dict[str, Callable[[Settings, logging.Logger], dict[Kind, Handler]]] = {
-    "record": _recording,
-    "process": processing,
-    "upload": uploading,
-    "retry": _waiting,
-}
-
-
-def pulse(name: str, settings: Settings) -> PeriodicTask:
-    from ezrec.runtime.scheduler import PeriodicTask
-
-    interval_s = {
-        "sync": settings.sync_interval_s,
-        "tell": settings.rescan_s,
-        "status": settings.status_interval_s,
-        "logs": settings.logs_interval_s,
-        "tidy": _TIDY_S,
-        "ahead": settings.rescan_s,
-    }[name]
-    does = beat(name, settings)
-    halt = getattr(does, "stop", None)
-    return PeriodicTask(
-        name, interval_s, does, log=log_setup.logger(name), **({"halt": halt} if halt else {})
-    )
-
-
-def services(settings: Settings, lanes: Sequence[str], of: Camera | None = None) -> Services:
-    """Everything that one process is to run, with the watch that wakes it.
-
-    `of` is another camera than the settings name.
-    """
+def build(settings: Settings, names: Sequence[str], camera: Camera | None = None) -> Services:
+    """The workers and periodic tasks of these names. `camera`: another than the settings name."""
     from ezrec.runtime.scheduler import Services
     from ezrec.system.clock import on_step
 
     with contextlib.suppress(OSError):
-        (settings.state / "key.said").unlink()  # a start of services is worth every word
-    recorder = vitals(settings, of) if "record" in lanes else None
-    drains = [
-        drain(name, settings, recorder=recorder if name == "record" else None)
-        for name in STAGE_LANES
-        if name in lanes
-    ]
-    beating = {name: pulse(name, settings) for name in PULSE_LANES if name in lanes}
-    watched: dict[Path, Callable[[], None]] = {
-        made.spool.directory(made.stage.takes_from): made.bell.ring for made in drains
-    }
-    if "tell" in beating:
-        tell = beating["tell"].bell.ring
-        for state in (State.RAW, State.PROCESSED):
-            directory = settings.spool / state
-            watched[directory] = _both(watched.get(directory), tell)
-    if "status" in beating:  # the disk is looked at anew when what is booked changes
-        incoming = settings.spool / State.INCOMING
-        watched[incoming] = _both(watched.get(incoming), beating["status"].bell.ring)
-    if "ahead" in beating:
-        directory = settings.spool / State.RECORDING
-        watched[directory] = _both(watched.get(directory), beating["ahead"].bell.ring)
-    retry = next((made.bell.ring for made in drains if made.stage is STAGES["retry"]), None)
-    watched |= _return(settings, retry, [beating[name] for name in _PAUSE_OFFLINE if name in beating])
-    if retry is not None:  # a recording ended
-        directory = settings.spool / State.RAW
-        watched[directory] = _both(watched.get(directory), retry)
-    if "logs" in beating:
-        with contextlib.suppress(OSError):  # without the hint the next regular look finds it
-            settings.logs.mkdir(parents=True, exist_ok=True)
-            if os.access(settings.logs, os.R_OK | os.X_OK):  # what cannot be watched would end us
-                watched[settings.logs] = beating["logs"].bell.ring
-    if "sync" in beating and settings.backend == "local":
-        changes = local_backend(settings).changes
-        with contextlib.suppress(OSError):  # without the hint the next regular look finds a change
-            changes.mkdir(parents=True, exist_ok=True)
-            watched[changes] = beating["sync"].bell.ring
+        (settings.state / "key.said").unlink()  # each start warns again of a key that is too strong
+    liveness = recorder_liveness(settings, camera) if "record" in names else None
+    workers = [worker(name, settings, liveness=liveness) for name in STAGES if name in names]
+    tasks = {name: periodic.periodic_task(name, settings) for name in periodic.TASKS if name in names}
+    watched = _watched(settings, workers, tasks)
     made = Services(
-        drains, list(beating.values()), watched, settings.rescan_s, log_setup.logger("run"), recorder
+        workers, list(tasks.values()), watched, settings.rescan_s, log_setup.logger("run"), liveness
     )
     on_step(made.nudge)
     return made
 
 
-def _return(
-    settings: Settings, retry: Callable[[], None] | None, pausing: Sequence[PeriodicTask]
+def _watched(
+    settings: Settings, workers: Sequence[Worker], tasks: dict[str, PeriodicTask]
 ) -> dict[Path, Callable[[], None]]:
-    """What to watch for the cloud's return; nothing where nobody waits for it."""
-    if retry is not None or pausing:
-        with contextlib.suppress(OSError):  # without the event each comes back by its own pause
-            settings.reach.mkdir(parents=True, exist_ok=True)
-            lanes = [pulse.bell.ring for pulse in pausing]
-            return {settings.reach: _on_return(settings, retry or (lambda: None), lanes)}
-    return {}
+    """The directories to watch, and what to call when something arrives there."""
+    from ezrec.cloud.connectivity import Connectivity, WakeOnReturn
+
+    wakes: defaultdict[Path, list[Callable[[], None]]] = defaultdict(list)
+    retry = []
+    for made in workers:
+        wakes[made.spool.directory(made.stage.takes_from)].append(made.wake_up.set)
+        if made.stage is RETRY:
+            retry.append(made.wake_up.set)
+            wakes[made.spool.directory(State.RAW)].append(made.wake_up.set)  # a recording ended
+    for name, task in tasks.items():
+        for directory in filter(_is_watchable, periodic.wakes(name, settings)):
+            wakes[directory].append(task.wake_up.set)
+    pausing = [tasks[name].wake_up.set for name in periodic.PAUSE_OFFLINE if name in tasks]
+    if (retry or pausing) and _is_watchable(settings.reach):
+        returned = WakeOnReturn(Connectivity(settings.reach), clock(settings), retry, pausing)
+        wakes[settings.reach].append(returned)
+    return {directory: _all(calls) for directory, calls in wakes.items()}
 
 
-def _on_return(
-    settings: Settings, retry: Callable[[], None], lanes: Sequence[Callable[[], None]]
-) -> Callable[[], None]:
-    """Rings when the cloud can be reached again. The lanes not without end where it comes and goes: one that
-    reaches it and one that does not would wake each other by turns.
+def _is_watchable(directory: Path) -> bool:
+    """False where the kernel would refuse the watch: without events the next regular look finds the same."""
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    return os.access(directory, os.R_OK | os.X_OK)
+
+
+def _all(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    def call_all() -> None:
+        for call in calls:
+            call()
+
+    return call_all
+
+
+def serve(running: Services, *, kept: bool = False) -> None:
+    """Run services to their end, and report to whoever supervises this process: systemd, or (`kept`) the
+    first process of `ezrec run`.
     """
-    from ezrec.cloud.connectivity import Connectivity
-
-    reach, now = Connectivity(settings.reach), clock(settings)
-    rests_until = float("-inf")
-
-    def ring() -> None:
-        nonlocal rests_until
-        if reach.is_lost():
-            return
-        retry()
-        if now.monotonic() >= rests_until:
-            rests_until = now.monotonic() + _RETURN_S
-            for lane in lanes:
-                lane()
-
-    return ring
-
-
-def _both(first: Callable[[], None] | None, second: Callable[[], None]) -> Callable[[], None]:
-    def ring() -> None:
-        if first is not None:
-            first()
-        second()
-
-    return ring
-
-
-def attend(running: Services, *, kept: bool = False) -> None:
-    """Run services to their end, and keep told whoever keeps this process: systemd, or another of ours."""
     from ezrec.system.sd_notify import notify, tell_keeper, watchdog_s
 
     say = tell_keeper if kept else notify

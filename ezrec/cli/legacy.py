@@ -46,10 +46,10 @@ def import_legacy(ctx: click.Context, home: Path | None, dry_run: bool, remove_p
 
 
 def _bring_in(obj: Context, legacy: Legacy, dry_run: bool) -> int:
-    from ezrec.app import services
+    from ezrec.app.processing import transcoder
 
     def measured(path: Path) -> float:
-        return services.transcoder(obj.settings).probe(path).duration_s
+        return transcoder(obj.settings).probe(path).duration_s
 
     found, left = legacy.look(obj.now)
     for path, why in left:

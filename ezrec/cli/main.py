@@ -106,9 +106,9 @@ class Context:
 
     @property
     def clock(self) -> Clock:
-        from ezrec.app import services
+        from ezrec.system.clock import SystemClock
 
-        return services.clock(self.settings)
+        return SystemClock(assume=self.settings.assume_clock)
 
     @property
     def now(self) -> datetime:
@@ -121,15 +121,15 @@ class Context:
 
     @property
     def backend_state(self) -> str:
-        from ezrec.app import services
+        from ezrec.app.publishing import backend_state
 
-        return services.backend_state(self.settings)
+        return backend_state(self.settings)
 
     def local(self) -> Any:
         """The local backend, whatever EZREC_BACKEND says."""
-        from ezrec.app import services
+        from ezrec.app.publishing import local_backend
 
-        return services.local_backend(self.settings)
+        return local_backend(self.settings)
 
 
 class Lazy(click.Group):

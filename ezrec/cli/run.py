@@ -26,21 +26,21 @@ _REST_S = 30.0
 _END_LIMIT_S = 30.0
 
 
-def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
-    from ezrec.app.services import LANES
+def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
+    from ezrec.app.services import NAMES
 
-    wanted = [name.strip() for name in value.split(",")] if value else list(LANES)
+    wanted = [name.strip() for name in value.split(",")] if value else list(NAMES)
     for name in wanted:
-        if name not in LANES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(LANES)}")
+        if name not in NAMES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(NAMES)}")
     return wanted
 
 
 @click.command()
 @click.option(
     "--only",
-    callback=_lanes,
-    metavar="LANE,…",
+    callback=_names,
+    metavar="NAME,…",
     help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy, ahead.",
 )
 @click.option("--kept", is_flag=True, hidden=True, help="End when standard input does.")
@@ -67,8 +67,8 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 
 
 def _serve(settings: Settings, only: list[str], kept: bool) -> None:
-    """Run these lanes in this process, until stopped."""
-    from ezrec.app import services as app
+    """Run what is named in this process, until stopped."""
+    from ezrec.app.services import build, serve
     from ezrec.domain.errors import Retry
     from ezrec.runtime import keeper
     from ezrec.system import log_setup
@@ -76,7 +76,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     is_recorder = only == ["record"]
     _begin_logs(settings, only if is_recorder else [*only, "run"])
     log = log_setup.logger("record" if is_recorder else "run")
-    services = app.services(settings, only)
+    services = build(settings, only)
     asked = _stop_on_signals(services)
     # Beside the start, not before it: a recorder that was started again has a match to go on with.
     saying = threading.Thread(target=_say_how_it_begins, args=(log, settings, only), name="versions")
@@ -85,7 +85,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
         _end_with_keeper(services)
     try:
-        app.attend(services, kept=kept)
+        serve(services, kept=kept)
     except Retry:  # it is told; and who has no descriptor left cannot load what would say it again
         raise click.exceptions.Exit(keeper.AGAIN) from None
     finally:
@@ -123,20 +123,20 @@ def _stop_on_signals(services: Services) -> list[str]:
         signal.signal(number, stop)
     # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
     # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
-    signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(services.end_fd, warn_on_full_buffer=False)
     return came
 
 
 def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
     from ezrec import __version__
-    from ezrec.app import services as app
+    from ezrec.app.processing import media_versions
 
     _say_who_is_in_the_way(log, settings, lanes)
     if lanes != ["record"]:  # of the two processes that begin together, one says it
         for note in settings.retired_notes():
             log.warning("%s", note)
-    found = app.media_versions()
+    found = media_versions()
     shown = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
     recording = " to record" if lanes == ["record"] else ""
     log.info("ezrec %s begins%s: %s", __version__, recording, shown)
@@ -199,44 +199,45 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float, patient: bool
 
 
 def _work(settings: Settings, stage: str, wait_s: float) -> None:
-    from ezrec.app import services as app
+    from ezrec.app.recording import recorder_liveness
+    from ezrec.app.services import worker
 
     _begin_logs(settings, [stage])
-    recorder = app.vitals(settings) if stage == "record" else None
-    drain = app.drain(stage, settings, wait_s, recorder)
+    liveness = recorder_liveness(settings) if stage == "record" else None
+    made = worker(stage, settings, wait_s, liveness)
     stopping = threading.Event()
 
     def stop(*_: object) -> None:
         stopping.set()
-        threading.Thread(target=drain.stop).start()
+        threading.Thread(target=made.stop).start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    if recorder:
-        recorder.start()
+    if liveness:
+        liveness.start()
     try:
-        _run_to_the_end(drain, stopping)
+        _run_to_the_end(made, stopping)
     finally:
-        if recorder:
-            recorder.stop()
-    drain.hooks.finish(settings.hook_limit_s)
+        if liveness:
+            liveness.stop()
+    made.hooks.finish(settings.hook_limit_s)
 
 
-def _run_to_the_end(drain: Worker, stopping: threading.Event) -> None:
+def _run_to_the_end(worker: Worker, stopping: threading.Event) -> None:
     gives_up = time.monotonic() + _PATIENCE_S
-    while (rest_s := drain.run()) is not None and not stopping.is_set():
+    while (rest_s := worker.run()) is not None and not stopping.is_set():
         if rest_s > min(_SOON_S, gives_up - time.monotonic()):
             break
-        drain.bell.wait(rest_s)
+        worker.wake_up.wait(rest_s)
 
 
 @click.command()
 @click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy", "ahead"]))
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
-    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, and so on."""
-    from ezrec.app import services as app
+    """Run a periodic task once: fetch bookings, report statuses, send a heartbeat, collect logs …"""
+    from ezrec.app.periodic import run_once
 
     settings: Settings = context.settings
     _begin_logs(settings, [name])
-    app.beat_once(name, settings)
+    run_once(name, settings)

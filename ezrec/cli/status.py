@@ -149,13 +149,13 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
     import sys
 
     from ezrec.domain.stages import DIRECTORIES
-    from ezrec.runtime.scheduler import DirectoryWatcher
+    from ezrec.runtime.file_events import DirectoryWatcher
     from ezrec.system.task import WakeUp
 
-    bell = WakeUp()
+    wake_up = WakeUp()
     obj.settings.state.mkdir(parents=True, exist_ok=True)
     places = [*(obj.spool.directory(state) for state in DIRECTORIES), obj.settings.state]
-    watcher = DirectoryWatcher(dict.fromkeys(places, bell.ring), logging.getLogger("ezrec.status"))
+    watcher = DirectoryWatcher(dict.fromkeys(places, wake_up.set), logging.getLogger("ezrec.status"))
     watcher.arm()
     ended = False
 
@@ -172,7 +172,7 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
             show()
             click.echo("\nCtrl-C ends this.")
             time.sleep(_BREATH_S)
-            bell.wait(_REDRAW_S)
+            wake_up.wait(_REDRAW_S)
             watcher.check()
     except KeyboardInterrupt:
         return

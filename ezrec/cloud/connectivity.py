@@ -7,8 +7,13 @@ reads the same from the name. A connection that broke off in its middle says not
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from ezrec.domain.ports import Clock
+
+_RETURN_S = 10.0
 
 
 class Connectivity:
@@ -30,3 +35,32 @@ class Connectivity:
         """Called after every success: one look at a name, unless there is news."""
         with suppress(OSError):
             self._offline.rename(self._online)
+
+
+class WakeOnReturn:
+    """Called whenever something changes in the folder: wakes those who wait, if the cloud can be reached.
+
+    `always` is woken each time, `sparing` at most every ten seconds: while the connection comes and goes, a
+    task that reaches the cloud and one that does not would wake each other without end.
+    """
+
+    def __init__(
+        self,
+        connectivity: Connectivity,
+        clock: Clock,
+        always: Sequence[Callable[[], None]],
+        sparing: Sequence[Callable[[], None]],
+    ) -> None:
+        self._connectivity, self._clock = connectivity, clock
+        self._always, self._sparing = always, sparing
+        self._rests_until = float("-inf")
+
+    def __call__(self) -> None:
+        if self._connectivity.is_lost():
+            return
+        for wake in self._always:
+            wake()
+        if self._clock.monotonic() >= self._rests_until:
+            self._rests_until = self._clock.monotonic() + _RETURN_S
+            for wake in self._sparing:
+                wake()

@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from ezrec.app import common
 from ezrec.app import recording as cameras
-from ezrec.app import services
+from ezrec.camera import snapshots
+from ezrec.camera.picamera.discovery import connected as camera_modules
+from ezrec.camera.v4l2_discovery import usb_cameras
 from ezrec.domain.camera_test import Asked, CameraTest, Heard
 from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
 from ezrec.domain.stages import STAGES, State
+from ezrec.media.ffmpeg.measure import take_facts
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
 
@@ -54,12 +58,12 @@ def connected(settings: Settings) -> list[Connected]:
         found.append(Connected(kind, name, setting, setting == chosen))
 
     try:
-        for model in cameras.camera_modules():
+        for model in camera_modules():
             add("module", model, "picamera2")
     except Reject as missing:
         if chosen == "picamera2":
             found.append(Connected("module", f"{missing.reason}: {missing.remedy}", "", is_chosen=True))
-    for device, name in cameras.usb_cameras():
+    for device, name in usb_cameras():
         add("usb", name, f"v4l2:{device}")
     if not any(one.is_chosen for one in found) and chosen not in ("software", "picamera2"):
         kind, _, rest = chosen.partition(":")
@@ -85,7 +89,7 @@ def perform(
     """
     with _the_camera_for(settings, seconds) as is_wanted, _folder(settings) as folder:
         path = folder / "trial.mp4"
-        camera, clock = cameras.camera(settings), services.clock(settings)
+        camera, clock = cameras.camera(settings), common.clock(settings)
         ear = _Ear(settings, folder / "trial.m4a")
         lost = threading.Event()
         began = time.monotonic()
@@ -105,9 +109,7 @@ def perform(
         fps, bitrate = cameras.promised(settings)
         size = settings.resolution
         asked = Asked(size.width, size.height, seconds, fps, bitrate)
-        return CameraTest(
-            asked, cameras.take_facts(path), first_frame_s, health.dropped, take.ended_by, ear.heard
-        )
+        return CameraTest(asked, take_facts(path), first_frame_s, health.dropped, take.ended_by, ear.heard)
 
 
 class _Ear:
@@ -115,7 +117,7 @@ class _Ear:
 
     def __init__(self, settings: Settings, path: Path) -> None:
         self._microphone, self._path = cameras.microphone(settings), path
-        self._name, self._clock = settings.audio, services.clock(settings)
+        self._name, self._clock = settings.audio, common.clock(settings)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
         self.heard: Heard | None = None
@@ -149,7 +151,7 @@ def snapshot(settings: Settings, path: Path) -> str:
     spool = Spool(settings.spool)
     if spool.lock(_LOCK).is_held() and (take := _growing_take(spool)):
         age_s = max(0.0, time.time() - take.stat().st_mtime)
-        cameras.draw_newest(take, path)
+        snapshots.draw(snapshots.newest_key_frame(take), path)
         return f"the newest key frame of {take.name}, written {age_s:.1f} s ago"
     with _the_camera_for(settings, 0):
         camera = cameras.camera(settings)
@@ -172,7 +174,7 @@ def _growing_take(spool: Spool) -> Path | None:
 @contextlib.contextmanager
 def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[], None]]:
     """The camera, while no booking needs it; what is given raises `Refused` as soon as one does."""
-    spool, clock = services.spool(settings), services.clock(settings)
+    spool, clock = common.spool(settings), common.clock(settings)
     lead = timedelta(seconds=settings.arm_s + settings.pre_roll_s)
 
     def is_wanted(ahead_s: float = 0.0) -> None:

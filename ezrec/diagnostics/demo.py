@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ezrec import settings
-from ezrec.app import services
+from ezrec.app import common
+from ezrec.app.publishing import local_backend
 from ezrec.domain import health
 from ezrec.domain.errors import Refused, Retry
 from ezrec.domain.job import Job
@@ -94,12 +95,12 @@ def perform(
     home.mkdir(parents=True, exist_ok=True)
     environ = environment(home)
     wishes = settings.load(environ)
-    spool = services.spool(wishes)
+    spool = common.spool(wishes)
     if any(spool.names(state) for state in DIRECTORIES):
         raise Refused(
             f"there is work in {spool.root} already", "give another --home, or let `ezrec run` finish it"
         )
-    store = services.local_backend(wishes)
+    store = local_backend(wishes)
     store.set_branding(*make_branding(home / "branding"))
     log = home / "demo.log"
     begun = time.monotonic()
@@ -108,7 +109,7 @@ def perform(
         _wait_for_the_recorder(wishes, log)
         # What is slow to start here, is slow to start its camera too.
         lead_s = max(_LEAD_S, 1 + 1.5 * (time.monotonic() - begun))
-        start = services.clock(wishes).now() + timedelta(seconds=lead_s)
+        start = common.clock(wishes).now() + timedelta(seconds=lead_s)
         booking = store.book(start, start + timedelta(seconds=seconds))
         began = time.monotonic()
         if pull_plug:
@@ -198,7 +199,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _report(wishes: Settings, booking: str, home: Path, interruptions: int) -> DemoReport:
-    store, job = services.local_backend(wishes), services.spool(wishes).finished(booking)
+    store, job = local_backend(wishes), common.spool(wishes).finished(booking)
     row = next((row for row in store.videos() if row["booking_id"] == booking), None)
     if job is None or job.result is None or row is None:
         raise Retry(f"the job ended without a video: {job.reason if job else 'no record'}")

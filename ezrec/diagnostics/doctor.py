@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ezrec import __version__, settings
-from ezrec.app import recording, services
+from ezrec.app import common, processing, publishing, recording
+from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.diagnostics import machine_checks, spool_checks
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
@@ -51,7 +52,9 @@ def look(wishes: Settings, *, quick: bool = False) -> Findings:
 
 
 def _software(quick: bool) -> Findings:
-    missing = services.software_missing()
+    from ezrec.media.render.renderer import software_missing
+
+    missing = software_missing()
     for name in missing:
         yield fault("software", f"{name} is missing", _INSTALL)
     if not missing:
@@ -59,13 +62,13 @@ def _software(quick: bool) -> Findings:
     if quick:
         return
     own = {"ezrec": __version__, "python": platform.python_version()}
-    found = {name: version for name, version in (own | services.media_versions()).items() if version}
+    found = {name: version for name, version in (own | processing.media_versions()).items() if version}
     yield ok("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
 def _encoder(wishes: Settings) -> Findings:
-    if said := services.encoder(wishes):
-        yield ok("encoder", said)
+    if choice := processing.transcoder(wishes).encoder():
+        yield ok("encoder", str(choice))
 
 
 def key_kind(key: str) -> str:
@@ -139,7 +142,7 @@ def clock_finding(*, is_synchronised: bool, is_assumed: bool) -> Finding:
 
 def _clock(wishes: Settings) -> Findings:
     yield clock_finding(
-        is_synchronised=services.clock(wishes).is_synchronised(), is_assumed=wishes.assume_clock
+        is_synchronised=common.clock(wishes).is_synchronised(), is_assumed=wishes.assume_clock
     )
 
 
@@ -218,7 +221,7 @@ def _microphone(wishes: Settings) -> Findings:
 
 def _camera_module(_: str, wishes: Settings) -> Finding:
     try:
-        models = services.camera_modules()
+        models = camera_modules()
     except Reject as wrong:
         return fault("camera", wrong.reason, wrong.remedy)
     return ok("camera", f"camera module {', '.join(models)}")
@@ -242,7 +245,7 @@ def _backend(wishes: Settings) -> Findings:
         yield ok("backend", f"local; no tables in {wishes.local_store} yet: they are made with the first use")
         return
     try:
-        backend = services.backend(wishes, keeps_notes=False)
+        backend = publishing.backend(wishes, keeps_notes=False)
         rows = backend.bookings()
         is_shut_out = not rows and not backend.sees_bookings()
     except Reject as wrong:
@@ -252,7 +255,7 @@ def _backend(wishes: Settings) -> Findings:
     except ConfigError as wrong:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
-        yield ok("backend", f"{services.backend_state(wishes)}; {_ahead(rows, wishes)}")
+        yield ok("backend", f"{publishing.backend_state(wishes)}; {_ahead(rows, wishes)}")
         if is_shut_out:
             yield warning(
                 "backend",
@@ -264,7 +267,9 @@ def _backend(wishes: Settings) -> Findings:
 def _survey(wishes: Settings) -> Findings:
     """Tables, columns, buckets and policies, as far as this device's key shows them."""
     if wishes.backend == "supabase" and wishes.supabase_key:
-        yield from services.cloud_survey(wishes)
+        from ezrec.cloud.supabase.check import survey
+
+        yield from survey(wishes)
 
 
 def _treatment(wishes: Settings) -> Findings:
@@ -279,7 +284,7 @@ def _treatment(wishes: Settings) -> Findings:
 def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:
     from ezrec.domain.booking import BadBooking, parse_booking
 
-    now, ahead, unread = services.clock(wishes).now(), 0, 0
+    now, ahead, unread = common.clock(wishes).now(), 0, 0
     for row in rows:
         try:
             booking = parse_booking(row, wishes.zone)

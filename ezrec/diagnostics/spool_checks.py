@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ezrec.app import services
+from ezrec.app import common
 from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, Stage, State
 from ezrec.monitoring.collect import last_report, other_disks
-from ezrec.runtime.scheduler import DirectoryWatcher, Unwatchable
+from ezrec.runtime.file_events import DirectoryWatcher, Unwatchable
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system import disk_reserve, host
@@ -255,8 +255,8 @@ def jobs(wishes: Settings) -> Findings:
     if not wishes.spool.is_dir():
         return
     spool = Spool(wishes.spool)
-    now = services.clock(wishes).now()
-    for name in services.STAGE_LANES:
+    now = common.clock(wishes).now()
+    for name in STAGES:
         stage = STAGES[name]
         holder = spool.lock(name).holder()
         stuck = "" if holder else _stuck(spool, stage, now - _OVERDUE)

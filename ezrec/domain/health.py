@@ -5,7 +5,7 @@ grew. Whoever reads it (the heartbeat, the CLI, the alerts) judges by the ages, 
 dead and its last word then stays. All counts run since the recorder's start.
 
 `alarm` is the one judgement that is made here: whether the recorder may still call itself alive. It is
-made of promises (whoever does something that could hang says by when it will show up again) and of what
+made of deadlines (whoever does something that could hang says by when it will report again) and of what
 moved: frames, packets, bytes.
 """
 
@@ -95,12 +95,12 @@ class Activity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """`doing` ends, or says that it goes on, `by` this monotonic moment. `since`: the duty's beginning."""
+    """`doing` ends, or is reported again, `by` this monotonic moment. `since`: when the activity began."""
 
     doing: str
     by: float
     since: float
-    duty: Activity | None = None
+    activity: Activity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +118,18 @@ class Patience:
     after 3 s: what is allowed here is for the case that noticing itself hangs.
     """
 
-    late_s: float = 10.0  # behind a promise; a loaded machine is no hung one
+    late_s: float = 10.0  # behind a deadline; a loaded machine is no hung one
     flow_s: float = 10.0  # without frames or packets
     # Bytes may wait for a disk that takes its time: as long as the queue in memory lasts at least.
     growth_s: float = 30.0
 
 
-def alarm(promises: Mapping[str, Deadline], moved: Moved, now: float, patience: Patience) -> str:
+def alarm(deadlines: Mapping[str, Deadline], moved: Moved, now: float, patience: Patience) -> str:
     """Why the recorder must not call itself alive at the monotonic `now`; empty while it may."""
-    for who, promise in promises.items():
-        if now > promise.by + patience.late_s:
-            return f"{who}: {promise.doing} should have ended {now - promise.by:.0f} s ago"
-    writing = [promise.since for promise in promises.values() if promise.duty is Activity.WRITES]
+    for who, deadline in deadlines.items():
+        if now > deadline.by + patience.late_s:
+            return f"{who}: {deadline.doing} should have ended {now - deadline.by:.0f} s ago"
+    writing = [deadline.since for deadline in deadlines.values() if deadline.activity is Activity.WRITES]
     if not writing:
         return ""
     since = min(writing)
@@ -144,12 +144,14 @@ def alarm(promises: Mapping[str, Deadline], moved: Moved, now: float, patience: 
     return ""
 
 
-def camera_state(duties: tuple[Activity, ...], *, running: bool, hung: bool, broke_off: bool) -> CameraState:
+def camera_state(
+    activities: tuple[Activity, ...], *, running: bool, hung: bool, broke_off: bool
+) -> CameraState:
     """What to call it that the camera does."""
     if hung:
         return CameraState.HUNG
     if running:
         return CameraState.RUNNING
-    if not any(duty in (Activity.ARMS, Activity.LACKS, Activity.WRITES) for duty in duties):
+    if not any(activity in (Activity.ARMS, Activity.LACKS, Activity.WRITES) for activity in activities):
         return CameraState.OFF
     return CameraState.RESTARTING if broke_off else CameraState.ARMING

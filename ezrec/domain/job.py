@@ -91,6 +91,7 @@ class Take:
 
     `dropped` frames came faster than the disk could take them; `holes` are where they are missing: the
     longest by name, `unlisted` others of `unlisted_s` seconds in all.
+    `early_s`: how long before the padded window it begins, because a take begins with a key frame.
     `burned_in` names the logo that its pictures show already; empty: none.
     """
 
@@ -105,6 +106,7 @@ class Take:
     sound: tuple[Sound, ...] = ()
     unlisted: Annotated[int, msgspec.Meta(ge=0)] = 0
     unlisted_s: _Seconds = 0.0
+    early_s: _Seconds = 0.0
 
     @property
     def ended(self) -> datetime:

@@ -32,6 +32,7 @@ from ezrec.domain.stages import RETRY, State, settle
 from ezrec.monitoring import log_archive
 from ezrec.monitoring.collect import last_report
 from ezrec.monitoring.log_archive import Pending
+from ezrec.runtime.periodic import PeriodicWork
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Gone, Spool
 from ezrec.system import durable, journald
@@ -51,7 +52,7 @@ _EARLY = 0.8  # of the interval: a beat that comes sooner was rung by an event
 
 
 @dataclass(slots=True)
-class LogCollector:
+class LogCollector(PeriodicWork):
     """Packs what is new in the log files and in the journal into a job of kind `logs`.
 
     Nothing is packed while an archive still waits, or has failed within a day: the next one will hold all of

@@ -16,6 +16,7 @@ from pathlib import Path
 from ezrec.domain import disk_policy
 from ezrec.domain.disk_policy import Goes
 from ezrec.domain.ports import Clock
+from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool import imports, usage
 from ezrec.spool.spool import Spool, forget
 
@@ -23,7 +24,7 @@ TRASHED = timedelta(days=30)  # as long as the history: for so long `ezrec spool
 
 
 @dataclass(slots=True)
-class Retention:
+class Retention(PeriodicWork):
     """`keep`: how long finished videos stay after their upload. `places`: where stray files may lie."""
 
     spool: Spool

@@ -30,6 +30,7 @@ from ezrec.monitoring import prometheus
 from ezrec.monitoring.collect import last_report, survey
 from ezrec.monitoring.latest_sender import LatestSender
 from ezrec.runtime.hooks import Hooks
+from ezrec.runtime.periodic import PeriodicWork
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
 from ezrec.spool.usage import read_room
@@ -45,7 +46,7 @@ _SLACK_S = 2.0  # the pulse is jittered; the fourth of four 15 s beats may come 
 
 
 @dataclass(slots=True)
-class StatusReporter:
+class StatusReporter(PeriodicWork):
     """The heartbeat: this camera's one row in `system_status`, and the files in EZREC_STATE."""
 
     backend: Backend

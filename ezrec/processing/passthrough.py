@@ -16,6 +16,7 @@ from pathlib import Path
 from ezrec.domain.errors import Reject
 from ezrec.domain.job import Result, Take
 from ezrec.domain.names import published_name
+from ezrec.processing.before_window import is_early
 from ezrec.spool.spool import Entry
 from ezrec.system import durable
 
@@ -28,10 +29,12 @@ def as_recorded(
 ) -> Result | None:
     """The one take as the result; None where there are several, or sound beside it: they are to be joined.
 
+    None as well for a take of which the beginning may not be published.
+
     `give_index` makes a plain file of one in fragments, in its own place; it raises `Reject` for a clip that
     holds what its owner cut off.
     """
-    if len(takes) != 1 or takes[0].sound:
+    if len(takes) != 1 or takes[0].sound or is_early(takes[0]):
         return None
     take, notes = takes[0], [NOTE]
     path, output = entry.path / take.file, entry.path / published_name(take.file)

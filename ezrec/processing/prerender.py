@@ -20,6 +20,8 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import PARTS, Clock, RenderPlan, Transcoder
 from ezrec.domain.stages import State
 from ezrec.processing import branding_fallback
+from ezrec.processing.before_window import is_early
+from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system import plain_files
 
@@ -31,7 +33,7 @@ _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes h
 
 
 @dataclass(slots=True)
-class Prerenderer:
+class Prerenderer(PeriodicWork):
     """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
 
     `ready` has the intro made ready first; with `follows` False nothing else is done, and that not while
@@ -96,7 +98,7 @@ class Prerenderer:
         """What the video will be made of, as far as it is known; None where nothing can be done ahead."""
         job = self.spool.last_word(entry.id)
         takes = [take for take in job.takes if plain_files.is_plain(here / take.file)] if job else []
-        if not takes or any(take.burned_in for take in takes):
+        if not takes or any(take.burned_in or is_early(take) for take in takes):
             return None
         if not self._has_room(here, sum((here / take.file).stat().st_size for take in takes)):
             return None

@@ -26,6 +26,7 @@ from ezrec.domain.ports import PARTS, MediaInfo, RenderPlan, Salvage, Salvaged, 
 from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
 from ezrec.processing import branding_fallback
 from ezrec.processing.audio_mux import Dub, dubbed
+from ezrec.processing.before_window import Trim, is_early, trimmed
 from ezrec.processing.passthrough import as_recorded
 from ezrec.spool.found_takes import as_found, told
 from ezrec.spool.progress import ProgressMeter
@@ -51,11 +52,13 @@ def process(
     log: logging.Logger,
     plan: Callable[..., RenderPlan] = RenderPlan,
     dub: Dub | None = None,
+    trim: Trim | None = None,
     is_short: Callable[[], bool] = lambda: False,
     give_index: Callable[[Path], int] = lambda path: 0,
 ) -> Done:
     """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
     with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it;
+    `trim` leaves out what lies before its window;
     `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
     browsers open at once of one in fragments, in its own place.
     """
@@ -84,7 +87,11 @@ def process(
     first = next((take for take in takes if take.ended_by != FOUND), takes[0])
     output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
-    with dubbed(entry, takes, dub, task, log) as (footage, silent):
+    with (
+        trimmed(entry, takes, trim, task) as shown_takes,
+        dubbed(entry, shown_takes, dub, task, log) as (footage, silent),
+    ):
+        seconds = sum(take.duration_s for take in shown_takes)
         burned_in = tuple(path for path, take in zip(footage, takes, strict=True) if take.burned_in)
         wish = functools.partial(plan, footage, output, entry.path / LOG, burned_in=burned_in)
         made: list[MediaInfo] = []
@@ -95,9 +102,7 @@ def process(
                 intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
                 parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
             )  # fmt: skip
-            meter = ProgressMeter(
-                entry, "process", "making the video", sum(take.duration_s for take in takes)
-            )
+            meter = ProgressMeter(entry, "process", "making the video", seconds)
             made.append(transcoder.render(wanted, meter, task.on_stop, meter.rest))
 
         used, notes = branding_fallback.rendered(
@@ -109,7 +114,7 @@ def process(
         duration_s=info.duration_s,
         size=output.stat().st_size,
         made_from=made_from,
-        intro_s=max(0.0, info.duration_s - sum(take.duration_s for take in takes)) if used.intro else 0.0,
+        intro_s=max(0.0, info.duration_s - seconds) if used.intro else 0.0,
         notes=(*notes, *silent, *damage),
     )
     entry.update(result=result)
@@ -207,7 +212,9 @@ def _is_made(entry: Entry, made_from: tuple[str, ...]) -> bool:
 
 
 def _check_room(entry: Entry, takes: Sequence[Take]) -> None:
-    needed = int(sum(take.size * (_ROOM + bool(take.sound)) for take in takes)) + _SPARE_BYTES
+    needed = (
+        int(sum(take.size * (_ROOM + bool(take.sound) + is_early(take)) for take in takes)) + _SPARE_BYTES
+    )
     space = os.statvfs(entry.path)
     free = space.f_bavail * space.f_frsize
     if free < needed:

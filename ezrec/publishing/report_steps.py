@@ -12,6 +12,7 @@ from ezrec.domain.ports import Backend, Clock
 from ezrec.domain.stages import State
 from ezrec.publishing import step_log
 from ezrec.publishing.upload import booking_id
+from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool.spool import Entry, Spool
 
 _WITH_FOOTAGE = (State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
@@ -19,7 +20,7 @@ COMPLETED, PROCESSED, _ = FINISHED
 
 
 @dataclass(slots=True)
-class StepReporter:
+class StepReporter(PeriodicWork):
     """Tells the backend how far the bookings have come, beside their work and never in its way.
 
     What was told stands in the job's outbox; what was refused is tried again hours later.

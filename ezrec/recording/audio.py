@@ -39,7 +39,7 @@ class AudioRecording:
     ) -> None:
         self._entry, self._microphone, self._clock, self._log = entry, microphone, clock, log
         self._remember = remember
-        self._over, self._bell = threading.Event(), threading.Event()
+        self._over, self._wake_up = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._fault = self._told = ""
         self._recording: Recording | None = None
@@ -55,7 +55,7 @@ class AudioRecording:
 
     def stop(self) -> None:
         self._over.set()
-        self._bell.set()
+        self._wake_up.set()
 
     # ---- the thread that keeps the microphone
 
@@ -63,11 +63,11 @@ class AudioRecording:
         failures = 0
         while not self._over.is_set():
             try:
-                with self._microphone.hold(self._bell.set):
+                with self._microphone.hold(self._wake_up.set):
                     self._fault, failures = "", 0
                     while self._microphone.health().running and not self._over.is_set():
-                        self._bell.wait(_LOOK_S)
-                        self._bell.clear()
+                        self._wake_up.wait(_LOOK_S)
+                        self._wake_up.clear()
                     self._fault = self._microphone.health().fault or "the microphone broke off"
             except Retry as fault:
                 self._fault = fault.reason

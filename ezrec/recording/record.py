@@ -9,7 +9,7 @@ before its first byte does, so that whoever finds the entry after a crash knows 
 4. obey amendments on the way: another end, a cancellation
 5. name the outcome: recorded, partial (with its gaps), missed, cancelled
 
-Whatever could hang is promised an end before it begins (`HeartbeatRegistry`): a broken promise tells the
+Whatever could hang is given a deadline before it begins (`HeartbeatRegistry`): a missed one tells the
 recorder's keeper that only a fresh process helps.
 """
 
@@ -68,14 +68,14 @@ def record(
     salvage: Salvage,
     log: logging.Logger,
     on_cancel: OnCancel = OnCancel.KEEP,
-    signs: HeartbeatRegistry | None = None,
+    heartbeats: HeartbeatRegistry | None = None,
     microphone: Camera | None = None,
 ) -> Done | Closed | Preserved:
     """The handler of bookings. `salvage` mends a take that nobody closed, and tells what it holds."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    signs, steady = signs or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
-    session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, signs)
+    heartbeats, steady = heartbeats or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
+    session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, heartbeats)
     if microphone:
         session.sound = AudioRecording(entry, microphone, steady, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:
@@ -85,7 +85,7 @@ def record(
         session.run()
         return session.outcome()
     finally:
-        signs.keep(entry.id)
+        heartbeats.done(entry.id)
         if session.sound:
             session.sound.stop()
 
@@ -101,10 +101,11 @@ class _Session:
     salvage: Salvage
     log: logging.Logger
     on_cancel: OnCancel
-    signs: HeartbeatRegistry
+    heartbeats: HeartbeatRegistry
     sound: AudioRecording | None = None
     failures: int = 0
     fault: str = ""
+    begins: float = 0.0  # of the window, on the monotonic clock as it stood at the newest take
 
     @property
     def booking(self) -> Booking:
@@ -132,12 +133,12 @@ class _Session:
             if self.sound:
                 self.sound.start()
             try:
-                self._promise("the start of the camera", _CAMERA_S)
-                with self.camera.hold(self.task.bell.ring):
+                self._expect("the start of the camera", _CAMERA_S)
+                with self.camera.hold(self.task.wake_up.set):
                     try:
                         self._record_while_it_runs()
                     finally:
-                        self._promise("the end of the camera", _CAMERA_S, Activity.CLOSES)
+                        self._expect("the end of the camera", _CAMERA_S, Activity.CLOSES)
             except Retry as fault:
                 self._pause(fault.reason)
 
@@ -168,7 +169,7 @@ class _Session:
         try:
             self._write(recording, take)
         finally:
-            self._promise(f"the end of {take.file}", _FINISH_LIMIT_S + _DISK_S, Activity.CLOSES)
+            self._expect(f"the end of {take.file}", _FINISH_LIMIT_S + _DISK_S, Activity.CLOSES)
             closed = self._close(recording, take)
         if recording.lost.is_set() and not self._is_over():
             if recording.goes_on:  # the pictures changed their size: the next take follows without a pause
@@ -187,7 +188,7 @@ class _Session:
             self._note_time()
             if self.sound:
                 self.sound.tend(take.file, recording, take.started)
-            self._promise(f"writing {take.file}", _DISK_S, Activity.WRITES)
+            self._expect(f"writing {take.file}", _DISK_S, Activity.WRITES)
             self._report(take)
             self._wait_until(self.window.end, Activity.WRITES, longest_s=_REPORT_S)
 
@@ -196,8 +197,12 @@ class _Session:
         span, takes = recording.span, self.entry.job.takes
         if span is None or not any(known is take for known in takes):
             return
-        exact = replace(take, started=self.clock.instant(span[0]))
+        exact = replace(take, started=self.clock.instant(span[0]), early_s=self._early_s(recording))
         self.remember(takes=tuple(exact if known is take else known for known in takes))
+
+    def _early_s(self, recording: Recording) -> float:
+        """How long before the window its first picture was taken: a take begins with a key frame."""
+        return round(max(0.0, self.begins - recording.span[0]), 6) if recording.span else 0.0
 
     def _note_time(self) -> None:
         """The time that we go by, for whoever comes after a crash: the wall clock may have been set since."""
@@ -211,19 +216,19 @@ class _Session:
             self.entry.take_amendment()
         except OSError as fault:  # known, but not written: it stays beside the record until it can be
             self._unless_taken(fault)
-            self.signs.fault(f"job.json cannot be written: {fault.strerror}")
+            self.heartbeats.fault(f"job.json cannot be written: {fault.strerror}")
         if self.booking != before:
             self.log.info("booking %s: now %s to %s, %s", self.entry.id, *_words(self.booking, self.zone))
         return self.booking.is_cancelled or self.clock.now() >= self.window.end
 
-    def _promise(self, doing: str, within_s: float, duty: Activity | None = None) -> None:
-        if duty is None:
-            duty = Activity.LACKS if self.clock.now() >= self.window.start else Activity.ARMS
-        self.signs.promise(self.entry.id, doing, within_s, duty)
+    def _expect(self, doing: str, within_s: float, activity: Activity | None = None) -> None:
+        if activity is None:
+            activity = Activity.LACKS if self.clock.now() >= self.window.start else Activity.ARMS
+        self.heartbeats.expect(self.entry.id, doing, within_s, activity)
 
-    def _wait_until(self, moment: datetime, duty: Activity, longest_s: float = _LONGEST_WAIT_S) -> None:
+    def _wait_until(self, moment: datetime, activity: Activity, longest_s: float = _LONGEST_WAIT_S) -> None:
         wait_s = max(0.0, min((moment - self.clock.now()).total_seconds(), longest_s))
-        self._promise("a wait", wait_s + _DISK_S, duty)
+        self._expect("a wait", wait_s + _DISK_S, activity)
         self.task.wait(wait_s)
 
     def _pause(self, reason: str) -> None:
@@ -231,7 +236,7 @@ class _Session:
         pause_s = _LADDER_S[min(self.failures, len(_LADDER_S) - 1)]
         self.failures += 1
         self.fault = reason
-        self.signs.fault(reason)
+        self.heartbeats.fault(reason)
         self.log.error("booking %s: %s; again in %g s", self.entry.id, reason, pause_s)
         ends = self.clock.monotonic() + pause_s
         self.entry.report(stage="record", doing="waiting for the camera", fault=reason)
@@ -242,19 +247,20 @@ class _Session:
                 return  # at once: what the camera has in memory of the time between is still written
             window_s = (self.window.end - self.clock.now()).total_seconds()
             wait_s = max(0.0, min(left_s, window_s, _REPORT_S if was_away else window_s))
-            self._promise("a pause", wait_s + _DISK_S)
+            self._expect("a pause", wait_s + _DISK_S)
             self.task.wait(wait_s)
 
     # ---- takes
 
     def _attach(self) -> tuple[Recording, Take]:
         begins = max(self.window.start, self.clock.now())
-        self._promise("the beginning of a take", _DISK_S)
+        self._expect("the beginning of a take", _DISK_S)
         path = self._free_path(begins)
         take = Take(path.name, begins, 0.0, 0, OPEN, burned_in=self.camera.burned_in)
         # What the running camera still has in memory of the time before counts as well.
         wanted = max([self.window.start, *(known.ended for known in self.entry.job.takes)])
         known_before = self.entry.job.takes
+        self.begins = self.clock.monotonic() + (self.window.start - self.clock.now()).total_seconds()
         try:
             self.entry.update(takes=(*known_before, take))
             recording = self.camera.attach(path, self.clock.on_the_wall(wanted))
@@ -286,7 +292,8 @@ class _Session:
         holes = tuple(
             Window(self.clock.as_held(hole.start), self.clock.as_held(hole.end)) for hole in closed.holes
         )
-        closed = replace(closed, file=take.file, started=self.clock.as_held(closed.started), holes=holes)
+        started, early_s = self.clock.as_held(closed.started), self._early_s(recording)
+        closed = replace(closed, file=take.file, started=started, holes=holes, early_s=early_s)
         path = self.entry.path / take.file
         closed, is_empty = bounded(closed), False
         if not closed.duration_s:
@@ -338,7 +345,7 @@ class _Session:
         except OSError as fault:
             self._unless_taken(fault)
             self.log.error("booking %s: its record cannot be written: %s", self.entry.id, fault.strerror)
-            self.signs.fault(f"job.json cannot be written: {fault.strerror}")
+            self.heartbeats.fault(f"job.json cannot be written: {fault.strerror}")
 
     def _unless_taken(self, fault: OSError) -> None:
         """Somebody took the entry away: then it is theirs. A spool that is away as a whole comes back."""

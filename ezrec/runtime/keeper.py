@@ -69,12 +69,12 @@ class Keeper:
     """`end` may be called in any thread and in a signal handler."""
 
     def __init__(self) -> None:
-        self._heard, self.bell = os.pipe()
-        os.set_blocking(self.bell, False)
+        self._heard, self.wake_up = os.pipe()
+        os.set_blocking(self.wake_up, False)
 
     def end(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it was rung often enough
-            os.write(self.bell, b"!")
+            os.write(self.wake_up, b"!")
 
     def keep(self, children: Sequence[Kept]) -> None:
         """Until `end`. systemd hears that all is ready, then that the children are looked after."""
@@ -115,7 +115,7 @@ def main(words: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     # As in `ezrec run`: the number itself, written by whichever thread the kernel gave the signal to.
-    signal.set_wakeup_fd(keeper.bell, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(keeper.wake_up, warn_on_full_buffer=False)
     keeper.keep([kept(lanes, log, keeper) for lanes in groups])
     log.info("ezrec ends%s", f": {asked[0]}" if asked else "")
     return 0 if asked else AGAIN

@@ -1,10 +1,10 @@
-"""`Liveness`: what the recorder can show for itself, gathered from those who do its work.
+"""`Liveness`: the evidence that the recorder works, gathered from those who do its work.
 
-Sessions and the drain say by when they will show up again (`promise`); the camera is asked for its counts.
-From both comes a `Health`: written to `health.json` for whoever wants to know, and judged for whoever keeps
-the process alive. Judging touches no disk, so that a slow card is not taken for a hung recorder.
+Sessions and the worker set deadlines for what they do (`HeartbeatRegistry.expect`); the camera is asked for
+its counts. Both make a `Health`, which is written to `health.json`, and judged for whoever supervises this
+process. Judging touches no disk, so that a slow card is not taken for a hung recorder.
 
-It also is the one that ends the process when the camera hangs: nobody calls `stop()` on a hung camera.
+It also ends the process when the camera hangs: nobody calls `stop()` on a hung camera.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ezrec.domain.ports import Camera, CameraHealth, Clock
 from ezrec.system import durable
 
 HUNG = 75  # exit code (EX_TEMPFAIL): the camera hangs; a fresh recorder may have it
-_ON_DUTY_S = 1.0
-_OFF_DUTY_S = 12.0
+_ACTIVE_S = 1.0
+_IDLE_S = 12.0
 _REST_S = (
     300.0  # with the camera off: each writing costs a memory card 45 kB, and 900 s of silence are believed
 )
@@ -39,36 +39,36 @@ _CLOSING_S = 5.0  # what takes get to be closed before the process leaves a hung
 
 
 class HeartbeatRegistry:
-    """Who has promised what. Safe in any thread. `changed` is rung when a duty changes."""
+    """By when who will have reported again. Safe in any thread. `changed` is set when an activity changes."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._promises: dict[str, Deadline] = {}
+        self._deadlines: dict[str, Deadline] = {}
         self._guard = threading.Lock()
         self.changed = threading.Event()
         self.last_fault = ""
-        self.is_elsewhere = False  # the stage is another process's: what is to be said of it, that one says
+        self.is_elsewhere = False  # another process holds the stage, and writes its health
 
     def set_elsewhere(self, is_elsewhere: bool) -> None:
         if is_elsewhere is not self.is_elsewhere:
             self.is_elsewhere = is_elsewhere
             self.changed.set()
 
-    def promise(self, who: str, doing: str, within_s: float, duty: Activity | None = None) -> None:
-        """`who` is `doing` something, and will have said more `within_s` seconds from now."""
+    def expect(self, who: str, doing: str, within_s: float, activity: Activity | None = None) -> None:
+        """`who` is `doing` something, and will report again within `within_s` seconds."""
         now = self._monotonic()
         with self._guard:
-            before = self._promises.get(who)
-            goes_on = before is not None and before.duty is duty
+            before = self._deadlines.get(who)
+            goes_on = before is not None and before.activity is activity
             since = before.since if before is not None and goes_on else now
-            self._promises[who] = Deadline(doing, now + within_s, since, duty)
+            self._deadlines[who] = Deadline(doing, now + within_s, since, activity)
         if not goes_on:
             self.changed.set()
 
-    def keep(self, who: str) -> None:
-        """`who` has nothing more to promise."""
+    def done(self, who: str) -> None:
+        """`who` has ended: nothing more is expected."""
         with self._guard:
-            kept = self._promises.pop(who, None)
+            kept = self._deadlines.pop(who, None)
         if kept is not None:
             self.changed.set()
 
@@ -77,7 +77,7 @@ class HeartbeatRegistry:
 
     def all(self) -> dict[str, Deadline]:
         with self._guard:
-            return dict(self._promises)
+            return dict(self._deadlines)
 
 
 class Liveness:
@@ -97,7 +97,7 @@ class Liveness:
         self._name, self._clock = camera_address.shown(camera_name), clock
         self._path, self._log, self._leave = path, log, leave
         self._patience = patience or Patience()
-        self.signs = HeartbeatRegistry(clock.monotonic)
+        self.heartbeats = HeartbeatRegistry(clock.monotonic)
         self._looking = threading.Lock()
         now = clock.monotonic()
         self._moved, self._counts = Moved(now, now, now), (0, 0, 0)
@@ -106,28 +106,28 @@ class Liveness:
         self._said = ""
         self._told: tuple[Health, float, object] | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="vitals", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="liveness", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """The last word: nothing is recorded any more."""
+        """Write for the last time: nothing is recorded any more."""
         self._over.set()
-        self.signs.changed.set()
+        self.heartbeats.changed.set()
         self._thread.join(_CLOSING_S)
 
-    def hear_stage(self, within_s: float | None) -> None:
-        """The record stage looks again within so many seconds; None: its lock is another's."""
-        self.signs.set_elsewhere(within_s is None)
+    def stage_heartbeat(self, within_s: float | None) -> None:
+        """The worker of the record stage looks again within so many seconds; None: another holds its lock."""
+        self.heartbeats.set_elsewhere(within_s is None)
         doing = "the stage's lock" if within_s is None else "its look around"
-        self.signs.promise("record stage", doing, math.inf if within_s is None else within_s)
+        self.heartbeats.expect("record stage", doing, math.inf if within_s is None else within_s)
 
     def is_well(self) -> bool:
         """True while the evidence says that the recorder does what it should. Waits for no disk."""
         alarm = self.look().alarm
         if alarm and alarm != self._said:
-            self._log.critical("%s: whoever keeps this process is not told any more that it is well", alarm)
+            self._log.critical("%s: the supervisor is not told any more that this process is well", alarm)
         self._said = alarm
         return not alarm
 
@@ -135,10 +135,14 @@ class Liveness:
         """One look at everything, now."""
         with self._looking:
             camera, now = self.camera.health(), self._clock.monotonic()
-            promises = self.signs.all()
+            deadlines = self.heartbeats.all()
             self._note_moves(camera, now)
-            duties = tuple(promise.duty for promise in promises.values() if promise.duty is not None)
-            recording = sorted(who for who, promise in promises.items() if promise.duty is Activity.WRITES)
+            activities = tuple(
+                deadline.activity for deadline in deadlines.values() if deadline.activity is not None
+            )
+            recording = sorted(
+                who for who, deadline in deadlines.items() if deadline.activity is Activity.WRITES
+            )
             fault = camera.hung or camera.fault
             return Health(
                 at=self._clock.now(),
@@ -146,9 +150,11 @@ class Liveness:
                 boot_id=self._clock.boot_id(),
                 camera=self._name,
                 camera_state=camera_state(
-                    duties, running=camera.running, hung=bool(camera.hung), broke_off=bool(fault)
+                    activities, running=camera.running, hung=bool(camera.hung), broke_off=bool(fault)
                 ),
-                expected_to_record=any(duty in (Activity.LACKS, Activity.WRITES) for duty in duties),
+                expected_to_record=any(
+                    activity in (Activity.LACKS, Activity.WRITES) for activity in activities
+                ),
                 recording=tuple(recording),
                 last_frame_at=self._wall(self._last_frame, now),
                 frames_in=camera.frames,
@@ -159,8 +165,8 @@ class Liveness:
                 key_every_s=None if camera.key_every_s is None else round(camera.key_every_s, 1),
                 fps=None if camera.fps is None else round(camera.fps, 2),
                 bytes_a_minute=self._bytes_a_minute() if recording else None,
-                last_error=fault or self.signs.last_fault,
-                alarm=healths.alarm(promises, self._moved, now, self._patience),
+                last_error=fault or self.heartbeats.last_fault,
+                alarm=healths.alarm(deadlines, self._moved, now, self._patience),
             )
 
     # ---- evidence
@@ -178,7 +184,7 @@ class Liveness:
         self._counts = counts
         if camera.frame_age_s is not None:
             self._last_frame = now - camera.frame_age_s
-        if not self._sizes or now - self._sizes[-1][0] >= _ON_DUTY_S:
+        if not self._sizes or now - self._sizes[-1][0] >= _ACTIVE_S:
             self._sizes.append((now, camera.written))
         while now - self._sizes[0][0] > _MEASURED_S:
             self._sizes.popleft()
@@ -197,22 +203,22 @@ class Liveness:
 
     def _live(self) -> None:
         while not self._over.is_set():
-            self.signs.changed.clear()
+            self.heartbeats.changed.clear()
             health = self.look()
-            if not self.signs.is_elsewhere and not self._is_told(health):
+            if not self.heartbeats.is_elsewhere and not self._is_told(health):
                 self._write(health)
             hung = health.camera_state is healths.CameraState.HUNG
             if hung:
                 self._give_up(health.last_error)
-            on_duty = hung or any(
-                duty.duty not in (None, Activity.WAITS) for duty in self.signs.all().values()
+            is_active = hung or any(
+                activity.activity not in (None, Activity.WAITS) for activity in self.heartbeats.all().values()
             )
-            if on_duty:
-                self._over.wait(_ON_DUTY_S)  # and no oftener, whatever changes
+            if is_active:
+                self._over.wait(_ACTIVE_S)  # and no oftener, whatever changes
             else:
                 rests = health.camera_state is healths.CameraState.OFF
-                self.signs.changed.wait(_REST_S if rests else _OFF_DUTY_S)
-        if not self.signs.is_elsewhere:
+                self.heartbeats.changed.wait(_REST_S if rests else _IDLE_S)
+        if not self.heartbeats.is_elsewhere:
             self._write(replace(self.look(), recording=(), expected_to_record=False))
 
     def _is_told(self, health: Health) -> bool:
@@ -244,7 +250,8 @@ class Liveness:
 
     def _is_closing(self) -> bool:
         return any(
-            promise.duty in (Activity.WRITES, Activity.CLOSES) for promise in self.signs.all().values()
+            deadline.activity in (Activity.WRITES, Activity.CLOSES)
+            for deadline in self.heartbeats.all().values()
         )
 
 

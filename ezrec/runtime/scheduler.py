@@ -1,286 +1,74 @@
-"""Who calls drain: file events, the start, due times, a rescan, a stepped clock. And pulses, by the clock.
+"""`Services`: all that one process runs, each worker and each periodic task in a thread of its own.
 
-Events carry no facts: each only rings the bell of a stage, and the stage looks for itself. watchdog loses
-events when its queue overflows, for directories swapped or removed, and where it may not read, all without
-a word: the rescan is the truth, the events are the speed.
+A thread takes a turn at the start, at a file event, when something falls due, at the regular rescan, and
+after the clock was stepped.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import random
 import select
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-
-from ezrec.domain.errors import Busy, Reject, Retry, is_starved
-from ezrec.runtime.file_events import ArrivalObserver
+from ezrec.domain.errors import Retry, is_starved
+from ezrec.runtime.file_events import DirectoryWatcher, Unwatchable
 from ezrec.runtime.liveness import Liveness
+from ezrec.runtime.periodic import JITTER, PeriodicTask
 from ezrec.runtime.worker import Worker
-from ezrec.system.task import WakeUp
+from ezrec.runtime.worker_thread import WorkerThread
 
-# Reading a file makes events too, and so would our own look at it: only these bring news.
-_NEWS = (FileCreatedEvent, DirCreatedEvent, FileClosedEvent, FileMovedEvent, DirMovedEvent)
-_WORST_PAUSE_S = 60.0
-_LONGEST_NAMED_S = 900.0
-_END_LIMIT_S = 5.0
 _HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
-_JITTER = 0.1
 _AWAY_S = 5.0  # between two looks for a spool that is away
-_MOST_BUGS = 10  # in a row, which takes a lane six minutes: then a fresh process may do better
-_LATE_S = 10.0  # so much a lane may oversleep on a loaded machine
-
-
-class Unwatchable(Exception):
-    """The directories cannot be watched any more; a fresh process may do better."""
-
-
-class _Ring(FileSystemEventHandler):
-    """Rings, and does nothing else: an exception in a handler would end the observer for good."""
-
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if isinstance(event, _NEWS):
-            self._ring()
-
-
-class DirectoryWatcher:
-    """Rings bells when something appears in directories. Not recursive.
-
-    `check()` belongs into a slow round: it finds what watchdog does not tell, and re-arms. While `root`, the
-    spool, is away as a whole, it waits for that.
-    """
-
-    def __init__(
-        self, bells: Mapping[Path, Callable[[], None]], log: logging.Logger, root: Path | None = None
-    ) -> None:
-        self._bells, self._root = dict(bells), root
-        self._log = log
-        self._observer: Any = None
-        self._misses = False
-        # Open all the while: the number of a directory that is gone could be given to its successor at once.
-        self._armed: dict[Path, int] = {}
-
-    def arm(self) -> None:
-        """Begin to watch. Raises `Unwatchable`."""
-        try:
-            for path in self._bells:
-                self._armed[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._observer = ArrivalObserver(_WORST_PAUSE_S)
-            for path, ring in self._bells.items():
-                self._observer.schedule(_Ring(ring), str(path), recursive=False)
-            self._observer.start()
-        except OSError as fault:
-            self.disarm()
-            raise Unwatchable(f"the spool cannot be watched: {fault}") from None
-
-    def check(self) -> bool:
-        """True when all is well; else watch anew, ring every bell and return False. Raises `Unwatchable`."""
-        if self._is_well():
-            return True
-        self.disarm()
-        if self._is_away():  # a disk unplugged, a spool renamed: a fresh process would find no more
-            if not self._misses:
-                self._log.error("the spool is away: waiting for it to come back")
-            self._misses = True
-            return False
-        self._misses = False
-        self._log.warning("the watch on the spool was lost: watching anew")
-        self.arm()
-        for ring in self._bells.values():
-            ring()
-        return False
-
-    def _is_away(self) -> bool:
-        return self._root is not None and not os.path.isdir(self._root)
-
-    def _is_well(self) -> bool:
-        observer = self._observer
-        if observer is None or not observer.is_alive():
-            return False
-        reader = getattr(observer, "_inotify_fd", None)  # watchdog 7.1 reads in a thread of its own
-        if reader is not None and not reader.is_alive():
-            return False
-        emitters = list(observer.emitters)
-        if len(emitters) != len(self._bells) or not all(emitter.is_alive() for emitter in emitters):
-            return False
-        try:
-            return all(os.path.samestat(os.stat(path), os.fstat(fd)) for path, fd in self._armed.items())
-        except OSError:
-            return False
-
-    def disarm(self) -> None:
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            observer.stop()  # also one that died or never began: it has threads and handles of its own
-            if observer.is_alive():
-                observer.join(_END_LIMIT_S)
-        while self._armed:
-            os.close(self._armed.popitem()[1])
-
-
-class WorkerThread(threading.Thread):
-    """A thread that does one thing again and again: when its bell rings, when it is time, and at the start.
-
-    `turn` returns in how many seconds it wants to be called again, or None for "when something happens".
-    Whatever it raises is logged, and the lane goes on after a growing pause: errors never end a service.
-    `Retry` and `Reject` are said in one line: a network that is away is nothing to trace. A lane that fails
-    on and on, or for want of descriptors, is `worn`: perhaps it is its process that is.
-    """
-
-    def __init__(
-        self, name: str, turn: Callable[[], float | None], bell: WakeUp, longest_s: float, log: logging.Logger
-    ) -> None:
-        super().__init__(name=name)
-        self._turn = turn
-        self._bell = bell
-        self._longest_s = longest_s
-        self._log = log
-        self._stopping = threading.Event()
-        self._failures = self._bugs = 0
-        self.worn = ""  # what it fails for, on and on
-        self.is_starved = False
-        self.began: float | None = None  # monotonic, while a turn is under way
-        self._wakes = math.inf  # monotonic, while it sleeps
-
-    def run(self) -> None:
-        while not self._stopping.is_set():
-            pause_s = self._pause_s()
-            if self._stopping.is_set():
-                return  # a drain hears the same bell: its turn may have used up the ring of `stop`
-            self._wakes = time.monotonic() + pause_s
-            self._bell.wait(pause_s)
-            self._wakes = math.inf
-
-    @property
-    def is_turning(self) -> bool:
-        """False for a thread that is gone, or did not wake when it should have."""
-        return self.is_alive() and time.monotonic() < self._wakes + _LATE_S
-
-    def _pause_s(self) -> float:
-        """Take a turn; how long to sleep afterwards."""
-        self.began = time.monotonic()
-        try:
-            wanted_s = self._turn()
-        except Busy as fault:
-            self._log.info("%s waits: %s", self.name, fault)
-            return self._longest_s
-        except (Retry, Reject) as fault:
-            named_s = getattr(fault, "after_s", None) or 0.0  # the other side may know better than we do
-            pause_s = max(self._growing_pause_s(), min(named_s, _LONGEST_NAMED_S))
-            self._log.warning("%s: %s; again in %.0f s", self.name, fault, pause_s)
-            return pause_s
-        except Exception as fault:  # noqa: BLE001 - a turn may fail as it likes; the lane must not end
-            pause_s = self._growing_pause_s()
-            self._bugs += 1
-            self.is_starved = is_starved(fault)
-            if self.is_starved or self._bugs >= _MOST_BUGS:
-                self.worn = f"{self.name} fails on and on ({type(fault).__name__}: {fault})"
-            self._log.exception("%s failed; again in %.0f s", self.name, pause_s)
-            return pause_s
-        finally:
-            self.began = None
-        self._failures = self._bugs = 0
-        self.worn, self.is_starved = "", False
-        return self._longest_s if wanted_s is None else max(0.0, min(wanted_s, self._longest_s))
-
-    def _growing_pause_s(self) -> float:
-        self._failures += 1
-        return min(_WORST_PAUSE_S, 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1)
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._bell.ring()
-
-
-def _nothing() -> None:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodicTask:
-    """Something done every `interval_s` seconds (with a tenth of jitter), and when its bell rings.
-
-    A beat may say by itself in how many seconds it is to be called again.
-    """
-
-    name: str
-    interval_s: float
-    beat: Callable[[], float | None]
-    bell: WakeUp = field(default_factory=WakeUp)
-    halt: Callable[[], None] = _nothing  # asks a beat that takes long to end
-    log: logging.Logger | None = None  # where its failures are told; default: with those of the process
-
-    def turn(self) -> float:
-        wanted_s = self.beat()
-        return self.interval_s * random.uniform(1 - _JITTER, 1 + _JITTER) if wanted_s is None else wanted_s
 
 
 class Services:
-    """All that one process runs: drains and pulses, each in a lane, and the watch that rings their bells.
+    """Workers and periodic tasks, each in a thread, and the watch on directories that wakes them.
 
-    A byte in `end_bell` ends it all, as `stop` does. `vitals` where the recorder is among them: then being
-    alive is a matter of evidence.
+    A byte written to `end_fd` ends it all, as `stop` does. With `liveness` this is the recorder: then whether
+    it is alive is judged by evidence.
     """
 
     def __init__(
         self,
-        drains: Sequence[Worker],
-        pulses: Sequence[PeriodicTask],
+        workers: Sequence[Worker],
+        tasks: Sequence[PeriodicTask],
         watched: Mapping[Path, Callable[[], None]],
         rescan_s: float,
         log: logging.Logger,
-        vitals: Liveness | None = None,
+        liveness: Liveness | None = None,
     ) -> None:
-        self._drains, self._pulses = drains, pulses
-        self._vitals = vitals
+        self._workers, self._tasks = workers, tasks
+        self._liveness = liveness
         self._rescan_s = rescan_s
         self._log = log
-        self._watcher = DirectoryWatcher(watched, log, drains[0].spool.root if drains else None)
-        self._lanes = [
-            WorkerThread(drain.stage.name, drain.run, drain.bell, rescan_s, drain.log) for drain in drains
-        ]
-        self._lanes += [
-            WorkerThread(
-                pulse.name, pulse.turn, pulse.bell, pulse.interval_s * (1 + _JITTER), pulse.log or log
-            )
-            for pulse in pulses
+        self._watcher = DirectoryWatcher(watched, log, workers[0].spool.root if workers else None)
+        self._threads = [
+            WorkerThread(worker.stage.name, worker.run, worker.wake_up, rescan_s, worker.log)
+            for worker in workers
+        ] + [
+            WorkerThread(task.name, task.turn, task.wake_up, task.interval_s * (1 + JITTER), task.log)
+            for task in tasks
         ]
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.
-        self._ended, self.end_bell = os.pipe()
-        os.set_blocking(self.end_bell, False)
+        self._ended, self.end_fd = os.pipe()
+        os.set_blocking(self.end_fd, False)
 
     def run(self, ready: Callable[[], None], alive: Callable[[], None], alive_s: float) -> None:
         """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
 
-        `ready` is called once, `alive` every `alive_s` seconds while all lanes turn and the recorder has
+        `ready` is called once, `alive` every `alive_s` seconds while all threads turn and the recorder has
         something to show for itself. Raises `Unwatchable`, and `Retry` when a fresh process may do better.
         """
         self._watcher.arm()
         try:
-            for lane in self._lanes:
-                lane.start()
-            if self._vitals:
-                self._vitals.start()
+            for thread in self._threads:
+                thread.start()
+            if self._liveness:
+                self._liveness.start()
             ready()
             round_s = min(self._rescan_s, alive_s)
             pause_s = round_s
@@ -307,14 +95,14 @@ class Services:
 
     def _worn(self) -> str:
         """Why this process should end for a fresh one, when nothing is lost by that."""
-        starved = next((lane.worn for lane in self._lanes if lane.is_starved), "") or self._starved()
+        starved = next((thread.worn for thread in self._threads if thread.is_starved), "") or self._starved()
         if starved:
             return "" if self._holds_a_recording() else starved
-        worn = next((lane.worn for lane in self._lanes if lane.worn), "")
-        return "" if any(drain.is_busy for drain in self._drains) else worn
+        worn = next((thread.worn for thread in self._threads if thread.worn), "")
+        return "" if any(worker.is_busy for worker in self._workers) else worn
 
     def _starved(self) -> str:
-        """A lane that lacks descriptors may say so to nobody: it takes its work for impossible."""
+        """A thread that lacks descriptors may say so to nobody: it takes its work for impossible."""
         try:
             os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as fault:
@@ -322,39 +110,39 @@ class Services:
         return ""
 
     def _holds_a_recording(self) -> bool:
-        return any(drain.wide and drain.is_busy for drain in self._drains)
+        return any(worker.wide and worker.is_busy for worker in self._workers)
 
     def _is_well(self) -> bool:
-        turning = all(lane.is_turning for lane in self._lanes)
-        return turning and (self._vitals is None or self._vitals.is_well())
+        turning = all(thread.is_turning for thread in self._threads)
+        return turning and (self._liveness is None or self._liveness.is_well())
 
     @property
     def is_recorder(self) -> bool:
-        return self._vitals is not None
+        return self._liveness is not None
 
     def nudge(self) -> None:
         """Let every stage look again; after the clock was stepped, say."""
-        for drain in self._drains:
-            drain.nudge()
+        for worker in self._workers:
+            worker.nudge()
 
     def stop(self) -> None:
         """Ask everything to end. Safe in a signal handler."""
-        with contextlib.suppress(BlockingIOError):  # it has been rung often enough
-            os.write(self.end_bell, b"!")
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of requests to end
+            os.write(self.end_fd, b"!")
 
     def _end(self) -> None:
-        for lane in self._lanes:
-            lane.stop()
-        for drain in self._drains:
-            drain.stop()
-        for pulse in self._pulses:
-            pulse.halt()
-        for lane in self._lanes:
-            if lane.ident is not None:
-                lane.join()
+        for thread in self._threads:
+            thread.stop()
+        for worker in self._workers:
+            worker.stop()
+        for task in self._tasks:
+            task.work.stop()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
         ends = time.monotonic() + _HOOKS_LIMIT_S
-        for drain in self._drains:
-            drain.hooks.finish(max(0.0, ends - time.monotonic()))
-        if self._vitals:
-            self._vitals.stop()
+        for worker in self._workers:
+            worker.hooks.finish(max(0.0, ends - time.monotonic()))
+        if self._liveness:
+            self._liveness.stop()
         self._watcher.disarm()

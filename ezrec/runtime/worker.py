@@ -1,21 +1,21 @@
-"""drain(stage): does all the work that is due in one directory, whoever called.
+"""A worker does all the work that is due in one stage's directory, whoever calls it: `run` drains the stage.
 
-Rule 1: nobody tells a drain what there is to do; it looks. Its steps:
+Nobody tells a worker what there is to do; it looks. Its steps:
 
 1. wait for the stage's lock (the kernel frees it when its holder dies)
 2. recover: what stands in the directory of work has a dead owner
 3. while an entry is due: claim it by rename, count the attempt, handle it, write its record, move it
-   by one rename, tell the hooks – and list again
+   by one rename, run the hooks – and list again
 4. adopt loose files
 5. return how long the caller may sleep
 
 Due work goes first. Recovery and adoption are done in slices of a second, with a look at what is due and a
-sign of life between two of them: a thousand bookings that come at once keep none from its start.
+heartbeat between two of them: a thousand bookings that come at once keep none from its start.
 
-When a drain returns, nothing due is left in its queue, so a level-triggered path unit cannot spin; what
-could not be moved (a full disk, a name taken twice) is let alone for some seconds, so that we do not either.
-Faults are kept to the job they belong to: neither a bug in a handler nor a stranger that cannot be adopted
-may keep the other jobs from their work. The broad `except` stands here.
+When `run` returns, nothing due is left in the directory, so a level-triggered path unit cannot spin. What
+could not be moved (a full disk, a name taken twice) is left alone for some seconds, so that we do not either.
+Faults stay with the job they belong to: neither a bug in a handler nor an unknown file that cannot be adopted
+keeps the other jobs from their work. A broad `except` stands here.
 """
 
 from __future__ import annotations
@@ -25,42 +25,35 @@ import logging
 import math
 import random
 import threading
-import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ezrec.domain.errors import Reject, Retry, Stopped, disk_full, is_full, is_starved
 from ezrec.domain.job import Job, JobOutcome, Kind, first_come
 from ezrec.domain.outcomes import (
-    Closed,
     Crash,
     Crashed,
     Done,
     Interrupted,
     Outcome,
-    Preserved,
-    Rejected,
-    RetryLater,
 )
 from ezrec.domain.ports import Clock
-from ezrec.domain.stages import RECORD, RETRY, ROLES, Role, Stage, State, settle
-from ezrec.domain.upload_schedule import Wait
+from ezrec.domain.stages import RECORD, RETRY, Stage, State, settle
+from ezrec.runtime.due_queue import DueQueue
+from ezrec.runtime.handling import Handler, log_outcome, outcome_of
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.orphans import Ownerless
 from ezrec.spool.intake import Intake, adopt_unknown_files
-from ezrec.spool.listing import Listing
 from ezrec.spool.spool import Entry, Gone, Spool, UnknownFile
 from ezrec.system.task import Task, Tasks, WakeUp
 
-Handler = Callable[[Entry, Task], Done | Closed | Preserved]
 _STALE_S = 1.0  # after work of so long a narrow stage lists again before it takes the next
 _LOOKS_SHARE = 10  # or after so many times what the look took, where there is much to list
 _SLICE_S = 1.0  # of recovery or adoption, before the next look at what is due
 _STUCK_S = 5.0  # for so long a job is let alone that could not be moved
 _LOOK_S = 60.0  # what a look may take: hundreds of files to adopt, on a slow card
-_LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: the net under the bell
+_LOOK_AGAIN_S = 60.0  # the longest sleep while jobs are in hand: in case a wake-up is missed
 
 
 @dataclass(slots=True)
@@ -68,8 +61,8 @@ class Worker:
     """One stage in one process. `handlers` by kind; none for the retry stage, whose entries only move.
 
     `wide`: as many jobs may be in hand as are due (the recorder), each in a thread; else one at a time.
-    `sign`: is told, as often as the drain looks, within how many seconds it will look again (None: the
-    stage's lock is another's, as far as we know).
+    `heartbeat` is called at each look with the seconds within which the worker will look again (None: another
+    process may hold the stage's lock).
     `wait_s`: how long to wait for the stage's lock (-1: as long as it takes), else `Busy`.
     `keeps`: finished videos stay for a while when their job leaves the spool.
     `order` sorts what is due. `come` tells which of the things that jobs wait for are there now.
@@ -81,27 +74,25 @@ class Worker:
     clock: Clock
     log: logging.Logger
     handlers: Mapping[Kind, Handler]
-    adopter: Intake | None = None
+    intake: Intake | None = None
     wide: bool = False
     wait_s: float = -1
     keeps: bool = False
-    bell: WakeUp = field(default_factory=WakeUp)
+    wake_up: WakeUp = field(default_factory=WakeUp)
     chance: Callable[[], float] = random.random
-    sign: Callable[[float | None], None] = lambda _: None
+    heartbeat: Callable[[float | None], None] = lambda _: None
     order: Callable[[Job], Any] = first_come
     come: Callable[[], Collection[str]] = frozenset
     _stopping: threading.Event = field(default_factory=threading.Event)
     _tasks: Tasks = field(default_factory=Tasks)
     _is_stale: bool = False
-    _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
-    _listing: Listing = field(init=False)
-    _strangers: list[UnknownFile] = field(default_factory=list)  # at the last look
+    _queue: DueQueue = field(init=False)
     _ownerless: Ownerless = field(default_factory=Ownerless)
     _unsettled: dict[str, tuple[Entry, Outcome]] = field(default_factory=dict)  # worked, but not moved on
     _in_the_way: list[UnknownFile] = field(default_factory=list)  # among the jobs in hand
 
     def __post_init__(self) -> None:
-        self._listing = Listing(self.spool, self.stage.takes_from)
+        self._queue = DueQueue(self.stage, self.spool, self.clock)
 
     def stop(self) -> None:
         """Lay the work down: jobs in hand go back where they came from."""
@@ -111,8 +102,8 @@ class Worker:
 
     def nudge(self) -> None:
         """Something changed (a file, the clock): let everybody look again."""
-        self.bell.ring()
-        self._tasks.ring()
+        self.wake_up.set()
+        self._tasks.wake()
 
     @property
     def is_busy(self) -> bool:
@@ -124,15 +115,15 @@ class Worker:
 
         Raises `Busy` when another process holds the stage for longer than `wait_s`, or until `stop`.
         """
-        self.sign(None)
+        self.heartbeat(None)
         with self.spool.lock(self.stage.name).held(self.wait_s, self.stage.name, self._stopping.is_set):
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             self._recover()
             try:
                 return self._work()
             finally:
                 self._join()
-                self.sign(math.inf)  # from here on the lane is awaited, not the drain
+                self.heartbeat(math.inf)  # from here on the thread is waited for, not the worker
 
     # ---- step 2
 
@@ -141,11 +132,11 @@ class Worker:
         stage = self.stage
         if stage is RETRY:
             return
-        entries, strangers = self.spool.look(stage.works_in)
+        entries, unknown = self.spool.look(stage.works_in)
         if stage.works_in is stage.takes_from:  # only the mark of an owner tells work in place from waiting
             entries = [entry for entry in entries if entry.job.boot_id]
         else:
-            self._in_the_way = strangers
+            self._in_the_way = unknown
         self._ownerless.find(entries, self.clock.now())
         self._give_some_back()
 
@@ -179,14 +170,14 @@ class Worker:
         """A fault of one thing that lies in the spool is logged, and the stage goes on with the others."""
         try:
             yield
-        except Exception:  # what strangers leave may fail in ways unknown here
+        except Exception:  # what lies in a spool may fail in ways unknown here
             self.log.exception(f"{what} cannot be moved; it is tried again", *names)
 
     # ---- steps 3 to 5
 
     def _work(self) -> float | None:
         while True:
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             began = self.clock.monotonic()
             due, rest = self._look_again()
             if self._stopping.is_set():
@@ -204,9 +195,9 @@ class Worker:
         looked, self._is_stale = self.clock.monotonic(), False
         for entry in due:
             if self.wide:
-                self.sign(_LOOK_S)  # a card may take a second for each
+                self.heartbeat(_LOOK_S)  # a card may take a second for each
             if not self._stopping.is_set() and not self._take(entry):
-                self._stuck[entry.id] = self.clock.monotonic() + _STUCK_S
+                self._queue.let_rest(entry.id, _STUCK_S)
             if not self.wide and (self._is_stale or self.clock.monotonic() - looked > stale_s):
                 break  # meanwhile something may have come that goes first
 
@@ -219,28 +210,28 @@ class Worker:
             return None
         soon: list[float] = []
         if self._ownerless:
-            self.sign(_LOOK_S)
+            self.heartbeat(_LOOK_S)
             soon.append(self._give_some_back())
-        if self._in_the_way and self.adopter is not None:
-            self.sign(_LOOK_S)
+        if self._in_the_way and self.intake is not None:
+            self.heartbeat(_LOOK_S)
             some, self._in_the_way = self._in_the_way[:1], self._in_the_way[1:]
             with self._kept_to("what lies loose in %s/", self.stage.works_in):
-                adopt_unknown_files(replace(self.adopter, state=self.stage.works_in), some)
+                adopt_unknown_files(replace(self.intake, state=self.stage.works_in), some)
             soon.append(0.0)
-        if self.adopter is not None and (self._strangers or self.adopter.is_pending):
-            self.sign(_LOOK_S)
+        if self.intake is not None and (self._queue.unknown or self.intake.is_pending):
+            self.heartbeat(_LOOK_S)
             wait_s: float | None = _STUCK_S
             with self._kept_to("what lies loose in %s/", self.stage.takes_from):
-                wait_s = self._adopt(self.adopter, self._strangers)
+                wait_s = self._adopt(self.intake, self._queue.unknown)
             soon += [] if wait_s is None else [wait_s]
         return min(soon, default=None)
 
     def _wait(self, limit_s: float) -> None:
-        self.sign(limit_s + _LOOK_S)
-        self.bell.wait(limit_s)
+        self.heartbeat(limit_s + _LOOK_S)
+        self.wake_up.wait(limit_s)
 
     def _look_again(self) -> tuple[list[Entry], float | None]:
-        """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the drain
+        """As `_look`; while jobs are in hand a directory that cannot be read ends nothing, for the worker
         would wait for their end and begin no other.
         """
         try:
@@ -253,36 +244,19 @@ class Worker:
 
     def _look(self) -> tuple[list[Entry], float | None]:
         """The entries that are due now, in their order, and in how many seconds the next thing is."""
-        entries, self._strangers = self._listing.look()
-        left = (
-            self._ownerless.paths()
-        )  # work in place that lost its owner is settled before it is taken again
-        soon: list[float] = []
-        now, tick = self.clock.now(), self.clock.monotonic()
-        self._stuck = {name: until for name, until in self._stuck.items() if until > tick}
-        soon += [until - tick for until in self._stuck.values()]
-        free = [
-            entry
-            for entry in entries
-            if not (entry.id in self._tasks or entry.id in self._stuck or entry.job.held)
-            and entry.path not in left
-        ]
-        if ROLES[self.stage.takes_from][0] is Role.RUN_QUEUE:
-            due = free  # what must wait lies elsewhere; a time in the record is left from before it came here
-        else:
-            come = self.come() if any(entry.job.waits_for for entry in free) else ()
-            due = [entry for entry in free if entry.job.is_due(now) or entry.job.waits_for in come]
-            waits = [moment for entry in free if (moment := entry.job.waits_until(now)) and moment > now]
-            soon += [(moment - now).total_seconds() for moment in waits]
+        ownerless = self._ownerless.paths()  # work in place is settled before it is taken again
+        due, next_s = self._queue.look(
+            lambda entry: entry.id not in self._tasks and entry.path not in ownerless, self.come
+        )
         due.sort(key=lambda entry: self.order(entry.job))
-        return due, min((s for s in soon if s < math.inf), default=None)
+        return due, next_s
 
-    def _adopt(self, adopter: Intake, strangers: list[UnknownFile]) -> float | None:
+    def _adopt(self, intake: Intake, unknown: list[UnknownFile]) -> float | None:
         """Adopt some of what is complete; in how many seconds to look at the rest."""
-        adopted, look_again_s = adopter.adopt(strangers, _SLICE_S)
+        adopted, look_again_s = intake.adopt(unknown, _SLICE_S)
         for entry in adopted:
             self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
-        self._tasks.ring({entry.id for entry in adopted})  # an amendment of a job in hand
+        self._tasks.wake({entry.id for entry in adopted})  # an amendment of a job in hand
         return 0.0 if adopted else look_again_s
 
     def _take(self, entry: Entry) -> bool:
@@ -336,7 +310,7 @@ class Worker:
             if self._stopping.is_set():
                 task.stop()
             self.hooks.announce(self.stage.works_in, self.stage.name, entry.path, entry.job)
-            outcome = self._handled(entry, task)
+            outcome = self._work_on(entry, task)
             done = self._settled(entry, outcome)
             # A wide stage looks after dead owners only when nothing is in hand any more, which may be never.
             while not done and self.wide and not self._stopping.wait(_STUCK_S):
@@ -345,7 +319,13 @@ class Worker:
         finally:
             self._tasks.end(claimed)
             if self.wide:  # a narrow one looks again by itself, and must not wake itself over what is stuck
-                self.bell.ring()
+                self.wake_up.set()
+
+    def _work_on(self, entry: Entry, task: Task) -> Outcome:
+        outcome = outcome_of(self.handlers, self.stage.name, entry, task, self.log)
+        if isinstance(outcome, Interrupted):
+            self._is_stale = True  # perhaps it made way for another
+        return outcome
 
     def _settled(self, entry: Entry, outcome: Outcome) -> bool:
         """Settle; False when the disk would not have it."""
@@ -361,38 +341,6 @@ class Worker:
         self._unsettled.pop(entry.id, None)
         return True
 
-    def _handled(self, entry: Entry, task: Task) -> Outcome:
-        handler = self.handlers.get(entry.job.kind)
-        if handler is None:
-            return Rejected(
-                f"{self.stage.name} knows no jobs of kind {entry.job.kind}",
-                f"remove it: ezrec spool rm {entry.id}",
-            )
-        try:
-            return handler(entry, task)
-        except Stopped:
-            self._is_stale = True  # perhaps it made way for another
-            return Interrupted()
-        except Retry as fault:
-            return RetryLater(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
-        except Reject as fault:
-            return _refused(fault)
-        except OSError as fault:
-            if is_starved(fault):  # of all that is open here; no job is to blame
-                return RetryLater(
-                    f"{self.stage.name} has no descriptor left: {fault}", _STUCK_S, blameless=True
-                )
-            if not is_full(fault):
-                return self._bug(entry, fault)
-            full = disk_full(f"{self.stage.name} met it{_at(fault)}")
-            return RetryLater(full.reason, full.after_s, full.blameless)
-        except Exception as fault:  # noqa: BLE001 - the one broad except: a bug must not end the stage
-            return self._bug(entry, fault)
-
-    def _bug(self, entry: Entry, fault: Exception) -> Crash:
-        self.log.error("job %s: %s met a bug\n%s", entry.id, self.stage.name, traceback.format_exc())
-        return Crash(f"{type(fault).__name__}: {fault}"[:500])
-
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Decide by the table, then one rename, then the hooks."""
         state, job = settle(self.stage, entry.job, outcome, self._now(entry.job, outcome), self.chance())
@@ -401,7 +349,7 @@ class Worker:
             self.spool.leave(entry, job, keep=self.keeps and job.outcome is JobOutcome.PUBLISHED)
         else:
             path = self.spool.move(entry, state, job).path
-        self._say(outcome, job, state)
+        log_outcome(self.log, outcome, job, state)
         self.hooks.announce(state, self.stage.name, path, job)
 
     def _now(self, job: Job, outcome: Outcome) -> datetime:
@@ -411,30 +359,7 @@ class Worker:
             reckoned = job.reckoning.now(self.clock.boot_id(), self.clock.monotonic())
         return reckoned or self.clock.now()
 
-    def _say(self, outcome: Outcome, job: Job, state: State) -> None:
-        match outcome:
-            case RetryLater(reason):
-                self.log.warning("job %s: %s; again at %s", job.id, reason, job.due)
-            case Rejected(reason, remedy):
-                self.log.error("job %s → failed/: %s; what to do: %s", job.id, reason, remedy)
-            case Preserved(reason, remedy):
-                self.log.warning("job %s → deferred/: %s; what to do: %s", job.id, reason, remedy)
-            case Closed(named, reason):
-                self.log.warning("job %s is over, %s: %s", job.id, named, reason)
-            case _:
-                self.log.info("job %s → %s/", job.id, state if state is not State.DONE else ".done")
-
     def _join(self) -> None:
         """Wait for what is in hand; the process may be about to end."""
         while self._tasks:
             self._wait(_LOOK_AGAIN_S)
-
-
-def _refused(fault: Reject) -> RetryLater | Rejected:
-    if fault.again_s is None:
-        return Rejected(fault.reason, fault.remedy)
-    return RetryLater(fault.reason, fault.again_s, blameless=True, waits_for=Wait.CURE, remedy=fault.remedy)
-
-
-def _at(fault: OSError) -> str:
-    return f" at {fault.filename}" if fault.filename else ""

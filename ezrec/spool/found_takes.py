@@ -24,7 +24,10 @@ def closed(take: Take, found: Salvaged, ended_by: str = DIED) -> Take:
     assert found.seconds is not None
     sound = tuple(replace(one, offset_s=round(one.offset_s - found.lead_s, 6)) for one in take.sound)
     started = take.started + timedelta(seconds=found.lead_s)
-    take = replace(take, started=started, duration_s=round(found.seconds, 6), ended_by=ended_by, sound=sound)
+    take = replace(
+        take, started=started, duration_s=round(found.seconds, 6), ended_by=ended_by, sound=sound,
+        early_s=round(max(0.0, take.early_s - found.lead_s), 6),
+    )  # fmt: skip
     return with_holes(take, found)
 
 

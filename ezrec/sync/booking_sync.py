@@ -21,6 +21,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.names import BadName, safe_id, shown, stand_in
 from ezrec.domain.ports import Backend, Clock
 from ezrec.domain.stages import State
+from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool.spool import Spool
 from ezrec.sync.branding_cache import BrandingCache
 from ezrec.sync.reconcile import needs_witness, reconcile
@@ -33,7 +34,7 @@ _BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 
 
 @dataclass(slots=True)
-class BookingSync:
+class BookingSync(PeriodicWork):
     """Fetches the bookings and drops what is new or changed into `incoming/`, where the recorder adopts it.
 
     One empty or failed answer erases nothing: a booking is taken for deleted only after it was absent
@@ -70,7 +71,7 @@ class BookingSync:
         if self._is_fetching() or self._branding_is_due():
             self._fetch_branding()
 
-    def finish(self, _: float) -> None:
+    def finish(self, limit_s: float) -> None:
         """Wait for a branding that is still being fetched, and fetch the bookings meanwhile as ever."""
         while self._is_fetching():
             self._wait_for_branding(self.interval_s)

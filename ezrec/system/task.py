@@ -1,6 +1,6 @@
-"""What a handler is given beside its entry: the wish that it end, and a bell that rings when to look again.
+"""What a handler is given beside its entry: the request to end, and a flag that wakes it to look again.
 
-`Tasks` are all that one drain has in hand.
+`Tasks` are all that one worker has in hand.
 
 No time is read here but the monotonic clock, for limits.
 """
@@ -15,26 +15,26 @@ from ezrec.domain.errors import Stopped
 
 
 class WakeUp:
-    """A flag that wakes one waiting thread. Many rings before a look count as one."""
+    """A flag that wakes one waiting thread. Set several times before the thread looks, it wakes it once."""
 
     def __init__(self) -> None:
-        self._rung = threading.Event()
+        self._event = threading.Event()
 
-    def ring(self) -> None:
-        self._rung.set()
+    def set(self) -> None:
+        self._event.set()
 
     def wait(self, limit_s: float | None) -> bool:
-        """Wait until it rings, at most `limit_s` seconds; True if it rang. Silences it."""
-        rang = self._rung.wait(limit_s)
-        self._rung.clear()
-        return rang
+        """Wait until it is set, at most `limit_s` seconds, and clear it. True if it was set."""
+        was_set = self._event.wait(limit_s)
+        self._event.clear()
+        return was_set
 
 
 class Task:
     """One job's work in one process."""
 
     def __init__(self) -> None:
-        self.bell = WakeUp()
+        self.wake_up = WakeUp()
         self._stop = threading.Event()
         self._listeners: list[Callable[[], None]] = []
         self._guard = threading.Lock()
@@ -46,7 +46,7 @@ class Task:
     def stop(self) -> None:
         """Ask the work to end early. May be called from any thread, any number of times."""
         self._stop.set()
-        self.bell.ring()
+        self.wake_up.set()
         with self._guard:
             listeners, self._listeners = self._listeners, []
         for tell in listeners:
@@ -66,9 +66,9 @@ class Task:
             raise Stopped("asked to stop")
 
     def wait(self, limit_s: float) -> None:
-        """Wait until the bell rings or the work is asked to end, at most `limit_s` seconds."""
+        """Wait until somebody wakes the task or the work is asked to end, at most `limit_s` seconds."""
         if not self.is_stopping:
-            self.bell.wait(max(0.0, limit_s))
+            self.wake_up.wait(max(0.0, limit_s))
 
 
 class Tasks:
@@ -92,12 +92,12 @@ class Tasks:
         with self._guard:
             del self._tasks[job_id]
 
-    def ring(self, only: Collection[str] | None = None) -> None:
+    def wake(self, only: Collection[str] | None = None) -> None:
         """Let these look again, or all."""
         with self._guard:
             for job_id, task in self._tasks.items():
                 if only is None or job_id in only:
-                    task.bell.ring()
+                    task.wake_up.set()
 
     def stop(self) -> None:
         """Ask all to end. What they call then may take its time, and begin or end others."""

@@ -44,7 +44,7 @@ LOG = logging.getLogger("test.faults")
 
 
 class Court:
-    """One booking on one software camera, recorded in a thread, with its vitals beside."""
+    """One booking on one software camera, recorded in a thread, with its liveness beside."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Court:
         source = source or SoftwareSource(320, 180, 30, 400_000, faults or Faults())
         more = {"disk": disk, "queue_bytes": queue_bytes}
         self.camera = FfmpegCamera(source, self.clock, limits, tell=self.told.append, **more)  # type: ignore[arg-type]
-        self.vitals = Liveness(self.camera, "software", self.clock, home / "health.json", LOG, LOG.error)
+        self.liveness = Liveness(self.camera, "software", self.clock, home / "health.json", LOG, LOG.error)
         self.spool = Spool(home / "spool")
         self.spool.prepare()
         now = self.clock.now()
@@ -84,7 +84,7 @@ class Court:
                 padding=Padding(0, 0, 0.5),
                 salvage=salvage,
                 log=LOG,
-                signs=self.vitals.signs,
+                heartbeats=self.liveness.heartbeats,
             )
             self._ended.append(outcome)
         except Exception as fault:  # noqa: BLE001 - handed on to the test
@@ -97,10 +97,10 @@ class Court:
     def show(self) -> None:
         """Write health.json too."""
         self.is_shown = True
-        self.vitals.start()
+        self.liveness.start()
 
     def health(self) -> Health:
-        return self.vitals.look()
+        return self.liveness.look()
 
     def is_writing(self, take: int = 1) -> bool:
         """True when the n-th take has more than a second of picture."""
@@ -121,7 +121,7 @@ class Court:
         assert booking is not None
         end = self.clock.now() + timedelta(seconds=0.5)
         self.spool.amend(self.entry, Booking(booking.id, booking.start, end))
-        self.task.bell.ring()
+        self.task.wake_up.set()
         return self.outcome()
 
     def outcome(self) -> Done | Closed | Preserved | Exception:
@@ -143,7 +143,7 @@ class Court:
         self.task.stop()
         self._thread.join(LIMIT_S)
         if self.is_shown:
-            self.vitals.stop()
+            self.liveness.stop()
 
 
 Begin = Callable[..., Court]
@@ -227,7 +227,7 @@ def test_a_camera_that_is_plugged_in_late_records_the_rest(begin: Begin, tmp_pat
         court.wait_for(lambda: "No such device" in court.health().last_error)
         assert court.health().camera_state is CameraState.RESTARTING
         assert court.health().expected_to_record
-        assert court.vitals.is_well(), "the ladder is at work: nothing is gained by another process"
+        assert court.liveness.is_well(), "the ladder is at work: nothing is gained by another process"
         plugged.touch()
         court.wait_for(court.is_writing)
         assert court.whistled() == Done()
@@ -329,7 +329,7 @@ def test_a_full_disk_ends_the_take_cleanly_and_recording_goes_on_when_there_is_r
 
     court.wait_for(is_without)
     assert court.camera.health().running, "a camera is not let go for its disk's sake"
-    assert court.vitals.is_well()
+    assert court.liveness.is_well()
     file = small_disk / "health.json"
     court.wait_for(lambda: says_so(decode(file.read_bytes())))
     assert os.statvfs(small_disk).f_bavail < 16, "it said so although there was no room left"

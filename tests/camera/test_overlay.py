@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.app.services import beat, camera, local_backend
+from ezrec.app.periodic import periodic_work
+from ezrec.app.publishing import local_backend
+from ezrec.app.recording import camera
 from ezrec.camera.ffmpeg_camera import FfmpegCamera
 from ezrec.camera.ffmpeg_sources import Faults, SoftwareSource
 from ezrec.camera.overlay.blend import CaptureOverlay
@@ -30,6 +32,7 @@ from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
 from ezrec.settings import load
 from ezrec.spool.spool import Spool
+from ezrec.sync.branding_cache import BrandingCache
 from ezrec.system.task import Task
 from tests.fakes.camera import FakeCamera
 from tests.support import media
@@ -274,19 +277,20 @@ def test_the_settings_say_who_puts_the_logo_on(tmp_path: Path, changes: dict[str
             assert list((cache / "capture").glob("*.yuva"))
 
 
-def test_whoever_fetches_a_logo_makes_it_ready_for_the_camera(tmp_path: Path) -> None:
-    wishes = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "software"})
-    logo = media.make_logo(tmp_path / "club.png")
-    store = local_backend(wishes)
-    store.set_branding(None, logo)
-    for changes, count in (
-        ({"EZREC_LOGO_AT": "process"}, 0),
-        ({"EZREC_CAMERA": "v4l2:/dev/video0"}, 0),
-        ({}, 1),
-    ):
-        its = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "software", **changes})
-        beat("sync", its)()
-        assert len(list(tmp_path.glob("media_cache/capture/*.yuva"))) == count
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [({"EZREC_LOGO_AT": "process"}, 0), ({"EZREC_CAMERA": "v4l2:/dev/video0"}, 0), ({}, 1)],
+)
+def test_a_fetched_logo_is_made_ready_before_a_camera_starts_but_not_by_whoever_fetches_it(
+    tmp_path: Path, changes: dict[str, str], count: int
+) -> None:
+    settings = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "software", **changes})
+    local_backend(settings).set_branding(None, media.make_logo(tmp_path / "club.png"))
+    periodic_work("sync", settings)()
+    assert BrandingCache(settings.media_cache).assets().logo is not None
+    assert not (settings.media_cache / "capture").exists()
+    periodic_work("ahead", settings)()
+    assert len(list(settings.media_cache.glob("capture/*.yuva"))) == count
 
 
 # ---- processing lays no second one over it

@@ -324,10 +324,10 @@ def test_without_picamera2_it_is_said_what_to_install() -> None:
 
 @pytest.mark.parametrize("camera", ["auto", "picamera2"])
 def test_the_camera_module_is_never_a_test_picture(camera: str, tmp_path: Path) -> None:
-    from ezrec.app import services
+    from ezrec.app import recording
 
     settings = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": camera})
-    assert isinstance(services.camera(settings), PicameraCamera)
+    assert isinstance(recording.camera(settings), PicameraCamera)
 
 
 def test_a_camera_of_no_known_kind_is_a_fault_of_the_settings(tmp_path: Path) -> None:

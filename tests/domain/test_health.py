@@ -63,47 +63,47 @@ FRESH = Moved(100, 100, 100)
 PATIENCE = Patience(late_s=10, flow_s=10, growth_s=30)
 
 
-def promise(duty: Activity | None, by: float = 105, since: float = 0) -> Deadline:
-    return Deadline("the start of the camera", by, since, duty)
+def deadline(activity: Activity | None, by: float = 105, since: float = 0) -> Deadline:
+    return Deadline("the start of the camera", by, since, activity)
 
 
 @pytest.mark.parametrize(
-    ("promises", "moved", "said"),
+    ("deadlines", "moved", "said"),
     [
         ({}, Moved(0, 0, 0), ""),
-        ({"b": promise(Activity.WAITS)}, Moved(0, 0, 0), ""),
-        ({"b": promise(Activity.LACKS)}, Moved(0, 0, 0), ""),
-        ({"b": promise(Activity.WRITES)}, FRESH, ""),
-        ({"b": promise(Activity.LACKS, by=91)}, FRESH, ""),
+        ({"b": deadline(Activity.WAITS)}, Moved(0, 0, 0), ""),
+        ({"b": deadline(Activity.LACKS)}, Moved(0, 0, 0), ""),
+        ({"b": deadline(Activity.WRITES)}, FRESH, ""),
+        ({"b": deadline(Activity.LACKS, by=91)}, FRESH, ""),
         (
-            {"b": promise(Activity.LACKS, by=89)},
+            {"b": deadline(Activity.LACKS, by=89)},
             FRESH,
             "b: the start of the camera should have ended 11 s ago",
         ),
-        ({"record stage": promise(None, by=50)}, FRESH, "record stage: the start of the camera should"),
-        ({"record stage": promise(None, by=float("inf"))}, FRESH, ""),
-        ({"b": promise(Activity.WRITES)}, Moved(89, 100, 100), "no frames come for 11 s"),
-        ({"b": promise(Activity.WRITES)}, Moved(100, 89, 100), "no packets leave the encoder for 11 s"),
-        ({"b": promise(Activity.WRITES)}, Moved(100, 100, 71), ""),
-        ({"b": promise(Activity.WRITES)}, Moved(100, 100, 69), "no bytes are written for 31 s"),
-        ({"b": promise(Activity.WRITES, since=95)}, Moved(0, 0, 0), ""),
+        ({"record stage": deadline(None, by=50)}, FRESH, "record stage: the start of the camera should"),
+        ({"record stage": deadline(None, by=float("inf"))}, FRESH, ""),
+        ({"b": deadline(Activity.WRITES)}, Moved(89, 100, 100), "no frames come for 11 s"),
+        ({"b": deadline(Activity.WRITES)}, Moved(100, 89, 100), "no packets leave the encoder for 11 s"),
+        ({"b": deadline(Activity.WRITES)}, Moved(100, 100, 71), ""),
+        ({"b": deadline(Activity.WRITES)}, Moved(100, 100, 69), "no bytes are written for 31 s"),
+        ({"b": deadline(Activity.WRITES, since=95)}, Moved(0, 0, 0), ""),
         (
-            {"a": promise(Activity.WRITES, since=95), "b": promise(Activity.WRITES)},
+            {"a": deadline(Activity.WRITES, since=95), "b": deadline(Activity.WRITES)},
             Moved(0, 0, 0),
             "no frames come",
         ),
     ],
 )
 def test_the_recorder_may_call_itself_alive_only_on_evidence(
-    promises: dict[str, Deadline], moved: Moved, said: str
+    deadlines: dict[str, Deadline], moved: Moved, said: str
 ) -> None:
-    found = alarm(promises, moved, 100, PATIENCE)
+    found = alarm(deadlines, moved, 100, PATIENCE)
     assert said in found
     assert bool(found) == bool(said)
 
 
 @pytest.mark.parametrize(
-    ("duties", "running", "hung", "broke_off", "state"),
+    ("activities", "running", "hung", "broke_off", "state"),
     [
         ((), False, False, False, CameraState.OFF),
         ((Activity.WAITS,), False, False, True, CameraState.OFF),
@@ -116,6 +116,6 @@ def test_the_recorder_may_call_itself_alive_only_on_evidence(
     ],
 )
 def test_the_state_of_the_camera_has_a_name(
-    duties: tuple[Activity, ...], running: bool, hung: bool, broke_off: bool, state: CameraState
+    activities: tuple[Activity, ...], running: bool, hung: bool, broke_off: bool, state: CameraState
 ) -> None:
-    assert camera_state(duties, running=running, hung=hung, broke_off=broke_off) is state
+    assert camera_state(activities, running=running, hung=hung, broke_off=broke_off) is state

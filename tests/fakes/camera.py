@@ -35,20 +35,25 @@ def header() -> Header:
     return _parsed()[0]
 
 
-def footage(began: float = 0.0) -> Iterator[Fragment]:
-    """Fragments without end, each arriving at its end; `began` is the monotonic time of the first frame."""
+def footage(began: float = 0.0, key_every_s: float = GOP_S) -> Iterator[Fragment]:
+    """Fragments without end, each arriving at its end; `began` is the monotonic time of the first frame.
+
+    With `key_every_s` most of its key frames are not told as such.
+    """
     base_time = 0
     while True:
         for fragment in _parsed()[1]:
             arrived = began + (base_time + fragment.duration) / fragment.timescale
-            yield replace(fragment, base_time=base_time, arrived=arrived)
+            is_key = fragment.starts_with_key and base_time % round(key_every_s * fragment.timescale) == 0
+            yield replace(fragment, base_time=base_time, arrived=arrived, starts_with_key=is_key)
             base_time += fragment.duration
 
 
 class FakeCamera(SharedCamera):
     """Set `absent` to a reason, and the next `hold` fails with it; set `stuck`, and it cannot be stopped."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, key_every_s: float = GOP_S) -> None:
+        self.key_every_s = key_every_s
         self.absent = ""
         self.stuck = ""
         self.frozen = False
@@ -107,7 +112,7 @@ class _Player:
             self._feed.lose(self._absent)
             return
         self._feed.open(header())
-        for fragment in footage(self._clock.monotonic()):
+        for fragment in footage(self._clock.monotonic(), self._camera.key_every_s):
             if self._over.wait(max(0.0, fragment.arrived - self._clock.monotonic())) or self._feed.is_lost:
                 break
             if not self._camera.frozen:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from ezrec import settings
-from ezrec.app import services
+from ezrec.app import common, services
 from ezrec.system import log_setup
 from tests.fakes.camera import FakeCamera
 
@@ -30,13 +30,13 @@ def _hang(camera: FakeCamera, mark: Path) -> None:
 def main() -> None:
     made = settings.load(os.environ)
     log_setup.begin(made.logs, ["record"])
-    camera = FakeCamera(services.clock(made))
+    camera = FakeCamera(common.clock(made))
     mark = made.home / "hang"
     if mark.exists():
         threading.Thread(target=_hang, args=(camera, mark), daemon=True).start()
-    running = services.services(made, ["record"], of=camera)
+    running = services.build(made, ["record"], camera)
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
-    services.attend(running, kept=True)
+    services.serve(running, kept=True)
 
 
 if __name__ == "__main__":

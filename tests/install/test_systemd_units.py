@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.app.services import PULSE_LANES, STAGE_LANES
+from ezrec.app.periodic import TASKS
 from ezrec.domain.stages import STAGES
 from ezrec.runtime.supervisor import _END_LIMIT_S, CONFIGURATION
 from ezrec.settings import DEFAULT_HOME
@@ -82,9 +82,9 @@ def test_stopping_leaves_time_to_close_a_recording(name: str) -> None:
 def test_every_command_in_a_unit_is_one_that_exists(path: Path) -> None:
     known = {
         "run", "run --only record",
-        *(f"run-stage {stage} --once" for stage in STAGE_LANES),
-        *(f"run-stage {stage} --once --patient" for stage in STAGE_LANES),
-        *(f"pulse {pulse}" for pulse in PULSE_LANES),
+        *(f"run-stage {stage} --once" for stage in STAGES),
+        *(f"run-stage {stage} --once --patient" for stage in STAGES),
+        *(f"pulse {pulse}" for pulse in TASKS),
     }  # fmt: skip
     ours = [line for line in values(path, "ExecStart") if EXECUTABLE in line]
     assert ours

@@ -269,12 +269,14 @@ def health_twice(box: CourtBox) -> tuple[Path, list[Callable[[int], object]]]:
     path = box.settings.state / healths.FILE
     path.write_bytes(healths.encode(health))
     return path, [
-        lambda n, vitals=vitals: vitals._write(replace(health, last_error=f"{n % 2}" * (30_000 >> n % 2)))  # type: ignore[misc]
-        for vitals in [vitals_of(path), vitals_of(path)]
+        lambda n, liveness=liveness: liveness._write(
+            replace(health, last_error=f"{n % 2}" * (30_000 >> n % 2))
+        )  # type: ignore[misc]
+        for liveness in [liveness_of(path), liveness_of(path)]
     ]
 
 
-def vitals_of(path: Path) -> Liveness:
+def liveness_of(path: Path) -> Liveness:
     clock = StandingClock()
     return Liveness(FakeCamera(clock), "software", clock, path, LOG, lambda why: None)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ezrec.app import recording, services
+from ezrec.app import periodic, recording, services
 from ezrec.cli import purge as purging
 from ezrec.domain.disk_policy import DiskMeasure, DiskMeasures, Goes, Space
 from ezrec.domain.errors import Refused
@@ -473,13 +473,13 @@ def _asked_of(pid: int) -> str:
 
 
 def test_the_settings_reach_those_who_keep_them(box: CourtBox) -> None:
-    assert not services.drain("upload", box.settings).keeps
+    assert not services.worker("upload", box.settings).keeps
     keeping = replace(box.settings, keep_uploaded=timedelta(days=3))
-    assert services.drain("upload", keeping).keeps
-    status = services.beat("status", box.settings)
+    assert services.worker("upload", keeping).keeps
+    status = periodic.periodic_work("status", box.settings)
     assert isinstance(status, StatusReporter)
     assert isinstance(status.forecast, DiskGuard)
-    assert isinstance(services.beat("tidy", box.settings), Retention)
+    assert isinstance(periodic.periodic_work("tidy", box.settings), Retention)
 
 
 def test_the_status_tells_the_measure_and_the_alert(box: CourtBox) -> None:

@@ -247,7 +247,7 @@ def test_an_encoder_that_freezes_while_frames_go_on_is_found_out_and_left_to_a_f
         left.append(why)
         gone.set()
 
-    vitals = Liveness(camera, "picamera2", clock, tmp_path / "health.json", LOG, leave)
+    liveness = Liveness(camera, "picamera2", clock, tmp_path / "health.json", LOG, leave)
     encoder: Any = importlib.import_module("picamera2.encoders").LibavH264Encoder
     stops: list[str] = []
     module: Any = harness.picamera2
@@ -257,13 +257,13 @@ def test_an_encoder_that_freezes_while_frames_go_on_is_found_out_and_left_to_a_f
         time.sleep(0.5)
         encoder._encode = lambda *_: None
         frozen = time.monotonic()
-        vitals.start()
+        liveness.start()
         time.sleep(0.3)  # what the encoder was just making
-        before = vitals.look()
+        before = liveness.look()
         assert recording.lost.wait(LIMIT_S)
         silent_s = time.monotonic() - frozen
         take = recording.finish(clock.now(), LIMIT_S)
-        after = vitals.look()
+        after = liveness.look()
         assert gone.wait(LIMIT_S), "the recorder goes on with a camera whose encoder is frozen"
     assert silent_s > 2.5, "it was given up before its three seconds were over"
     assert take.ended_by == left[0].partition(";")[0] == FROZEN

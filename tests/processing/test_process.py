@@ -16,19 +16,23 @@ import pytest
 
 from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Reject, Retry, Stopped, disk_full
-from ezrec.domain.job import Job, Kind, Take
+from ezrec.domain.job import Job, Kind, Sound, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
 from ezrec.domain.ports import PARTS, RenderPlan, Transcoder
 from ezrec.domain.stages import State
+from ezrec.media.ffmpeg.audio_mux import AudioMuxer
+from ezrec.media.ffmpeg.trim import trim
 from ezrec.media.mp4 import boxes
 from ezrec.media.mp4.finish_in_place import give_index
 from ezrec.media.mp4.repair import salvage
 from ezrec.media.render.renderer import FfmpegTranscoder
+from ezrec.processing import before_window
 from ezrec.processing.process import FOUND, process
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.fakes.transcoder import FakeTranscoder, footage, made_of
+from tests.media.render.test_trimmed_clips import colours, filmed
 from tests.support import media
 
 START = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
@@ -80,6 +84,8 @@ class Bench:
             log=logging.getLogger("ezrec.video_worker"),
             is_short=is_short,
             give_index=give_index,
+            trim=trim,
+            dub=AudioMuxer().dub,
         )
 
     @property
@@ -147,6 +153,46 @@ def test_with_real_media_the_intro_comes_first_and_the_logo_lies_on_the_recordin
     assert media.picture_at(made, 0.5).colour(-20, -20) == "red"
     assert media.picture_at(made, 2.5).colour(160, 90) == "blue"
     assert media.picture_at(made, 2.5).colour(-20, -20) == "lime"
+
+
+def _before_and_after(bench: Bench, early_s: float) -> Entry:
+    """Two seconds of red, of the time before the booking, then two of yellow; one key frame, at the start."""
+    entry = bench.job(4)
+    (take,) = entry.job.takes
+    filmed(entry.path / take.file, "red", "yellow").rename(entry.path / take.file)
+    entry.update(takes=(replace(take, early_s=early_s),))
+    return entry
+
+
+@pytest.mark.parametrize("logo", [False, True])
+@pytest.mark.parametrize("is_short", [False, True])
+def test_what_a_take_shows_of_the_time_before_its_window_is_not_in_the_video(
+    real: Bench, monkeypatch: pytest.MonkeyPatch, logo: bool, is_short: bool
+) -> None:
+    monkeypatch.setattr(before_window, "MOST_S", 1.0)
+    entry = _before_and_after(real, early_s=2.0)
+    footage = (entry.path / entry.job.takes[0].file).read_bytes()
+    branding = replace(real.branding(), intro=None) if logo else NO_BRANDING
+    real.process(entry, branding, is_short=lambda: is_short)
+    assert set(colours(_result(entry))) == {"yellow"}
+    assert entry.job.result is not None
+    assert entry.job.result.duration_s == pytest.approx(2, abs=0.1)
+    assert (entry.path / entry.job.takes[0].file).read_bytes() == footage
+    assert not list(entry.path.glob(".trimmed*"))
+
+
+def test_what_is_usual_before_a_window_is_not_worth_encoding_the_video(real: Bench) -> None:
+    entry = _before_and_after(real, early_s=2.0)
+    real.process(entry)
+    assert set(colours(_result(entry))) == {"red", "yellow"}
+    assert '"rung": "copy"' in (entry.path / "processing.json").read_text()
+
+
+def test_the_sound_of_a_take_stays_with_its_picture_where_its_beginning_is_left_out() -> None:
+    sound = Sound("raw_m.1.m4a", 0.4, 9.0, 9.0, 100)
+    take = Take("raw_m.mp4", START, 10.0, 100, sound=(sound,), early_s=4.0)
+    shown = before_window.without_beginning(take, "other.mp4")
+    assert (shown.duration_s, shown.early_s, shown.sound[0].offset_s) == (6.0, 0.0, -3.6)
 
 
 def test_a_torn_tail_is_cut_and_what_is_behind_it_is_not_lost(real: Bench) -> None:

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ezrec import settings
-from ezrec.app import services
+from ezrec.app import common, services
 from ezrec.cli.next_step import outlook
-from ezrec.cloud.connectivity import Connectivity
+from ezrec.cloud.connectivity import Connectivity, WakeOnReturn
 from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
 from ezrec.domain.alerts import judge
 from ezrec.domain.booking import Booking
@@ -283,11 +283,11 @@ def test_a_match_that_comes_meanwhile_goes_before_the_backlog(tmp_path: Path) ->
 def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> None:
     # A rescan every hour: what happens within seconds was not found by looking.
     chosen = replace(settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"}), rescan_s=3600)
-    spool, reach = services.spool(chosen), Connectivity(chosen.reach)
+    spool, reach = common.spool(chosen), Connectivity(chosen.reach)
     reach.lose()
     later = datetime.now(UTC) + timedelta(hours=1)
     put(spool, State.DEFERRED, "match", due=later, return_to="processed", waits_for=Wait.NETWORK)
-    running = services.services(chosen, ["retry"])
+    running = services.build(chosen, ["retry"])
     is_ready = threading.Event()
     thread = threading.Thread(target=running.run, args=(is_ready.set, lambda: None, 3600.0))
     thread.start()
@@ -307,29 +307,31 @@ def test_the_lanes_that_pause_are_woken_when_the_cloud_is_there_again_and_not_wi
 ) -> None:
     chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
     reach = Connectivity(chosen.reach)
-    rung: list[str] = []
-    came = services._on_return(chosen, lambda: rung.append("retry"), [lambda: rung.append("sync")])
+    woken: list[str] = []
+    came = WakeOnReturn(
+        reach, common.clock(chosen), [lambda: woken.append("retry")], [lambda: woken.append("sync")]
+    )
     reach.lose()
     came()
-    assert rung == [], "its loss is an event in the same folder"
+    assert woken == [], "its loss is an event in the same folder"
     reach.find()
     came()
-    assert rung == ["retry", "sync"]
+    assert woken == ["retry", "sync"]
     for _ in range(9):  # one lane gets through, and another does not
         reach.lose()
         came()
         reach.find()
         came()
-    assert rung == ["retry", "sync", *["retry"] * 9]
+    assert woken == ["retry", "sync", *["retry"] * 9]
 
 
 def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path: Path) -> None:
     environ = {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_BACKEND": "local", "USER_ID": "user-1"}
     chosen = settings.load({**environ, "BOOKING_FETCH_INTERVAL": "3600"})
-    services.spool(chosen)
+    common.spool(chosen)
     reach = Connectivity(chosen.reach)
     reach.lose()
-    running = services.services(chosen, ["sync"])
+    running = services.build(chosen, ["sync"])
     is_ready = threading.Event()
     thread = threading.Thread(target=running.run, args=(is_ready.set, lambda: None, 3600.0))
     thread.start()
@@ -454,7 +456,7 @@ def test_a_disk_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
 
 def test_an_upload_whose_address_ends_soon_is_not_overtaken(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.gate.order = order = upload_order(("newest",), court.gate.pressing)
+    court.gate.order = order = lambda each: upload_order(each, court.gate.pressing(each))
     court.finished("old", NOON - timedelta(days=1))
     sent: list[int] = []
 

@@ -174,7 +174,7 @@ class Room:
         assert booking is not None
         end = self.clock.now() + timedelta(seconds=0.5)
         self.spool.amend(self.entry, Booking(booking.id, booking.start, end))
-        self.task.bell.ring()
+        self.task.wake_up.set()
 
     def record(self) -> Take:
         done = record(

@@ -56,7 +56,7 @@ class Court:
     padding: Padding = field(default_factory=lambda: Padding(0, 0, 0.5))
     runs: list[Run] = field(default_factory=list)
     on_cancel: OnCancel = OnCancel.KEEP
-    signs: HeartbeatRegistry | None = None
+    heartbeats: HeartbeatRegistry | None = None
 
     def book(self, booking_id: str, in_s: float, for_s: float, **changes: object) -> Entry:
         start = self.clock.now() + timedelta(seconds=in_s)
@@ -101,7 +101,7 @@ class Run:
                 salvage=salvage,
                 log=logging.getLogger("ezrec.recorder"),
                 on_cancel=court.on_cancel,
-                signs=court.signs,
+                heartbeats=court.heartbeats,
             )
         except Exception as fault:  # noqa: BLE001 - handed on to the test
             self.fault = fault
@@ -128,7 +128,7 @@ class Run:
         assert booking is not None
         known = {name: getattr(booking, name) for name in ("id", "start", "end", "status")}
         self.court.spool.amend(self.entry, Booking(**{**known, **changes}))
-        self.task.bell.ring()
+        self.task.wake_up.set()
 
 
 @pytest.fixture
@@ -294,15 +294,15 @@ def test_the_camera_is_armed_thirty_seconds_before_and_the_first_frame_is_there_
     wishes = settings.load({"EZREC_HOME": str(tmp_path)})
     court.padding = Padding(wishes.pre_roll_s, wishes.post_roll_s, wishes.arm_s)
     assert court.padding == Padding(5, 5, 30)
-    adopter = services.drain("record", wishes).adopter
-    assert adopter is not None
-    assert adopter.lead_s == 35, "it is taken in hand in time"
+    intake = services.worker("record", wishes).intake
+    assert intake is not None
+    assert intake.lead_s == 35, "it is taken in hand in time"
     entry = court.book("b1", 1000, 600)
     start = entry.job.booking.start if entry.job.booking else court.clock.now()
 
     def at(before_s: float) -> None:
         court.clock.step = start - timedelta(seconds=before_s) - datetime.now(UTC)
-        run.task.bell.ring()
+        run.task.wake_up.set()
 
     run = court.start(entry)
     at(39)
@@ -626,7 +626,7 @@ def test_no_booking_is_judged_before_the_clock_is_synchronised(court: Court) -> 
 def test_a_clock_set_forward_into_the_window_begins_the_recording(court: Court) -> None:
     run = court.start(court.book("stepped", 3600, 3))
     court.clock.step = timedelta(hours=1)
-    run.task.bell.ring()
+    run.task.wake_up.set()
     assert run.ended() == Done()
     assert _seconds(run.entry) > 1
 
@@ -649,6 +649,25 @@ def test_two_overlapping_bookings_share_one_running_camera(real_court: Court) ->
 
 def _numbers(run: Run) -> list[int]:
     return frame_numbers(run.entry.path / run.entry.job.takes[0].file)
+
+
+def test_a_take_that_begins_long_before_its_window_says_by_how_much(tmp_path: Path) -> None:
+    clock = SteppingClock()
+    opened = _opened(Court(_spool(tmp_path), clock, FakeCamera(clock, key_every_s=6.0)))
+    court = next(opened)
+    first, later = court.book("first", 0.5, 5.5), court.book("later", 4.5, 1.5)
+    runs = [court.start(first), court.start(later)]
+    assert eventually(lambda: any(take.early_s for take in later.job.takes), LIMIT_S)  # while it is written
+    told = later.job.takes[0].early_s
+    assert [run.ended() for run in runs] == [Done(), Done()]
+    (take,) = later.job.takes
+    assert later.job.booking is not None
+    assert take.early_s == pytest.approx((later.job.booking.start - take.started).total_seconds(), abs=0.1)
+    assert take.early_s == pytest.approx(told, abs=0.1)
+    assert 3.5 < take.early_s < 5
+    assert take.duration_s > take.early_s + 1.5
+    assert first.job.takes[0].early_s < 1.1
+    next(opened, None)
 
 
 def test_back_to_back_bookings_lose_no_edge(court: Court) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.app import services
+from ezrec.app import common
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job, JobOutcome, Kind, Take
 from ezrec.domain.names import safe_id
@@ -61,7 +61,7 @@ def recorded(box: Box, name: str) -> tuple[Job, Take, list[int]]:
 
 def test_twenty_turnovers_miss_no_frame_and_each_file_has_its_own_padding(box: Box) -> None:
     box.run("--only", "record")
-    clock = services.clock(box.settings)
+    clock = common.clock(box.settings)
     everything = book(box, "everything", clock.now(), clock.now() + seconds(3600))
     box.wait_for(lambda: box.is_writing(everything), "the recorder does not begin")
     begin = clock.now() + seconds(4)

@@ -20,9 +20,12 @@ import pytest
 from ezrec.domain.errors import Busy, Retry
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
-from ezrec.runtime import scheduler
-from ezrec.runtime.scheduler import DirectoryWatcher, PeriodicTask, Services, Unwatchable, WorkerThread
+from ezrec.runtime import worker_thread
+from ezrec.runtime.file_events import DirectoryWatcher, Unwatchable
+from ezrec.runtime.periodic import PeriodicTask, PeriodicWork
+from ezrec.runtime.scheduler import Services
 from ezrec.runtime.worker import Worker
+from ezrec.runtime.worker_thread import WorkerThread
 from ezrec.spool.spool import Entry
 from ezrec.system.clock import SystemClock
 from ezrec.system.task import Task, WakeUp
@@ -32,6 +35,18 @@ from tests.support.starving import no_free_descriptor
 
 LOG = logging.getLogger("test.watch")
 NEVER_S = 3600.0  # so long that only something else can have done it
+
+
+@dataclass(frozen=True)
+class Call(PeriodicWork):
+    function: Callable[[], float | None]
+
+    def __call__(self) -> float | None:
+        return self.function()
+
+
+def periodic(name: str, interval_s: float, function: Callable[[], float | None]) -> PeriodicTask:
+    return PeriodicTask(name, interval_s, Call(function), LOG)
 
 
 @dataclass
@@ -66,7 +81,7 @@ def serving(services: Services, alive_s: float = NEVER_S) -> Iterator[Serving]:
 def services_of(
     *drains: Worker, pulses: tuple[PeriodicTask, ...] = (), rescan_s: float = NEVER_S
 ) -> Services:
-    watched = {drain.spool.directory(drain.stage.takes_from): drain.bell.ring for drain in drains}
+    watched = {drain.spool.directory(drain.stage.takes_from): drain.wake_up.set for drain in drains}
     return Services(drains, pulses, watched, rescan_s, LOG)
 
 
@@ -133,9 +148,7 @@ def test_a_stepped_clock_lets_every_stage_look_again(tmp_path: Path) -> None:
     clock = StandingClock()
     looked = threading.Event()
     put(spool, State.DEFERRED, "a", return_to="raw", due=clock.now() + timedelta(hours=1))
-    services = services_of(
-        a_drain("retry", spool, clock=clock), pulses=(PeriodicTask("p", NEVER_S, looked.set),)
-    )
+    services = services_of(a_drain("retry", spool, clock=clock), pulses=(periodic("p", NEVER_S, looked.set),))
     with serving(services):
         assert looked.wait(LIMIT_S)
         clock.pass_time(3600)
@@ -197,7 +210,7 @@ def test_of_twenty_thousand_files_none_is_missed_though_events_are(
     names = {f"{number}.mp4" for number in range(20_000)}
     seen: set[str] = set()
     rings: list[int] = []
-    bell = WakeUp()
+    wake_up = WakeUp()
 
     def take_all() -> None:
         for name in os.listdir(directory):
@@ -206,12 +219,12 @@ def test_of_twenty_thousand_files_none_is_missed_though_events_are(
 
     def ring() -> None:
         rings.append(1)
-        bell.ring()
+        wake_up.set()
 
     with small_queue(16):
         watcher = DirectoryWatcher({directory: ring}, LOG)
         watcher.arm()
-    lane = WorkerThread("taker", take_all, bell, 0.2, LOG)
+    lane = WorkerThread("taker", take_all, wake_up, 0.2, LOG)
     lane.start()
     try:
         for name in names:
@@ -268,7 +281,7 @@ def test_a_check_finds_a_successor_of_the_same_number(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= handles
 
 
-def test_check_rings_every_bell_when_it_watches_anew(tmp_path: Path) -> None:
+def test_check_wakes_everybody_when_it_watches_anew(tmp_path: Path) -> None:
     rings: list[str] = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -351,9 +364,9 @@ def test_without_a_free_handle_nothing_can_be_watched(tmp_path: Path) -> None:
 
 @contextmanager
 def lane_of(
-    turn: Callable[[], float | None], bell: WakeUp, longest_s: float = NEVER_S
+    turn: Callable[[], float | None], wake_up: WakeUp, longest_s: float = NEVER_S
 ) -> Iterator[WorkerThread]:
-    lane = WorkerThread("lane", turn, bell, longest_s, LOG)
+    lane = WorkerThread("lane", turn, wake_up, longest_s, LOG)
     lane.start()
     try:
         yield lane
@@ -414,15 +427,15 @@ def test_what_may_pass_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_busy_stage_is_waited_for() -> None:
-    bell, turns = WakeUp(), []
+    wake_up, turns = WakeUp(), []
 
     def busy() -> None:
         turns.append(1)
         raise Busy("held by somebody")
 
-    with lane_of(busy, bell) as lane:
+    with lane_of(busy, wake_up) as lane:
         until(lambda: len(turns) == 1)
-        bell.ring()
+        wake_up.set()
         until(lambda: len(turns) == 2)
         assert lane.is_alive()
 
@@ -434,18 +447,18 @@ def test_a_lane_looks_again_after_its_longest_pause() -> None:
 
 
 def test_a_pulse_beats_within_a_tenth_of_its_interval() -> None:
-    pulse = PeriodicTask("p", 100.0, lambda: None)
+    pulse = periodic("p", 100.0, lambda: None)
     waits = [pulse.turn() for _ in range(1000)]
     assert all(90 <= wait <= 110 for wait in waits)
     assert max(waits) - min(waits) > 10, "it is spread"
 
 
-def test_a_pulse_beats_when_its_bell_rings() -> None:
+def test_a_periodic_task_runs_when_it_is_woken() -> None:
     beats: list[int] = []
-    pulse = PeriodicTask("p", NEVER_S, lambda: beats.append(1))
+    pulse = periodic("p", NEVER_S, lambda: beats.append(1))
     with serving(Services([], [pulse], {}, NEVER_S, LOG)):
         until(lambda: len(beats) == 1)
-        pulse.bell.ring()
+        pulse.wake_up.set()
         until(lambda: len(beats) == 2)
 
 
@@ -456,7 +469,7 @@ def test_the_watch_is_armed_before_the_first_turn(tmp_path: Path) -> None:
     """What arrives during the first look must make an event, or nobody would see it before the rescan."""
     (tmp_path / "watched").mkdir()
     rings = threading.Event()
-    first = PeriodicTask("first", NEVER_S, lambda: drop(tmp_path / "watched", "file"))
+    first = periodic("first", NEVER_S, lambda: drop(tmp_path / "watched", "file"))
     with serving(Services([], [first], {tmp_path / "watched": rings.set}, NEVER_S, LOG)):
         assert rings.wait(LIMIT_S)
 
@@ -508,7 +521,7 @@ def test_a_signal_handler_can_stop_everything(tmp_path: Path) -> None:
 
 
 def test_a_pulse_beats_with_a_tenth_of_jitter_so_that_boxes_do_not_beat_as_one() -> None:
-    spans = [PeriodicTask("status", 15.0, lambda: None).turn() for _ in range(200)]
+    spans = [periodic("status", 15.0, lambda: None).turn() for _ in range(200)]
     assert 13.5 <= min(spans) < 14.5
     assert 15.5 < max(spans) <= 16.5
 
@@ -523,10 +536,10 @@ def _starve() -> None:
 def test_a_lane_without_descriptors_ends_its_process_for_a_fresh_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    services = Services([], [PeriodicTask("status", NEVER_S, _starve)], {}, NEVER_S, LOG)
+    services = Services([], [periodic("status", NEVER_S, _starve)], {}, NEVER_S, LOG)
     with serving(services, alive_s=0.1) as running:
         until(lambda: running.faults)
-    assert "status fails on and on" in str(running.faults[0])
+    assert "status fails again and again" in str(running.faults[0])
     assert "this process ends, and a fresh one goes on" in caplog.text
 
 
@@ -550,7 +563,7 @@ def test_a_recorder_without_descriptors_records_to_the_end_first(tmp_path: Path)
 
     put(spool, State.INCOMING, "match")
     drain = a_drain("record", spool, record, wide=True)
-    services = services_of(drain, pulses=(PeriodicTask("other", NEVER_S, _starve),))
+    services = services_of(drain, pulses=(periodic("other", NEVER_S, _starve),))
     with serving(services, alive_s=0.1) as running:
         assert began.wait(LIMIT_S)
         time.sleep(1)
@@ -586,7 +599,7 @@ def test_a_recorder_whose_watch_is_lost_for_good_records_to_the_end_first(tmp_pa
 def test_a_lane_that_fails_on_and_on_ends_its_process_when_no_job_is_in_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "_MOST_BUGS", 1)
+    monkeypatch.setattr(worker_thread, "_MOST_BUGS", 1)
     spool = a_spool(tmp_path)
     began, done = threading.Event(), threading.Event()
 
@@ -599,23 +612,23 @@ def test_a_lane_that_fails_on_and_on_ends_its_process_when_no_job_is_in_hand(
         raise ZeroDivisionError("a bug")
 
     put(spool, State.RAW, "a")
-    services = services_of(a_drain("process", spool, encode), pulses=(PeriodicTask("tidy", NEVER_S, fail),))
+    services = services_of(a_drain("process", spool, encode), pulses=(periodic("tidy", NEVER_S, fail),))
     with serving(services, alive_s=0.1) as running:
         assert began.wait(LIMIT_S)
         time.sleep(1)
         assert not running.faults
         done.set()
         until(lambda: running.faults)
-    assert "tidy fails on and on (ZeroDivisionError: a bug)" in str(running.faults[0])
+    assert "tidy fails again and again (ZeroDivisionError: a bug)" in str(running.faults[0])
 
 
 def test_a_lane_that_fails_ends_nothing_as_long_as_it_may_be_chance() -> None:
     def fail() -> None:
         raise ZeroDivisionError("a bug")
 
-    pulse = PeriodicTask("tidy", NEVER_S, fail)
+    pulse = periodic("tidy", NEVER_S, fail)
     with serving(Services([], [pulse], {}, NEVER_S, LOG), alive_s=0.1) as running:
         for _ in range(5):
-            pulse.bell.ring()
+            pulse.wake_up.set()
             time.sleep(0.2)
         assert not running.faults

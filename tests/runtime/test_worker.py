@@ -290,12 +290,12 @@ def test_a_bug_in_adoption_does_not_keep_the_jobs_from_their_work(tmp_path: Path
     (spool.directory(State.RAW) / "match.mp4").write_bytes(b"pictures")
     put(spool, State.RAW, "a")
     drain = a_drain("process", spool)
-    assert drain.adopter is not None
+    assert drain.intake is not None
 
     def unforeseen(_: str) -> None:
         raise ZeroDivisionError
 
-    drain.adopter.known_booking = unforeseen
+    drain.intake.known_booking = unforeseen
     rest = drain.run()
     assert rest is not None
     assert rest <= 5
@@ -353,7 +353,7 @@ def test_a_disk_that_fills_during_the_work_loses_nothing(tmp_path: Path) -> None
         rest = drain.run()
         assert rest is not None
         assert rest <= 5
-        assert not drain.bell.wait(0), "it must not wake itself"
+        assert not drain.wake_up.wait(0), "it must not wake itself"
         assert drain.run() is not None
         assert tries == ["a"], "not again before some seconds have passed"
     clock.pass_time(5)
@@ -453,14 +453,14 @@ def test_a_wide_stage_takes_what_comes_while_others_are_in_hand(tmp_path: Path) 
     assert where(spool) == {"first": "raw", "second": "raw"}
 
 
-def test_an_amendment_rings_the_bell_of_its_own_job(tmp_path: Path) -> None:
+def test_an_amendment_wakes_its_own_job(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
     heard: list[str] = []
     over = threading.Event()
 
     def listen(entry: Entry, task: Task) -> Done:
         while not over.is_set():
-            if task.bell.wait(0.05):
+            if task.wake_up.wait(0.05):
                 changed = entry.take_amendment()
                 heard.append(f"{entry.id} {changed.end.hour if changed else 'unchanged'}")
         return Done()
@@ -481,7 +481,7 @@ def test_an_amendment_rings_the_bell_of_its_own_job(tmp_path: Path) -> None:
     running.start()
     until(lambda: where(spool) == {"a": "recording", "b": "recording"})
     drop("b", "16:00")
-    drain.bell.ring()
+    drain.wake_up.set()
     until(lambda: heard)
     over.set()
     running.join(LIMIT_S)
@@ -732,7 +732,7 @@ def test_a_burst_is_adopted_with_signs_of_life(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
     drop_bookings(spool, 60)
     seen: list[int] = []
-    drain = a_drain("record", spool, clock=SlowClock(), sign=lambda _: seen.append(loose(spool)))
+    drain = a_drain("record", spool, clock=SlowClock(), heartbeat=lambda _: seen.append(loose(spool)))
     drain.run()
     steps = [before - after for before, after in itertools.pairwise(seen)]
     assert sum(steps) == 60

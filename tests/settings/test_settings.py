@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ezrec.app import services
+from ezrec.app import publishing
 from ezrec.domain.errors import ConfigError
 from ezrec.settings import DEFAULT_HOME, Resolution, Settings, load
 from ezrec.settings.definitions import RETIRED
@@ -148,7 +148,7 @@ def test_who_does_not_talk_to_the_cloud_needs_no_key_and_who_does_says_so(tmp_pa
     found = loaded(tmp_path, **CLOUD)
     assert (found.backend, found.supabase_key) == ("supabase", "")
     with pytest.raises(ConfigError, match="SUPABASE_KEY is not set"):
-        services.backend(found)
+        publishing.backend(found)
 
 
 def test_the_newest_name_counts_and_the_environment_counts_more(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def play(scene: Scene, spool: Spool) -> None:
     clock = StandingClock()
     drains = [a_drain(scene.stage, spool, scene.handler, clock=clock)]
     if scene.stage != "retry":
-        drains.append(a_drain("retry", spool, clock=clock, adopter=None))
+        drains.append(a_drain("retry", spool, clock=clock, intake=None))
     for pause_s in _PAUSES_S:
         for drain in drains:
             try:

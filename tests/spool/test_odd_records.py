@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ezrec.app import services
+from ezrec.app import common
 from ezrec.cli import job_view, purge
 from ezrec.cli.job_list import rows
 from ezrec.cli.job_table import draw as draw_table
@@ -125,7 +125,7 @@ def look_at_everything(box: CourtBox) -> None:
     draw_status(facts, judged, "EZREC", UTC, 100, colour=False)
     list(look_at_jobs(box.settings))
     list(history(spool))
-    purge.draw(purge.plan(spool, box.settings.logs, services.clock(box.settings), None, None), None, NOW)
+    purge.draw(purge.plan(spool, box.settings.logs, common.clock(box.settings), None, None), None, NOW)
     for place in (*map(str, DIRECTORIES), DONE, "trash"):
         with suppress(NoSuchJob):
             one = find(spool, "odd", (place,))

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ezrec import settings
-from ezrec.app import services
+from ezrec.app import common
+from ezrec.app.publishing import local_backend
 from ezrec.domain.job import Job
 from ezrec.domain.stages import State
 from ezrec.spool.spool import Entry
@@ -56,8 +57,8 @@ class Box:
         }
         home.mkdir(parents=True, exist_ok=True)
         self.settings = settings.load(self.environ)
-        self.spool = services.spool(self.settings)
-        self.store = services.local_backend(self.settings)
+        self.spool = common.spool(self.settings)
+        self.store = local_backend(self.settings)
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     # ---- processes
@@ -124,12 +125,12 @@ class Box:
     # ---- what a person does and sees
 
     def book(self, in_s: float, for_s: float) -> str:
-        start = services.clock(self.settings).now() + timedelta(seconds=in_s)
+        start = common.clock(self.settings).now() + timedelta(seconds=in_s)
         return self.store.book(start, start + timedelta(seconds=for_s))
 
     def whistle(self, booking_id: str) -> None:
         """The match ends now: the booking is given another end, as the front end would."""
-        assert self.store.change(booking_id, end=services.clock(self.settings).now() + timedelta(seconds=0.5))
+        assert self.store.change(booking_id, end=common.clock(self.settings).now() + timedelta(seconds=0.5))
 
     def amend(self, booking_id: str, end: datetime) -> None:
         """Another end for a booking in hand, as a person without a backend would give it."""

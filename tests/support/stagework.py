@@ -18,8 +18,9 @@ from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Closed, Done
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import DIRECTORIES, STAGES, State
+from ezrec.runtime.handling import Handler
 from ezrec.runtime.hooks import Hooks
-from ezrec.runtime.worker import Handler, Worker
+from ezrec.runtime.worker import Worker
 from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
@@ -63,8 +64,8 @@ def done(entry: Entry, task: Task) -> Done | Closed:
 def a_drain(stage: str, spool: Spool, handler: Handler = done, **other: Any) -> Worker:
     """A stage over `spool` that works every kind of job by `handler`; hooks lie beside the spool."""
     clock: Clock = other.pop("clock", None) or StandingClock()
-    if "adopter" not in other:
-        other["adopter"] = Intake(spool, STAGES[stage].takes_from, clock, ZONE, LOG)
+    if "intake" not in other:
+        other["intake"] = Intake(spool, STAGES[stage].takes_from, clock, ZONE, LOG)
     hooks = Hooks(spool.root.parent / "hooks", 10, LOG)
     return Worker(STAGES[stage], spool, hooks, clock, LOG, dict.fromkeys(Kind, handler), **other)
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ezrec.app import services
+from ezrec.app import common
 from ezrec.domain.stages import State
 from tests.fakes.echoing_cloud import FORMS, EchoingCloud
 from tests.fakes.guarded_camera import GuardedCamera
@@ -168,7 +168,7 @@ def test_no_secret_is_written_said_or_sent_while_the_cloud_repeats_it(rig: Rig) 
 
 @pytest.mark.parametrize("rig", ["json"], indirect=True)
 def test_no_secret_of_a_camera_that_refuses_us_is_written_said_or_sent(rig: Rig) -> None:
-    now = services.clock(rig.box.settings).now()
+    now = common.clock(rig.box.settings).now()
     times = {"start_time": str(now), "end_time": str(now + timedelta(seconds=15))}
     row = json.dumps({"id": "due", "user_id": "u1", **times})
     (rig.box.spool.root / "incoming" / "due.json").write_text(row)

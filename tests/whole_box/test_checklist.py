@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from ezrec import settings
-from ezrec.app import services
+from ezrec.app import common, services
 from ezrec.domain.booking import Booking
 from ezrec.domain.health import FILE
 from ezrec.domain.job import Job
@@ -187,7 +187,7 @@ def test_the_recorder_takes_bookings_from_the_cache_and_knows_when_it_is_inside_
     tmp_path: Path,
 ) -> None:
     box = Box(tmp_path / "home")
-    now = services.clock(box.settings).now()
+    now = common.clock(box.settings).now()
     rows = [{"id": "tonight", "date": "2099-06-01", "start_time": "18:00", "end_time": "19:00"}]
     box.settings.booking_cache.write_text(json.dumps(rows))
     box.once("pulse", "sync")
@@ -252,7 +252,7 @@ def test_new_mp4_files_are_found_and_the_booking_is_taken_from_their_names(name:
     assert parse_clip_name(name).booking_id == "b-1"
     box = Box(tmp_path / "home")
     shutil.copyfile(media.make_take(tmp_path / "clip.mp4", 1), box.spool.root / "raw" / name)
-    drain = services.drain("process", box.settings, wait_s=0)
+    drain = services.worker("process", box.settings, wait_s=0)
     drain.run()
     entry = box.find("b-1")
     assert entry is not None
@@ -456,7 +456,7 @@ def test_stale_mp4_files_of_an_earlier_crash_are_published(tmp_path: Path) -> No
     daemon = box.run("--only", "record")
     box.wait_for(lambda: box.is_writing(booking), "nothing is recorded")
     box.kill_all(daemon)
-    box.store.change(booking, end=services.clock(box.settings).now())
+    box.store.change(booking, end=common.clock(box.settings).now())
     box.once("pulse", "sync")
     box.once("run-stage", "record", "--once")
     box.once("run-stage", "process", "--once")

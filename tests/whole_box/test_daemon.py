@@ -214,7 +214,7 @@ def test_the_recorder_has_no_cloud_client_and_opens_no_network_connection(box: B
     assert sockets <= {"AF_UNIX"}, "its own bells, and systemd's ear"
     asked = (
         "import sys; from ezrec.app import services as app; from ezrec import settings; "
-        "s = settings.load(); app.services(s, ['record']); "
+        "s = settings.load(); app.build(s, ['record']); "
         "print([m for m in ('supabase', 'httpx', 'httpcore', 'http.client', 'sqlite3') if m in sys.modules])"
     )
     said = subprocess.run(

@@ -30,7 +30,7 @@ from ezrec.media.mp4.repair import salvage
 from ezrec.monitoring.disk_guard import DiskGuard
 from ezrec.processing.process import process
 from ezrec.publishing.upload import upload
-from ezrec.runtime.worker import Handler
+from ezrec.runtime.handling import Handler
 from ezrec.spool import usage
 from ezrec.spool.spool import Entry, Spool
 from ezrec.sync.booking_sync import BookingSync

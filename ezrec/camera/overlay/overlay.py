@@ -15,7 +15,7 @@ from ezrec.domain.branding import Assets, LogoLayout, LogoPosition
 from ezrec.media.render.asset_cache import key_of
 from ezrec.system.timeout import Broken, Hung, call_with_timeout
 
-# Whoever fetches a logo makes it ready at once. A start that comes before waits only so long, because to be
+# New branding is made ready within a minute of its fetch. A start that comes before waits only so long: to be
 # recording comes first; a later start finds what was ready only afterwards.
 _WAIT_S = 1.0
 _MAKING_S = 30.0

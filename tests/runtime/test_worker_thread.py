@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 
-from ezrec.runtime.scheduler import WorkerThread
+from ezrec.runtime.worker_thread import WorkerThread
 from ezrec.system.task import WakeUp
 
 LONGEST_S = 3600.0
 LIMIT_S = 30.0
 
 
-def test_a_turn_that_hears_the_bell_of_the_stop_does_not_make_the_lane_sleep() -> None:
-    bell, began = WakeUp(), threading.Event()
+def test_a_turn_that_uses_up_the_wake_up_of_the_stop_does_not_make_the_thread_sleep() -> None:
+    wake_up, began = WakeUp(), threading.Event()
 
     def turn() -> None:
         began.set()
-        assert bell.wait(LIMIT_S), "the stop rings"  # as the drain does while jobs are in hand
+        assert wake_up.wait(LIMIT_S), "the stop rings"  # as the drain does while jobs are in hand
 
-    lane = WorkerThread("record", turn, bell, LONGEST_S, logging.getLogger("ezrec.test"))
+    lane = WorkerThread("record", turn, wake_up, LONGEST_S, logging.getLogger("ezrec.test"))
     lane.daemon = True  # should it sleep after all, it must not keep the tests from ending
     lane.start()
     assert began.wait(LIMIT_S)

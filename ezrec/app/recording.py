@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ezrec.domain.camera_address import is_network_camera
 from ezrec.domain.ports import Camera
@@ -18,6 +18,7 @@ from ezrec.system.clock import SystemClock
 if TYPE_CHECKING:
     from ezrec.camera.ffmpeg_sources import Source
     from ezrec.camera.overlay.overlay import CaptureOverlays
+    from ezrec.camera.shared_camera import CameraOptions
     from ezrec.domain.camera_test import TakeFacts
 
 
@@ -31,7 +32,7 @@ def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
     from ezrec.camera.ffmpeg_camera import FfmpegCamera
 
     clock = SystemClock(assume=settings.assume_clock)
-    return FfmpegCamera(_source(settings), clock, **_logo(settings, log), **_room(settings, log))
+    return FfmpegCamera(_source(settings), clock, options=_options(settings, log))
 
 
 def microphone(settings: Settings) -> Camera | None:
@@ -58,13 +59,15 @@ def _camera_module(settings: Settings, log: logging.Logger | None) -> Camera:
     size = settings.resolution
     picture = PictureFormat(size.width, size.height, settings.fps, settings.bitrate)
     clock = SystemClock(assume=settings.assume_clock)
-    return PicameraCamera(picture, clock, **_logo(settings, log), **_room(settings, log))
+    return PicameraCamera(picture, clock, options=_options(settings, log))
 
 
-def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
-    """How a recorder's camera minds the room on the disk: the bitrate of its next start, and the reserve."""
+def _options(settings: Settings, log: logging.Logger | None) -> CameraOptions:
+    """What a recorder's camera is given: logo, bitrate, and the disk reserve to spare."""
+    from ezrec.camera.shared_camera import CameraOptions
+
     if log is None:
-        return {}
+        return CameraOptions()
     from ezrec.camera.take_writer import ReservingDisk
     from ezrec.spool.usage import read_room
 
@@ -77,15 +80,11 @@ def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
             log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)
         return lower or settings.bitrate
 
-    return {"bitrate": bitrate, "disk": ReservingDisk(settings.reserve_mb * 1_000_000)}
-
-
-def _logo(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
-    """Whom a camera tells what it notices, and how it gets the logo that it draws, if it is to draw one."""
-    if log is None:
-        return {}
-    drawn = {"burn_in": capture_overlays(settings, log)} if draws_logo(settings) else {}
-    return {**drawn, "tell": log.warning}
+    disk = ReservingDisk(settings.reserve_mb * 1_000_000)
+    if not draws_logo(settings):
+        return CameraOptions(warn=log.warning, bitrate=bitrate, disk=disk)
+    overlay = capture_overlays(settings, log)
+    return CameraOptions(overlay=overlay, warn=log.warning, bitrate=bitrate, disk=disk)
 
 
 def draws_logo(settings: Settings) -> bool:

@@ -15,16 +15,13 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ezrec.camera.device_clock import CameraClock
 from ezrec.camera.ffmpeg_sources import SoftwareSource, Source, with_bitrate
 from ezrec.camera.live_stream import LiveStream
-from ezrec.camera.overlay.blend import CaptureOverlay
 from ezrec.camera.picture_size import PictureForm
-from ezrec.camera.shared_camera import Life, SharedCamera
-from ezrec.camera.take_writer import Disk
+from ezrec.camera.shared_camera import CameraOptions, Life, SharedCamera
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import Clock
 from ezrec.media.ffmpeg import runner
@@ -46,36 +43,27 @@ class CameraLimits:
 
 
 class FfmpegCamera(SharedCamera):
-    """`disk` and `queue_bytes` are handed to the takes.
-
-    `burn_in` is asked at each start for what is to be drawn into the frames, where the source can draw;
-    `tell` hears why it is not, and what is wrong with the camera's clock.
-    `bitrate` is asked at each start too, where it is ours to choose.
-    """
+    """A logo is drawn where the source can draw."""
 
     def __init__(
         self,
         source: Source,
         clock: Clock,
         limits: CameraLimits | None = None,
-        *,
-        burn_in: Callable[[], CaptureOverlay | None] = lambda: None,
-        tell: Callable[[str], None] = lambda said: None,
-        bitrate: Callable[[], int] | None = None,
-        disk: Disk | None = None,
-        queue_bytes: int | None = None,
+        options: CameraOptions | None = None,
     ) -> None:
+        options = options or CameraOptions()
         limits = limits or CameraLimits(start_s=source.start_s)
 
         self._refused = ""  # the logo with which the camera did not start
         self._begun: LiveStream | None = None
 
         def begin() -> tuple[LiveStream, Life]:
-            timeline = CameraClock(tell) if source.has_own_clock else None
-            feed = LiveStream(clock, fps=source.fps, timeline=timeline, disk=disk, queue_bytes=queue_bytes)
+            timeline = CameraClock(options.warn) if source.has_own_clock else None
+            feed = LiveStream(clock, options.disk, options.queue_bytes, fps=source.fps, timeline=timeline)
             self._begun, before = feed, self._begun
-            now = with_bitrate(source, bitrate()) if bitrate else source
-            drawing = self._with_logo(now, before, burn_in, tell)
+            now = with_bitrate(source, options.bitrate()) if options.bitrate else source
+            drawing = self._with_logo(now, before, options)
             feed.burned_in = drawing.logo.key if drawing and drawing.logo else ""
             return feed, _Child(drawing or now, clock, feed, limits)
 
@@ -83,22 +71,18 @@ class FfmpegCamera(SharedCamera):
         super().__init__(source.name, begin, limits.start_s + limits.term_s, limits.key_s)
 
     def _with_logo(
-        self,
-        source: Source,
-        before: LiveStream | None,
-        burn_in: Callable[[], CaptureOverlay | None],
-        tell: Callable[[str], None],
+        self, source: Source, before: LiveStream | None, options: CameraOptions
     ) -> SoftwareSource | None:
         """The source with the logo in its pictures; None where none is drawn.
 
         A start with a logo that ended before its first picture is followed by one without: whatever it
         was, a logo is not worth a match.
         """
-        if not isinstance(source, SoftwareSource) or (logo := burn_in()) is None:
+        if not isinstance(source, SoftwareSource) or (logo := options.overlay()) is None:
             return None
         if before is not None and before.burned_in and before.health().frames == 0:
             self._refused = before.burned_in
-            tell(f"the logo is not drawn at capture but laid over in processing: {before.fault}")
+            options.warn(f"the logo is not drawn at capture but laid over in processing: {before.fault}")
         return None if logo.key == self._refused else replace(source, logo=logo)
 
 

@@ -112,13 +112,13 @@ class LiveStream:
     def __init__(
         self,
         clock: Clock,
+        disk: Disk | None = None,
+        queue_bytes: int | None = None,
         *,
         fps: float | None = None,
         sensor: Sensor | None = None,
         ring: RingBuffer | None = None,
         timeline: Placing | None = None,
-        disk: Disk | None = None,
-        queue_bytes: int | None = None,
     ) -> None:
         self._clock, self._fps, self._disk, self._queue_bytes = clock, fps, disk, queue_bytes
         self._ring = ring or RingBuffer(_RING_S, _RING_BYTES)

@@ -14,17 +14,35 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from ezrec.camera import snapshots
 from ezrec.camera.live_stream import Holder, LiveStream, StreamRecording
+from ezrec.camera.overlay.blend import CaptureOverlay
+from ezrec.camera.take_writer import Disk
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import CameraHealth
 
 _ASLEEP = CameraHealth(running=False, frame_age_s=None, frames=0, dropped=0)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """What a recorder's camera is given beside its device.
+
+    `overlay` is asked at each start for what is to be drawn into the frames, `bitrate` for the bits a second
+    where the camera lets us choose. `warn` is told why no logo is drawn, and what is wrong with the camera's
+    clock. `disk` and `queue_bytes` are handed to the takes.
+    """
+
+    overlay: Callable[[], CaptureOverlay | None] = lambda: None
+    warn: Callable[[str], None] = lambda warning: None
+    bitrate: Callable[[], int] | None = None
+    disk: Disk | None = None
+    queue_bytes: int | None = None
 
 
 class Life(Protocol):

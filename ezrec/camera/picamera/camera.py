@@ -20,8 +20,7 @@ from ezrec.camera.picamera.device import Device, PicameraLimits, PictureFormat
 from ezrec.camera.picamera.frame_callback import FrameCallback
 from ezrec.camera.picamera.muxer import Muxer
 from ezrec.camera.picamera.packet_queue import PacketQueue, silence
-from ezrec.camera.shared_camera import Life, SharedCamera
-from ezrec.camera.take_writer import Disk
+from ezrec.camera.shared_camera import CameraOptions, Life, SharedCamera
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import Clock
 from ezrec.media.mp4.fragments import BadStream, FragmentReader
@@ -31,34 +30,25 @@ _STOPPED = "the camera was stopped"
 
 
 class PicameraCamera(SharedCamera):
-    """`disk` and `queue_bytes` are handed to the takes.
-
-    `burn_in` is asked at each start for what is to be drawn into the frames; `tell` hears why it is not.
-    """
-
     def __init__(
         self,
         picture: PictureFormat,
         clock: Clock,
         limits: PicameraLimits | None = None,
-        *,
-        burn_in: Callable[[], CaptureOverlay | None] = lambda: None,
-        tell: Callable[[str], None] = lambda said: None,
-        bitrate: Callable[[], int] | None = None,
-        disk: Disk | None = None,
-        queue_bytes: int | None = None,
+        options: CameraOptions | None = None,
     ) -> None:
+        options = options or CameraOptions()
         limits = limits or PicameraLimits()
         self._device = device = Device(picture, limits)
         self._limits, self._eye = limits, FrameCallback(PacketQueue(clock.monotonic))
 
         def begin() -> tuple[LiveStream, Life]:
-            device.bitrate = bitrate() if bitrate else picture.bitrate
+            device.bitrate = options.bitrate() if options.bitrate else picture.bitrate
             inbox = PacketQueue(clock.monotonic)
-            feed = LiveStream(clock, fps=picture.fps, sensor=inbox, disk=disk, queue_bytes=queue_bytes)
-            stamp, feed.burned_in = _stamp(burn_in(), tell)
+            feed = LiveStream(clock, options.disk, options.queue_bytes, fps=picture.fps, sensor=inbox)
+            stamp, feed.burned_in = _stamp(options.overlay(), options.warn)
             self._eye = FrameCallback(inbox, stamp)
-            return feed, _Life(device, picture, clock, feed, self._eye, limits, tell)
+            return feed, _Life(device, picture, clock, feed, self._eye, limits, options.warn)
 
         # A little longer than the life gives itself: its own last word says more than "no picture".
         whole_s = limits.load_s + 3 * limits.call_s + limits.start_s + 2

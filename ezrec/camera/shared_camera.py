@@ -46,17 +46,17 @@ class CameraOptions:
 
 
 class Life(Protocol):
-    """One run of a camera. It pushes into the feed it was made with, and calls `lose` when it ends."""
+    """One run of a camera. It pushes into the stream it was made with, and calls `lose` when it ends."""
 
     def start(self) -> None:
-        """Begin; returns at once. What goes wrong from here on is told to the feed."""
+        """Begin; returns at once. What goes wrong from here on is told to the stream."""
 
     def stop(self) -> None:
         """End, within a limit; may be called again. Raises `Retry` when the device cannot be let go."""
 
 
 class SharedCamera:
-    """`begin` makes a feed and a life around it; `name` is what a fault calls the camera.
+    """`begin` makes a stream and a life around it; `name` is what a fault calls the camera.
 
     A start whose frames come is not broken off for want of a key frame: after `key_limit_s` it counts.
     """
@@ -73,7 +73,7 @@ class SharedCamera:
         # Starts and stops one after the other: two lives at once would fight for the device.
         self._gate = threading.Lock()
         self._counting = threading.RLock()
-        self._feed: LiveStream | None = None
+        self._stream: LiveStream | None = None
         self._life: Life | None = None
         self._hung = ""
         self._restarts = 0
@@ -88,24 +88,24 @@ class SharedCamera:
     def hold(self, on_lost: Callable[[], None]) -> Iterator[None]:
         holder = Holder(on_lost)
         with self._gate:
-            feed = self._running()
-            if not feed.join(holder):
-                raise Retry(f"{self.name}: {feed.fault}")
+            stream = self._running()
+            if not stream.join(holder):
+                raise Retry(f"{self.name}: {stream.fault}")
         try:
             yield
         finally:
-            self._leave(feed, holder)
+            self._leave(stream, holder)
 
     def attach(self, path: Path, at: datetime) -> StreamRecording:
-        feed = self._feed
-        if feed is None:
+        stream = self._stream
+        if stream is None:
             raise Retry(f"{self.name} is not running: nobody holds it")
-        return feed.attach(path, at)
+        return stream.attach(path, at)
 
     def health(self) -> CameraHealth:
         with self._counting:
             before = self._before
-            now = _ASLEEP if self._feed is None else self._feed.health()
+            now = _ASLEEP if self._stream is None else self._stream.health()
             return replace(
                 now,
                 frames=before.frames + now.frames,
@@ -118,8 +118,8 @@ class SharedCamera:
 
     @property
     def burned_in(self) -> str:
-        feed = self._feed
-        return "" if feed is None else feed.burned_in
+        stream = self._stream
+        return "" if stream is None else stream.burned_in
 
     def snapshot(self, path: Path) -> None:
         """The port's `snapshot`, of the newest key frame."""
@@ -130,31 +130,31 @@ class SharedCamera:
 
     def picture(self) -> bytes | None:
         """A tiny MP4 with the newest key frame in front; None when the camera is not running."""
-        feed = self._feed
-        return None if feed is None or feed.is_lost else feed.newest_key()
+        stream = self._stream
+        return None if stream is None or stream.is_lost else stream.newest_key()
 
     def _running(self) -> LiveStream:
-        if self._feed is not None and not self._feed.is_lost:
-            return self._feed
+        if self._stream is not None and not self._stream.is_lost:
+            return self._stream
         if self.hung:
             raise Retry(f"{self.name}: {self.hung}")
         self._stop()
-        self._restarts += self._feed is not None
+        self._restarts += self._stream is not None
         self._forget()
-        self._feed, self._life = self._begin()
+        self._stream, self._life = self._begin()
         self._life.start()
-        if not self._feed.wait_for_picture(self._start_limit_s, self._key_limit_s):
-            fault = self._feed.fault or f"no picture within {self._start_limit_s:g} s"
-            self._feed.lose(fault)
+        if not self._stream.wait_for_picture(self._start_limit_s, self._key_limit_s):
+            fault = self._stream.fault or f"no picture within {self._start_limit_s:g} s"
+            self._stream.lose(fault)
             self._stop()
             raise Retry(f"{self.name}: {fault}")
-        return self._feed
+        return self._stream
 
-    def _leave(self, feed: LiveStream, holder: Holder) -> None:
+    def _leave(self, stream: LiveStream, holder: Holder) -> None:
         with self._gate:
-            if not feed.leave(holder) or feed is not self._feed:
+            if not stream.leave(holder) or stream is not self._stream:
                 return
-            broke_off = feed.is_lost
+            broke_off = stream.is_lost
             with contextlib.suppress(Retry):  # the next `hold` meets the same device and says so
                 self._stop()
             if not broke_off:
@@ -175,4 +175,4 @@ class SharedCamera:
         """Keep the counts of the life that was."""
         with self._counting:
             self._before = self.health()
-            self._feed = None
+            self._stream = None

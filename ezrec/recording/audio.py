@@ -21,7 +21,7 @@ from ezrec.domain.ports import Camera, Recording
 from ezrec.recording.session_clock import SessionClock
 from ezrec.spool.spool import Entry
 
-_LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a microphone, the last one repeated
+_RETRY_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a microphone, the last one repeated
 _LOOK_S = 30.0
 _FINISH_LIMIT_S = 3.0
 
@@ -39,9 +39,9 @@ class AudioRecording:
     ) -> None:
         self._entry, self._microphone, self._clock, self._log = entry, microphone, clock, log
         self._remember = remember
-        self._over, self._bell = threading.Event(), threading.Event()
+        self._over, self._wake_up = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._fault = self._told = ""
+        self._fault = self._warned = ""
         self._recording: Recording | None = None
         self._sounds: list[Sound] = []
         self._file = ""
@@ -55,7 +55,7 @@ class AudioRecording:
 
     def stop(self) -> None:
         self._over.set()
-        self._bell.set()
+        self._wake_up.set()
 
     # ---- the thread that keeps the microphone
 
@@ -63,21 +63,21 @@ class AudioRecording:
         failures = 0
         while not self._over.is_set():
             try:
-                with self._microphone.hold(self._bell.set):
+                with self._microphone.hold(self._wake_up.set):
                     self._fault, failures = "", 0
                     while self._microphone.health().running and not self._over.is_set():
-                        self._bell.wait(_LOOK_S)
-                        self._bell.clear()
+                        self._wake_up.wait(_LOOK_S)
+                        self._wake_up.clear()
                     self._fault = self._microphone.health().fault or "the microphone broke off"
             except Retry as fault:
                 self._fault = fault.reason
-            pause_s = _LADDER_S[min(failures, len(_LADDER_S) - 1)]
+            pause_s = _RETRY_PAUSES_S[min(failures, len(_RETRY_PAUSES_S) - 1)]
             failures += 1
             self._over.wait(pause_s)
 
     # ---- the booking's thread
 
-    def tend(self, take: str, picture: Recording, wanted: datetime) -> None:
+    def follow(self, take: str, picture: Recording, wanted: datetime) -> None:
         """Begin the sound of a take, from `wanted` on; go on; begin anew where it broke off."""
         self._picture = picture.span[0] if picture.span else self._picture
         if self._recording is not None and self._recording.lost.is_set():
@@ -86,13 +86,13 @@ class AudioRecording:
         if self._recording is None and self._microphone.health().running:
             self._begin(take, wanted if not self._sounds else self._clock.now())
         self._note(take)
-        self._complain()
+        self._warn_once()
 
     def finish(self, take: str, at: datetime) -> tuple[Sound, ...]:
         """End the sound of a take, and tell of what it consists."""
         if self._recording is not None:
             self._close(at)
-        self._complain()
+        self._warn_once()
         sounds, self._sounds, self._picture = tuple(self._sounds), [], None
         return sounds
 
@@ -119,17 +119,17 @@ class AudioRecording:
     def _close(self, at: datetime) -> None:
         recording, self._recording = self._recording, None
         assert recording is not None
-        heard = recording.finish(self._clock.on_the_wall(at), _FINISH_LIMIT_S)
-        self._fault = heard.ended_by or self._fault
+        closed = recording.finish(self._clock.on_the_wall(at), _FINISH_LIMIT_S)
+        self._fault = closed.ended_by or self._fault
         self._sounds = [sound for sound in self._sounds if sound.file != self._file]
-        if heard.duration_s and recording.span and self._picture is not None:
+        if closed.duration_s and recording.span and self._picture is not None:
             began, ended = recording.span
             sound = Sound(
-                self._file, self._offset(began), heard.duration_s, round(ended - began, 6), heard.size,
-                heard.ended_by,
+                self._file, self._offset(began), closed.duration_s, round(ended - began, 6), closed.size,
+                closed.ended_by,
             )  # fmt: skip
             self._sounds.append(sound)
-        elif heard.ended_by != UNANSWERED:  # else its writer is still at it
+        elif closed.ended_by != UNANSWERED:  # else its writer is still at it
             with suppress(OSError):
                 (self._entry.path / self._file).unlink(missing_ok=True)
 
@@ -137,9 +137,9 @@ class AudioRecording:
         assert self._picture is not None
         return round(began - self._picture, 6)
 
-    def _complain(self) -> None:
-        if self._fault and self._fault != self._told:
-            self._told = self._fault
+    def _warn_once(self) -> None:
+        if self._fault and self._fault != self._warned:
+            self._warned = self._fault
             self._log.warning("booking %s: without sound: %s", self._entry.id, self._fault)
             fault = Fault(self._clock.now(), "record", "warning", f"without sound: {self._fault}")
             self._remember(errors=self._entry.job.with_fault(fault).errors)

@@ -3,7 +3,7 @@
 Asks nobody over a network and judges only by the clock and the camera. Every take stands in the record
 before its first byte does, so that whoever finds the entry after a crash knows what lies in it.
 
-1. take stock: cut the torn tails of takes that a dead predecessor left
+1. recover: cut the torn tails of takes that a dead predecessor left
 2. arm the camera shortly before the window
 3. write takes until the window is over; a camera that breaks off is asked again, after 1, 2, 5, 10, 15 s
 4. obey amendments on the way: another end, a cancellation
@@ -32,17 +32,17 @@ from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.ports import Camera, Clock, Recording, Salvage
 from ezrec.domain.recording_outcome import OnCancel, bounded
 from ezrec.recording.audio import AudioRecording
-from ezrec.recording.recovery import take_stock, without_length
+from ezrec.recording.recovery import recover_takes, without_length
 from ezrec.recording.session_clock import SessionClock
 from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import Entry
 from ezrec.system.task import Task
 
-_LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a camera, the last one repeated
+_RETRY_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a camera, the last one repeated
 _FINISH_LIMIT_S = 10.0
 _LONGEST_WAIT_S = 30.0  # a wait for the clock is looked at anew at least so often
 _REPORT_S = 1.0
-_SOUND_S = 5.0  # a take that lasted so long ends the ladder; the next failure begins it anew
+_STEADY_S = 5.0  # a take that lasted so long resets the pauses between tries
 # Promises. A memory card can take many seconds for a small write; a camera module's first start longer still.
 _DISK_S = 30.0
 _CAMERA_S = 75.0
@@ -74,20 +74,20 @@ def record(
     """The handler of bookings. `salvage` mends a take that nobody closed, and tells what it holds."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    signs, steady = signs or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
-    session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, signs)
+    signs, session_clock = signs or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
+    session = _Session(entry, task, camera, session_clock, zone, padding, salvage, log, on_cancel, signs)
     if microphone:
-        session.sound = AudioRecording(entry, microphone, steady, session.remember, log)
+        session.audio = AudioRecording(entry, microphone, session_clock, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:
-        steady.resume(entry.job.reckoning, session.armed)
+        session_clock.resume(entry.job.reckoning, session.armed)
     try:
-        take_stock(entry, salvage, log, session.remember)
+        recover_takes(entry, salvage, log, session.remember)
         session.run()
         return session.outcome()
     finally:
         signs.keep(entry.id)
-        if session.sound:
-            session.sound.stop()
+        if session.audio:
+            session.audio.stop()
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class _Session:
     log: logging.Logger
     on_cancel: OnCancel
     signs: HeartbeatRegistry
-    sound: AudioRecording | None = None
+    audio: AudioRecording | None = None
     failures: int = 0
     fault: str = ""
     begins: float = 0.0  # of the window, on the monotonic clock as it stood at the newest take
@@ -130,8 +130,8 @@ class _Session:
             if self.clock.now() < self.armed:
                 self._wait_until(self.armed, Activity.WAITS)
                 continue
-            if self.sound:
-                self.sound.start()
+            if self.audio:
+                self.audio.start()
             try:
                 self._promise("the start of the camera", _CAMERA_S)
                 with self.camera.hold(self.task.bell.ring):
@@ -182,12 +182,12 @@ class _Session:
         began = self.clock.monotonic()
         while not self._is_over() and not recording.lost.is_set() and self.clock.now() >= self.armed:
             self.task.check()
-            if self.clock.monotonic() - began > _SOUND_S:
+            if self.clock.monotonic() - began > _STEADY_S:
                 self.failures = 0
             self._note_start(recording, take)
             self._note_time()
-            if self.sound:
-                self.sound.tend(take.file, recording, take.started)
+            if self.audio:
+                self.audio.follow(take.file, recording, take.started)
             self._promise(f"writing {take.file}", _DISK_S, Activity.WRITES)
             self._report(take)
             self._wait_until(self.window.end, Activity.WRITES, longest_s=_REPORT_S)
@@ -232,8 +232,8 @@ class _Session:
         self.task.wait(wait_s)
 
     def _pause(self, reason: str) -> None:
-        """After a failure: wait by the ladder, but not beyond the window."""
-        pause_s = _LADDER_S[min(self.failures, len(_LADDER_S) - 1)]
+        """After a failure: wait by the list of pauses, but not beyond the window."""
+        pause_s = _RETRY_PAUSES_S[min(self.failures, len(_RETRY_PAUSES_S) - 1)]
         self.failures += 1
         self.fault = reason
         self.signs.fault(reason)
@@ -298,8 +298,8 @@ class _Session:
         closed, is_empty = bounded(closed), False
         if not closed.duration_s:
             closed, is_empty = without_length(closed, self.entry, self.salvage, self.log)
-        if self.sound:
-            closed = replace(closed, sound=self.sound.finish(take.file, until))
+        if self.audio:
+            closed = replace(closed, sound=self.audio.finish(take.file, until))
         others = (known for known in self.entry.job.takes if known.file != take.file)
         self.remember(takes=tuple(others) if is_empty else (*others, closed))
         if is_empty:
@@ -321,7 +321,7 @@ class _Session:
     # ---- the end
 
     def outcome(self) -> Done | Closed | Preserved:
-        take_stock(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
+        recover_takes(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
         job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
         if self.booking.is_cancelled:
             outcome, noted = recording_outcome.of_a_cancelled(

@@ -18,7 +18,7 @@ from ezrec.spool.found_takes import closed, measured, told
 from ezrec.spool.spool import Entry
 
 
-def take_stock(
+def recover_takes(
     entry: Entry, salvage: Salvage, log: logging.Logger, remember: Callable[..., Any] | None = None
 ) -> None:
     """Measure the takes that nobody closed: the recorder died, or lost power, while it wrote them.
@@ -26,12 +26,12 @@ def take_stock(
     `remember` writes the record, where that need not succeed at once.
     """
     known = entry.job.takes
-    takes = tuple(found for take in known if (found := _looked_into(take, entry, salvage, log)))
+    takes = tuple(found for take in known if (found := _recovered(take, entry, salvage, log)))
     if takes != known:
         (remember or entry.update)(takes=takes)
 
 
-def _looked_into(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> Take | None:
+def _recovered(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> Take | None:
     if take.ended_by != OPEN:
         return take
     path = entry.path / take.file

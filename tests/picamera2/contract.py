@@ -502,13 +502,13 @@ def test_what_a_stamp_costs_is_measured_and_little(tmp_path: Path) -> None:
     numpy = importlib.import_module("numpy")
     frame = numpy.zeros(1920 * 1080 * 3 // 2, numpy.uint8)
     for size in ((200, 80), (480, 270)):
-        stamp = LogoBlend(
+        blend = LogoBlend(
             bytes(plane_bytes(*size)), LogoPosition(1920 - 10 - size[0], 1080 - 10 - size[1], *size)
         )
         took = []
         for _ in range(200):
             began = time.perf_counter()
-            stamp.draw(frame, 1920, 1080, 1920)
+            blend.draw(frame, 1920, 1080, 1920)
             took.append(time.perf_counter() - began)
         typical_ms = 1000 * sorted(took)[100]
         print(f"\nmeasured: a logo of {size[0]}×{size[1]}: {typical_ms:.3f} ms a frame of 1080p")

@@ -24,7 +24,7 @@ _KEPT = 8  # pictures; logos change seldom
 
 
 class CaptureOverlays:
-    """Called at each start of a camera. `folder` is its own; `tell` hears why a logo is not drawn."""
+    """Called at each start of a camera. `folder` is its own; `warn` hears why a logo is not drawn."""
 
     def __init__(
         self,
@@ -32,11 +32,11 @@ class CaptureOverlays:
         frame: tuple[int, int],
         layout: LogoLayout,
         folder: Path,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
         wait_s: float = _WAIT_S,
     ) -> None:
         self._assets, self._frame, self._layout = assets, frame, layout
-        self._folder, self._tell, self._wait_s = folder, tell, wait_s
+        self._folder, self._warn, self._wait_s = folder, warn, wait_s
         self._refused: set[str] = set()
 
     def __call__(self) -> CaptureOverlay | None:
@@ -53,7 +53,7 @@ class CaptureOverlays:
                 self._wait_s, "making it ready", lambda: self._made(key, assets.logo, sponsors)
             )
         except (OSError, Hung, Broken) as fault:
-            self._tell(f"the logo is not drawn at capture but laid over in processing: {fault}")
+            self._warn(f"the logo is not drawn at capture but laid over in processing: {fault}")
             return None
         self._refused.discard(key)
         return made

@@ -17,23 +17,23 @@ _FORMAT = "YUV420"
 
 
 class FrameCallback:
-    """`stamp` None: nothing is drawn. `fault` says why nothing is drawn any more."""
+    """`blend` None: nothing is drawn. `fault` says why nothing is drawn any more."""
 
-    def __init__(self, inbox: PacketQueue, stamp: LogoBlend | None = None) -> None:
-        self.inbox, self._stamp = inbox, stamp
+    def __init__(self, queue: PacketQueue, blend: LogoBlend | None = None) -> None:
+        self.queue, self._blend = queue, blend
         self.fault = ""
         self.mapped: Callable[..., Any] | None = None  # picamera2's MappedArray
         self._wish: _Wish | None = None
 
     # ---- from the camera's thread
 
-    def see(self, request: Any) -> None:
-        self.inbox.see()
-        if self._stamp is not None:
+    def on_frame(self, request: Any) -> None:
+        self.queue.note_frame()
+        if self._blend is not None:
             try:
-                self._draw(request, self._stamp)
+                self._draw(request, self._blend)
             except Exception as fault:  # noqa: BLE001 - in a camera's callback nothing may be raised
-                self._stamp = None
+                self._blend = None
                 self.fault = f"the logo cannot be drawn: {fault or type(fault).__name__}"
         wish, self._wish = self._wish, None
         if wish is not None:
@@ -43,10 +43,10 @@ class FrameCallback:
                 wish.fault = f"no picture could be copied: {fault or type(fault).__name__}"
             wish.fulfilled.set()
 
-    def _draw(self, request: Any, stamp: LogoBlend) -> None:
+    def _draw(self, request: Any, blend: LogoBlend) -> None:
         width, height, stride = _shape(request, "main")
         with self._opened(request, "main") as mapped:
-            stamp.draw(mapped.array, width, height, stride)
+            blend.draw(mapped.array, width, height, stride)
 
     def _copied(self, request: Any) -> tuple[bytes, tuple[int, int]]:
         width, height, stride = _shape(request, "lores")
@@ -59,7 +59,7 @@ class FrameCallback:
 
     # ---- from anybody's
 
-    def look(self, limit_s: float) -> tuple[bytes, tuple[int, int]] | str:
+    def next_picture(self, limit_s: float) -> tuple[bytes, tuple[int, int]] | str:
         """The small picture of the next frame, as planes and size; else why there is none."""
         wish = _Wish()
         self._wish = wish

@@ -31,7 +31,7 @@ class Packet:
 class PacketQueue:
     """Begins with a key frame. When it is full, frames are dropped up to the next key frame, and counted.
 
-    Keeps `Sensor` (`feed.py`): frames of the camera and packets of its encoder are counted apart.
+    Keeps `Sensor` (`live_stream.py`): frames of the camera and packets of its encoder are counted apart.
     """
 
     def __init__(self, monotonic: Callable[[], float], most_bytes: int = MOST_BYTES) -> None:
@@ -47,7 +47,7 @@ class PacketQueue:
 
     # ---- from the camera's threads
 
-    def see(self, _request: Any = None) -> None:
+    def note_frame(self) -> None:
         """A frame came out of the camera, encoded or not."""
         with contextlib.suppress(Exception):
             self.frame_at = self._monotonic()
@@ -90,13 +90,13 @@ class PacketQueue:
             self._changed.notify()
 
 
-def silence(inbox: PacketQueue, now: float, began: float, limit_s: float) -> str:
+def silence(queue: PacketQueue, now: float, began: float, limit_s: float) -> str:
     """Why the camera counts as lost at `now`; empty while it does not. `began`: when it was started.
 
     Frames and packets are watched apart: a hardware encoder can freeze while the sensor goes on.
     """
-    frame_age_s = now - (inbox.frame_at or began)
-    packet_age_s = now - (inbox.packet_at or began)
+    frame_age_s = now - (queue.frame_at or began)
+    packet_age_s = now - (queue.packet_at or began)
     # The last frame of all comes a moment after the last packet; it makes no frozen encoder.
     if frame_age_s > limit_s or (packet_age_s > limit_s and frame_age_s > limit_s * _ALMOST):
         return f"no frames for {limit_s:g} s"

@@ -34,8 +34,8 @@ class BufferedFragment:
 class Timeline:
     """Places fragments on the monotonic clock by their own times; how late each one came does not matter.
 
-    A fragment can come late but never before its end: so the earliest arrival, measured by the stream's
-    time, is the truth. Only the last minute counts, because no two clocks run equally fast.
+    A fragment can arrive late, but never before its end. So the least delay of the last minute, measured by
+    the stream's own time, is the true one; only a minute, because no two clocks run equally fast.
     """
 
     fault = ""
@@ -49,11 +49,12 @@ class Timeline:
 
 
 class RingBuffer:
-    """The newest fragments, from a key frame on: of the last `seconds`, and all since the newest key frame.
+    """The newest fragments, beginning with a key frame: the last `seconds`, and all since the newest key
+    frame.
 
-    Never more than `most_bytes`. What lies longer ago goes first. Where all since one key frame is more than
-    that (a minute at 6 Mbit/s is 45 MB), it goes as a whole, because a part of it shows nothing: then a take
-    begins with the next key frame.
+    Never more than `most_bytes`; the oldest are dropped first. If the fragments since one key frame exceed
+    that (a minute at 6 Mbit/s is 45 MB), all are dropped, because a part cannot be decoded: the next take
+    then begins with the next key frame.
     """
 
     def __init__(self, seconds: float, most_bytes: int) -> None:

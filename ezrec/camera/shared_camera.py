@@ -1,12 +1,10 @@
-"""`SharedCamera`: one camera for as many bookings as are in hand.
+"""`SharedCamera`: one camera for all bookings that record now. Started for the first, stopped after the last.
 
-Starts it for the first, stops it after the last.
+Implements the port `Camera` for every kind of camera. What differs is the `Life`: one run of the device. A
+life that broke off is not started again: the next `hold` begins another.
 
-Keeps the port `Camera` for every kind of camera; what differs between them is a `Life`: one run of the
-device, from its start to its end. A life that broke off is never revived: the next `hold` begins another.
-
-A life that would not stop within its limit makes the camera `hung`: nothing here touches it again, because
-whoever asks a hung camera for anything waits for ever. Only a fresh process may have it.
+A life that does not stop within its limit makes the camera `hung`. It is not touched again, because every
+call to a hung camera waits for ever. Only a fresh process can use it.
 """
 
 from __future__ import annotations
@@ -49,7 +47,7 @@ class Life(Protocol):
     """One run of a camera. It pushes into the stream it was made with, and calls `lose` when it ends."""
 
     def start(self) -> None:
-        """Begin; returns at once. What goes wrong from here on is told to the stream."""
+        """Begin; returns at once. Faults from here on go to `LiveStream.lose`."""
 
     def stop(self) -> None:
         """End, within a limit; may be called again. Raises `Retry` when the device cannot be let go."""

@@ -1,8 +1,8 @@
 """`AudioRecording`: the sound of one booking, by a microphone of its own and never in the picture's way.
 
-A thread keeps the microphone running, because to start one may take its time; the booking's own thread
-looks in about once a second, begins a file of sound beside a take, and begins another where one broke
-off. What goes wrong is a warning in the record and the log, and no more.
+A thread keeps the microphone running, because starting one may take long. About once a second the booking's
+own thread begins a sound file beside the take, or another one where the last broke off. A failure is only a
+warning, in the record and in the log.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class AudioRecording:
         self._picture: float | None = None
 
     def start(self) -> None:
-        """Have the microphone ready; returns at once, and may be called again."""
+        """Start the microphone in the background; may be called again."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep, name=f"sound {self._entry.id}", daemon=True)
             self._thread.start()
@@ -78,7 +78,7 @@ class AudioRecording:
     # ---- the booking's thread
 
     def follow(self, take: str, picture: Recording, wanted: datetime) -> None:
-        """Begin the sound of a take, from `wanted` on; go on; begin anew where it broke off."""
+        """Called about once a second: begin the sound of a take at `wanted`, or again after it broke off."""
         self._picture = picture.span[0] if picture.span else self._picture
         if self._recording is not None and self._recording.lost.is_set():
             self._close(self._clock.now())
@@ -89,7 +89,7 @@ class AudioRecording:
         self._warn_once()
 
     def finish(self, take: str, at: datetime) -> tuple[Sound, ...]:
-        """End the sound of a take, and tell of what it consists."""
+        """End the sound of a take; returns its files."""
         if self._recording is not None:
             self._close(at)
         self._warn_once()
@@ -105,7 +105,7 @@ class AudioRecording:
         self._file = path.name
 
     def _note(self, take: str) -> None:
-        """Once it is known when the sound began, it stands in the record, for whoever comes after a crash."""
+        """Write the sound into the record as soon as its start is known: needed after a crash."""
         recording = self._recording
         if recording is None or recording.span is None or self._picture is None:
             return

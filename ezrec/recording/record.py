@@ -1,16 +1,16 @@
 """Record: one booking, from arming the camera to the last second of its window.
 
-Asks nobody over a network and judges only by the clock and the camera. Every take stands in the record
-before its first byte does, so that whoever finds the entry after a crash knows what lies in it.
+Uses no network: only the clock and the camera count. Each take is in the record before its first byte is
+written, so after a crash the record names every file.
 
-1. recover: cut the torn tails of takes that a dead predecessor left
+1. recover: cut the torn tails of takes that a dead recorder left
 2. arm the camera shortly before the window
-3. write takes until the window is over; a camera that breaks off is asked again, after 1, 2, 5, 10, 15 s
-4. obey amendments on the way: another end, a cancellation
+3. write takes until the window is over; a camera that breaks off is started again after 1, 2, 5, 10, 15 s
+4. apply amendments meanwhile: another end, a cancellation
 5. name the outcome: recorded, partial (with its gaps), missed, cancelled
 
-Whatever could hang is promised an end before it begins (`HeartbeatRegistry`): a broken promise tells the
-recorder's keeper that only a fresh process helps.
+Before each step that could hang, a deadline is set (`HeartbeatRegistry`). A missed deadline tells the
+recorder's supervisor to start a fresh process.
 """
 
 from __future__ import annotations
@@ -71,7 +71,10 @@ def record(
     signs: HeartbeatRegistry | None = None,
     microphone: Camera | None = None,
 ) -> Done | Closed | Preserved:
-    """The handler of bookings. `salvage` mends a take that nobody closed, and tells what it holds."""
+    """The handler of bookings. `salvage` repairs a take that was not closed, and returns what it holds.
+
+    Raises `Retry`, `Reject` and `Stopped`.
+    """
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
     signs, session_clock = signs or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
@@ -193,7 +196,7 @@ class _Session:
             self._wait_until(self.window.end, Activity.WRITES, longest_s=_REPORT_S)
 
     def _note_start(self, recording: Recording, take: Take) -> None:
-        """The instant of the first frame, once it is known, for whoever comes after a crash."""
+        """Write down when the first frame was taken, as soon as that is known: needed after a crash."""
         span, takes = recording.span, self.entry.job.takes
         if span is None or not any(known is take for known in takes):
             return
@@ -205,12 +208,12 @@ class _Session:
         return round(max(0.0, self.begins - recording.span[0]), 6) if recording.span else 0.0
 
     def _note_time(self) -> None:
-        """The time that we go by, for whoever comes after a crash: the wall clock may have been set since."""
+        """Write down the session's clock: after a crash the wall clock may have been set."""
         if self.clock.reckoning != self.entry.job.reckoning:
             self.remember(reckoning=self.clock.reckoning)
 
     def _is_over(self) -> bool:
-        """True behind the window, or when there is none any more. Takes in what was amended."""
+        """True after the window, or when the booking was cancelled. Reads amendments."""
         before = self.booking
         try:
             self.entry.take_amendment()
@@ -232,7 +235,7 @@ class _Session:
         self.task.wait(wait_s)
 
     def _pause(self, reason: str) -> None:
-        """After a failure: wait by the list of pauses, but not beyond the window."""
+        """After a failure: wait, longer each time, but not beyond the window."""
         pause_s = _RETRY_PAUSES_S[min(self.failures, len(_RETRY_PAUSES_S) - 1)]
         self.failures += 1
         self.fault = reason
@@ -337,8 +340,8 @@ class _Session:
         return recording_outcome.of_a_missed(self.fault)
 
     def remember(self, **noted: Any) -> None:
-        """Change the record. What a full disk will not take is kept in memory, and written with the next
-        change, or when the job moves on; till then a crash finds the take open, and measures it.
+        """Change the record. If the disk is full, the change stays in memory and is written with the next
+        one, or when the job moves on. After a crash before that, the take is open and is measured.
         """
         try:
             self.entry.update(**noted)
@@ -348,7 +351,9 @@ class _Session:
             self.signs.fault(f"job.json cannot be written: {fault.strerror}")
 
     def _unless_taken(self, fault: OSError) -> None:
-        """Somebody took the entry away: then it is theirs. A spool that is away as a whole comes back."""
+        """Raise `fault` where the entry was taken away by somebody. A spool that is away as a whole comes
+        back.
+        """
         if isinstance(fault, FileNotFoundError) and not self.entry.is_away():
             raise fault
 

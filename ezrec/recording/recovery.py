@@ -1,7 +1,7 @@
-"""Taking stock of what a recorder that died, or lost power, left in its takes: cuts torn tails, measures.
+"""Recovers the takes of a recorder that died or lost power: cuts torn tails and measures what is left.
 
-A take goes only when it is sure that no picture is in it. One that cannot be read now is kept as it is, still
-open, and looked at again: at the end of its recording, and before its video is made.
+A take is deleted only when it certainly holds no picture. One that cannot be read now is kept unchanged and
+open; it is tried again at the end of its recording, and before its video is made.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _recovered(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) 
 
 
 def without_length(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> tuple[Take, bool]:
-    """A take of which its writer knows no picture; and whether it is sure that none is in it."""
+    """The take, measured, of which the writer reports no picture; and whether it certainly holds none."""
     if take.ended_by == UNANSWERED:
         return replace(take, ended_by=OPEN), False  # its writer may still be at it: it is measured later
     found = salvage(entry.path / take.file)

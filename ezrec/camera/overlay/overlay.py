@@ -1,7 +1,7 @@
 """`CaptureOverlays`: the picture that a camera draws into every frame, as the branding is known at its start.
 
-Made once and kept: a recorder that starts again in the middle of a match only has to find it. Never stands
-between a booking and its camera: what cannot be made within the limit is left to processing, and said once.
+Made once and kept: a recorder that starts again in the middle of a match finds it. It never delays a camera
+for long: a logo that cannot be made within the limit is laid over in processing, with one warning.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ezrec.domain.branding import Assets, LogoLayout, LogoPosition
 from ezrec.media.render.asset_cache import key_of
 from ezrec.system.timeout import Broken, Hung, call_with_timeout
 
-# New branding is made ready within a minute of its fetch. A start that comes before waits only so long: to be
-# recording comes first; a later start finds what was ready only afterwards.
+# New branding is prepared within a minute of its fetch. A camera that starts before waits only so long,
+# because recording comes first; its next start finds the picture.
 _WAIT_S = 1.0
 _MAKING_S = 30.0
 _VERSION = "1"  # of how a picture is made ready

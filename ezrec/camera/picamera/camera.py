@@ -3,8 +3,8 @@
 One thread a life: it starts the device, turns packets into fragments for the stream, watches frames and
 packets apart, and stops the device. What runs in picamera2's own threads only fills the queue.
 
-A camera that fell silent is not stopped: `stop()` would wait for it for ever. The life then ends for the
-stream, and every further `hold` says that a fresh process is needed; `hung` says it too.
+A camera that fell silent is not stopped: `stop()` would wait for ever. Its stream ends, and from then on
+`hold` raises and `hung` says that a fresh process is needed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """`PacketQueue`: between the camera's threads, which may never wait or fail, and the thread that muxes.
 
-An exception in a callback or an output ends picamera2's event loop for good, and whoever then asks the
-camera for anything waits for ever. So what is called from there counts, copies, queues, and no more.
-Knows nothing of picamera2.
+An exception in a callback or an output ends picamera2's event loop; after that every call to the camera waits
+for ever. So the methods called from there only count, copy and queue. Does not import picamera2.
 """
 
 from __future__ import annotations

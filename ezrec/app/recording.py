@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from ezrec.app.common import clock
 from ezrec.domain import health
@@ -20,9 +19,8 @@ from ezrec.system import log_setup
 
 if TYPE_CHECKING:
     from ezrec.camera.ffmpeg_sources import Source
-    from ezrec.camera.overlay.blend import CaptureOverlay
     from ezrec.camera.overlay.overlay import CaptureOverlays
-    from ezrec.camera.take_writer import Disk
+    from ezrec.camera.shared_camera import CameraOptions
     from ezrec.runtime.liveness import Liveness
 
 
@@ -31,29 +29,21 @@ def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
 
     With `log` it is the recorder's: it draws the logo, if the settings want that, and minds a short disk.
     """
-    options = _recorder_options(settings, log) if log else _CameraOptions()
+    options = _recorder_options(settings, log) if log else None
     if settings.camera in ("auto", "picamera2"):
         from ezrec.camera.picamera.camera import PicameraCamera
         from ezrec.camera.picamera.device import PictureFormat
 
         size = settings.resolution
         picture = PictureFormat(size.width, size.height, settings.fps, settings.bitrate)
-        return PicameraCamera(picture, clock(settings), **options)
+        return PicameraCamera(picture, clock(settings), options=options)
     from ezrec.camera.ffmpeg_camera import FfmpegCamera
 
-    return FfmpegCamera(_source(settings), clock(settings), **options)
+    return FfmpegCamera(_source(settings), clock(settings), options=options)
 
 
-class _CameraOptions(TypedDict, total=False):
-    """What the cameras of both kinds take."""
-
-    burn_in: Callable[[], CaptureOverlay | None]
-    tell: Callable[[str], None]
-    bitrate: Callable[[], int]
-    disk: Disk
-
-
-def _recorder_options(settings: Settings, log: logging.Logger) -> _CameraOptions:
+def _recorder_options(settings: Settings, log: logging.Logger) -> CameraOptions:
+    from ezrec.camera.shared_camera import CameraOptions
     from ezrec.camera.take_writer import ReservingDisk
     from ezrec.spool.usage import read_room
 
@@ -67,11 +57,11 @@ def _recorder_options(settings: Settings, log: logging.Logger) -> _CameraOptions
             log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)
         return lower or settings.bitrate
 
-    reserve = ReservingDisk(settings.reserve_mb * 1_000_000)
-    options = _CameraOptions(tell=log.warning, bitrate=bitrate, disk=reserve)
-    if draws_logo(settings):
-        options["burn_in"] = capture_overlays(settings, log)
-    return options
+    disk = ReservingDisk(settings.reserve_mb * 1_000_000)
+    if not draws_logo(settings):
+        return CameraOptions(warn=log.warning, bitrate=bitrate, disk=disk)
+    overlay = capture_overlays(settings, log)
+    return CameraOptions(overlay=overlay, warn=log.warning, bitrate=bitrate, disk=disk)
 
 
 def microphone(settings: Settings) -> Camera | None:

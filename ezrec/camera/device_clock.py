@@ -9,7 +9,7 @@ runs too fast. What arrives on our monotonic clock cannot be wrong by more than 
 3. Stamps that part from the arrival bit by bit are re-timed, so gently that nobody sees it.
 
 Jumps back, and forward by more than an honest camera is silent for, come from FFmpeg as steps of `MARK_S`:
-a muxer carries no time that goes back (`ffmpeg_sources.py`). Pure: fragments in, pieces out.
+a muxer carries no time that goes back (`ffmpeg_sources.py`). Pure: fragments in, buffered fragments out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PAUSE_S = 0.5  # a camera that sets its clock may pause; less is the network's 
 _SETTLING_S = 12.0  # the first pictures come in a burst, and late; longer than `Lags` takes to see a slope
 _STORM = (10, 2.0)  # so many jumps in so many seconds: no muxer's order of pictures can be trusted any more
 _CALM_S = 5.0
-_TELL_EVERY_S = 60.0
+_WARN_EVERY_S = 60.0
 # Re-timing begins when stamps and arrival are so far apart, and ends when they are so near again.
 _APART_S, _NEAR_S = 0.25, 0.02
 _GENTLE = 0.02  # of a picture's time; more only where the distance exceeds half a second
@@ -42,10 +42,10 @@ _DRIFT = 0.0005  # 1.8 s in an hour: two crystals are never further apart
 
 
 class CameraClock:
-    """`tell` hears of jumps and drifts, in the camera's thread. `fault` is what a drift is called."""
+    """`warn` hears of jumps and drifts, in the camera's thread. `fault` is what a drift is called."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
         self.fault = ""
         self._lags = Lags()
         self._began: float | None = None
@@ -55,7 +55,7 @@ class CameraClock:
         self._is_slewing = False
         self._usual_s: float | None = None
         self._jumps: deque[float] = deque(maxlen=_STORM[0])
-        self._told_at = float("-inf")
+        self._warned_at = float("-inf")
         self._was_calm = False
 
     def place(self, fragment: Fragment) -> BufferedFragment:
@@ -116,10 +116,10 @@ class CameraClock:
         most, within_s = _STORM
         if self._was_calm and len(self._jumps) == most and at - self._jumps[0] < within_s:
             raise BadStream("its time stamps go to and fro")
-        if self._usual_s is not None and at - self._told_at >= _TELL_EVERY_S:
-            self._told_at = at
+        if self._usual_s is not None and at - self._warned_at >= _WARN_EVERY_S:
+            self._warned_at = at
             by = "" if step_s >= _IS_MARK_S else f" by {step_s - real_s:.1f} s"
-            self._tell(
+            self._warn(
                 f"the camera's clock jumped{by}: closed up by the arrival of its pictures; "
                 "let it take its time from one NTP server"
             )
@@ -154,7 +154,7 @@ class CameraClock:
             f"its clock runs {100 * abs(rate):.2g} % too {how}: its pictures are re-timed by their arrival"
         )
         if not self.fault:
-            self._tell(f"the camera: {fault}")
+            self._warn(f"the camera: {fault}")
         self.fault = fault
 
 

@@ -15,16 +15,13 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ezrec.camera.device_clock import CameraClock
 from ezrec.camera.ffmpeg_sources import SoftwareSource, Source, with_bitrate
 from ezrec.camera.live_stream import LiveStream
-from ezrec.camera.overlay.blend import CaptureOverlay
 from ezrec.camera.picture_size import PictureForm
-from ezrec.camera.shared_camera import Life, SharedCamera
-from ezrec.camera.take_writer import Disk
+from ezrec.camera.shared_camera import CameraOptions, Life, SharedCamera
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import Clock
 from ezrec.media.ffmpeg import runner
@@ -46,71 +43,58 @@ class CameraLimits:
 
 
 class FfmpegCamera(SharedCamera):
-    """`disk` and `queue_bytes` are handed to the takes.
-
-    `burn_in` is asked at each start for what is to be drawn into the frames, where the source can draw;
-    `tell` hears why it is not, and what is wrong with the camera's clock.
-    `bitrate` is asked at each start too, where it is ours to choose.
-    """
+    """A logo is drawn where the source can draw."""
 
     def __init__(
         self,
         source: Source,
         clock: Clock,
         limits: CameraLimits | None = None,
-        *,
-        burn_in: Callable[[], CaptureOverlay | None] = lambda: None,
-        tell: Callable[[str], None] = lambda said: None,
-        bitrate: Callable[[], int] | None = None,
-        disk: Disk | None = None,
-        queue_bytes: int | None = None,
+        options: CameraOptions | None = None,
     ) -> None:
+        options = options or CameraOptions()
         limits = limits or CameraLimits(start_s=source.start_s)
 
         self._refused = ""  # the logo with which the camera did not start
         self._begun: LiveStream | None = None
 
         def begin() -> tuple[LiveStream, Life]:
-            timeline = CameraClock(tell) if source.has_own_clock else None
-            feed = LiveStream(clock, fps=source.fps, timeline=timeline, disk=disk, queue_bytes=queue_bytes)
-            self._begun, before = feed, self._begun
-            now = with_bitrate(source, bitrate()) if bitrate else source
-            drawing = self._with_logo(now, before, burn_in, tell)
-            feed.burned_in = drawing.logo.key if drawing and drawing.logo else ""
-            return feed, _Child(drawing or now, clock, feed, limits)
+            timeline = CameraClock(options.warn) if source.has_own_clock else None
+            stream = LiveStream(clock, options.disk, options.queue_bytes, fps=source.fps, timeline=timeline)
+            self._begun, before = stream, self._begun
+            now = with_bitrate(source, options.bitrate()) if options.bitrate else source
+            drawing = self._with_logo(now, before, options)
+            stream.burned_in = drawing.logo.key if drawing and drawing.logo else ""
+            return stream, _Child(drawing or now, clock, stream, limits)
 
         # A little longer than the child is given: its own last word says more than "no picture".
         super().__init__(source.name, begin, limits.start_s + limits.term_s, limits.key_s)
 
     def _with_logo(
-        self,
-        source: Source,
-        before: LiveStream | None,
-        burn_in: Callable[[], CaptureOverlay | None],
-        tell: Callable[[str], None],
+        self, source: Source, before: LiveStream | None, options: CameraOptions
     ) -> SoftwareSource | None:
         """The source with the logo in its pictures; None where none is drawn.
 
         A start with a logo that ended before its first picture is followed by one without: whatever it
         was, a logo is not worth a match.
         """
-        if not isinstance(source, SoftwareSource) or (logo := burn_in()) is None:
+        if not isinstance(source, SoftwareSource) or (logo := options.overlay()) is None:
             return None
         if before is not None and before.burned_in and before.health().frames == 0:
             self._refused = before.burned_in
-            tell(f"the logo is not drawn at capture but laid over in processing: {before.fault}")
+            options.warn(f"the logo is not drawn at capture but laid over in processing: {before.fault}")
         return None if logo.key == self._refused else replace(source, logo=logo)
 
 
 class _Child:
     """One child from its start to its end: a `Life`."""
 
-    def __init__(self, source: Source, clock: Clock, feed: LiveStream, limits: CameraLimits) -> None:
-        self._source, self._clock, self._feed, self._limits = source, clock, feed, limits
+    def __init__(self, source: Source, clock: Clock, stream: LiveStream, limits: CameraLimits) -> None:
+        self._source, self._clock, self._stream, self._limits = source, clock, stream, limits
         self._reader, self._log = FragmentReader(), runner.Log()
         self._form: PictureForm | None = None
         self._stop_asked = threading.Event()
-        self._bell, self._rope = socket.socketpair()
+        self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread = threading.Thread(target=self._live, name=source.name, daemon=True)
 
     def start(self) -> None:
@@ -119,13 +103,13 @@ class _Child:
     def stop(self) -> None:
         self._stop_asked.set()
         with contextlib.suppress(OSError):  # asked before: both ends are closed
-            self._rope.send(b"!")
+            self._wake_writer.send(b"!")
         limits = self._limits
         self._thread.join(2 * limits.term_s + limits.kill_s)
         if self._thread.is_alive():
             raise Retry(f"{self._source.name} cannot be ended: the device does not answer")
-        self._bell.close()
-        self._rope.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
 
     # ---- the camera's thread
 
@@ -133,10 +117,10 @@ class _Child:
         try:
             child = runner.start(self._source.argv(), 0, self._log, self._source.private())
         except Retry as fault:
-            self._feed.lose(fault.reason)
+            self._stream.lose(fault.reason)
             return
         try:
-            self._feed.lose(self._source.told(self._attend(child)))
+            self._stream.lose(self._source.described(self._attend(child)))
         finally:
             self._end(child)
 
@@ -149,7 +133,7 @@ class _Child:
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             selector.register(child.stderr, selectors.EVENT_READ)
-            selector.register(self._bell, selectors.EVENT_READ)
+            selector.register(self._wake_reader, selectors.EVENT_READ)
             try:
                 return self._read(child, selector)
             except BadStream as fault:
@@ -162,8 +146,8 @@ class _Child:
         ends = time.monotonic() + limit_s
         while (left_s := ends - time.monotonic()) > 0:
             for key, _ in selector.select(left_s):
-                if key.fileobj is self._bell:
-                    selector.unregister(self._bell)
+                if key.fileobj is self._wake_reader:
+                    selector.unregister(self._wake_reader)
                     child.terminate()
                     ends = time.monotonic() + self._limits.term_s
                     continue
@@ -174,29 +158,29 @@ class _Child:
                         selector.unregister(child.stderr)
                 elif not data:
                     return self._last_word(child)
-                elif self._hear(data) and not self._stop_asked.is_set():
+                elif self._receive(data) and not self._stop_asked.is_set():
                     limit_s = self._limits.silence_s
                     ends = time.monotonic() + limit_s
         if self._stop_asked.is_set():
             return "the camera was stopped"
         return f"no frames for {limit_s:g} s"
 
-    def _hear(self, data: bytes) -> bool:
+    def _receive(self, data: bytes) -> bool:
         """True when a fragment became whole."""
         fragments = self._reader.feed(data, self._clock.monotonic())
         if self._form is None and self._reader.header is not None:
             self._form = PictureForm(self._reader.header)
-            self._feed.open(self._reader.header)
+            self._stream.open(self._reader.header)
         for fragment in fragments:
             self._push(fragment)
-        if self._feed.keyless_s > _KEYLESS_S:
+        if self._stream.keyless_s > _KEYLESS_S:
             raise BadStream(f"no key frame for {_KEYLESS_S:g} s: have the camera send one every 1 to 2 s")
         return bool(fragments)
 
     def _push(self, fragment: Fragment) -> None:
         if self._form is not None and (how := self._form.look(fragment)):
-            self._feed.renew(self._form.header, f"the camera changed its picture {how}")
-        self._feed.push(fragment)
+            self._stream.renew(self._form.header, f"the camera changed its picture {how}")
+        self._stream.push(fragment)
 
     def _last_word(self, child: subprocess.Popen[bytes]) -> str:
         """Why a child closed its output: its own last line, once it has ended."""

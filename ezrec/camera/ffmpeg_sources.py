@@ -81,7 +81,7 @@ class Source(Protocol):
     def private(self) -> bytes:
         """What the command reads on its standard input, which no other user may read."""
 
-    def told(self, fault: str) -> str:
+    def described(self, fault: str) -> str:
         """A fault of FFmpeg's as people are told it."""
 
 
@@ -133,7 +133,7 @@ class SoftwareSource:
     def private(self) -> bytes:
         return b""
 
-    def told(self, fault: str) -> str:
+    def described(self, fault: str) -> str:
         return fault
 
     def _strip(self) -> list[str]:
@@ -169,14 +169,13 @@ class SoftwareSource:
 
 @dataclass(frozen=True, slots=True)
 class V4l2Source:
-    """A USB camera. With `pixels="h264"` what it sends is copied, else it is encoded here."""
+    """A USB camera; what it sends is encoded here."""
 
     device: Path
     width: int
     height: int
     fps: float
     bitrate: int
-    pixels: str = "mjpeg"
     has_own_clock: bool = True
     start_s: float = 10.0
 
@@ -186,14 +185,14 @@ class V4l2Source:
 
     def argv(self) -> Sequence[str]:
         wanted = ("-video_size", f"{self.width}x{self.height}", "-framerate", f"{self.fps:g}")
-        inputs = ("-f", "v4l2", "-input_format", self.pixels, *wanted, "-i", str(self.device))
-        codec = _COPY if self.pixels == "h264" else ("-vf", _SHOWN_STEP, *_x264(self.bitrate, self.fps))
-        return (*_QUIET, *inputs, *codec, *_FRAGMENTS)
+        inputs = ("-f", "v4l2", "-input_format", "mjpeg", *wanted, "-i", str(self.device))
+        encoder = _x264(self.bitrate, self.fps)
+        return (*_QUIET, *inputs, "-vf", _SHOWN_STEP, *encoder, *_FRAGMENTS)
 
     def private(self) -> bytes:
         return b""
 
-    def told(self, fault: str) -> str:
+    def described(self, fault: str) -> str:
         return f"{fault}; it is held by {holder_of(self.device)}" if _BUSY in fault else fault
 
 
@@ -230,7 +229,7 @@ class RtspSource:
         options = "".join(f"option {name} {value}\n" for name, value in own.items())
         return f"ffconcat version 1.0\nfile '{address}'\n{options}".encode()
 
-    def told(self, fault: str) -> str:
+    def described(self, fault: str) -> str:
         """With the camera's name for FFmpeg's standard input, and without password and token."""
         itself = "\0"  # its name comes last: a password may be a word of it
         fault = fault.replace(self.url, itself).replace(_STDIN, itself)

@@ -21,8 +21,8 @@ from ezrec.domain.job import Take
 from ezrec.domain.ports import CameraHealth, Clock
 from ezrec.media.mp4.fragments import Fragment, Header
 
-_RING_S = 10.0
-_RING_BYTES = 48 << 20  # all since a key frame of a minute ago, at 6 Mbit/s
+_BUFFERED_S = 10.0
+_BUFFERED_BYTES = 48 << 20  # all since a key frame of a minute ago, at 6 Mbit/s
 _MOST_RESERVED_S = 2.0  # of `finish`'s limit, kept back for making the take durable
 _FAR_S = 20.0  # for so long the second key frame is waited for, before the distance is told without it
 _SLOW = 0.5  # of the promised rate: below it the camera is called slow
@@ -64,12 +64,12 @@ class _Keys:
     newest: float | None = None
     every_s: float | None = None
 
-    def hear(self, piece: BufferedFragment) -> None:
-        self.began = piece.began if self.began is None else self.began
-        if piece.fragment.starts_with_key:
+    def note(self, buffered: BufferedFragment) -> None:
+        self.began = buffered.began if self.began is None else self.began
+        if buffered.fragment.starts_with_key:
             if self.newest is not None:
-                self.every_s = piece.began - self.newest
-            self.newest = piece.began
+                self.every_s = buffered.began - self.newest
+            self.newest = buffered.began
 
     def distance_s(self, now: float) -> float | None:
         """Seconds between the two newest ones; what it has been already, where the next one is overdue."""
@@ -91,7 +91,7 @@ class _Counts:
 
 @dataclass(slots=True)
 class _State:
-    """Everything that the feed's lock guards."""
+    """Everything that the stream's lock guards."""
 
     header: Header | None = None
     fault: str = ""
@@ -112,16 +112,16 @@ class LiveStream:
     def __init__(
         self,
         clock: Clock,
+        disk: Disk | None = None,
+        queue_bytes: int | None = None,
         *,
         fps: float | None = None,
         sensor: Sensor | None = None,
-        ring: RingBuffer | None = None,
+        buffer: RingBuffer | None = None,
         timeline: Placing | None = None,
-        disk: Disk | None = None,
-        queue_bytes: int | None = None,
     ) -> None:
         self._clock, self._fps, self._disk, self._queue_bytes = clock, fps, disk, queue_bytes
-        self._ring = ring or RingBuffer(_RING_S, _RING_BYTES)
+        self._buffer = buffer or RingBuffer(_BUFFERED_S, _BUFFERED_BYTES)
         self._sensor = sensor
         self._timeline: Placing = timeline or Timeline()
         self._state = _State()
@@ -138,7 +138,7 @@ class LiveStream:
         """The pictures that come from now on need another header, so other takes: those in hand end here."""
         with self.changed:
             self._state.header = header
-            self._ring.clear()
+            self._buffer.clear()
             for recording in self._state.recordings:
                 recording.goes_on = not recording.lost.is_set()
                 recording.writer.fail(why)
@@ -146,13 +146,13 @@ class LiveStream:
     def push(self, fragment: Fragment) -> None:
         """A fragment has come. Before the first key frame it only shows that the camera lives."""
         with self.changed:
-            piece = self._timeline.place(fragment)
-            self._ring.add(piece)
-            self._state.keys.hear(piece)
+            buffered = self._timeline.place(fragment)
+            self._buffer.add(buffered)
+            self._state.keys.note(buffered)
             self._state.counts.frames += fragment.frames
             self._state.counts.arrived = fragment.arrived
             for recording in self._state.recordings:
-                recording.hear(piece)
+                recording.append(buffered)
             self.changed.notify_all()
 
     def lose(self, fault: str) -> None:
@@ -221,8 +221,8 @@ class LiveStream:
         recording = StreamRecording(self, writer)
         with self.changed:
             is_fitting = self._state.header is header
-            for piece in self._ring.since(self.moment(at)) if is_fitting else ():
-                recording.hear(piece)
+            for buffered in self._buffer.since(self.moment(at)) if is_fitting else ():
+                recording.append(buffered)
             if self._state.is_lost:
                 writer.fail(self._state.fault)
             elif not is_fitting:
@@ -251,7 +251,7 @@ class LiveStream:
     def health(self) -> CameraHealth:
         with self.changed:
             state = self._state
-            counts, rate = state.counts, self._ring.rate()
+            counts, rate = state.counts, self._buffer.rate()
             fault = state.fault or self._timeline.fault
             if not fault and self._fps and rate is not None and rate < self._fps * _SLOW:
                 fault = f"slow: {rate:.0f} of {self._fps:g} frames a second"
@@ -265,7 +265,7 @@ class LiveStream:
                 written=counts.written + sum(recording.writer.size for recording in state.recordings),
                 fps=rate,
                 key_every_s=None if state.is_lost else state.keys.distance_s(self._clock.monotonic()),
-                awaits_key=not state.is_lost and counts.arrived is not None and not self._ring.has_key,
+                awaits_key=not state.is_lost and counts.arrived is not None and not self._buffer.has_key,
             )
         return health if self._sensor is None else self._counted(health, self._sensor)
 
@@ -284,11 +284,11 @@ class LiveStream:
     def newest_key(self) -> bytes | None:
         """The header and the newest fragment that begins with a key frame: a picture for a decoder."""
         with self.changed:
-            header, newest = self._state.header, self._ring.since(float("inf"))
+            header, newest = self._state.header, self._buffer.since(float("inf"))
             return header.data + newest[0].fragment.data if header and newest else None
 
     def _can_begin(self) -> bool:
-        return self._state.header is not None and self._ring.has_key
+        return self._state.header is not None and self._buffer.has_key
 
     def _only_lacks_a_key(self, since: float) -> bool:
         state = self._state
@@ -298,10 +298,10 @@ class LiveStream:
 class StreamRecording:
     """The port `Recording`."""
 
-    def __init__(self, feed: LiveStream, writer: TakeWriter) -> None:
+    def __init__(self, stream: LiveStream, writer: TakeWriter) -> None:
         self.writer = writer
         self.goes_on = False  # the port says what it is
-        self._feed = feed
+        self._stream = stream
         self._until = float("inf")
         self._last_frame = float("-inf")
 
@@ -313,21 +313,21 @@ class StreamRecording:
     def span(self) -> tuple[float, float] | None:
         return self.writer.span
 
-    def hear(self, piece: BufferedFragment) -> None:
-        """One more fragment, under the feed's lock; what lies behind the end is not taken."""
+    def append(self, buffered: BufferedFragment) -> None:
+        """One more fragment, under the stream's lock; what lies behind the end is not taken."""
         if self._last_frame < self._until:
-            self._last_frame = piece.last_frame
-            self.writer.accept(piece)
+            self._last_frame = buffered.last_frame
+            self.writer.accept(buffered)
 
     def finish(self, at: datetime, limit_s: float) -> Take:
         """The port's `finish`: waits for the fragment that holds `at`, then for the disk."""
         ends = time.monotonic() + limit_s
         reserved_s = min(_MOST_RESERVED_S, limit_s / 2)
-        with self._feed.changed:
-            self._until = self._feed.moment(at)
-            self._feed.changed.wait_for(
+        with self._stream.changed:
+            self._until = self._stream.moment(at)
+            self._stream.changed.wait_for(
                 lambda: self._last_frame >= self._until or self.lost.is_set(), limit_s - reserved_s
             )
         take = self.writer.finish(ends - time.monotonic())
-        self._feed.detach(self)  # last, so that it is counted whole
-        return replace(take, burned_in=self._feed.burned_in)
+        self._stream.detach(self)  # last, so that it is counted whole
+        return replace(take, burned_in=self._stream.burned_in)

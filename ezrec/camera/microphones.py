@@ -36,7 +36,7 @@ class SoundSource:
     def private(self) -> bytes:
         return b""
 
-    def told(self, fault: str) -> str:
+    def described(self, fault: str) -> str:
         return fault.replace("the camera", "the microphone").replace("no frames", "no sound")
 
 

@@ -8,8 +8,9 @@ get a header of their own. Pure: bytes in, values out.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from ezrec.media.mp4 import h264, h265
 from ezrec.media.mp4.fragments import BadStream, Fragment, Header, box_path
@@ -104,21 +105,15 @@ def _sets_of(kind: bytes, body: bytes) -> tuple[bytes, ...]:
 
 def _sets_in(fragment: Fragment, kind: bytes) -> tuple[bytes, ...]:
     """The parameter sets in front of the first picture."""
-    return tuple(nal for nal in _before_the_picture(fragment.data, kind) if _kind(kind, nal) in _SETS[kind])
+    (index_size,) = struct.unpack_from(">I", fragment.data)
+    units = h264.nals(fragment.data, index_size + 8)
+    before = takewhile(lambda nal: not _is_slice(kind, nal), units)
+    return tuple(nal for nal in before if _kind(kind, nal) in _SETS[kind])
 
 
-def _before_the_picture(data: bytes, kind: bytes) -> Iterator[bytes]:
-    """The units up to the first slice, which is not looked at: it is most of the fragment."""
-    (at,) = struct.unpack_from(">I", data)
-    at += 8
-    while at + 5 < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        number = _kind(kind, data[at + 4 : at + 5])
-        is_slice = number < h265.VPS if kind == _H265 else h264.SLICE <= number <= h264.IDR
-        if is_slice or at + 4 + size > len(data):
-            return
-        yield data[at + 4 : at + 4 + size]
-        at += 4 + size
+def _is_slice(kind: bytes, nal: bytes) -> bool:
+    number = _kind(kind, nal)
+    return number < h265.VPS if kind == _H265 else h264.SLICE <= number <= h264.IDR
 
 
 def _kind(kind: bytes, nal: bytes) -> int:

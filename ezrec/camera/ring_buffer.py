@@ -34,8 +34,8 @@ class BufferedFragment:
 class Timeline:
     """Places fragments on the monotonic clock by their own times; how late each one came does not matter.
 
-    A fragment can come late but never before its end: so the earliest arrival, measured by the stream's
-    time, is the truth. Only the last minute counts, because no two clocks run equally fast.
+    A fragment can arrive late, but never before its end. So the least delay of the last minute, measured by
+    the stream's own time, is the true one; only a minute, because no two clocks run equally fast.
     """
 
     fault = ""
@@ -49,17 +49,18 @@ class Timeline:
 
 
 class RingBuffer:
-    """The newest pieces, from a key frame on: of the last `seconds`, and all since the newest key frame.
+    """The newest fragments, beginning with a key frame: the last `seconds`, and all since the newest key
+    frame.
 
-    Never more than `most_bytes`. What lies longer ago goes first. Where all since one key frame is more than
-    that (a minute at 6 Mbit/s is 45 MB), it goes as a whole, because a part of it shows nothing: then a take
-    begins with the next key frame.
+    Never more than `most_bytes`; the oldest are dropped first. If the fragments since one key frame exceed
+    that (a minute at 6 Mbit/s is 45 MB), all are dropped, because a part cannot be decoded: the next take
+    then begins with the next key frame.
     """
 
     def __init__(self, seconds: float, most_bytes: int) -> None:
         self._seconds, self._most_bytes = seconds, most_bytes
-        self._pieces: deque[BufferedFragment] = deque()
-        self._keys: deque[int] = deque()  # which pieces begin with one, counted from the first of all
+        self._fragments: deque[BufferedFragment] = deque()
+        self._keys: deque[int] = deque()  # which fragments begin with one, counted from the first of all
         self._first = 0  # how many were forgotten
         self._bytes = 0
 
@@ -67,20 +68,20 @@ class RingBuffer:
     def has_key(self) -> bool:
         return bool(self._keys)
 
-    def add(self, piece: BufferedFragment) -> None:
-        if piece.fragment.starts_with_key:
-            self._keys.append(self._first + len(self._pieces))
+    def add(self, buffered: BufferedFragment) -> None:
+        if buffered.fragment.starts_with_key:
+            self._keys.append(self._first + len(self._fragments))
         elif not self._keys:
             return
-        self._pieces.append(piece)
-        self._bytes += len(piece.fragment.data)
-        while len(self._keys) > 1 and self._is_over(piece):
+        self._fragments.append(buffered)
+        self._bytes += len(buffered.fragment.data)
+        while len(self._keys) > 1 and self._is_over(buffered):
             self._forget(self._keys[1])
-        if self._bytes > self._most_bytes and len(self._pieces) > 1:
+        if self._bytes > self._most_bytes and len(self._fragments) > 1:
             self.clear()
 
     def clear(self) -> None:
-        self._forget(self._first + len(self._pieces))
+        self._forget(self._first + len(self._fragments))
 
     def since(self, moment: float) -> list[BufferedFragment]:
         """From the last key frame at or before `moment`, else from the first one after it, to the newest."""
@@ -88,21 +89,21 @@ class RingBuffer:
             return []
         keys = (key for key in reversed(self._keys) if self._at(key).began <= moment)
         first = next(keys, self._keys[0]) - self._first
-        return list(itertools.islice(self._pieces, first, None))
+        return list(itertools.islice(self._fragments, first, None))
 
     def rate(self) -> float | None:
         """Frames a second of late; None while there is less than a second in memory."""
-        if not self._pieces:
+        if not self._fragments:
             return None
-        ended, frames, began = self._pieces[-1].ended, 0, self._pieces[-1].ended
-        for piece in reversed(self._pieces):
-            if ended - piece.began > self._seconds:
+        ended, frames, began = self._fragments[-1].ended, 0, self._fragments[-1].ended
+        for buffered in reversed(self._fragments):
+            if ended - buffered.began > self._seconds:
                 break
-            frames, began = frames + piece.fragment.frames, piece.began
+            frames, began = frames + buffered.fragment.frames, buffered.began
         return frames / (ended - began) if ended - began >= 1 else None
 
     def _at(self, key: int) -> BufferedFragment:
-        return self._pieces[key - self._first]
+        return self._fragments[key - self._first]
 
     def _is_over(self, newest: BufferedFragment) -> bool:
         """True where what comes before the second key frame is needed by no take, or too much."""
@@ -111,7 +112,7 @@ class RingBuffer:
 
     def _forget(self, until: int) -> None:
         while self._first < until:
-            self._bytes -= len(self._pieces.popleft().fragment.data)
+            self._bytes -= len(self._fragments.popleft().fragment.data)
             self._first += 1
         while self._keys and self._keys[0] < until:
             self._keys.popleft()

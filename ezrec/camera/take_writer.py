@@ -34,7 +34,7 @@ from ezrec.system import disk_reserve, durable
 _SYNC_EVERY_S = 1.0
 QUEUE_BYTES = (
     64 << 20
-)  # 50 s at 10 Mbit/s: more than the ring hands over at once, less than a Pi has to spare
+)  # 50 s at 10 Mbit/s: more than the buffer hands over at once, less than a Pi has to spare
 _SETTLING_S = 10.0  # so long the instant of the first frame may be found to be earlier than it seemed
 _LEAST_TAKE = 4 << 20  # bytes: some seconds
 
@@ -128,7 +128,7 @@ class TakeWriter:
         self._closing = self._done = False
         self._fault = ""
         self._written = _Written()
-        self._quiet = threading.Event()
+        self._is_written = threading.Event()
         try:
             self._fd = self._disk.create(path)
         except FileExistsError:
@@ -136,23 +136,23 @@ class TakeWriter:
         except OSError as fault:
             raise Retry(f"{path.name} cannot be created: {fault.strerror}") from fault
         self._syncer = threading.Thread(target=self._sync_regularly, name=f"sync {path.name}", daemon=True)
-        threading.Thread(target=self._live, name=f"write {path.name}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"write {path.name}", daemon=True).start()
 
-    def accept(self, piece: BufferedFragment) -> None:
+    def accept(self, buffered: BufferedFragment) -> None:
         """Queue a fragment. Never blocks, never raises."""
         with self._wake:
             if self._closing or self.lost.is_set():
                 return
-            if self._awaits_key and not piece.fragment.starts_with_key:
-                self.dropped += piece.fragment.frames if self._written_or_queued() else 0
+            if self._awaits_key and not buffered.fragment.starts_with_key:
+                self.dropped += buffered.fragment.frames if self._written_or_queued() else 0
                 return
-            if len(piece.fragment.data) > self._room:
+            if len(buffered.fragment.data) > self._room:
                 self._awaits_key = True
-                self.dropped += piece.fragment.frames
+                self.dropped += buffered.fragment.frames
                 return
             self._awaits_key = False
-            self._room -= len(piece.fragment.data)
-            self._queue.append(piece)
+            self._room -= len(buffered.fragment.data)
+            self._queue.append(buffered)
             self._wake.notify_all()
 
     def fail(self, reason: str) -> None:
@@ -201,13 +201,13 @@ class TakeWriter:
 
     # ---- the writer's own thread
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         try:
             self._begin()
-            while (piece := self._next()) is not None:
-                self._append(piece)
+            while (buffered := self._next()) is not None:
+                self._append(buffered)
         except OSError as fault:
-            self.fail(_said(fault))
+            self.fail(_described(fault))
             self._cut()
         self._end()
 
@@ -219,13 +219,13 @@ class TakeWriter:
         self._syncer.start()
 
     def _next(self) -> BufferedFragment | None:
-        """The next piece; None when the take is to end. A lost camera's last pieces are still written."""
+        """The next fragment; None when the take is to end. A lost camera's last ones are still written."""
         with self._wake:
             self._wake.wait_for(lambda: self._queue or self._closing)
             return self._queue.popleft() if self._queue else None
 
-    def _append(self, piece: BufferedFragment) -> None:
-        fragment, written = piece.fragment, self._written
+    def _append(self, buffered: BufferedFragment) -> None:
+        fragment, written = buffered.fragment, self._written
         origin = fragment.base_time if written.began is None else written.origin
         data = retimed(fragment, written.fragments + 1, origin)
         self._write(data)
@@ -233,12 +233,12 @@ class TakeWriter:
             if (
                 written.began is None
             ):  # only now: a first fragment that found the disk full made a length below 0
-                written.began, written.origin, written.timescale = piece.began, origin, fragment.timescale
+                written.began, written.origin, written.timescale = buffered.began, origin, fragment.timescale
             if written.duration_s < _SETTLING_S:  # the first ones came late: the camera was just starting
-                written.began = min(written.began, piece.began - written.duration_s)
-            written.ended = piece.ended
+                written.began = min(written.began, buffered.began - written.duration_s)
+            written.ended = buffered.ended
             if written.fragments and fragment.base_time > written.end:
-                written.holes.append((written.began + written.duration_s, piece.began))
+                written.holes.append((written.began + written.duration_s, buffered.began))
             written.size += len(data)
             written.fragments += 1
             written.end = fragment.end_time
@@ -254,16 +254,16 @@ class TakeWriter:
         try:
             self._disk.cut(self._fd, self._written.size)
         except OSError as fault:
-            self.fail(_said(fault))
+            self.fail(_described(fault))
 
     def _end(self) -> None:
-        self._quiet.set()
+        self._is_written.set()
         if self._syncer.ident is not None:
             self._syncer.join()
         try:
             os.fsync(self._fd)
         except OSError as fault:
-            self.fail(_said(fault))
+            self.fail(_described(fault))
         os.close(self._fd)
         with self._wake:
             self._done = True
@@ -274,17 +274,17 @@ class TakeWriter:
 
     def _sync_regularly(self) -> None:
         synced = 0
-        while not self._quiet.wait(_SYNC_EVERY_S):
+        while not self._is_written.wait(_SYNC_EVERY_S):
             size = self._written.size
             if size == synced:
                 continue
             try:
                 self._disk.sync(self._fd)
             except OSError as fault:  # after this the kernel has forgotten what it could not write
-                self.fail(_said(fault))
+                self.fail(_described(fault))
                 return
             synced = size
 
 
-def _said(fault: OSError) -> str:
+def _described(fault: OSError) -> str:
     return "disk full" if is_full(fault) else f"the disk failed: {fault.strerror}"

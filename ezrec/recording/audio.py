@@ -1,8 +1,8 @@
 """`AudioRecording`: the sound of one booking, by a microphone of its own and never in the picture's way.
 
-A thread keeps the microphone running, because to start one may take its time; the booking's own thread
-looks in about once a second, begins a file of sound beside a take, and begins another where one broke
-off. What goes wrong is a warning in the record and the log, and no more.
+A thread keeps the microphone running, because starting one may take long. About once a second the booking's
+own thread begins a sound file beside the take, or another one where the last broke off. A failure is only a
+warning, in the record and in the log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ezrec.domain.ports import Camera, Recording
 from ezrec.recording.session_clock import SessionClock
 from ezrec.spool.spool import Entry
 
-_LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a microphone, the last one repeated
+_RETRY_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a microphone, the last one repeated
 _LOOK_S = 30.0
 _FINISH_LIMIT_S = 3.0
 
@@ -41,14 +41,14 @@ class AudioRecording:
         self._remember = remember
         self._over, self._wake_up = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._fault = self._told = ""
+        self._fault = self._warned = ""
         self._recording: Recording | None = None
         self._sounds: list[Sound] = []
         self._file = ""
         self._picture: float | None = None
 
     def start(self) -> None:
-        """Have the microphone ready; returns at once, and may be called again."""
+        """Start the microphone in the background; may be called again."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep, name=f"sound {self._entry.id}", daemon=True)
             self._thread.start()
@@ -71,14 +71,14 @@ class AudioRecording:
                     self._fault = self._microphone.health().fault or "the microphone broke off"
             except Retry as fault:
                 self._fault = fault.reason
-            pause_s = _LADDER_S[min(failures, len(_LADDER_S) - 1)]
+            pause_s = _RETRY_PAUSES_S[min(failures, len(_RETRY_PAUSES_S) - 1)]
             failures += 1
             self._over.wait(pause_s)
 
     # ---- the booking's thread
 
-    def tend(self, take: str, picture: Recording, wanted: datetime) -> None:
-        """Begin the sound of a take, from `wanted` on; go on; begin anew where it broke off."""
+    def follow(self, take: str, picture: Recording, wanted: datetime) -> None:
+        """Called about once a second: begin the sound of a take at `wanted`, or again after it broke off."""
         self._picture = picture.span[0] if picture.span else self._picture
         if self._recording is not None and self._recording.lost.is_set():
             self._close(self._clock.now())
@@ -86,13 +86,13 @@ class AudioRecording:
         if self._recording is None and self._microphone.health().running:
             self._begin(take, wanted if not self._sounds else self._clock.now())
         self._note(take)
-        self._complain()
+        self._warn_once()
 
     def finish(self, take: str, at: datetime) -> tuple[Sound, ...]:
-        """End the sound of a take, and tell of what it consists."""
+        """End the sound of a take; returns its files."""
         if self._recording is not None:
             self._close(at)
-        self._complain()
+        self._warn_once()
         sounds, self._sounds, self._picture = tuple(self._sounds), [], None
         return sounds
 
@@ -105,7 +105,7 @@ class AudioRecording:
         self._file = path.name
 
     def _note(self, take: str) -> None:
-        """Once it is known when the sound began, it stands in the record, for whoever comes after a crash."""
+        """Write the sound into the record as soon as its start is known: needed after a crash."""
         recording = self._recording
         if recording is None or recording.span is None or self._picture is None:
             return
@@ -119,17 +119,17 @@ class AudioRecording:
     def _close(self, at: datetime) -> None:
         recording, self._recording = self._recording, None
         assert recording is not None
-        heard = recording.finish(self._clock.on_the_wall(at), _FINISH_LIMIT_S)
-        self._fault = heard.ended_by or self._fault
+        closed = recording.finish(self._clock.on_the_wall(at), _FINISH_LIMIT_S)
+        self._fault = closed.ended_by or self._fault
         self._sounds = [sound for sound in self._sounds if sound.file != self._file]
-        if heard.duration_s and recording.span and self._picture is not None:
+        if closed.duration_s and recording.span and self._picture is not None:
             began, ended = recording.span
             sound = Sound(
-                self._file, self._offset(began), heard.duration_s, round(ended - began, 6), heard.size,
-                heard.ended_by,
+                self._file, self._offset(began), closed.duration_s, round(ended - began, 6), closed.size,
+                closed.ended_by,
             )  # fmt: skip
             self._sounds.append(sound)
-        elif heard.ended_by != UNANSWERED:  # else its writer is still at it
+        elif closed.ended_by != UNANSWERED:  # else its writer is still at it
             with suppress(OSError):
                 (self._entry.path / self._file).unlink(missing_ok=True)
 
@@ -137,9 +137,9 @@ class AudioRecording:
         assert self._picture is not None
         return round(began - self._picture, 6)
 
-    def _complain(self) -> None:
-        if self._fault and self._fault != self._told:
-            self._told = self._fault
+    def _warn_once(self) -> None:
+        if self._fault and self._fault != self._warned:
+            self._warned = self._fault
             self._log.warning("booking %s: without sound: %s", self._entry.id, self._fault)
             fault = Fault(self._clock.now(), "record", "warning", f"without sound: {self._fault}")
             self._remember(errors=self._entry.job.with_fault(fault).errors)

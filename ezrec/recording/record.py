@@ -1,16 +1,16 @@
 """Record: one booking, from arming the camera to the last second of its window.
 
-Asks nobody over a network and judges only by the clock and the camera. Every take stands in the record
-before its first byte does, so that whoever finds the entry after a crash knows what lies in it.
+Uses no network: only the clock and the camera count. Each take is in the record before its first byte is
+written, so after a crash the record names every file.
 
-1. take stock: cut the torn tails of takes that a dead predecessor left
+1. recover: cut the torn tails of takes that a dead recorder left
 2. arm the camera shortly before the window
-3. write takes until the window is over; a camera that breaks off is asked again, after 1, 2, 5, 10, 15 s
-4. obey amendments on the way: another end, a cancellation
+3. write takes until the window is over; a camera that breaks off is started again after 1, 2, 5, 10, 15 s
+4. apply amendments meanwhile: another end, a cancellation
 5. name the outcome: recorded, partial (with its gaps), missed, cancelled
 
-Whatever could hang is given a deadline before it begins (`HeartbeatRegistry`): a missed one tells the
-recorder's keeper that only a fresh process helps.
+Before each step that could hang, a deadline is set (`HeartbeatRegistry`). A missed deadline tells the
+recorder's supervisor to start a fresh process.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.ports import Camera, Clock, Recording, Salvage
 from ezrec.domain.recording_outcome import OnCancel, bounded
 from ezrec.recording.audio import AudioRecording
-from ezrec.recording.recovery import take_stock, without_length
+from ezrec.recording.recovery import recover_takes, without_length
 from ezrec.recording.session_clock import SessionClock
 from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import Entry
 from ezrec.system.task import Task
 
-_LADDER_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a camera, the last one repeated
+_RETRY_PAUSES_S = (1.0, 2.0, 5.0, 10.0, 15.0)  # pauses between tries for a camera, the last one repeated
 _FINISH_LIMIT_S = 10.0
 _LONGEST_WAIT_S = 30.0  # a wait for the clock is looked at anew at least so often
 _REPORT_S = 1.0
-_SOUND_S = 5.0  # a take that lasted so long ends the ladder; the next failure begins it anew
+_STEADY_S = 5.0  # a take that lasted so long resets the pauses between tries
 # Promises. A memory card can take many seconds for a small write; a camera module's first start longer still.
 _DISK_S = 30.0
 _CAMERA_S = 75.0
@@ -71,23 +71,28 @@ def record(
     heartbeats: HeartbeatRegistry | None = None,
     microphone: Camera | None = None,
 ) -> Done | Closed | Preserved:
-    """The handler of bookings. `salvage` mends a take that nobody closed, and tells what it holds."""
+    """The handler of bookings. `salvage` repairs a take that was not closed, and returns what it holds.
+
+    Raises `Retry`, `Reject` and `Stopped`.
+    """
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
-    heartbeats, steady = heartbeats or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
-    session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, heartbeats)
+    heartbeats, session_clock = heartbeats or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
+    session = _Session(
+        entry, task, camera, session_clock, zone, padding, salvage, log, on_cancel, heartbeats
+    )
     if microphone:
-        session.sound = AudioRecording(entry, microphone, steady, session.remember, log)
+        session.audio = AudioRecording(entry, microphone, session_clock, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:
-        steady.resume(entry.job.reckoning, session.armed)
+        session_clock.resume(entry.job.reckoning, session.armed)
     try:
-        take_stock(entry, salvage, log, session.remember)
+        recover_takes(entry, salvage, log, session.remember)
         session.run()
         return session.outcome()
     finally:
         heartbeats.done(entry.id)
-        if session.sound:
-            session.sound.stop()
+        if session.audio:
+            session.audio.stop()
 
 
 @dataclass(slots=True)
@@ -102,7 +107,7 @@ class _Session:
     log: logging.Logger
     on_cancel: OnCancel
     heartbeats: HeartbeatRegistry
-    sound: AudioRecording | None = None
+    audio: AudioRecording | None = None
     failures: int = 0
     fault: str = ""
     begins: float = 0.0  # of the window, on the monotonic clock as it stood at the newest take
@@ -130,8 +135,8 @@ class _Session:
             if self.clock.now() < self.armed:
                 self._wait_until(self.armed, Activity.WAITS)
                 continue
-            if self.sound:
-                self.sound.start()
+            if self.audio:
+                self.audio.start()
             try:
                 self._expect("the start of the camera", _CAMERA_S)
                 with self.camera.hold(self.task.wake_up.set):
@@ -182,18 +187,18 @@ class _Session:
         began = self.clock.monotonic()
         while not self._is_over() and not recording.lost.is_set() and self.clock.now() >= self.armed:
             self.task.check()
-            if self.clock.monotonic() - began > _SOUND_S:
+            if self.clock.monotonic() - began > _STEADY_S:
                 self.failures = 0
             self._note_start(recording, take)
             self._note_time()
-            if self.sound:
-                self.sound.tend(take.file, recording, take.started)
+            if self.audio:
+                self.audio.follow(take.file, recording, take.started)
             self._expect(f"writing {take.file}", _DISK_S, Activity.WRITES)
             self._report(take)
             self._wait_until(self.window.end, Activity.WRITES, longest_s=_REPORT_S)
 
     def _note_start(self, recording: Recording, take: Take) -> None:
-        """The instant of the first frame, once it is known, for whoever comes after a crash."""
+        """Write down when the first frame was taken, as soon as that is known: needed after a crash."""
         span, takes = recording.span, self.entry.job.takes
         if span is None or not any(known is take for known in takes):
             return
@@ -205,12 +210,12 @@ class _Session:
         return round(max(0.0, self.begins - recording.span[0]), 6) if recording.span else 0.0
 
     def _note_time(self) -> None:
-        """The time that we go by, for whoever comes after a crash: the wall clock may have been set since."""
+        """Write down the session's clock: after a crash the wall clock may have been set."""
         if self.clock.reckoning != self.entry.job.reckoning:
             self.remember(reckoning=self.clock.reckoning)
 
     def _is_over(self) -> bool:
-        """True behind the window, or when there is none any more. Takes in what was amended."""
+        """True after the window, or when the booking was cancelled. Reads amendments."""
         before = self.booking
         try:
             self.entry.take_amendment()
@@ -232,8 +237,8 @@ class _Session:
         self.task.wait(wait_s)
 
     def _pause(self, reason: str) -> None:
-        """After a failure: wait by the ladder, but not beyond the window."""
-        pause_s = _LADDER_S[min(self.failures, len(_LADDER_S) - 1)]
+        """After a failure: wait, longer each time, but not beyond the window."""
+        pause_s = _RETRY_PAUSES_S[min(self.failures, len(_RETRY_PAUSES_S) - 1)]
         self.failures += 1
         self.fault = reason
         self.heartbeats.fault(reason)
@@ -298,8 +303,8 @@ class _Session:
         closed, is_empty = bounded(closed), False
         if not closed.duration_s:
             closed, is_empty = without_length(closed, self.entry, self.salvage, self.log)
-        if self.sound:
-            closed = replace(closed, sound=self.sound.finish(take.file, until))
+        if self.audio:
+            closed = replace(closed, sound=self.audio.finish(take.file, until))
         others = (known for known in self.entry.job.takes if known.file != take.file)
         self.remember(takes=tuple(others) if is_empty else (*others, closed))
         if is_empty:
@@ -321,7 +326,7 @@ class _Session:
     # ---- the end
 
     def outcome(self) -> Done | Closed | Preserved:
-        take_stock(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
+        recover_takes(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
         job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
         if self.booking.is_cancelled:
             outcome, noted = recording_outcome.of_a_cancelled(
@@ -337,8 +342,8 @@ class _Session:
         return recording_outcome.of_a_missed(self.fault)
 
     def remember(self, **noted: Any) -> None:
-        """Change the record. What a full disk will not take is kept in memory, and written with the next
-        change, or when the job moves on; till then a crash finds the take open, and measures it.
+        """Change the record. If the disk is full, the change stays in memory and is written with the next
+        one, or when the job moves on. After a crash before that, the take is open and is measured.
         """
         try:
             self.entry.update(**noted)
@@ -348,7 +353,9 @@ class _Session:
             self.heartbeats.fault(f"job.json cannot be written: {fault.strerror}")
 
     def _unless_taken(self, fault: OSError) -> None:
-        """Somebody took the entry away: then it is theirs. A spool that is away as a whole comes back."""
+        """Raise `fault` where the entry was taken away by somebody. A spool that is away as a whole comes
+        back.
+        """
         if isinstance(fault, FileNotFoundError) and not self.entry.is_away():
             raise fault
 

@@ -1,7 +1,7 @@
-"""Taking stock of what a recorder that died, or lost power, left in its takes: cuts torn tails, measures.
+"""Recovers the takes of a recorder that died or lost power: cuts torn tails and measures what is left.
 
-A take goes only when it is sure that no picture is in it. One that cannot be read now is kept as it is, still
-open, and looked at again: at the end of its recording, and before its video is made.
+A take is deleted only when it certainly holds no picture. One that cannot be read now is kept unchanged and
+open; it is tried again at the end of its recording, and before its video is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ezrec.spool.found_takes import closed, measured, told
 from ezrec.spool.spool import Entry
 
 
-def take_stock(
+def recover_takes(
     entry: Entry, salvage: Salvage, log: logging.Logger, remember: Callable[..., Any] | None = None
 ) -> None:
     """Measure the takes that nobody closed: the recorder died, or lost power, while it wrote them.
@@ -26,12 +26,12 @@ def take_stock(
     `remember` writes the record, where that need not succeed at once.
     """
     known = entry.job.takes
-    takes = tuple(found for take in known if (found := _looked_into(take, entry, salvage, log)))
+    takes = tuple(found for take in known if (found := _recovered(take, entry, salvage, log)))
     if takes != known:
         (remember or entry.update)(takes=takes)
 
 
-def _looked_into(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> Take | None:
+def _recovered(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> Take | None:
     if take.ended_by != OPEN:
         return take
     path = entry.path / take.file
@@ -54,7 +54,7 @@ def _looked_into(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger
 
 
 def without_length(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> tuple[Take, bool]:
-    """A take of which its writer knows no picture; and whether it is sure that none is in it."""
+    """The take, measured, of which the writer reports no picture; and whether it certainly holds none."""
     if take.ended_by == UNANSWERED:
         return replace(take, ended_by=OPEN), False  # its writer may still be at it: it is measured later
     found = salvage(entry.path / take.file)

@@ -21,6 +21,7 @@ import pytest
 from ezrec.camera import ffmpeg_sources
 from ezrec.camera.ffmpeg_camera import CameraLimits, FfmpegCamera
 from ezrec.camera.ffmpeg_sources import Faults, SoftwareSource, Source
+from ezrec.camera.shared_camera import CameraOptions
 from ezrec.camera.take_writer import Disk
 from ezrec.domain.booking import Booking
 from ezrec.domain.health import CameraState, Health, decode
@@ -59,7 +60,7 @@ class Court:
         self.clock, self.told = SteppingClock(), list[str]()
         source = source or SoftwareSource(320, 180, 30, 400_000, faults or Faults())
         more = {"disk": disk, "queue_bytes": queue_bytes}
-        self.camera = FfmpegCamera(source, self.clock, limits, tell=self.told.append, **more)  # type: ignore[arg-type]
+        self.camera = FfmpegCamera(source, self.clock, limits, CameraOptions(warn=self.told.append, **more))  # type: ignore[arg-type]
         self.liveness = Liveness(self.camera, "software", self.clock, home / "health.json", LOG, LOG.error)
         self.spool = Spool(home / "spool")
         self.spool.prepare()

@@ -21,6 +21,7 @@ from ezrec.camera.ffmpeg_camera import FfmpegCamera
 from ezrec.camera.ffmpeg_sources import Faults, SoftwareSource
 from ezrec.camera.overlay.blend import CaptureOverlay
 from ezrec.camera.overlay.overlay import CaptureOverlays
+from ezrec.camera.shared_camera import CameraOptions
 from ezrec.domain.branding import ALWAYS, Assets, LogoLayout, LogoPosition, LogoShow, lacking
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Job, Kind, Take
@@ -150,7 +151,7 @@ def test_sponsors_stand_in_the_same_picture(tmp_path: Path) -> None:
 
 def recorded(folder: Path, source: SoftwareSource, logo: CaptureOverlay | None, name: str = "t.mp4") -> Take:
     clock = SteppingClock()
-    camera = FfmpegCamera(source, clock, burn_in=lambda: logo)
+    camera = FfmpegCamera(source, clock, options=CameraOptions(lambda: logo))
     with camera.hold(Call()):
         at = clock.now()
         return camera.attach(folder / name, at).finish(at + timedelta(seconds=1.2), LIMIT_S)
@@ -221,7 +222,7 @@ def test_a_logo_with_which_the_camera_does_not_start_is_left_out_at_the_next_try
     logo = ready(tmp_path, media.make_logo(tmp_path / "logo.png"))
     logo.path.unlink()
     said: list[str] = []
-    camera = FfmpegCamera(SOURCE, SteppingClock(), burn_in=lambda: logo, tell=said.append)
+    camera = FfmpegCamera(SOURCE, SteppingClock(), options=CameraOptions(lambda: logo, said.append))
     with pytest.raises(Retry, match="No such file"):
         camera.hold(Call()).__enter__()
     for _ in range(2):

@@ -39,7 +39,7 @@ class Watch:
         return self.time
 
 
-def inbox(most_bytes: int = 1000) -> tuple[PacketQueue, Watch]:
+def queue(most_bytes: int = 1000) -> tuple[PacketQueue, Watch]:
     watch = Watch()
     return PacketQueue(watch, most_bytes), watch
 
@@ -49,7 +49,7 @@ def taken(box: PacketQueue) -> list[int]:
 
 
 def test_packets_come_out_as_they_went_in_and_the_first_is_a_key_frame() -> None:
-    box, watch = inbox()
+    box, watch = queue()
     box.put(ONE, False, 1)
     for n, is_key in ((2, True), (3, False)):
         watch.time += 1
@@ -62,7 +62,7 @@ def test_packets_come_out_as_they_went_in_and_the_first_is_a_key_frame() -> None
 
 
 def test_a_full_inbox_drops_up_to_the_next_key_frame_and_counts() -> None:
-    box, _ = inbox(250)
+    box, _ = queue(250)
     for n in range(5):
         box.put(ONE, n == 0, n)
     assert taken(box) == [0, 1]
@@ -75,7 +75,7 @@ def test_a_full_inbox_drops_up_to_the_next_key_frame_and_counts() -> None:
 
 @pytest.mark.parametrize("data", [None, object(), "text"])
 def test_what_a_camera_thread_brings_never_raises(data: Any) -> None:
-    box, _ = inbox()
+    box, _ = queue()
     box.put(data, True, 0)
     box.put(ONE, True, None)
     assert taken(box) == []
@@ -86,13 +86,13 @@ def test_a_camera_thread_whose_clock_fails_goes_on() -> None:
         raise OSError("no clock")
 
     box = PacketQueue(broken)
-    box.see()
+    box.note_frame()
     box.put(ONE, True, 0)
     assert (box.frame_at, box.frames, box.packets) == (None, 0, 0)
 
 
 def test_whoever_waits_for_packets_is_woken() -> None:
-    box, _ = inbox()
+    box, _ = queue()
     threading.Timer(0.05, box.wake).start()
     began = time.monotonic()
     assert box.take(60) == []
@@ -114,7 +114,7 @@ def test_whoever_waits_for_packets_is_woken() -> None:
 def test_frames_and_packets_are_watched_apart(
     frame_at: float | None, packet_at: float | None, said: str
 ) -> None:
-    box, _ = inbox()
+    box, _ = queue()
     box.frame_at, box.packet_at = frame_at, packet_at
     assert silence(box, now=10.0, began=5.0, limit_s=3.0) == said
 
@@ -132,7 +132,7 @@ def test_a_frame_without_both_parameter_sets_opens_nothing(frame: bytes) -> None
 
 
 def test_nothing_is_muxed_before_a_key_frame_with_its_parameters() -> None:
-    box, _ = inbox()
+    box, _ = queue()
     box.put(LONG + IDR, True, 0)
     muxer = Muxer(30)
     assert [muxer.add(packet) for packet in box.take(0)] == [b""]
@@ -140,7 +140,7 @@ def test_nothing_is_muxed_before_a_key_frame_with_its_parameters() -> None:
 
 
 def test_what_pyav_cannot_read_is_a_bad_stream() -> None:
-    box, _ = inbox()
+    box, _ = queue()
     box.put(LONG + SPS[:2] + LONG + PPS[:1] + LONG, True, 0)
     with pytest.raises(BadStream):
         Muxer(30).add(box.take(0)[0])
@@ -150,15 +150,15 @@ def test_what_pyav_cannot_read_is_a_bad_stream() -> None:
 
 
 class Frame:
-    """A request of picamera2's, as far as the eye looks at it."""
+    """A request of picamera2's, as far as the callback looks at it."""
 
     def __init__(self, form: str = "YUV420") -> None:
         shape = {"format": form, "size": (64, 48), "stride": 64}
         self.config = {"main": shape, "lores": shape}
 
 
-class Stamper:
-    """In a stamp's place; raises when it is told to."""
+class FakeBlend:
+    """In a blend's place; raises when it is told to."""
 
     def __init__(self, fault: Exception | None = None) -> None:
         self.drawn: list[tuple[int, int, int]] = []
@@ -183,55 +183,55 @@ class Mapped:
         pass
 
 
-def an_eye(stamp: Any) -> FrameCallback:
-    box, _ = inbox()
-    eye = FrameCallback(box, stamp)
-    eye.mapped = Mapped
-    return eye
+def a_callback(blend: Any) -> FrameCallback:
+    box, _ = queue()
+    callback = FrameCallback(box, blend)
+    callback.mapped = Mapped
+    return callback
 
 
 def test_each_frame_is_counted_and_gets_the_logo() -> None:
-    stamp = Stamper()
-    eye = an_eye(stamp)
+    blend = FakeBlend()
+    callback = a_callback(blend)
     for _ in range(3):
-        eye.see(Frame())
-    assert stamp.drawn == [(64, 48, 64)] * 3
-    assert eye.inbox.frame_at == 100.0
-    assert eye.fault == ""
+        callback.on_frame(Frame())
+    assert blend.drawn == [(64, 48, 64)] * 3
+    assert callback.queue.frame_at == 100.0
+    assert callback.fault == ""
 
 
 @pytest.mark.parametrize("fault", [ValueError("it does not fit"), MemoryError(), KeyError("main")])
 def test_a_logo_that_cannot_be_drawn_is_given_up_and_the_frames_go_on(fault: Exception) -> None:
-    eye = an_eye(Stamper(fault))
-    eye.see(Frame())
-    said = eye.fault
+    callback = a_callback(FakeBlend(fault))
+    callback.on_frame(Frame())
+    said = callback.fault
     assert said.startswith("the logo cannot be drawn: ")
-    eye.see(Frame())
-    assert eye.fault == said
-    assert eye.inbox.frame_at == 100.0
+    callback.on_frame(Frame())
+    assert callback.fault == said
+    assert callback.queue.frame_at == 100.0
 
 
 def test_frames_in_another_form_get_no_logo() -> None:
-    stamp = Stamper()
-    eye = an_eye(stamp)
-    eye.see(Frame("RGB888"))
-    assert "frames come as RGB888" in eye.fault
-    assert stamp.drawn == []
+    blend = FakeBlend()
+    callback = a_callback(blend)
+    callback.on_frame(Frame("RGB888"))
+    assert "frames come as RGB888" in callback.fault
+    assert blend.drawn == []
 
 
 def test_a_picture_that_cannot_be_copied_is_told_to_whoever_waits_and_not_to_the_camera() -> None:
-    eye = an_eye(None)
+    callback = a_callback(None)
     seen: list[object] = []
-    waiting = threading.Thread(target=lambda: seen.append(eye.look(30)))
+    waiting = threading.Thread(target=lambda: seen.append(callback.next_picture(30)))
     waiting.start()
     while waiting.is_alive():
-        eye.see(Frame())
+        callback.on_frame(Frame())
         waiting.join(0.01)
     assert str(seen[0]).startswith("no picture could be copied: ")
 
 
 def test_nobody_waits_for_a_picture_beyond_the_limit() -> None:
-    assert an_eye(None).look(0.05) == "no frame came within 0.05 s"
+    assert a_callback(None).next_picture(0.05) == "no frame came within 0.05 s"
 
 
 @pytest.mark.parametrize(("size", "count"), [((4, 2), 8 + 2 + 2 + 8), ((3, 3), 9 + 4 + 4 + 9), ((1, 1), 4)])

@@ -63,9 +63,9 @@ class FakeCamera(SharedCamera):
 
         def begin() -> tuple[LiveStream, Life]:
             self.starts += 1
-            feed = LiveStream(clock, fps=FPS)
-            feed.burned_in = self.logo
-            return feed, _Player(self, clock, feed)
+            stream = LiveStream(clock, fps=FPS)
+            stream.burned_in = self.logo
+            return stream, _Player(self, clock, stream)
 
         super().__init__("fake camera", begin, start_limit_s=10)
 
@@ -78,20 +78,20 @@ class FakeCamera(SharedCamera):
         self.frozen = True
 
     @property
-    def feed(self) -> LiveStream | None:
-        return self._feed
+    def stream(self) -> LiveStream | None:
+        return self._stream
 
     def die(self) -> None:
         self._break_off("the camera ended by itself (exit 1): it was told to")
 
     def _break_off(self, fault: str) -> None:
-        if self._feed is not None:
-            self._feed.lose(fault)
+        if self._stream is not None:
+            self._stream.lose(fault)
 
 
 class _Player:
-    def __init__(self, camera: FakeCamera, clock: Clock, feed: LiveStream) -> None:
-        self._camera, self._clock, self._feed, self._absent = camera, clock, feed, camera.absent
+    def __init__(self, camera: FakeCamera, clock: Clock, stream: LiveStream) -> None:
+        self._camera, self._clock, self._stream, self._absent = camera, clock, stream, camera.absent
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._play, name="fake camera", daemon=True)
 
@@ -109,12 +109,12 @@ class _Player:
 
     def _play(self) -> None:
         if self._absent:
-            self._feed.lose(self._absent)
+            self._stream.lose(self._absent)
             return
-        self._feed.open(header())
+        self._stream.open(header())
         for fragment in footage(self._clock.monotonic(), self._camera.key_every_s):
-            if self._over.wait(max(0.0, fragment.arrived - self._clock.monotonic())) or self._feed.is_lost:
+            if self._over.wait(max(0.0, fragment.arrived - self._clock.monotonic())) or self._stream.is_lost:
                 break
             if not self._camera.frozen:
-                self._feed.push(fragment)
-        self._feed.lose("the camera was stopped")
+                self._stream.push(fragment)
+        self._stream.lose("the camera was stopped")

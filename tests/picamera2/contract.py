@@ -26,6 +26,7 @@ from ezrec.camera.overlay.blend import CaptureOverlay, LogoBlend, plane_bytes
 from ezrec.camera.picamera.camera import PicameraCamera
 from ezrec.camera.picamera.device import PicameraLimits, PictureFormat
 from ezrec.camera.picamera.frame_callback import _planes
+from ezrec.camera.shared_camera import CameraOptions
 from ezrec.domain.branding import LogoPosition
 from ezrec.domain.errors import Retry
 from ezrec.domain.health import CameraState
@@ -421,7 +422,7 @@ def test_the_logo_is_drawn_into_every_frame_and_the_take_says_so(tmp_path: Path)
     place = LogoPosition(240, 130, 40, 30)
     clock, said = SteppingClock(), list[str]()
     logo = a_logo(tmp_path, place)
-    camera = PicameraCamera(PICTURE, clock, LIMITS, burn_in=lambda: logo, tell=said.append)
+    camera = PicameraCamera(PICTURE, clock, LIMITS, CameraOptions(lambda: logo, said.append))
     with camera.hold(lambda: None):
         assert camera.burned_in == "a-key"
         take = camera.attach(tmp_path / "t.mp4", clock.now()).finish(clock.now() + lasting(1.5), LIMIT_S)
@@ -436,7 +437,7 @@ def test_the_logo_is_drawn_into_every_frame_and_the_take_says_so(tmp_path: Path)
 def test_a_logo_that_cannot_be_drawn_costs_the_logo_and_no_frame(tmp_path: Path, encoded: list[int]) -> None:
     clock, said = SteppingClock(), list[str]()
     logo = a_logo(tmp_path, LogoPosition(300, 170, 40, 30))  # reaches out of the picture
-    camera = PicameraCamera(PICTURE, clock, LIMITS, burn_in=lambda: logo, tell=said.append)
+    camera = PicameraCamera(PICTURE, clock, LIMITS, CameraOptions(lambda: logo, said.append))
     with camera.hold(lambda: None):
         take = camera.attach(tmp_path / "t.mp4", clock.now()).finish(clock.now() + lasting(1.5), LIMIT_S)
     camera.close()
@@ -452,7 +453,7 @@ def test_a_logo_that_is_gone_or_cut_short_does_not_keep_the_camera_from_starting
 ) -> None:
     logo, said = a_logo(tmp_path, LogoPosition(200, 100, 40, 30)), list[str]()
     logo.path.unlink() if left is None else os.truncate(logo.path, left)
-    camera = PicameraCamera(PICTURE, SteppingClock(), LIMITS, burn_in=lambda: logo, tell=said.append)
+    camera = PicameraCamera(PICTURE, SteppingClock(), LIMITS, CameraOptions(lambda: logo, said.append))
     with camera.hold(lambda: None):
         assert camera.burned_in == ""
         assert eventually(lambda: camera.health().frames > 3)
@@ -501,13 +502,13 @@ def test_what_a_stamp_costs_is_measured_and_little(tmp_path: Path) -> None:
     numpy = importlib.import_module("numpy")
     frame = numpy.zeros(1920 * 1080 * 3 // 2, numpy.uint8)
     for size in ((200, 80), (480, 270)):
-        stamp = LogoBlend(
+        blend = LogoBlend(
             bytes(plane_bytes(*size)), LogoPosition(1920 - 10 - size[0], 1080 - 10 - size[1], *size)
         )
         took = []
         for _ in range(200):
             began = time.perf_counter()
-            stamp.draw(frame, 1920, 1080, 1920)
+            blend.draw(frame, 1920, 1080, 1920)
             took.append(time.perf_counter() - began)
         typical_ms = 1000 * sorted(took)[100]
         print(f"\nmeasured: a logo of {size[0]}×{size[1]}: {typical_ms:.3f} ms a frame of 1080p")

@@ -175,9 +175,9 @@ def test_a_lock_that_is_never_given_back_stops_the_signs_of_life_too(desk: Desk)
         answered.set()
 
     with desk.camera.hold(lambda: None):
-        feed = desk.camera.feed
-        assert feed is not None
-        with feed.changed:
+        stream = desk.camera.stream
+        assert stream is not None
+        with stream.changed:
             asking = threading.Thread(target=ask)
             asking.start()
             assert not answered.wait(1)

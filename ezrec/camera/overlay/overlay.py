@@ -1,7 +1,7 @@
 """`CaptureOverlays`: the picture that a camera draws into every frame, as the branding is known at its start.
 
-Made once and kept: a recorder that starts again in the middle of a match only has to find it. Never stands
-between a booking and its camera: what cannot be made within the limit is left to processing, and said once.
+Made once and kept: a recorder that starts again in the middle of a match finds it. It never delays a camera
+for long: a logo that cannot be made within the limit is laid over in processing, with one warning.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ezrec.domain.branding import Assets, LogoLayout, LogoPosition
 from ezrec.media.render.asset_cache import key_of
 from ezrec.system.timeout import Broken, Hung, call_with_timeout
 
-# New branding is made ready within a minute of its fetch. A start that comes before waits only so long: to be
-# recording comes first; a later start finds what was ready only afterwards.
+# New branding is prepared within a minute of its fetch. A camera that starts before waits only so long,
+# because recording comes first; its next start finds the picture.
 _WAIT_S = 1.0
 _MAKING_S = 30.0
 _VERSION = "1"  # of how a picture is made ready
@@ -24,7 +24,7 @@ _KEPT = 8  # pictures; logos change seldom
 
 
 class CaptureOverlays:
-    """Called at each start of a camera. `folder` is its own; `tell` hears why a logo is not drawn."""
+    """Called at each start of a camera. `folder` is its own; `warn` hears why a logo is not drawn."""
 
     def __init__(
         self,
@@ -32,11 +32,11 @@ class CaptureOverlays:
         frame: tuple[int, int],
         layout: LogoLayout,
         folder: Path,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
         wait_s: float = _WAIT_S,
     ) -> None:
         self._assets, self._frame, self._layout = assets, frame, layout
-        self._folder, self._tell, self._wait_s = folder, tell, wait_s
+        self._folder, self._warn, self._wait_s = folder, warn, wait_s
         self._refused: set[str] = set()
 
     def __call__(self) -> CaptureOverlay | None:
@@ -53,7 +53,7 @@ class CaptureOverlays:
                 self._wait_s, "making it ready", lambda: self._made(key, assets.logo, sponsors)
             )
         except (OSError, Hung, Broken) as fault:
-            self._tell(f"the logo is not drawn at capture but laid over in processing: {fault}")
+            self._warn(f"the logo is not drawn at capture but laid over in processing: {fault}")
             return None
         self._refused.discard(key)
         return made

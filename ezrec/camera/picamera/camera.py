@@ -1,10 +1,10 @@
 """`PicameraCamera`: the port `Camera` over a Raspberry Pi camera module and picamera2.
 
-One thread a life: it starts the device, turns packets into fragments for the feed, watches frames and
-packets apart, and stops the device. What runs in picamera2's own threads only fills the inbox.
+One thread a life: it starts the device, turns packets into fragments for the stream, watches frames and
+packets apart, and stops the device. What runs in picamera2's own threads only fills the queue.
 
-A camera that fell silent is not stopped: `stop()` would wait for it for ever. The life then ends for the
-feed, and every further `hold` says that a fresh process is needed; `hung` says it too.
+A camera that fell silent is not stopped: `stop()` would wait for ever. Its stream ends, and from then on
+`hold` raises and `hung` says that a fresh process is needed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from ezrec.camera.picamera.device import Device, PicameraLimits, PictureFormat
 from ezrec.camera.picamera.frame_callback import FrameCallback
 from ezrec.camera.picamera.muxer import Muxer
 from ezrec.camera.picamera.packet_queue import PacketQueue, silence
-from ezrec.camera.shared_camera import Life, SharedCamera
-from ezrec.camera.take_writer import Disk
+from ezrec.camera.shared_camera import CameraOptions, Life, SharedCamera
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import Clock
 from ezrec.media.mp4.fragments import BadStream, FragmentReader
@@ -31,34 +30,25 @@ _STOPPED = "the camera was stopped"
 
 
 class PicameraCamera(SharedCamera):
-    """`disk` and `queue_bytes` are handed to the takes.
-
-    `burn_in` is asked at each start for what is to be drawn into the frames; `tell` hears why it is not.
-    """
-
     def __init__(
         self,
         picture: PictureFormat,
         clock: Clock,
         limits: PicameraLimits | None = None,
-        *,
-        burn_in: Callable[[], CaptureOverlay | None] = lambda: None,
-        tell: Callable[[str], None] = lambda said: None,
-        bitrate: Callable[[], int] | None = None,
-        disk: Disk | None = None,
-        queue_bytes: int | None = None,
+        options: CameraOptions | None = None,
     ) -> None:
+        options = options or CameraOptions()
         limits = limits or PicameraLimits()
         self._device = device = Device(picture, limits)
-        self._limits, self._eye = limits, FrameCallback(PacketQueue(clock.monotonic))
+        self._limits, self._callback = limits, FrameCallback(PacketQueue(clock.monotonic))
 
         def begin() -> tuple[LiveStream, Life]:
-            device.bitrate = bitrate() if bitrate else picture.bitrate
-            inbox = PacketQueue(clock.monotonic)
-            feed = LiveStream(clock, fps=picture.fps, sensor=inbox, disk=disk, queue_bytes=queue_bytes)
-            stamp, feed.burned_in = _stamp(burn_in(), tell)
-            self._eye = FrameCallback(inbox, stamp)
-            return feed, _Life(device, picture, clock, feed, self._eye, limits, tell)
+            device.bitrate = options.bitrate() if options.bitrate else picture.bitrate
+            queue = PacketQueue(clock.monotonic)
+            stream = LiveStream(clock, options.disk, options.queue_bytes, fps=picture.fps, sensor=queue)
+            blend, stream.burned_in = _blend(options.overlay(), options.warn)
+            self._callback = FrameCallback(queue, blend)
+            return stream, _Life(device, picture, clock, stream, self._callback, limits, options.warn)
 
         # A little longer than the life gives itself: its own last word says more than "no picture".
         whole_s = limits.load_s + 3 * limits.call_s + limits.start_s + 2
@@ -73,7 +63,7 @@ class PicameraCamera(SharedCamera):
         """The port's `snapshot`, of the second, small stream: it needs no encoder and no decoder."""
         if not self.health().running:
             raise Retry(f"{self.name} is not running")
-        seen = self._eye.look(self._limits.silence_s)
+        seen = self._callback.next_picture(self._limits.silence_s)
         if isinstance(seen, str):
             raise Retry(f"{self.name}: {seen}")
         snapshots.draw_raw(*seen, path)
@@ -89,13 +79,13 @@ class _Life:
         device: Device,
         picture: PictureFormat,
         clock: Clock,
-        feed: LiveStream,
-        eye: FrameCallback,
+        stream: LiveStream,
+        callback: FrameCallback,
         limits: PicameraLimits,
-        tell: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
-        self._device, self._clock, self._feed, self._limits = device, clock, feed, limits
-        self._eye, self._inbox, self._tell = eye, eye.inbox, tell
+        self._device, self._clock, self._stream, self._limits = device, clock, stream, limits
+        self._callback, self._queue, self._warn = callback, callback.queue, warn
         self._muxer, self._reader = Muxer(picture.fps), FragmentReader()
         self._stop_asked = threading.Event()
         self._thread = threading.Thread(target=self._live, name="camera module", daemon=True)
@@ -105,7 +95,7 @@ class _Life:
 
     def stop(self) -> None:
         self._stop_asked.set()
-        self._inbox.wake()
+        self._queue.wake()
         limits = self._limits
         self._thread.join(limits.load_s + 4 * limits.call_s)
         if self._device.hung:
@@ -117,25 +107,25 @@ class _Life:
 
     def _live(self) -> None:
         try:
-            self._feed.lose(self._run())
+            self._stream.lose(self._run())
         except Retry as fault:
-            self._feed.lose(fault.reason)
+            self._stream.lose(fault.reason)
         except BadStream as bad:
-            self._feed.lose(str(bad))
+            self._stream.lose(str(bad))
             self._give_back()
         finally:
-            self._feed.lose("the camera's thread failed")  # a fault told before stands
+            self._stream.lose("the camera's thread failed")  # a fault told before stands
 
     def _run(self) -> str:
         """From the start to the end; returns why it is over."""
-        self._device.begin(self._eye)
+        self._device.begin(self._callback)
         if fault := self._attend():
             self._device.abandon(fault)
         else:
             fault = self._end()
         # What is still in memory belongs to whoever records.
         self._mux(0)
-        self._hear(self._muxer.close(), self._clock.monotonic())
+        self._push(self._muxer.close(), self._clock.monotonic())
         return fault
 
     def _attend(self) -> str:
@@ -143,32 +133,32 @@ class _Life:
         began, limits = self._clock.monotonic(), self._limits
         while not self._stop_asked.is_set():
             self._mux(_LOOK_S)
-            self._hear_of_the_logo()
+            self._check_logo()
             now, is_open = self._clock.monotonic(), self._reader.header is not None
             limit_s = limits.silence_s if is_open else limits.start_s
-            if fault := silence(self._inbox, now, began, limit_s):
+            if fault := silence(self._queue, now, began, limit_s):
                 return fault
             if not is_open and now - began > limit_s:
                 raise BadStream(f"no key frame with its parameters within {limit_s:g} s")
         return ""
 
-    def _hear_of_the_logo(self) -> None:
-        """What could not be drawn is laid over in processing; said once, because the eye gives up at once."""
-        if self._eye.fault and self._feed.burned_in:
-            self._feed.burned_in = ""
-            self._tell(f"{self._eye.fault}; it is laid over in processing")
+    def _check_logo(self) -> None:
+        """What could not be drawn is laid over in processing: said once."""
+        if self._callback.fault and self._stream.burned_in:
+            self._stream.burned_in = ""
+            self._warn(f"{self._callback.fault}; it is laid over in processing")
 
     def _mux(self, wait_s: float) -> None:
-        for packet in self._inbox.take(wait_s):
-            self._hear(self._muxer.add(packet), packet.arrived)
+        for packet in self._queue.take(wait_s):
+            self._push(self._muxer.add(packet), packet.arrived)
 
-    def _hear(self, data: bytes, arrived: float) -> None:
+    def _push(self, data: bytes, arrived: float) -> None:
         is_open = self._reader.header is not None
         fragments = self._reader.feed(data, arrived)
         if not is_open and self._reader.header is not None:
-            self._feed.open(self._reader.header)
+            self._stream.open(self._reader.header)
         for fragment in fragments:
-            self._feed.push(fragment)
+            self._stream.push(fragment)
 
     def _end(self) -> str:
         try:
@@ -185,12 +175,12 @@ class _Life:
             return  # the next `hold` meets the same device and says so
 
 
-def _stamp(logo: CaptureOverlay | None, tell: Callable[[str], None]) -> tuple[LogoBlend | None, str]:
+def _blend(logo: CaptureOverlay | None, warn: Callable[[str], None]) -> tuple[LogoBlend | None, str]:
     """Ready to draw, and the key of what is drawn. A logo never keeps a camera from its start."""
     if logo is None:
         return None, ""
     try:
         return LogoBlend(logo.path.read_bytes(), logo.place), logo.key
     except (OSError, ValueError, ImportError) as fault:
-        tell(f"the logo cannot be drawn: {fault}; it is laid over in processing")
+        warn(f"the logo cannot be drawn: {fault}; it is laid over in processing")
         return None, ""

@@ -75,15 +75,15 @@ class Device:
         self._encoder: Any = None
         self.hung = ""
 
-    def begin(self, eye: FrameCallback) -> None:
-        """Frames come before `eye` and packets into its inbox from now on. Raises `Retry`."""
+    def begin(self, callback: FrameCallback) -> None:
+        """Frames come before `callback` and packets into its queue from now on. Raises `Retry`."""
         if self.hung:
             raise Retry(self.hung)
         if self._camera is None:
             module = self._ask("loading picamera2", _load, self._limits.load_s)
             self._camera = self._ask("opening the camera", lambda: _open(module))
             self._ask("configuring the camera", self._configure)
-        self._ask("starting the camera", lambda: self._start(eye))
+        self._ask("starting the camera", lambda: self._start(callback))
 
     def end(self) -> None:
         """Stop, in the order in which nothing waits for a frame that no longer comes. Raises `Retry`."""
@@ -104,7 +104,7 @@ class Device:
                 self._camera = camera
                 raise Retry(self.abandon(str(fault))) from fault
             except Broken as fault:
-                raise Retry(_told(fault)) from fault
+                raise Retry(_explained(fault)) from fault
 
     def abandon(self, fault: str) -> str:
         """Never touch the camera again; returns why."""
@@ -121,21 +121,21 @@ class Device:
         except Hung as fault:
             raise Retry(self.abandon(str(fault))) from fault
         except Broken as fault:
-            told = _told(fault)
+            reason = _explained(fault)
             self.close()
-            raise Retry(told) from fault
+            raise Retry(reason) from fault
 
     def _configure(self) -> None:
         camera = self._camera
         asked = configuration(self._picture, camera.camera_controls)
         camera.configure(camera.create_video_configuration(**asked))
 
-    def _start(self, eye: FrameCallback) -> None:
+    def _start(self, callback: FrameCallback) -> None:
         camera = self._camera
         self._encoder = encoder = make_encoder(replace(self._picture, bitrate=self.bitrate))
-        eye.mapped = importlib.import_module("picamera2").MappedArray
-        camera.pre_callback = eye.see
-        camera.start_encoder(encoder, _make_output(eye.inbox), name="main")
+        callback.mapped = importlib.import_module("picamera2").MappedArray
+        camera.pre_callback = callback.on_frame
+        camera.start_encoder(encoder, _make_output(callback.queue), name="main")
         camera.start()
 
 
@@ -180,7 +180,7 @@ def _made(kind: Any, **options: Any) -> Any:
     return kind(**{name: value for name, value in options.items() if name in known})
 
 
-def _make_output(inbox: PacketQueue) -> Any:
+def _make_output(queue: PacketQueue) -> Any:
     """An `Output` of picamera2's; old versions call it with three values, new ones with five."""
 
     def outputframe(
@@ -192,10 +192,10 @@ def _make_output(inbox: PacketQueue) -> Any:
         audio: bool = False,
     ) -> None:
         if not audio:
-            inbox.put(frame, keyframe, timestamp)
+            queue.put(frame, keyframe, timestamp)
 
     base = importlib.import_module("picamera2.outputs").Output
-    return type("InboxOutput", (base,), {"outputframe": outputframe})()
+    return type("QueueOutput", (base,), {"outputframe": outputframe})()
 
 
 def _load() -> Any:
@@ -213,7 +213,7 @@ def _leave_alone() -> None:
     """In place of a hung camera's `close`."""
 
 
-def _told(fault: Broken) -> str:
+def _explained(fault: Broken) -> str:
     """What a person can do about an exception out of picamera2."""
     chain: list[BaseException] = []
     link: BaseException | None = fault.__cause__

@@ -28,7 +28,7 @@ def connected(limit_s: float = 20.0) -> list[str]:
     except subprocess.TimeoutExpired:
         raise Reject(f"libcamera did not answer within {limit_s:g} s", "sudo reboot") from None
     if "ModuleNotFoundError" in said.stderr:
-        raise _told(MISSING)
+        raise _rejected(MISSING)
     if said.returncode:
         last = (said.stderr.strip().splitlines() or [f"it ended with {said.returncode}"])[-1][:200]
         raise Reject(
@@ -36,11 +36,11 @@ def connected(limit_s: float = 20.0) -> list[str]:
         )
     models = [line.partition(": ")[2] for line in said.stdout.splitlines() if line.startswith("camera: ")]
     if not models:
-        raise _told(NO_CAMERA)
+        raise _rejected(NO_CAMERA)
     return models
 
 
-def _told(fault: str) -> Reject:
+def _rejected(fault: str) -> Reject:
     """The camera's own words, taken apart: what is wrong, and what to do."""
     reason, _, remedy = fault.partition(": ")
     return Reject(reason, remedy)

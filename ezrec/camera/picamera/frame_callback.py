@@ -1,7 +1,7 @@
 """`FrameCallback`: each frame is counted, given its logo and, when asked, copied, before it is encoded.
 
-Called in picamera2's own thread, so it never raises and never waits: an exception there would end the
-camera for good. What goes wrong is kept for others to tell, and the frame goes on without it.
+Called in picamera2's own thread, so it never raises and never waits: an exception there would end the camera
+for good. A fault is kept in `fault`, and the frame goes on without the logo.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ _FORMAT = "YUV420"
 
 
 class FrameCallback:
-    """`stamp` None: nothing is drawn. `fault` says why nothing is drawn any more."""
+    """`blend` None: nothing is drawn. `fault` says why nothing is drawn any more."""
 
-    def __init__(self, inbox: PacketQueue, stamp: LogoBlend | None = None) -> None:
-        self.inbox, self._stamp = inbox, stamp
+    def __init__(self, queue: PacketQueue, blend: LogoBlend | None = None) -> None:
+        self.queue, self._blend = queue, blend
         self.fault = ""
         self.mapped: Callable[..., Any] | None = None  # picamera2's MappedArray
-        self._wish: _Wish | None = None
+        self._request: _PictureRequest | None = None
 
     # ---- from the camera's thread
 
-    def see(self, request: Any) -> None:
-        self.inbox.see()
-        if self._stamp is not None:
+    def on_frame(self, request: Any) -> None:
+        self.queue.note_frame()
+        if self._blend is not None:
             try:
-                self._draw(request, self._stamp)
+                self._draw(request, self._blend)
             except Exception as fault:  # noqa: BLE001 - in a camera's callback nothing may be raised
-                self._stamp = None
+                self._blend = None
                 self.fault = f"the logo cannot be drawn: {fault or type(fault).__name__}"
-        wish, self._wish = self._wish, None
-        if wish is not None:
+        wanted, self._request = self._request, None
+        if wanted is not None:
             try:
-                wish.planes, wish.size = self._copied(request)
+                wanted.planes, wanted.size = self._copied(request)
             except Exception as fault:  # noqa: BLE001 - as above
-                wish.fault = f"no picture could be copied: {fault or type(fault).__name__}"
-            wish.fulfilled.set()
+                wanted.fault = f"no picture could be copied: {fault or type(fault).__name__}"
+            wanted.fulfilled.set()
 
-    def _draw(self, request: Any, stamp: LogoBlend) -> None:
+    def _draw(self, request: Any, blend: LogoBlend) -> None:
         width, height, stride = _shape(request, "main")
         with self._opened(request, "main") as mapped:
-            stamp.draw(mapped.array, width, height, stride)
+            blend.draw(mapped.array, width, height, stride)
 
     def _copied(self, request: Any) -> tuple[bytes, tuple[int, int]]:
         width, height, stride = _shape(request, "lores")
@@ -57,19 +57,19 @@ class FrameCallback:
         assert self.mapped is not None
         return self.mapped(request, stream, reshape=False)
 
-    # ---- from anybody's
+    # ---- from any thread
 
-    def look(self, limit_s: float) -> tuple[bytes, tuple[int, int]] | str:
+    def next_picture(self, limit_s: float) -> tuple[bytes, tuple[int, int]] | str:
         """The small picture of the next frame, as planes and size; else why there is none."""
-        wish = _Wish()
-        self._wish = wish
-        if not wish.fulfilled.wait(limit_s):
+        wanted = _PictureRequest()
+        self._request = wanted
+        if not wanted.fulfilled.wait(limit_s):
             return f"no frame came within {limit_s:g} s"
-        return wish.fault or (wish.planes, wish.size)
+        return wanted.fault or (wanted.planes, wanted.size)
 
 
-class _Wish:
-    """Somebody waits for a picture."""
+class _PictureRequest:
+    """A thread waits for a copy of the next frame."""
 
     def __init__(self) -> None:
         self.fulfilled = threading.Event()

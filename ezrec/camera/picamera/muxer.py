@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import itertools
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 from ezrec.camera.picamera.packet_queue import Packet
+from ezrec.media.mp4 import h264
 from ezrec.media.mp4.fragments import BadStream
 
 _CLOCK = 90_000  # ticks a second; whole frames of every usual rate
@@ -24,25 +23,16 @@ _OPTIONS = {
     "frag_duration": "200000",
     "flush_packets": "1",
 }
-_START_CODE = re.compile(rb"\x00\x00\x01")
-_PARAMETERS = {7, 8}  # NAL types: sequence and picture parameter set
+_PARAMETERS = {h264.SPS, h264.PPS}
 
 
 def parameter_sets(frame: bytes) -> list[bytes]:
     """The SPS and PPS in front of a key frame, as an H.264 byte stream has them."""
-    return [unit for unit in _units(frame) if unit[0] & 0x1F in _PARAMETERS]
-
-
-def _units(frame: bytes) -> Iterator[bytes]:
-    starts = [match.end() for match in _START_CODE.finditer(frame)]
-    for start, following in itertools.pairwise([*starts, len(frame) + 3]):
-        unit = frame[start : following - 3].rstrip(b"\0")
-        if unit:
-            yield unit
+    return [unit for unit in h264.byte_stream_nals(frame) if h264.kind(unit) in _PARAMETERS]
 
 
 def has_parameters(frame: bytes) -> bool:
-    return {unit[0] & 0x1F for unit in parameter_sets(frame)} == _PARAMETERS
+    return {h264.kind(unit) for unit in parameter_sets(frame)} == _PARAMETERS
 
 
 class _Sink:

@@ -1,8 +1,7 @@
 """`PacketQueue`: between the camera's threads, which may never wait or fail, and the thread that muxes.
 
-An exception in a callback or an output ends picamera2's event loop for good, and whoever then asks the
-camera for anything waits for ever. So what is called from there counts, copies, queues, and no more.
-Knows nothing of picamera2.
+An exception in a callback or an output ends picamera2's event loop; after that every call to the camera waits
+for ever. So the methods called from there only count, copy and queue. Does not import picamera2.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Packet:
 class PacketQueue:
     """Begins with a key frame. When it is full, frames are dropped up to the next key frame, and counted.
 
-    Keeps `Sensor` (`feed.py`): frames of the camera and packets of its encoder are counted apart.
+    Keeps `Sensor` (`live_stream.py`): frames of the camera and packets of its encoder are counted apart.
     """
 
     def __init__(self, monotonic: Callable[[], float], most_bytes: int = MOST_BYTES) -> None:
@@ -47,7 +46,7 @@ class PacketQueue:
 
     # ---- from the camera's threads
 
-    def see(self, _request: Any = None) -> None:
+    def note_frame(self) -> None:
         """A frame came out of the camera, encoded or not."""
         with contextlib.suppress(Exception):
             self.frame_at = self._monotonic()
@@ -90,13 +89,13 @@ class PacketQueue:
             self._changed.notify()
 
 
-def silence(inbox: PacketQueue, now: float, began: float, limit_s: float) -> str:
+def silence(queue: PacketQueue, now: float, began: float, limit_s: float) -> str:
     """Why the camera counts as lost at `now`; empty while it does not. `began`: when it was started.
 
     Frames and packets are watched apart: a hardware encoder can freeze while the sensor goes on.
     """
-    frame_age_s = now - (inbox.frame_at or began)
-    packet_age_s = now - (inbox.packet_at or began)
+    frame_age_s = now - (queue.frame_at or began)
+    packet_age_s = now - (queue.packet_at or began)
     # The last frame of all comes a moment after the last packet; it makes no frozen encoder.
     if frame_age_s > limit_s or (packet_age_s > limit_s and frame_age_s > limit_s * _ALMOST):
         return f"no frames for {limit_s:g} s"

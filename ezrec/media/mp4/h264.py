@@ -6,6 +6,8 @@ each has its bounds; what makes no sense raises `NotH264`.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ SLICE, IDR, SPS, PPS = 1, 5, 7, 8
 _WITH_CHROMA = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128})
 _HIGH = frozenset({100, 110, 122, 144})
 _EXTENDED_SAR = 255
+_START_CODE = re.compile(rb"\x00\x00\x01")
 _MOST_IDS = {SPS: 32, PPS: 256}
 
 
@@ -62,15 +65,26 @@ class Sps:
     sar: tuple[int, int]
 
 
-def nals(data: bytes) -> Iterator[bytes]:
-    """The units of a sample as MP4 holds it, each behind its length in four bytes; a cut one is left out."""
-    at = 0
+def nals(data: bytes, at: int = 0) -> Iterator[bytes]:
+    """The units of a sample as MP4 holds it, each behind its length in four bytes; a cut one is left out.
+
+    `at`: where the sample begins in `data`.
+    """
     while at + 4 < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if size == 0 or at + 4 + size > len(data):
             return
         yield data[at + 4 : at + 4 + size]
         at += 4 + size
+
+
+def byte_stream_nals(data: bytes) -> Iterator[bytes]:
+    """The units of a byte stream (Annex B), each behind a start code."""
+    starts = [match.end() for match in _START_CODE.finditer(data)]
+    for start, following in itertools.pairwise([*starts, len(data) + 3]):
+        unit = data[start : following - 3].rstrip(b"\0")
+        if unit:
+            yield unit
 
 
 def kind(nal: bytes) -> int:

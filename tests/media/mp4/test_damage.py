@@ -26,7 +26,7 @@ from ezrec.media.mp4.repair import salvage
 from ezrec.media.mp4.samples import read_tracks
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
-from ezrec.recording.recovery import take_stock
+from ezrec.recording.recovery import recover_takes
 from ezrec.spool.found_takes import DIED
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
@@ -291,7 +291,7 @@ def test_a_take_with_a_hole_is_kept_and_its_hole_stands_in_the_record(tmp_path: 
     entry = an_entry(tmp_path, an_open())
     path = make(entry.path / "raw_match_20260601_180000.mp4")
     blank(path, indexes(path)[13].offset)
-    take_stock(entry, salvage, LOG)
+    recover_takes(entry, salvage, LOG)
     (take,) = entry.job.takes
     assert take.ended_by == DIED
     assert take.duration_s == pytest.approx(SECONDS, abs=0.05)
@@ -304,10 +304,10 @@ def test_a_take_that_cannot_be_read_stays_open_and_is_read_the_next_time(tmp_pat
     entry = an_entry(tmp_path, an_open())
     path = make(entry.path / "raw_match_20260601_180000.mp4")
     known = entry.job
-    take_stock(entry, lambda _: Salvaged(None, why="too many open files", may_pass=True), LOG)
+    recover_takes(entry, lambda _: Salvaged(None, why="too many open files", may_pass=True), LOG)
     assert path.exists()
     assert entry.job == known
-    take_stock(entry, salvage, LOG)
+    recover_takes(entry, salvage, LOG)
     assert entry.job.takes[0].duration_s == pytest.approx(SECONDS, abs=0.05)
 
 
@@ -320,12 +320,12 @@ def test_without_descriptors_no_take_is_deleted(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from ezrec.media.mp4.repair import salvage\n"
         "from ezrec.domain.stages import State\n"
-        "from ezrec.recording.recovery import take_stock\n"
+        "from ezrec.recording.recovery import recover_takes\n"
         "from ezrec.spool.spool import Spool\n"
         "entry = Spool(Path(sys.argv[1])).read(State.RECORDING, 'match')\n"
         "logging.disable()\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "take_stock(entry, salvage, logging.getLogger())\n"
+        "recover_takes(entry, salvage, logging.getLogger())\n"
         "print(entry.job.takes[0].ended_by)\n"
     )
     argv = [sys.executable, "-c", script, str(tmp_path / "spool")]
@@ -337,7 +337,7 @@ def test_without_descriptors_no_take_is_deleted(tmp_path: Path) -> None:
 def test_a_take_without_a_picture_goes(tmp_path: Path) -> None:
     entry = an_entry(tmp_path, an_open())
     (entry.path / "raw_match_20260601_180000.mp4").write_bytes(bytes(9000))
-    take_stock(entry, salvage, LOG)
+    recover_takes(entry, salvage, LOG)
     assert entry.job.takes == ()
     assert not list(entry.path.glob("*.mp4"))
 
@@ -347,7 +347,7 @@ def test_sound_that_cannot_be_read_stays_in_the_record(tmp_path: Path) -> None:
     make(entry.path / "raw_match_20260601_180000.mp4", size=(320, 180), filters="null")
     sound = entry.path / "raw_match_20260601_180000.1.m4a"
     sound.write_bytes(os.urandom(9000))
-    take_stock(entry, salvage, LOG)
+    recover_takes(entry, salvage, LOG)
     assert [one.file for one in entry.job.takes[0].sound] == [sound.name]
 
 

@@ -78,9 +78,7 @@ def record(
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
     heartbeats, session_clock = heartbeats or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
-    session = _Session(
-        entry, task, camera, session_clock, zone, padding, salvage, log, on_cancel, heartbeats
-    )
+    session = _Session(entry, task, camera, session_clock, zone, padding, salvage, log, on_cancel, heartbeats)
     if microphone:
         session.audio = AudioRecording(entry, microphone, session_clock, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import struct
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -159,7 +160,10 @@ def _before_and_after(bench: Bench, early_s: float) -> Entry:
     """Two seconds of red, of the time before the booking, then two of yellow; one key frame, at the start."""
     entry = bench.job(4)
     (take,) = entry.job.takes
-    filmed(entry.path / take.file, "red", "yellow").rename(entry.path / take.file)
+    (entry.path / take.file).unlink()
+    film = filmed(bench.folder / "film.mp4", "red", "yellow")
+    command = ["ffmpeg", "-v", "error", "-i", str(film), "-an", "-c", "copy", *media.FRAGMENTED]
+    subprocess.run([*command, str(entry.path / take.file)], check=True, timeout=60)
     entry.update(takes=(replace(take, early_s=early_s),))
     return entry
 

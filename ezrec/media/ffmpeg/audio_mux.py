@@ -103,7 +103,7 @@ class AudioMuxer:
         if not placed:
             raise Reject("there is no sound in it", _REMEDY)
         switch = CancelToken()
-        on_stop(switch.pull)
+        on_stop(switch.cancel)
         part = output.with_name(f"{output.name}.part")
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, _IDLE_S)
         try:

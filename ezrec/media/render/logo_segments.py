@@ -71,7 +71,7 @@ def held(folder: Path, wait_s: float, switch: CancelToken) -> Iterator[None]:
     """Raises `Busy` where another process works in the folder for longer, `Stopped` when told to end."""
     plain_files.folder(folder)
     plain_files.clear(folder / _LOCK)
-    with Lock(folder / _LOCK).held(wait_s, "makes parts", lambda: switch.pulled):
+    with Lock(folder / _LOCK).held(wait_s, "makes parts", lambda: switch.cancelled):
         switch.check()
         yield
 

@@ -38,11 +38,11 @@ class Doubtful(CancelToken):
 
     def check(self) -> None:
         now = time.monotonic()
-        if not self.pulled and now - self._asked >= _ASK_S:
+        if not self.cancelled and now - self._asked >= _ASK_S:
             self._asked = now
             if not self._may_go_on():
-                self.pull()
-        if self.pulled:
+                self.cancel()
+        if self.cancelled:
             raise Stopped("it has to make way")
 
 

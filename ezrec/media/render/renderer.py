@@ -111,7 +111,7 @@ class FfmpegTranscoder:
         5. make what accompanies it
         """
         switch = CancelToken()
-        on_stop(switch.pull)
+        on_stop(switch.cancel)
         part = plan.output.with_name(f"{plan.output.name}.part")
         self._tools.pace.step_back(self._tools.nice)
         pace = replace(self._tools.pace, on_rest=on_rest)

@@ -64,7 +64,7 @@ def test_a_stop_reaches_a_child_at_rest() -> None:
     assert eventually(lambda: state_of("61.7") != "", 10)
     recording.set()
     assert eventually(lambda: state_of("61.7") == "T", 10)
-    switch.pull()
+    switch.cancel()
     worker.join(10)
     assert faults
     assert processes_naming("61.7") == []

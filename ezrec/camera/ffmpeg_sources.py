@@ -169,14 +169,13 @@ class SoftwareSource:
 
 @dataclass(frozen=True, slots=True)
 class V4l2Source:
-    """A USB camera. With `pixels="h264"` what it sends is copied, else it is encoded here."""
+    """A USB camera that sends MJPEG; it is encoded to H.264 here."""
 
     device: Path
     width: int
     height: int
     fps: float
     bitrate: int
-    pixels: str = "mjpeg"
     has_own_clock: bool = True
     start_s: float = 10.0
 
@@ -186,8 +185,8 @@ class V4l2Source:
 
     def argv(self) -> Sequence[str]:
         wanted = ("-video_size", f"{self.width}x{self.height}", "-framerate", f"{self.fps:g}")
-        inputs = ("-f", "v4l2", "-input_format", self.pixels, *wanted, "-i", str(self.device))
-        codec = _COPY if self.pixels == "h264" else ("-vf", _SHOWN_STEP, *_x264(self.bitrate, self.fps))
+        inputs = ("-f", "v4l2", "-input_format", "mjpeg", *wanted, "-i", str(self.device))
+        codec = ("-vf", _SHOWN_STEP, *_x264(self.bitrate, self.fps))
         return (*_QUIET, *inputs, *codec, *_FRAGMENTS)
 
     def private(self) -> bytes:

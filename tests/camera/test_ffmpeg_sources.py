@@ -46,13 +46,6 @@ def test_a_usb_camera_is_asked_for_size_and_rate_and_encoded_without_b_frames() 
     assert (source.name, source.fps) == ("camera /dev/video2", 25)
 
 
-def test_a_usb_camera_that_encodes_by_itself_is_copied() -> None:
-    source = V4l2Source(Path("/dev/video0"), 1920, 1080, 30, 1_000_000, pixels="h264")
-    assert has(source, "-input_format", "h264")
-    assert has(source, "-c:v", "copy")
-    assert "libx264" not in source.argv()
-
-
 @pytest.mark.parametrize("by", [3600, -3600, -3, 90_000])
 def test_a_usb_cameras_clock_that_jumps_comes_as_one_step_of_a_known_length(by: int) -> None:
     """And the encoder makes one key frame of it, not one for every second that the clock skipped."""

@@ -45,10 +45,6 @@ class Choice:
     name: str
     why: str = ""
 
-    @property
-    def is_hardware(self) -> bool:
-        return self.name != SOFTWARE
-
     def __str__(self) -> str:
         return f"{self.name} ({self.why})" if self.why else self.name
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-MODES = ("yes", "nice", "no")
 RESTS = "rests while something is recorded"
 _KEPT_S = 1.0
 

@@ -55,7 +55,6 @@ class Sps:
     height: int
     chroma: int
     depth: int
-    refs: int
     progressive: bool
     full_range: bool
     colours: tuple[int, int, int]
@@ -143,7 +142,7 @@ def read_sps(nal: bytes) -> Sps:
     chroma, depth = _formats(bits) if profile in _WITH_CHROMA else (1, 8)
     bits.ue()  # log2_max_frame_num
     _skip_order(bits)
-    refs = bits.ue()
+    bits.ue()  # max_num_ref_frames
     bits.take(1)
     width, height = (bits.ue() + 1) * 16, (bits.ue() + 1) * 16
     progressive = bool(bits.take(1))
@@ -158,7 +157,7 @@ def read_sps(nal: bytes) -> Sps:
     sar, full_range, colours = _usability(bits) if bits.take(1) else ((1, 1), False, (2, 2, 2))
     return Sps(
         number, profile, flags, level, width, height,
-        chroma, depth, refs, progressive, full_range, colours, sar,
+        chroma, depth, progressive, full_range, colours, sar,
     )  # fmt: skip
 
 

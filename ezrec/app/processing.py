@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ezrec.app.common import clock, spool
 from ezrec.domain import health
 from ezrec.domain.job import Kind
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions
 from ezrec.domain.stages import State
 from ezrec.runtime.worker import Handler
 from ezrec.settings import Settings
@@ -69,7 +69,7 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         salvage=salvage,
         log=log,
         dub=_dubber(settings).dub,
-        plan=_looks(settings),
+        options=_render_options(settings),
         is_short=lambda: _is_short(settings),
         give_index=give_index,
     )
@@ -92,15 +92,8 @@ def _assets(settings: Settings) -> Callable[[], Assets]:
     return BrandingCache(settings.media_cache).assets
 
 
-def _looks(settings: Settings) -> Callable[..., RenderPlan]:
-    """Makes plans, with what the settings say of the looks of a video."""
-    return functools.partial(
-        RenderPlan,
-        cache=_made(settings),
-        logo_show=settings.logo_show,
-        logo_layout=settings.logo_layout,
-        artefacts=settings.artefacts,
-    )
+def _render_options(settings: Settings) -> RenderOptions:
+    return RenderOptions(_made(settings), settings.logo_show, settings.logo_layout, settings.artefacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +128,7 @@ def ahead(settings: Settings, log: logging.Logger) -> Prerenderer:
         jobs,
         maker,
         assets,
-        _looks(settings),
+        _render_options(settings),
         dropped,
         clock(settings),
         log,

@@ -160,14 +160,29 @@ ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
 
 
 @dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """What the settings say about every video.
+
+    `cache` is a folder for what is made once and used for many videos. `artefacts` (of ARTEFACTS) are made
+    into a folder of that name beside the output.
+    """
+
+    cache: Path | None = None
+    logo_show: LogoShow = ALWAYS
+    logo_layout: LogoLayout = LogoLayout()
+    artefacts: Sequence[str] = ()
+
+
+NO_OPTIONS = RenderOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class RenderPlan:
     """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
-    `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
-    show the logos already, so that none is laid over them; `burned_in`: those that do, where not all
-    do. `artefacts` (of ARTEFACTS) are made into a folder of that name beside the output. `notes` say
-    what was left out, for the report beside it. `parts` is a folder for what is encoded piece by piece,
-    kept until the video is finished.
+    `burned_in` are the takes that show the logos already; none is laid over those. `notes` say what was
+    left out, for the report beside the video. `parts` is a folder for segments that are encoded one by one;
+    they are kept until the video is finished.
     """
 
     takes: Sequence[Path]
@@ -175,15 +190,16 @@ class RenderPlan:
     log: Path
     intro: Path | None = None
     logo: Path | None = None
-    cache: Path | None = None
-    logo_burned_in: bool = False
-    burned_in: Sequence[Path] = ()
-    logo_show: LogoShow = ALWAYS
     sponsors: Sequence[Path] = ()
-    logo_layout: LogoLayout = LogoLayout()
-    artefacts: Sequence[str] = ()
+    burned_in: Sequence[Path] = ()
     notes: Sequence[str] = ()
     parts: Path | None = None
+    options: RenderOptions = NO_OPTIONS
+
+    @property
+    def wants_logo_always(self) -> bool:
+        """True where a logo is to be shown in every frame: then it can be encoded while recording goes on."""
+        return self.options.logo_show.is_always and bool(self.logo or self.sponsors)
 
 
 class Transcoder(Protocol):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Reject, Retry
-from ezrec.domain.ports import PARTS, Clock, RenderPlan, Transcoder
+from ezrec.domain.ports import PARTS, Clock, RenderOptions, RenderPlan, Transcoder
 from ezrec.domain.stages import State
 from ezrec.processing import branding_fallback
 from ezrec.spool.spool import Entry, Spool
@@ -41,7 +41,7 @@ class Prerenderer:
     spool: Spool
     transcoder: Transcoder
     assets: Callable[[], Assets]
-    plan: Callable[..., RenderPlan]
+    options: RenderOptions
     dropped: Callable[[], int | None]
     clock: Clock
     log: logging.Logger
@@ -101,12 +101,11 @@ class Prerenderer:
         if not self._has_room(here, sum((here / take.file).stat().st_size for take in takes)):
             return None
         branding = self._usable()
-        plan = self.plan(
+        plan = RenderPlan(
             [here / take.file for take in takes], here / ".ahead", here / LOG,
-            logo=branding.logo, sponsors=branding.sponsors, parts=here / PARTS,
+            logo=branding.logo, sponsors=branding.sponsors, parts=here / PARTS, options=self.options,
         )  # fmt: skip
-        is_wanted = plan.logo_show.is_always and not plan.logo_burned_in
-        return plan if is_wanted and (branding.logo or branding.sponsors) else None
+        return plan if plan.wants_logo_always else None
 
     def _usable(self) -> Assets:
         """The branding as the process stage will use it: what does not pass its check is left out there."""

@@ -6,7 +6,6 @@ there and was made from the same things is not made again.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import re
@@ -22,7 +21,16 @@ from ezrec.domain.errors import Reject, Retry, disk_full
 from ezrec.domain.job import OPEN, Kind, Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.outcomes import Done
-from ezrec.domain.ports import PARTS, MediaInfo, RenderPlan, Salvage, Salvaged, Transcoder
+from ezrec.domain.ports import (
+    NO_OPTIONS,
+    PARTS,
+    MediaInfo,
+    RenderOptions,
+    RenderPlan,
+    Salvage,
+    Salvaged,
+    Transcoder,
+)
 from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
 from ezrec.processing import branding_fallback
 from ezrec.processing.audio_mux import Dub, dubbed
@@ -49,13 +57,13 @@ def process(
     assets: Callable[[], Assets],
     salvage: Salvage,
     log: logging.Logger,
-    plan: Callable[..., RenderPlan] = RenderPlan,
+    options: RenderOptions = NO_OPTIONS,
     dub: Dub | None = None,
     is_short: Callable[[], bool] = lambda: False,
     give_index: Callable[[Path], int] = lambda path: 0,
 ) -> Done:
-    """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
-    with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it;
+    """The handler of bookings and clips. `assets` tells what branding is known now; `options`: what
+    the settings say about every video; `dub` gives a take the sound recorded beside it;
     `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
     browsers open at once of one in fragments, in its own place.
     """
@@ -86,19 +94,19 @@ def process(
     output.unlink(missing_ok=True)  # made from something else, or never written down
     with dubbed(entry, takes, dub, task, log) as (footage, silent):
         burned_in = tuple(path for path, take in zip(footage, takes, strict=True) if take.burned_in)
-        wish = functools.partial(plan, footage, output, entry.path / LOG, burned_in=burned_in)
         made: list[MediaInfo] = []
 
         def render(assets: Assets, notes: tuple[str, ...]) -> None:
             task.check()
-            wanted = wish(
-                intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
-                parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
+            parts = entry.path / PARTS if _has_room_for_parts(entry, takes) else None
+            plan = RenderPlan(
+                footage, output, entry.path / LOG, assets.intro, assets.logo, assets.sponsors,
+                burned_in, notes, parts, options,
             )  # fmt: skip
             meter = ProgressMeter(
                 entry, "process", "making the video", sum(take.duration_s for take in takes)
             )
-            made.append(transcoder.render(wanted, meter, task.on_stop, meter.rest))
+            made.append(transcoder.render(plan, meter, task.on_stop, meter.rest))
 
         used, notes = branding_fallback.rendered(
             render, *branding_fallback.usable(transcoder, branding), job.attempts.get("process", 0), log

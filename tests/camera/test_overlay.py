@@ -23,7 +23,7 @@ from ezrec.domain.branding import ALWAYS, Assets, LogoLayout, LogoPosition, Logo
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.domain.stages import State
 from ezrec.media.mp4.repair import salvage
 from ezrec.media.render.renderer import FfmpegTranscoder
@@ -202,7 +202,11 @@ def test_the_logo_at_capture_looks_as_the_one_laid_over_in_processing(tmp_path: 
     recorded(tmp_path, SOURCE, drawn, "drawn.mp4")
     recorded(tmp_path, SOURCE, None, "bare.mp4")
     plan = RenderPlan(
-        [tmp_path / "bare.mp4"], tmp_path / "laid.mp4", tmp_path / "log", logo=logo, logo_layout=layout
+        [tmp_path / "bare.mp4"],
+        tmp_path / "laid.mp4",
+        tmp_path / "log",
+        logo=logo,
+        options=RenderOptions(logo_layout=layout),
     )
     FfmpegTranscoder(bitrate=8_000_000, preset="veryfast").render(plan, deaf, deaf)
     number = 12

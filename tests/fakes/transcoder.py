@@ -125,7 +125,7 @@ class FakeTranscoder:
         self.calls["work_ahead"] += 1
         if self._faults:
             raise self._faults.pop(0)
-        if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
+        if plan.parts is None or not plan.wants_logo_always:
             return False
         if not may_go_on():
             return False

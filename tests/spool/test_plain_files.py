@@ -8,7 +8,6 @@ work is done that opens it.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -29,7 +28,7 @@ from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, Kind, Result, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions
 from ezrec.domain.stages import State
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.mp4.finish_in_place import give_index
@@ -118,7 +117,7 @@ def do_process(entry: Entry) -> Any:
     media.make_logo(branding)
     return process(
         entry, Task(), transcoder=FfmpegTranscoder(bitrate=400_000, preset="ultrafast"), salvage=salvage,
-        plan=functools.partial(RenderPlan, artefacts=("poster", "loudness")),
+        options=RenderOptions(artefacts=("poster", "loudness")),
         assets=lambda: Assets(True, None, branding), log=LOG, is_short=lambda: False, give_index=give_index,
     )  # fmt: skip
 

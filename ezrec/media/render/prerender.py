@@ -83,9 +83,9 @@ class SegmentPrerenderer:
 
     def work(self) -> bool:
         plan = self.plan
-        if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
+        if plan.parts is None or not plan.wants_logo_always:
             return False
-        shop = AssetMaker(self.tools, plan.output, plan.cache, self.switch, self.log)
+        shop = AssetMaker(self.tools, plan.output, plan.options.cache, self.switch, self.log)
         for take in plan.takes:
             self.switch.check()
             growing, size = take == plan.takes[-1], take.stat()
@@ -110,7 +110,7 @@ class SegmentPrerenderer:
     def _logos(self, material: StreamInfo) -> list[PlacedLogo]:
         frame = (material.sps.width, material.sps.height)
         logos = assets.placed(
-            self.tools, frame, self.plan.logo, self.plan.sponsors, self.plan.logo_layout, self.switch
+            self.tools, frame, self.plan.logo, self.plan.sponsors, self.plan.options.logo_layout, self.switch
         )
         if not logos:
             raise NotApplicable("no logo")

@@ -115,7 +115,7 @@ class FfmpegTranscoder:
         part = plan.output.with_name(f"{plan.output.name}.part")
         self._tools.pace.step_back(self._tools.nice)
         pace = replace(self._tools.pace, on_rest=on_rest)
-        tools = replace(self._tools, pace=pace, seen=self._tools.seen.within(plan.cache))
+        tools = replace(self._tools, pace=pace, seen=self._tools.seen.within(plan.options.cache))
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:

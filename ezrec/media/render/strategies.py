@@ -71,14 +71,14 @@ class Strategies:
 
     def accompany(self) -> None:
         """Make the artefacts of the finished video. It is there: nothing that goes wrong now may cost it."""
-        if not self._plan.artefacts:
+        if not self._plan.options.artefacts:
             return
         folder = self._plan.output.with_name(FOLDER)
         try:
             with self._report.timed("artefacts"):
                 video = self._inspect(RESULT, self._plan.output)
                 shop = Artefacts(self._tools, video, folder, self._switch, self._log)
-                self._report.artefacts = shop.make(self._plan.artefacts)
+                self._report.artefacts = shop.make(self._plan.options.artefacts)
             self._write_report()
         except (Retry, Reject, Stopped, OSError) as fault:
             self._log.note(f"no artefacts: {fault}")
@@ -91,9 +91,9 @@ class Strategies:
         film = filters.Video(
             takes=[self._inspect(TAKE, take) for take in plan.takes],
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
-            show=plan.logo_show,
+            show=plan.options.logo_show,
         )
-        burned = [plan.logo_burned_in or take in plan.burned_in for take in plan.takes]
+        burned = [take in plan.burned_in for take in plan.takes]
         if all(burned):
             return film
         film = replace(film, logo=self._logo(film.target))
@@ -102,13 +102,15 @@ class Strategies:
         rate = film.target.rate
         lengths = [float(film.target.frames(take) / rate) for take in film.takes]
         takes = list(zip(lengths, burned, strict=True))
-        return replace(film, show=lacking(plan.logo_show, takes, float(1 / rate)))
+        return replace(film, show=lacking(plan.options.logo_show, takes, float(1 / rate)))
 
     def _logo(self, target: filters.Target) -> filters.PlacedLogo | None:
         """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
         plan = self._plan
         frame = (target.width, target.height)
-        logos = assets.placed(self._tools, frame, plan.logo, plan.sponsors, plan.logo_layout, self._switch)
+        logos = assets.placed(
+            self._tools, frame, plan.logo, plan.sponsors, plan.options.logo_layout, self._switch
+        )
         if not logos:
             return None
         try:
@@ -215,11 +217,11 @@ class Strategies:
 
     @property
     def _workshop(self) -> AssetMaker:
-        return AssetMaker(self._tools, self._part, self._plan.cache, self._switch, self._log)
+        return AssetMaker(self._tools, self._part, self._plan.options.cache, self._switch, self._log)
 
     @property
     def _joiner(self) -> Joiner:
-        return Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
+        return Joiner(self._tools, self._part, self._plan.options.cache, self._switch, self._log, self._tell)
 
     def _joined(self, film: filters.Video, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
         joined = self._joiner.join(film.takes, film.intro, overlay, parts)

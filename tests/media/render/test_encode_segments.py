@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.filters import Target, Video
 from ezrec.media.ffmpeg.inputs import TAKE
 from ezrec.media.ffmpeg.probe import inspect
@@ -202,7 +202,7 @@ def test_takes_of_different_makes_come_after_the_intro_with_one_unbroken_sound(t
     second = hevc(tmp_path / "b.mp4")
     third = numbered(tmp_path / "c.mp4", seconds=3, audio=True, begin=3000)
     plan = plan_of(
-        tmp_path, first, second, third, cache=tmp_path / "cache",
+        tmp_path, first, second, third, options=RenderOptions(cache=tmp_path / "cache"),
         intro=media.make_intro(tmp_path / "i.mp4", size=(WIDTH, HEIGHT), fps=RATE, audio=True),
     )  # fmt: skip
     transcoder().render(plan, deaf, deaf)

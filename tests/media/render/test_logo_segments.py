@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ezrec.domain.errors import Stopped
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import boxes, copyable
 from ezrec.media.render.logo_segments import FrameSpan, rate_of, spans_of
 from ezrec.media.render.prerender import EncodingPause
@@ -76,7 +76,8 @@ def test_every_frame_is_shown_once_at_its_own_time_with_the_logo(audio: bool, tm
         long_take(tmp_path / "b.mp4", 4, colour="yellow", audio=audio),
     ]
     plan = RenderPlan(
-        takes=takes, output=tmp_path / "out.mp4", log=tmp_path / "log", cache=tmp_path / "cache",
+        takes=takes, output=tmp_path / "out.mp4", log=tmp_path / "log",
+        options=RenderOptions(cache=tmp_path / "cache"),
         intro=media.make_intro(tmp_path / "i.mp4", audio=audio), logo=media.make_logo(tmp_path / "l.png"),
         parts=tmp_path / "parts",
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ezrec.domain.branding import ALWAYS, LogoShow, read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import copyable
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.media.render.smart_render import Run, runs_of
@@ -57,7 +57,7 @@ def rendered(folder: Path, takes: list[Path], show: str, **more: Any) -> tuple[P
     output = folder / "out.mp4"
     plan = RenderPlan(
         takes=takes, output=output, log=folder / "l.log", logo=media.make_logo(folder / "l.png"),
-        logo_show=read_logo_show(show), **more,
+        options=RenderOptions(logo_show=read_logo_show(show)), **more,
     )  # fmt: skip
     FfmpegTranscoder(bitrate=2_000_000, preset="ultrafast").render(plan, deaf, deaf)
     return output, json.loads((folder / "processing.json").read_bytes())
@@ -170,12 +170,12 @@ import sys
 from pathlib import Path
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.domain.branding import read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 folder = Path(sys.argv[1])
 FfmpegTranscoder(bitrate=2_000_000, preset="ultrafast").render(
     RenderPlan(
         takes=[folder / "t.mp4"], output=folder / "out.mp4", log=folder / "l.log", logo=folder / "l.png",
-        logo_show=read_logo_show("every:3s/1s"), parts=folder / "parts",
+        options=RenderOptions(logo_show=read_logo_show("every:3s/1s")), parts=folder / "parts",
     ),
     lambda done: None,
     lambda stop: None,

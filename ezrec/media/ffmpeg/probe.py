@@ -1,4 +1,4 @@
-"""Seen into media files with ffprobe, and says in one line why a file cannot be used.
+"""Looks into media files with ffprobe, and says in one line why a file cannot be used.
 
 Trusts neither names nor contents nor the numbers in them. Changes no file.
 """
@@ -189,7 +189,7 @@ def _media(
     picture, sound = _picture(report), _sound(report)
     width, height = _shown_size(picture)
     still = demuxer.endswith("_pipe")
-    frames = 1 if still else _frames(path, demuxer, picture)
+    frames = 1 if still else _frames(path, tables, picture)
     duration = 0.0 if still else _duration(path, report, picture, ask)
     begin, file_begin = (_number(text) or 0.0 for text in (picture.start_time, report.format.start_time))
     is_cut = demuxer == "mov" and _is_cut(tables, picture, sound)
@@ -243,12 +243,12 @@ def _shown_size(stream: _Stream) -> tuple[int, int]:
     return (height, width) if quarter_turns % 2 else (width, height)
 
 
-def _frames(path: Path, demuxer: str, stream: _Stream) -> int | None:
-    """Frames by the file's own tables: of the index, and of the fragments, which ffprobe does not count."""
-    frames = int(_number(stream.nb_frames) or 0)
-    if demuxer == "mov" and boxes.is_fragmented(path):
-        frames += boxes.count_samples(path, int(stream.id or "0", 16))
-    return frames or None
+def _frames(path: Path, tables: keyframes.KeyframeTables | None, picture: _Stream) -> int | None:
+    """Frames by the file's own tables; ffprobe does not count those of fragments."""
+    if not boxes.is_fragmented(path):
+        return int(_number(picture.nb_frames) or 0) or None
+    track = tables.tracks.get(picture.index) if tables else None
+    return len(track) or None if track else None
 
 
 def _tables(path: Path) -> keyframes.KeyframeTables | None:

@@ -102,18 +102,14 @@ def _opening(file: BinaryIO, offset: int, size: int) -> tuple[list[bytes], bytes
     while True:
         file.seek(offset)
         data = file.read(room)
-        units, at = list[bytes](), 0
-        while at + 4 < len(data):
-            length = int.from_bytes(data[at : at + 4], "big")
-            if length == 0 or at + 4 + length > size:
-                raise NotSimple("its samples are not what they should be")
-            unit = data[at + 4 : at + 4 + length]
-            if h264.kind(unit) in (h264.SLICE, h264.IDR) and len(unit) >= min(length, 40):
+        units = list[bytes]()
+        for begin, end in h264.unit_ranges(data, size):
+            unit = data[begin:end]
+            if unit and h264.kind(unit) in (h264.SLICE, h264.IDR) and len(unit) >= min(end - begin, 40):
                 return units, unit[:40]
-            if len(unit) < length:
+            if len(unit) < end - begin:
                 break
             units.append(unit)
-            at += 4 + length
         if room >= min(size, _LONGEST_HEAD):
             raise NotSimple("a key frame without a picture")
         room = min(size, room * 16, _LONGEST_HEAD)

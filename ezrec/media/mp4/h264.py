@@ -61,15 +61,22 @@ class Sps:
     sar: tuple[int, int]
 
 
-def nals(data: bytes) -> Iterator[bytes]:
-    """The units of a sample as MP4 holds it, each behind its length in four bytes; a cut one is left out."""
-    at = 0
-    while at + 4 < len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if size == 0 or at + 4 + size > len(data):
-            return
-        yield data[at + 4 : at + 4 + size]
-        at += 4 + size
+def unit_ranges(data: bytes, size: int | None = None) -> Iterator[tuple[int, int]]:
+    """Begin and end of each unit of a sample, each behind its length in four bytes.
+
+    `data` is the beginning of a sample of `size` bytes, by default all of it; the last unit may end behind
+    `data`. Raises `NotH264` where the units do not fill the sample.
+    """
+    at, size = 0, len(data) if size is None else size
+    while at + 4 <= len(data):
+        begin = at + 4
+        end = begin + int.from_bytes(data[at:begin], "big")
+        if end == begin or end > size:
+            break
+        yield begin, end
+        at = end
+    if at < size <= len(data) or at + 4 <= len(data):
+        raise NotH264("its samples are not made of whole units")
 
 
 def kind(nal: bytes) -> int:

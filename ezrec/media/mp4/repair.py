@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from ezrec.domain.ports import NOTHING, Hole, Salvaged
 from ezrec.media.mp4 import boxes as mp4boxes
-from ezrec.media.mp4 import damage
+from ezrec.media.mp4 import damage, h264
 from ezrec.media.mp4.damage import Searcher, Walk
 from ezrec.media.mp4.sample_tables import Track
 from ezrec.media.mp4.samples import NotSimple, read_tracks
@@ -164,11 +164,9 @@ def is_written(fd: int, track: Track) -> bool:
 
 
 def _is_written(sample: bytes) -> bool:
-    at = 0
-    while at < len(sample):
-        body = at + _LENGTH
-        end = body + int.from_bytes(sample[at:body], "big")
-        if end <= body or end > len(sample) or sample.find(b"\0\0\0", body, end) >= 0:
-            return False
-        at = end
-    return bool(sample)
+    try:
+        return bool(sample) and all(
+            sample.find(b"\0\0\0", begin, end) < 0 for begin, end in h264.unit_ranges(sample)
+        )
+    except h264.NotH264:
+        return False

@@ -10,6 +10,7 @@ Raises `VerificationError` where one of them fails. Changes nothing.
 from __future__ import annotations
 
 import bisect
+import collections
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from ezrec.system.task import CancelToken
 _BEFORE, _AFTER = 4, 8  # frames decoded before a join and behind it
 _AT_ONCE = 16  # joins shown by one process: their frames lie in a file beside the film
 _CHECK_S = 300.0
-_SAMPLE = 1 << 24
+_LONGEST_SAMPLE = 1 << 24  # of which the units are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,11 @@ class CopyVerifier:
             for number in range(film.idrs[-1], len(track)):
                 size = track.sizes[number]
                 file.seek(track.offsets[number])
-                data = file.read(min(size, _SAMPLE))
-                if sum(4 + len(unit) for unit in h264.nals(data)) != size:
-                    raise VerificationError(f"frame {number} of {len(track)} is damaged")
+                data = file.read(min(size, _LONGEST_SAMPLE))
+                try:
+                    collections.deque(h264.unit_ranges(data, size), maxlen=0)
+                except h264.NotH264:
+                    raise VerificationError(f"frame {number} of {len(track)} is damaged") from None
 
     def _decode(self, film: StreamInfo, windows: Sequence[tuple[int, int]], *, with_end: bool) -> None:
         beside = self.part.with_name(f"{self.part.name}.joins")

@@ -58,7 +58,7 @@ def _dubber(settings: Settings) -> AudioMuxer:
 
 def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.media.mp4.finish_in_place import give_index
-    from ezrec.media.mp4.repair import salvage
+    from ezrec.media.mp4.repair import repair
     from ezrec.monitoring.log_upload import collect
     from ezrec.processing.process import process
 
@@ -66,7 +66,7 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         process,
         transcoder=transcoder(settings),
         assets=_assets(settings),
-        salvage=salvage,
+        repair=repair,
         log=log,
         dub=_dubber(settings).dub,
         options=_render_options(settings),

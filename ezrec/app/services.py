@@ -129,7 +129,7 @@ def vitals(settings: Settings, of: Camera | None = None) -> Liveness:
 def _recording(
     settings: Settings, log: logging.Logger, recorder: Liveness | None = None
 ) -> dict[Kind, Handler]:
-    from ezrec.media.mp4.repair import salvage
+    from ezrec.media.mp4.repair import repair
     from ezrec.recording.record import Padding, record
 
     recorder = recorder or vitals(settings)
@@ -142,7 +142,7 @@ def _recording(
         clock=clock(settings),
         zone=settings.zone,
         padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
-        salvage=salvage,
+        repair=repair,
         log=log,
     )
     return {Kind.BOOKING: handler}

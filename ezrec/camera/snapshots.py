@@ -89,7 +89,7 @@ def _draw(data: bytes, beside: Path, inputs: tuple[str, ...], path: Path) -> Non
     argv += ["-frames:v", "1", "-update", "1", f"file:{made.absolute()}"]
     try:
         beside.write_bytes(data)
-        runner.run(argv, runner.Limits(wall_s=_WALL_S), nice=10, hear=lambda _: None)
+        runner.run(argv, runner.Limits(wall_s=_WALL_S), nice=10, on_output=lambda _: None)
         made.replace(path)
     except (OSError, runner.FfmpegFailed) as fault:
         raise Retry(f"no picture could be made: {fault}") from fault
@@ -118,7 +118,7 @@ def newest_picture(take: Path, target: Path, width: int = 320) -> None:
             "-vf", f"scale={width}:-2", "-q:v", "5", "-update", "1", "-f", "image2", f"file:{target}",
         ]  # fmt: skip
         try:
-            run(argv, Limits(_LIMIT_S), nice=_NICE, hear=lambda _: None)
+            run(argv, Limits(_LIMIT_S), nice=_NICE, on_output=lambda _: None)
         except FfmpegFailed as fault:
             raise Retry(f"no picture of {take.name}: {fault.last_word}") from None
     if not target.exists():

@@ -133,7 +133,7 @@ class Hole(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Salvaged:
+class Repaired:
     """What a take of our own holds: seconds, nothing (0), or *unknown* (None), and then `why`.
 
     Only what holds nothing may ever be deleted. `may_pass`: unknown for want of something (a descriptor, a
@@ -151,8 +151,8 @@ class Salvaged:
         return self.seconds == 0
 
 
-NOTHING = Salvaged(0.0)
-Salvage = Callable[[Path], Salvaged]
+NOTHING = Repaired(0.0)
+Repair = Callable[[Path], Repaired]
 
 
 PARTS = "parts"  # the folder in an entry that keeps what was encoded part by part
@@ -216,24 +216,24 @@ class Transcoder(Protocol):
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
-        on_rest: Callable[[str], None] = lambda why: None,
+        on_pause: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         """Render `plan.output` whole or not at all; verified: duration within one frame + 0.1 s.
 
         Beside it, `processing.json` says how it was made, why so, in what time, and what was checked.
 
         `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
-        early, which then raises `Stopped`. `on_rest` hears why the work rests, and an empty word when it
+        early, which then raises `Stopped`. `on_pause` hears why the work rests, and an empty word when it
         goes on. Raises `Retry` where another try may help, else `Reject`.
         """
 
     def prepare(self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool]) -> bool:
         """Have the intro ready in the cache for recordings like `take`, which may still grow; None: like the
         last one seen. False where that cannot be done (yet), or need not be. Stopped and raising as
-        `work_ahead`.
+        `prerender`.
         """
 
-    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+    def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         """Make one part of a video whose last take still grows; False where none can be made (yet).
 
         `may_go_on` is asked about once a second; after a no the work ends and leaves nothing of the part.

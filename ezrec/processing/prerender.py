@@ -78,7 +78,7 @@ class Prerenderer:
                 while (
                     turn.is_ours
                     and (plan := self._plan(entry, here))
-                    and self.transcoder.work_ahead(plan, turn)
+                    and self.transcoder.prerender(plan, turn)
                 ):
                     made += 1
             except (Retry, Reject) as fault:

@@ -27,8 +27,8 @@ from ezrec.domain.ports import (
     MediaInfo,
     RenderOptions,
     RenderPlan,
-    Salvage,
-    Salvaged,
+    Repair,
+    Repaired,
     Transcoder,
 )
 from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
@@ -55,7 +55,7 @@ def process(
     *,
     transcoder: Transcoder,
     assets: Callable[[], Assets],
-    salvage: Salvage,
+    repair: Repair,
     log: logging.Logger,
     options: RenderOptions = NO_OPTIONS,
     dub: Dub | None = None,
@@ -67,7 +67,7 @@ def process(
     `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
     browsers open at once of one in fragments, in its own place.
     """
-    takes, damage = _measured(entry, transcoder, salvage, log)
+    takes, damage = _measured(entry, transcoder, repair, log)
     branding = assets()
     if not branding.is_known:
         raise Retry("the branding was not fetched yet", 30, blameless=True)
@@ -127,14 +127,14 @@ def process(
 
 
 def _measured(
-    entry: Entry, transcoder: Transcoder, salvage: Salvage, log: logging.Logger
+    entry: Entry, transcoder: Transcoder, repair: Repair, log: logging.Logger
 ) -> tuple[tuple[Take, ...], tuple[str, ...]]:
     """The takes as they lie on disk, our own ones mended, in the order of their starts; what damage cost."""
     known = {take.file: take for take in entry.job.takes}
     takes, damage, names = [], [], _footage(entry)
     for name in names:
         path, take = entry.path / name, known.get(name)
-        found = _mended(entry, take, salvage) if take else None
+        found = _mended(entry, take, repair) if take else None
         try:
             info = transcoder.probe(path)
         except Reject as fault:
@@ -147,7 +147,7 @@ def _measured(
         if take is None:
             take = Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
         if found is not None and found.seconds:
-            take = as_found(take, found, entry.path, salvage)
+            take = as_found(take, found, entry.path, repair)
             damage += [f"{name}: {said}" for said in told(found)]
         takes.append(replace(take, duration_s=info.duration_s, size=size))
     if not takes:
@@ -160,11 +160,11 @@ def _measured(
     return tuple(takes), tuple(damage)
 
 
-def _mended(entry: Entry, take: Take, salvage: Salvage) -> Salvaged | None:
+def _mended(entry: Entry, take: Take, repair: Repair) -> Repaired | None:
     """What a take of our own holds; None for one that somebody else has written: it is never touched."""
     if entry.job.kind is not Kind.BOOKING or take.ended_by == FOUND:
         return None
-    found = salvage(entry.path / take.file)
+    found = repair(entry.path / take.file)
     if found.seconds is None and found.may_pass:
         raise Retry(f"{take.file} cannot be read: {found.why}", blameless=True)
     return None if found.seconds is None else found

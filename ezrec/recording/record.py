@@ -29,7 +29,7 @@ from ezrec.domain.health import Activity
 from ezrec.domain.job import OPEN, UNANSWERED, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.outcomes import Closed, Done, Preserved
-from ezrec.domain.ports import Camera, Clock, Recording, Salvage
+from ezrec.domain.ports import Camera, Clock, Recording, Repair
 from ezrec.domain.recording_outcome import OnCancel, bounded
 from ezrec.recording.audio import AudioRecording
 from ezrec.recording.recovery import take_stock, without_length
@@ -65,23 +65,23 @@ def record(
     clock: Clock,
     zone: tzinfo,
     padding: Padding,
-    salvage: Salvage,
+    repair: Repair,
     log: logging.Logger,
     on_cancel: OnCancel = OnCancel.KEEP,
     signs: HeartbeatRegistry | None = None,
     microphone: Camera | None = None,
 ) -> Done | Closed | Preserved:
-    """The handler of bookings. `salvage` mends a take that nobody closed, and tells what it holds."""
+    """The handler of bookings. `repair` mends a take that nobody closed, and tells what it holds."""
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
     signs, steady = signs or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
-    session = _Session(entry, task, camera, steady, zone, padding, salvage, log, on_cancel, signs)
+    session = _Session(entry, task, camera, steady, zone, padding, repair, log, on_cancel, signs)
     if microphone:
         session.sound = AudioRecording(entry, microphone, steady, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:
         steady.resume(entry.job.reckoning, session.armed)
     try:
-        take_stock(entry, salvage, log, session.remember)
+        take_stock(entry, repair, log, session.remember)
         session.run()
         return session.outcome()
     finally:
@@ -98,7 +98,7 @@ class _Session:
     clock: SessionClock
     zone: tzinfo
     padding: Padding
-    salvage: Salvage
+    repair: Repair
     log: logging.Logger
     on_cancel: OnCancel
     signs: HeartbeatRegistry
@@ -290,7 +290,7 @@ class _Session:
         path = self.entry.path / take.file
         closed, is_empty = bounded(closed), False
         if not closed.duration_s:
-            closed, is_empty = without_length(closed, self.entry, self.salvage, self.log)
+            closed, is_empty = without_length(closed, self.entry, self.repair, self.log)
         if self.sound:
             closed = replace(closed, sound=self.sound.finish(take.file, until))
         others = (known for known in self.entry.job.takes if known.file != take.file)
@@ -314,7 +314,7 @@ class _Session:
     # ---- the end
 
     def outcome(self) -> Done | Closed | Preserved:
-        take_stock(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
+        take_stock(self.entry, self.repair, self.log, self.remember)  # of what could not be read before
         job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
         if self.booking.is_cancelled:
             outcome, noted = recording_outcome.of_a_cancelled(

@@ -25,7 +25,7 @@ from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.domain.stages import State
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
 from ezrec.settings import load
@@ -346,7 +346,7 @@ def processed(folder: Path, burned: list[str]) -> tuple[Path, str]:
     logo = media.make_logo(folder / "logo.png", colour="red")
     process(
         entry, Task(), transcoder=FfmpegTranscoder(bitrate=400_000, preset="ultrafast"),
-        assets=lambda: Assets(True, logo=logo), salvage=salvage, log=logging.getLogger("test.burn_in"),
+        assets=lambda: Assets(True, logo=logo), repair=repair, log=logging.getLogger("test.burn_in"),
     )  # fmt: skip
     assert entry.job.result is not None
     rung = (entry.path / "processing.json").read_text()

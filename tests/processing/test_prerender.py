@@ -82,7 +82,7 @@ def test_whole_parts_of_what_is_recorded_are_made_and_the_record_is_left_alone(b
 
 def test_where_nothing_is_recorded_it_waits_for_something_to_happen(box: Box) -> None:
     assert box.pulse()() is None
-    assert box.transcoder.calls["work_ahead"] == 0
+    assert box.transcoder.calls["prerender"] == 0
 
 
 def test_an_entry_that_moves_on_meanwhile_takes_its_parts_with_it(box: Box) -> None:
@@ -107,11 +107,11 @@ def test_the_part_in_hand_when_a_recording_ends_is_given_up_where_it_takes_long(
     answers = []
 
     class Slow(FakeTranscoder):
-        def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
             box.spool.move(entry, State.RAW)
             answers.append(may_go_on())
             box.clock.pass_time(takes_s)
-            return super().work_ahead(plan, may_go_on)
+            return super().prerender(plan, may_go_on)
 
     box.transcoder = Slow()
     box.pulse()()
@@ -139,9 +139,9 @@ def test_frames_lost_meanwhile_end_the_work_and_it_rests_for_a_while(box: Box) -
     box.transcoder.hesitate = lose
     pulse()
     assert made(entry) == 3
-    calls = box.transcoder.calls["work_ahead"]
+    calls = box.transcoder.calls["prerender"]
     pulse()
-    assert box.transcoder.calls["work_ahead"] == calls
+    assert box.transcoder.calls["prerender"] == calls
     box.clock.pass_time(301)
     box.transcoder.hesitate = lambda: None
     pulse()

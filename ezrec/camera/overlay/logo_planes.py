@@ -45,7 +45,7 @@ def make(
         made = CaptureOverlay(folder / f"{key}.{numbers}.yuva", place, key)
         try:
             limits = Limits(limit_s, limit_s)
-            run(_raw(one, part), limits, nice=0, hear=lambda data: None, log=log)
+            run(_raw(one, part), limits, nice=0, on_output=lambda data: None, log=log)
             if (size := part.stat().st_size) != made.size:
                 raise Retry(f"{size} bytes came of it where {made.size} were expected")
             durable.sync_file(part)

@@ -96,7 +96,7 @@ class AudioMuxer:
         seconds: float,
         output: Path,
         on_stop: Callable[[Callable[[], None]], None],
-        on_rest: Callable[[str], None] = lambda why: None,
+        on_pause: Callable[[str], None] = lambda why: None,
     ) -> None:
         """Write `output`, whole or not at all. Raises `Reject` where the sound cannot be used."""
         placed = place(sounds, seconds)
@@ -109,8 +109,8 @@ class AudioMuxer:
         try:
             argv = self._argv(take, placed, round(seconds * _RATE), part)
             run(
-                argv, limits, nice=self._nice, hear=lambda _: None, log=Log(), switch=switch,
-                pulse=lambda: _size(part), pace=replace(self._pace, on_rest=on_rest),
+                argv, limits, nice=self._nice, on_output=lambda _: None, log=Log(), switch=switch,
+                pulse=lambda: _size(part), pace=replace(self._pace, on_pause=on_pause),
             )  # fmt: skip
             durable.rename(part, output)
         except inputs.Unusable as fault:

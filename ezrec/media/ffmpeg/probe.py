@@ -156,7 +156,7 @@ class _Asker:
             [*self._argv, *question, "-i", self._url],
             self._limits,
             nice=self._nice,
-            hear=hear,
+            on_output=hear,
             switch=self._switch,
         )
 

@@ -136,13 +136,13 @@ def run(
     limits: Limits,
     *,
     nice: int,
-    hear: Callable[[bytes], None],
+    on_output: Callable[[bytes], None],
     log: Log | None = None,
     switch: CancelToken | None = None,
     pulse: Callable[[], Hashable] = lambda: None,
     pace: Throttle | None = None,
 ) -> None:
-    """Run a child to its end in the calling thread; `hear` gets its standard output.
+    """Run a child to its end in the calling thread; `on_output` gets its standard output.
 
     `pulse` gives a value that differs whenever the work has moved. Raises `Stopped`, `TookTooLong`,
     `FfmpegFailed`, and `Retry` where the program cannot be started.
@@ -154,11 +154,23 @@ def run(
     child = start(argv, nice if pace.is_gentle else 0, log)
     try:
         _bind(child.pid)
-        _attend(child, hear, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace))
+        _attend(
+            child, on_output, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace)
+        )
     finally:
         _end(child)
     if child.returncode:
         raise _failure(child.returncode, log)
+
+
+def answer(program: str, question: str) -> str:
+    """What a program prints for one option, such as `-version`; empty where it cannot be asked."""
+    printed = bytearray()
+    try:
+        run([program, "-hide_banner", question], Limits(10.0), nice=0, on_output=printed.extend)
+    except (FfmpegFailed, Retry):
+        return ""
+    return printed.decode(errors="replace")
 
 
 class _Watch:
@@ -201,7 +213,7 @@ class _Watch:
 
 def _attend(
     child: subprocess.Popen[bytes],
-    hear: Callable[[bytes], None],
+    on_output: Callable[[bytes], None],
     note: Callable[[bytes], None],
     watch: _Watch,
 ) -> None:
@@ -209,7 +221,7 @@ def _attend(
     assert child.stdout
     assert child.stderr
     with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ, hear)
+        selector.register(child.stdout, selectors.EVENT_READ, on_output)
         selector.register(child.stderr, selectors.EVENT_READ, note)
         while selector.get_map():
             watch.check()

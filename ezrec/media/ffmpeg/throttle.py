@@ -28,7 +28,7 @@ class Throttle:
 
     mode: str = "nice"
     is_recording: Callable[[], bool] = never
-    on_rest: Callable[[str], None] = lambda why: None
+    on_pause: Callable[[str], None] = lambda why: None
     _asked: float = field(default=-1e9)
     _answer: bool = False
 
@@ -61,14 +61,14 @@ class Throttle:
     def rest(self, check: Callable[[], None], tick_s: float = 0.1) -> float:
         """Wait until nothing is recorded; returns how long that was. `check` may raise to end the wait.
 
-        `on_rest` hears why, and an empty word when the work goes on.
+        `on_pause` hears why, and an empty word when the work goes on.
         """
         if not self.should_rest():
             return 0.0
         began = time.monotonic()
-        self.on_rest(RESTS)
+        self.on_pause(RESTS)
         while self.should_rest():
             check()
             time.sleep(tick_s)
-        self.on_rest("")
+        self.on_pause("")
         return time.monotonic() - began

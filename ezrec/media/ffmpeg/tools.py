@@ -71,7 +71,7 @@ class Tools:
         """Frames that come out of a decoding run."""
         meter = Meter()
         run(
-            argv, Limits(wall_s, math.inf), nice=self.nice, hear=meter.hear, switch=switch, log=log,
+            argv, Limits(wall_s, math.inf), nice=self.nice, on_output=meter.hear, switch=switch, log=log,
             pace=self.pace,
         )  # fmt: skip
         return meter.frames

@@ -135,7 +135,7 @@ class Artefacts:
     def _run(self, argv: list[str], log: Log) -> None:
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * self._length_s, math.inf)
         run(
-            argv, limits, nice=self.tools.nice, hear=lambda data: None, log=log, switch=self.switch,
+            argv, limits, nice=self.tools.nice, on_output=lambda data: None, log=log, switch=self.switch,
             pace=self.tools.pace,
         )  # fmt: skip
 

@@ -201,7 +201,7 @@ class AssetMaker:
             return 0
 
         run(
-            argv, limits, nice=self.tools.nice, hear=lambda data: None, log=self.log, switch=self.switch,
+            argv, limits, nice=self.tools.nice, on_output=lambda data: None, log=self.log, switch=self.switch,
             pulse=pulse, pace=self.tools.pace,
         )  # fmt: skip
 

@@ -109,17 +109,7 @@ class Encode:
     def _planned(self) -> list[tuple[Recipe, Keys]]:
         target, found, before = self.film.target, list[tuple[Recipe, Keys]](), 0
         tools = self.shop.tools
-        measure = arguments.EncodeFormat(
-            target,
-            arguments.HIGH,
-            _AS_TOLD,
-            arguments.PARTS_ID,
-            0,
-            0,
-            tools.bitrate,
-            tools.preset,
-            self.encoder,
-        )
+        measure = arguments.segment_format(target, _AS_TOLD, tools.bitrate, tools.preset, self.encoder)
         for take in self.film.takes:
             if take.is_cut and take.offset_s:
                 raise NotApplicable(f"{take.path.name}: its owner cut its beginning off")
@@ -263,7 +253,7 @@ class Encode:
 
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, tools.idle_s)
         run(
-            argv, limits, nice=tools.nice, hear=meter.hear, log=self.shop.log, switch=self.shop.switch,
+            argv, limits, nice=tools.nice, on_output=meter.hear, log=self.shop.log, switch=self.shop.switch,
             pulse=pulse, pace=tools.pace,
         )  # fmt: skip
 

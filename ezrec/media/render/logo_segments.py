@@ -175,17 +175,7 @@ class Parts:
             raise NotApplicable("a picture of odd size")
         target = Target(sps.width, sps.height, rate_of(take.footage.picture), False, sps.full_range)
         tools = self.shop.tools
-        return arguments.EncodeFormat(
-            target,
-            arguments.HIGH,
-            sps.colours,
-            arguments.PARTS_ID,
-            0,
-            0,
-            tools.bitrate,
-            tools.preset,
-            encoder,
-        )
+        return arguments.segment_format(target, sps.colours, tools.bitrate, tools.preset, encoder)
 
     def _checked(self, path: Path, measure: arguments.EncodeFormat, span: FrameSpan) -> StreamInfo:
         part = self.shop.checked(path, measure)

@@ -23,7 +23,7 @@ from ezrec.media.ffmpeg.encoders import Choice, Encoders
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, TAKE
 from ezrec.media.ffmpeg.probe import Unseen
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
-from ezrec.media.ffmpeg.runner import DISK_FULL, FfmpegFailed, Limits, Log, TookTooLong, run
+from ezrec.media.ffmpeg.runner import DISK_FULL, FfmpegFailed, Log, TookTooLong, answer
 from ezrec.media.ffmpeg.throttle import Throttle, never
 from ezrec.media.ffmpeg.tools import NotApplicable, Tools, VerificationError
 from ezrec.media.mp4 import boxes
@@ -100,7 +100,7 @@ class FfmpegTranscoder:
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
-        on_rest: Callable[[str], None] = lambda why: None,
+        on_pause: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         """The order is what keeps a half file from being published:
 
@@ -114,7 +114,7 @@ class FfmpegTranscoder:
         on_stop(switch.cancel)
         part = plan.output.with_name(f"{plan.output.name}.part")
         self._tools.pace.step_back(self._tools.nice)
-        pace = replace(self._tools.pace, on_rest=on_rest)
+        pace = replace(self._tools.pace, on_pause=on_pause)
         tools = replace(self._tools, pace=pace, seen=self._tools.seen.within(plan.options.cache))
         try:
             part.unlink(missing_ok=True)
@@ -148,7 +148,7 @@ class FfmpegTranscoder:
         """The encoder that will be used, as far as that is known without trying one."""
         return self._tools.encoders.known()
 
-    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+    def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         try:
             with Log(plan.log) as log:
                 return SegmentPrerenderer(
@@ -213,7 +213,7 @@ class FfmpegTranscoder:
 
 def ffmpeg_version(ffmpeg: str = "ffmpeg") -> str | None:
     """The version FFmpeg gives itself, or None where there is none to ask."""
-    said = re.match(r"\S+ version (\S+)", _said(ffmpeg, "-version"))
+    said = re.match(r"\S+ version (\S+)", answer(ffmpeg, "-version"))
     return said.group(1) if said else None
 
 
@@ -247,17 +247,8 @@ def software_missing(ffmpeg: str = "ffmpeg", ffprobe: str = "ffprobe") -> list[s
     return [
         name
         for name, (program, question, sign) in parts.items()
-        if not re.search(sign, _said(program, question))
+        if not re.search(sign, answer(program, question))
     ]
-
-
-def _said(program: str, question: str) -> str:
-    said = bytearray()
-    try:
-        run([program, "-hide_banner", question], Limits(10.0), nice=0, hear=said.extend)
-    except (FfmpegFailed, Retry):
-        return ""
-    return said.decode(errors="replace")
 
 
 _NAME = "camera.mp4"

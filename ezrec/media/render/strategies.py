@@ -320,7 +320,7 @@ class Strategies:
 
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, self._tools.idle_s)
         run(
-            argv, limits, nice=self._tools.nice, hear=meter.hear, log=self._log, switch=self._switch,
+            argv, limits, nice=self._tools.nice, on_output=meter.hear, log=self._log, switch=self._switch,
             pulse=pulse, pace=self._tools.pace,
         )  # fmt: skip
 

@@ -149,11 +149,11 @@ _READ = """
 import resource, sys
 from pathlib import Path
 from ezrec.media.mp4 import copyable as footage, boxes as mp4boxes, finish_in_place as mp4inplace
-from ezrec.media.mp4 import keyframes as mp4keys, repair as salvage
+from ezrec.media.mp4 import keyframes as mp4keys, repair
 from ezrec.media.ffmpeg import native_probe as mp4media, measure as take_facts
 resource.setrlimit(resource.RLIMIT_DATA, ({memory}, {memory}))
 for read in (footage.read, mp4keys.read, mp4media.described, mp4boxes.check_whole, mp4inplace.give_index,
-             salvage.salvage):
+             repair.repair):
     try:
         read(Path(sys.argv[1]))
     except (ValueError, OSError):

@@ -16,7 +16,7 @@ from ezrec.domain.errors import Reject, Stopped
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.inputs import INTRO
 from ezrec.media.ffmpeg.probe import inspect
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
 from tests.support.rendering import deaf
@@ -44,7 +44,7 @@ def three_takes(folder: Path) -> list[Path]:
     ]
     data = takes[1].read_bytes()
     takes[1].write_bytes(data[: len(data) * 3 // 4])
-    assert salvage(takes[1]).seconds
+    assert repair(takes[1]).seconds
     return takes
 
 
@@ -273,7 +273,7 @@ def test_a_gap_of_the_camera_is_named_and_a_torn_take_left_to_its_owner(
     with pytest.raises(Reject, match="cut short"):
         rendered(transcoder, tmp_path, [take])
     assert take.read_bytes() == data[:-100]
-    assert salvage(take).seconds
+    assert repair(take).seconds
     output, report = rendered(transcoder, tmp_path, [take])
     assert report["gaps"] == [
         {"at_s": pytest.approx(1.3, abs=0.01), "lasts_s": pytest.approx(1.03, abs=0.01)}

@@ -120,7 +120,7 @@ def test_what_was_encoded_while_it_grew_is_not_encoded_again(plan: RenderPlan) -
     made, ahead = [], transcoder()
     for length in (fragments[20], fragments[160] + 100, fragments[200], fragments[240] + 9, len(whole)):
         take.write_bytes(whole[:length])
-        made.append([ahead.work_ahead(plan, yes) for _ in range(2)])
+        made.append([ahead.prerender(plan, yes) for _ in range(2)])
     assert made == [[False, False], [False, False], [True, False], [False, False], [True, False]]
     before = parts(plan)
     told: list[float] = []
@@ -153,7 +153,7 @@ def test_another_logo_another_bitrate_or_another_recording_makes_other_parts(
 
 @pytest.mark.parametrize("spoil", [b"", b"no film\n"])
 def test_a_part_that_is_spoilt_is_made_again(spoil: bytes, plan: RenderPlan) -> None:
-    assert transcoder().work_ahead(plan, yes)
+    assert transcoder().prerender(plan, yes)
     (name,) = parts(plan)
     assert plan.parts
     (plan.parts / name).write_bytes(spoil)
@@ -193,7 +193,7 @@ def test_work_ahead_makes_way_at_once_and_leaves_nothing(plan: RenderPlan) -> No
         asked.append(1)
         return False
 
-    assert transcoder().work_ahead(plan, not_now) is False
+    assert transcoder().prerender(plan, not_now) is False
     assert asked == [1]
     assert parts(plan) == set()
 
@@ -202,15 +202,15 @@ def test_two_never_work_in_one_folder(plan: RenderPlan) -> None:
     assert plan.parts
     plan.parts.mkdir()
     with Lock(plan.parts / ".lock").held(0):
-        assert transcoder().work_ahead(plan, yes) is False
-    assert transcoder().work_ahead(plan, yes) is True
+        assert transcoder().prerender(plan, yes) is False
+    assert transcoder().prerender(plan, yes) is True
 
 
 def test_a_recording_with_b_frames_is_not_worked_ahead_and_is_encoded_in_parts(
     plan: RenderPlan, tmp_path: Path
 ) -> None:
     plan = replace(plan, takes=[films.b_frame_take(tmp_path / "b.mp4")])
-    assert transcoder().work_ahead(plan, yes) is False
+    assert transcoder().prerender(plan, yes) is False
     transcoder().render(plan, deaf, deaf)
     assert report(plan)["rung"] == "encode in parts"
     assert any(why.startswith("parts: ") and "B-frames" in why for why in report(plan)["why"])

@@ -169,7 +169,7 @@ def test_a_child_that_has_no_end_is_ended() -> None:
     argv = ["ffmpeg", "-nostdin", "-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]
     began = time.monotonic()
     with pytest.raises(Retry, match="not done after 1 s"):
-        run(argv, Limits(wall_s=1), nice=10, hear=deaf)
+        run(argv, Limits(wall_s=1), nice=10, on_output=deaf)
     assert time.monotonic() - began < 3
 
 

@@ -47,7 +47,7 @@ def transcoder(settings: Settings) -> FfmpegTranscoder:
     )
 
 
-def _dubber(settings: Settings) -> AudioMuxer:
+def _audio_muxer(settings: Settings) -> AudioMuxer:
     from ezrec.media.ffmpeg.audio_mux import AudioMuxer
 
     jobs = Spool(settings.spool)
@@ -68,7 +68,7 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         assets=_assets(settings),
         repair=repair,
         log=log,
-        dub=_dubber(settings).dub,
+        mux_audio=_audio_muxer(settings).mux,
         options=_render_options(settings),
         is_short=lambda: _is_short(settings),
         give_index=give_index,

@@ -33,7 +33,7 @@ from ezrec.domain.ports import (
 )
 from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
 from ezrec.processing import branding_fallback
-from ezrec.processing.audio_mux import Dub, dubbed
+from ezrec.processing.audio_mux import MuxAudio, with_audio
 from ezrec.processing.passthrough import as_recorded
 from ezrec.spool.found_takes import as_found, told
 from ezrec.spool.progress import ProgressMeter
@@ -58,12 +58,12 @@ def process(
     repair: Repair,
     log: logging.Logger,
     options: RenderOptions = NO_OPTIONS,
-    dub: Dub | None = None,
+    mux_audio: MuxAudio | None = None,
     is_short: Callable[[], bool] = lambda: False,
     give_index: Callable[[Path], int] = lambda path: 0,
 ) -> Done:
     """The handler of bookings and clips. `assets` tells what branding is known now; `options`: what
-    the settings say about every video; `dub` gives a take the sound recorded beside it;
+    the settings say about every video; `mux_audio` gives a take the sound recorded beside it;
     `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
     browsers open at once of one in fragments, in its own place.
     """
@@ -92,7 +92,7 @@ def process(
     first = next((take for take in takes if take.ended_by != FOUND), takes[0])
     output = entry.path / published_name(first.file)
     output.unlink(missing_ok=True)  # made from something else, or never written down
-    with dubbed(entry, takes, dub, task, log) as (footage, silent):
+    with with_audio(entry, takes, mux_audio, task, log) as (footage, silent):
         burned_in = tuple(path for path, take in zip(footage, takes, strict=True) if take.burned_in)
         made: list[MediaInfo] = []
 

@@ -71,7 +71,7 @@ def beeps_in(path: Path) -> list[float]:
 
 def dubbed(take: Path, *sounds: Sound, seconds: float) -> Path:
     output = take.with_name("dubbed.mp4")
-    AudioMuxer().dub(take, sounds, seconds, output, deaf)
+    AudioMuxer().mux(take, sounds, seconds, output, deaf)
     return output
 
 
@@ -329,10 +329,10 @@ def processed(folder: Path, spoil: bool = False) -> Entry:
         assets=lambda: assets,
         repair=repair,
         log=log,
-        dub=AudioMuxer().dub,
+        mux_audio=AudioMuxer().mux,
     )
     assert done == Done()
-    assert not list(entry.path.glob(".dubbed*"))
+    assert not list(entry.path.glob(".muxbed*"))
     return entry
 
 

@@ -37,8 +37,8 @@ def make(
     with contextlib.ExitStack() as kept, Log() as log:
         one = placed[0]
         if len(placed) > 1:
-            shop = AssetMaker(tools, folder / f".{key}", None, CancelToken(), log)
-            one = kept.enter_context(shop.overlay(placed))
+            maker = AssetMaker(tools, folder / f".{key}", None, CancelToken(), log)
+            one = kept.enter_context(maker.overlay(placed))
         at = one.place  # FFmpeg's overlay takes the even pixel, too
         place = LogoPosition(at.x // 2 * 2, at.y // 2 * 2, at.width, at.height)
         numbers = f"{place.x}-{place.y}-{place.width}-{place.height}"
@@ -56,7 +56,7 @@ def make(
 
 
 def _raw(logo: filters.PlacedLogo, output: Path) -> list[str]:
-    """As `ffmpeg_graph.with_logo` has it, up to the overlay itself."""
+    """As `filters.with_logo` has it, up to the overlay itself."""
     picture = filters.opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
     picture = picture.filter("scale", logo.place.width, logo.place.height).filter("format", "yuva420p")
     options = {"f": "rawvideo", "frames:v": 1}

@@ -92,7 +92,7 @@ class Encoders:
         return Choice(SOFTWARE, "; ".join(faults))
 
     def distrust(self, name: str, fault: str) -> None:
-        """It passed its test, and failed with a film: not again in this process."""
+        """It passed its test, and failed with a video: not again in this process."""
         self._known[name] = fault
 
     def _tried(self, name: str, log: Log) -> str:
@@ -140,7 +140,7 @@ def try_encoder(program: str, name: str, log: Log) -> str:
     """What is wrong with an encoder; nothing where it may be used. Raises `Retry` where it took too long.
 
     1. FFmpeg lists it
-    2. it encodes as a part of a film is encoded
+    2. it encodes as a part of a video is encoded
     3. the file can be taken apart: all frames, no B-frames, a usual profile and level, a key frame first
     4. decoded, the picture is what went in
     """
@@ -166,7 +166,7 @@ def _encoding(program: str, name: str, output: Path) -> list[str]:
 
 def _fault_in(made: Path) -> str:
     found = copyable.read(made)
-    sps, frames = found.sps, len(found.footage.picture)
+    sps, frames = found.sps, len(found.tables.picture)
     if frames != _RATE * _SECONDS:
         return f"{frames} frames came of {_RATE * _SECONDS}"
     if (sps.width, sps.height) != _SIZE:

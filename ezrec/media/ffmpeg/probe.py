@@ -89,7 +89,9 @@ class Media:
     offset_s: float = 0.0  # the picture begins so long after the file does
     is_cut: bool = False  # it still holds what its owner cut off: that is left out only where it is decoded
     varies: bool = False  # its picture changes in size
-    material: StreamInfo | None = field(default=None, repr=False, compare=False)  # read already, where it was
+    stream_info: StreamInfo | None = field(
+        default=None, repr=False, compare=False
+    )  # read already, where it was
 
 
 class Unseen(Retry):
@@ -97,7 +99,7 @@ class Unseen(Retry):
 
 
 def inspect(
-    kind: MediaKind, path: Path, *, ffprobe: str, nice: int, switch: CancelToken | None = None
+    kind: MediaKind, path: Path, *, ffprobe: str, nice: int, token: CancelToken | None = None
 ) -> Media:
     """Look into a file. Raises `Reject` in one line for what is no `kind`, `Unseen` if the machine fails."""
     try:
@@ -105,7 +107,7 @@ def inspect(
         if demuxer == "mov":
             boxes.check_whole(path)
         tables = _tables(path) if demuxer == "mov" else None
-        ask = _Asker(path, demuxer, ffprobe, nice, switch)
+        ask = _Asker(path, demuxer, ffprobe, nice, token)
         return _media(path, demuxer, tables, ask.report(), ask)
     except (boxes.TornFile, Unusable) as fault:
         raise Reject(f"{path.name}: {fault}", kind.remedy) from None
@@ -120,10 +122,10 @@ def inspect(
 class _Asker:
     """Puts questions to ffprobe about one file."""
 
-    def __init__(self, path: Path, demuxer: str, ffprobe: str, nice: int, switch: CancelToken | None) -> None:
+    def __init__(self, path: Path, demuxer: str, ffprobe: str, nice: int, token: CancelToken | None) -> None:
         options = [word for key, value in input_options(demuxer).items() for word in (f"-{key}", value)]
         self._argv = [ffprobe, "-v", "level+error", *options]
-        self._url, self._nice, self._switch = file_url(path), nice, switch
+        self._url, self._nice, self._token = file_url(path), nice, token
         # Even a fragmented file's tables lie all over it: about 1 GB is read of a take of an hour.
         self._limits = Limits(wall_s=30 + path.stat().st_size / 10e6, idle_s=math.inf)
 
@@ -157,7 +159,7 @@ class _Asker:
             self._limits,
             nice=self._nice,
             on_output=hear,
-            switch=self._switch,
+            token=self._token,
         )
 
 

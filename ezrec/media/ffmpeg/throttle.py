@@ -50,7 +50,7 @@ class Throttle:
                 argv = [ionice, "-c", "2", "-n", "7", "-p", str(thread.native_id)]
                 subprocess.run(argv, check=False, capture_output=True, timeout=5)
 
-    def should_rest(self) -> bool:
+    def should_pause(self) -> bool:
         if self.mode != "no":
             return False
         now = time.monotonic()
@@ -58,16 +58,16 @@ class Throttle:
             self._asked, self._answer = now, self.is_recording()
         return self._answer
 
-    def rest(self, check: Callable[[], None], tick_s: float = 0.1) -> float:
+    def pause(self, check: Callable[[], None], tick_s: float = 0.1) -> float:
         """Wait until nothing is recorded; returns how long that was. `check` may raise to end the wait.
 
         `on_pause` hears why, and an empty word when the work goes on.
         """
-        if not self.should_rest():
+        if not self.should_pause():
             return 0.0
         began = time.monotonic()
         self.on_pause(RESTS)
-        while self.should_rest():
+        while self.should_pause():
             check()
             time.sleep(tick_s)
         self.on_pause("")

@@ -129,7 +129,7 @@ def whole(boxes: Boxes) -> Iterator[Box]:
 
 
 def cut_torn_tail(path: Path) -> int:
-    """Cut a fragmented file behind its last whole fragment, durably; returns the bytes cut, 0 when whole.
+    """Segment a fragmented file behind its last whole fragment, durably; returns the bytes cut, 0 when whole.
 
     A torn fragment makes FFmpeg 5.1 drop every take that follows it, with exit 0. A plain MP4 is left
     as it is. Raises `TornFile` rather than cut what cannot be the tail of one interrupted write.

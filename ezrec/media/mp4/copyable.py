@@ -1,4 +1,4 @@
-"""A file as material for copying: its samples, and the parameter sets that its pictures truly use.
+"""A file as stream_info for copying: its samples, and the parameter sets that its pictures truly use.
 
 What a container's header says of the camera is not believed: some writers put another encoder's parameter
 sets there. What stands at the key frames counts, and all of them are looked at.
@@ -32,7 +32,7 @@ class SoundForm:
 class StreamInfo:
     """`idrs`: the key frames at which a decoder can begin afresh, by their number."""
 
-    footage: SampleTables
+    tables: SampleTables
     sets: h264.Sets
     sps: h264.Sps
     sound: SoundForm | None
@@ -40,14 +40,14 @@ class StreamInfo:
 
     @property
     def path(self) -> Path:
-        return self.footage.path
+        return self.tables.path
 
 
 def read(path: Path) -> StreamInfo:
     """Raises `ValueError` in one line for whatever cannot be joined by copying."""
-    footage = samples.read(path)
+    tables = samples.read(path)
     with plain_files.opened(path, shared=True) as file:
-        sets, idrs = _sets(file, footage.picture)
+        sets, idrs = _sets(file, tables.picture)
     if not idrs or idrs[0] != 0:
         raise NotSimple("it does not begin with an IDR picture")
     sps = [h264.read_sps(nal) for nal in sets.sps.values()]
@@ -57,7 +57,7 @@ def read(path: Path) -> StreamInfo:
         raise NotSimple("its picture is interlaced, or finer than 4:2:0 in 8 bits")
     if sps[0].sar not in ((1, 1), (0, 0)):
         raise NotSimple("its pixels are not square")
-    return StreamInfo(footage, sets, sps[0], sound_form(footage.sound), idrs)
+    return StreamInfo(tables, sets, sps[0], sound_form(tables.sound), idrs)
 
 
 def varies(path: Path, track: Track) -> bool:

@@ -55,7 +55,7 @@ def test_a_stop_reaches_a_child_at_rest() -> None:
     def work() -> None:
         pace = Throttle("no", recording.is_set)
         try:
-            run(["sleep", "61.7"], Limits(60), nice=5, on_output=deaf, switch=switch, pace=pace)
+            run(["sleep", "61.7"], Limits(60), nice=5, on_output=deaf, token=switch, throttle=pace)
         except Stopped as fault:
             faults.append(fault)
 

@@ -171,7 +171,7 @@ def test_a_trap_of_gigabytes_takes_little_memory(trap: str, tmp_path: Path) -> N
 
 def test_what_is_believed_of_a_sound_file_is_all_of_it(tmp_path: Path) -> None:
     path = written(tmp_path / "x.mp4", plain(tmp_path))
-    picture, keys = copyable.read(path).footage.picture, keyframes.read(path)
+    picture, keys = copyable.read(path).tables.picture, keyframes.read(path)
     assert (len(picture), float(picture.length_s), keys.shown(0)) == (30, 1.0, 30)
     assert FfmpegTranscoder(bitrate=400_000, preset="ultrafast").render(
         plan_for(tmp_path, path), deaf, deaf

@@ -14,7 +14,7 @@ import pytest
 from ezrec.domain.errors import Stopped
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import boxes, copyable
-from ezrec.media.render.logo_segments import FrameSpan, rate_of, spans_of
+from ezrec.media.render.logo_segments import FrameSpan, plan_spans, rate_of
 from ezrec.media.render.prerender import EncodingPause
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
@@ -56,17 +56,17 @@ def yes() -> bool:
 
 def test_a_take_is_cut_at_key_frames_and_where_does_not_change_while_it_grows(tmp_path: Path) -> None:
     whole = copyable.read(long_take(tmp_path / "long.mp4"))
-    assert spans_of(whole) == [FrameSpan(0, 900), FrameSpan(900, 1800), FrameSpan(1800, 1950)]
-    assert spans_of(whole, growing=True) == [FrameSpan(0, 900), FrameSpan(900, 1800)]
+    assert plan_spans(whole) == [FrameSpan(0, 900), FrameSpan(900, 1800), FrameSpan(1800, 1950)]
+    assert plan_spans(whole, growing=True) == [FrameSpan(0, 900), FrameSpan(900, 1800)]
     early = replace(whole, idrs=tuple(idr for idr in whole.idrs if idr < 1200))
-    assert spans_of(early, growing=True) == [FrameSpan(0, 900)]
-    assert rate_of(whole.footage.picture) == 30
+    assert plan_spans(early, growing=True) == [FrameSpan(0, 900)]
+    assert rate_of(whole.tables.picture) == 30
 
 
 def test_the_rate_is_told_by_the_beginning(tmp_path: Path) -> None:
     for fps, rate in ((25, Fraction(25)), ("30000/1001", Fraction(30000, 1001)), (7, Fraction(7))):
         take = copyable.read(media.make_take(tmp_path / "t.mp4", fps=fps))
-        assert rate_of(take.footage.picture) == rate
+        assert rate_of(take.tables.picture) == rate
 
 
 @pytest.mark.parametrize("audio", [False, True])

@@ -132,7 +132,7 @@ def ahead(settings: Settings, log: logging.Logger) -> Prerenderer:
         dropped,
         clock(settings),
         log,
-        ready=IntroPreparer(jobs, maker, assets, _made(settings), log),
+        prepare_intro=IntroPreparer(jobs, maker, assets, _made(settings), log),
         follows=settings.while_recording != "no",
     )
 

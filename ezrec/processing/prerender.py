@@ -1,8 +1,8 @@
-"""The pulse `ahead`: while something is recorded, encodes behind the recording what its video will need.
+"""The periodic task `ahead`: encodes what a video will need while its recording is still being written.
 
-Comes last of all: with spare CPU, with the disk when nobody wants it, and not at all while the recorder loses
-frames. Takes no entry in hand and writes no record: what it makes lies in a folder beside the takes, and the
-process stage finds it there. The entry is held by its directory, so that it may move on meanwhile.
+Runs at the lowest priority for CPU and disk, and not at all while the recorder loses frames. It takes no
+entry in hand and writes no record: what it makes lies in a folder beside the takes, where the process stage
+finds it. The entry is held by its directory's descriptor, so that it may move on meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes h
 class Prerenderer:
     """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
 
-    `ready` has the intro made ready first; with `follows` False nothing else is done, and that not while
+    `prepare_intro` is called first; with `follows` False nothing else is done, and that not while
     something is recorded.
     """
 
@@ -46,7 +46,7 @@ class Prerenderer:
     clock: Clock
     log: logging.Logger
     spare_bytes: int = _SPARE_BYTES
-    ready: Callable[[Callable[[], bool]], None] = lambda may_go_on: None
+    prepare_intro: Callable[[Callable[[], bool]], None] = lambda may_go_on: None
     follows: bool = True
     _rests_until: float = -1e9
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -63,7 +63,9 @@ class Prerenderer:
         if self.clock.monotonic() < self._rests_until:
             return _LOOK_S if names else None
         guard = _Guard(self._stopping, self.dropped)
-        self.ready(guard if self.follows else lambda: guard() and not self.spool.names(State.RECORDING))
+        self.prepare_intro(
+            guard if self.follows else lambda: guard() and not self.spool.names(State.RECORDING)
+        )
         if not names:
             return None
         entries, _ = self.spool.look(State.RECORDING)

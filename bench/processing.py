@@ -25,7 +25,7 @@ from pathlib import Path
 from bench.machine import facts
 from bench.processing_page import page
 from ezrec.domain.branding import read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
 
 _BITRATE = 9_000_000
@@ -75,7 +75,8 @@ def rung(folder: Path, seconds: int, *, logo: bool, show: str = "always", parts:
     plan = RenderPlan(
         takes=[folder / f"take{seconds}.mp4"], output=folder / "out.mp4", log=folder / "out.log",
         intro=folder / "intro.mp4", logo=folder / "logo.png" if logo else None,
-        cache=folder / "cache", logo_show=read_logo_show(show), parts=folder / "parts" if parts else None,
+        options=RenderOptions(cache=folder / "cache", logo_show=read_logo_show(show)),
+        parts=folder / "parts" if parts else None,
     )  # fmt: skip
     FfmpegTranscoder(bitrate=_BITRATE, nice=0).render(plan, lambda done: None, lambda stop: None)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ezrec.app.common import clock, spool
 from ezrec.domain.job import Kind
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions
 from ezrec.domain.stages import State
 from ezrec.runtime.handling import Handler
 from ezrec.settings import Settings
@@ -45,8 +45,9 @@ def transcoder(settings: Settings) -> FfmpegTranscoder:
 
 def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.media.ffmpeg.audio_mux import AudioMuxer
+    from ezrec.media.ffmpeg.trim import trim
     from ezrec.media.mp4.finish_in_place import give_index
-    from ezrec.media.mp4.repair import salvage
+    from ezrec.media.mp4.repair import repair
     from ezrec.monitoring.log_upload import collect
     from ezrec.processing.process import process
 
@@ -58,10 +59,11 @@ def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Hand
         process,
         transcoder=transcoder(settings),
         assets=BrandingCache(settings.media_cache).assets,
-        salvage=salvage,
+        repair=repair,
         log=log,
-        dub=muxer.dub,
-        plan=_looks(settings),
+        mux_audio=muxer.mux,
+        trim=trim,
+        options=_render_options(settings),
         is_short=lambda: _is_short(settings),
         give_index=give_index,
     )
@@ -78,15 +80,8 @@ def _is_short(settings: Settings) -> bool:
     return room is not None and room.is_unbranded
 
 
-def _looks(settings: Settings) -> Callable[..., RenderPlan]:
-    """Makes plans, with what the settings say of the looks of a video."""
-    return functools.partial(
-        RenderPlan,
-        cache=_made(settings),
-        logo_show=settings.logo_show,
-        logo_layout=settings.logo_layout,
-        artefacts=settings.artefacts,
-    )
+def _render_options(settings: Settings) -> RenderOptions:
+    return RenderOptions(_made(settings), settings.logo_show, settings.logo_layout, settings.artefacts)
 
 
 def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
@@ -103,11 +98,11 @@ def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
         jobs,
         maker,
         assets,
-        _looks(settings),
+        _render_options(settings),
         dropped,
         clock(settings),
         log,
-        ready=_preparing(settings, log, IntroPreparer(jobs, maker, assets, _made(settings), log)),
+        prepare_intro=_preparing(settings, log, IntroPreparer(jobs, maker, assets, _made(settings), log)),
         follows=settings.while_recording != "no",
     )
 

@@ -133,7 +133,7 @@ def recorder_liveness(settings: Settings, other: Camera | None = None) -> Livene
 
 
 def record_handlers(settings: Settings, log: logging.Logger, liveness: Liveness) -> dict[Kind, Handler]:
-    from ezrec.media.mp4.repair import salvage
+    from ezrec.media.mp4.repair import repair
     from ezrec.recording.record import Padding, record
 
     handler = functools.partial(
@@ -145,7 +145,7 @@ def record_handlers(settings: Settings, log: logging.Logger, liveness: Liveness)
         clock=clock(settings),
         zone=settings.zone,
         padding=Padding(settings.pre_roll_s, settings.post_roll_s, settings.arm_s),
-        salvage=salvage,
+        repair=repair,
         log=log,
     )
     return {Kind.BOOKING: handler}

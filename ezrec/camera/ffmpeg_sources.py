@@ -308,7 +308,7 @@ def _font() -> str | None:
     said: list[bytes] = []
     argv = ("ffmpeg", "-hide_banner", "-nostdin", "-h", "filter=drawtext")
     try:
-        run(argv, Limits(wall_s=20, idle_s=20), nice=0, hear=said.append)
+        run(argv, Limits(wall_s=20, idle_s=20), nice=0, on_output=said.append)
     except (Retry, FfmpegFailed):
         return None
     return font if b"Filter drawtext" in b"".join(said) else None

@@ -91,7 +91,7 @@ def _draw(
     argv += [*options, "-frames:v", "1", "-update", "1", f"file:{made.absolute()}"]
     try:
         beside.write_bytes(data)
-        run(argv, Limits(wall_s=_WALL_S), nice=10, hear=lambda _: None)
+        run(argv, Limits(wall_s=_WALL_S), nice=10, on_output=lambda _: None)
         made.replace(path)
     except (OSError, FfmpegFailed) as fault:
         raise Retry(f"no picture could be made: {fault}") from fault

@@ -164,7 +164,6 @@ class DiskMeasures:
     measure: DiskMeasure = DiskMeasure.AMPLE
     bitrate: int = 0
     free_bytes: int = 0
-    needed_bytes: int = 0
     short: str = ""
 
     @property
@@ -199,8 +198,7 @@ def decide(
     if space.lacks_inodes:
         measure = DiskMeasure.ALARM
     chosen = _bitrate(demand, space, bitrate, measure, before)
-    needed = int(demand.wanted)
-    return DiskMeasures(now, measure, chosen, space.free, needed, _short(demand, space, measure))
+    return DiskMeasures(now, measure, chosen, space.free, _short(demand, space, measure))
 
 
 def _bitrate(

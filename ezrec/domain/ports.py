@@ -133,7 +133,7 @@ class Hole(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Salvaged:
+class Repaired:
     """What a take of our own holds: seconds, nothing (0), or *unknown* (None), and then `why`.
 
     Only what holds nothing may ever be deleted. `may_pass`: unknown for want of something (a descriptor, a
@@ -151,8 +151,8 @@ class Salvaged:
         return self.seconds == 0
 
 
-NOTHING = Salvaged(0.0)
-Salvage = Callable[[Path], Salvaged]
+NOTHING = Repaired(0.0)
+Repair = Callable[[Path], Repaired]
 
 
 PARTS = "parts"  # the folder in an entry that keeps what was encoded part by part
@@ -160,14 +160,29 @@ ARTEFACTS = ("poster", "preview", "storyboard", "loudness")
 
 
 @dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """What the settings say about every video.
+
+    `cache` is a folder for what is made once and used for many videos. `artefacts` (of ARTEFACTS) are made
+    into a folder of that name beside the output.
+    """
+
+    cache: Path | None = None
+    logo_show: LogoShow = ALWAYS
+    logo_layout: LogoLayout = LogoLayout()
+    artefacts: Sequence[str] = ()
+
+
+NO_OPTIONS = RenderOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class RenderPlan:
     """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
-    `cache` is a folder for what is made once and used for many videos. `logo_burned_in`: the takes
-    show the logos already, so that none is laid over them; `burned_in`: those that do, where not all
-    do. `artefacts` (of ARTEFACTS) are made into a folder of that name beside the output. `notes` say
-    what was left out, for the report beside it. `parts` is a folder for what is encoded piece by piece,
-    kept until the video is finished.
+    `burned_in` are the takes that show the logos already; none is laid over those. `notes` say what was
+    left out, for the report beside the video. `parts` is a folder for segments that are encoded one by one;
+    they are kept until the video is finished.
     """
 
     takes: Sequence[Path]
@@ -175,15 +190,16 @@ class RenderPlan:
     log: Path
     intro: Path | None = None
     logo: Path | None = None
-    cache: Path | None = None
-    logo_burned_in: bool = False
-    burned_in: Sequence[Path] = ()
-    logo_show: LogoShow = ALWAYS
     sponsors: Sequence[Path] = ()
-    logo_layout: LogoLayout = LogoLayout()
-    artefacts: Sequence[str] = ()
+    burned_in: Sequence[Path] = ()
     notes: Sequence[str] = ()
     parts: Path | None = None
+    options: RenderOptions = NO_OPTIONS
+
+    @property
+    def wants_logo_always(self) -> bool:
+        """True where a logo is to be shown in every frame: then it can be encoded while recording goes on."""
+        return self.options.logo_show.is_always and bool(self.logo or self.sponsors)
 
 
 class Transcoder(Protocol):
@@ -200,24 +216,24 @@ class Transcoder(Protocol):
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
-        on_rest: Callable[[str], None] = lambda why: None,
+        on_pause: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         """Render `plan.output` whole or not at all; verified: duration within one frame + 0.1 s.
 
         Beside it, `processing.json` says how it was made, why so, in what time, and what was checked.
 
         `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
-        early, which then raises `Stopped`. `on_rest` hears why the work rests, and an empty word when it
+        early, which then raises `Stopped`. `on_pause` hears why the work rests, and an empty word when it
         goes on. Raises `Retry` where another try may help, else `Reject`.
         """
 
     def prepare(self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool]) -> bool:
         """Have the intro ready in the cache for recordings like `take`, which may still grow; None: like the
         last one seen. False where that cannot be done (yet), or need not be. Stopped and raising as
-        `work_ahead`.
+        `prerender`.
         """
 
-    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+    def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         """Make one part of a video whose last take still grows; False where none can be made (yet).
 
         `may_go_on` is asked about once a second; after a no the work ends and leaves nothing of the part.

@@ -158,13 +158,3 @@ def share_covered(window: Window, takes: Sequence[Take]) -> float:
     """The part of `window` that takes hold, 0 to 1."""
     missing_s = missing_in(window, takes).seconds
     return max(0.0, 1 - missing_s / window.length_s) if window.length_s > 0 else 0.0
-
-
-def footage_s(takes: Iterable[Take]) -> float:
-    """Seconds in all takes together."""
-    return sum(take.duration_s for take in takes)
-
-
-def first_start(takes: Iterable[Take]) -> datetime | None:
-    """When the first take began."""
-    return min((take.started for take in takes), default=None)

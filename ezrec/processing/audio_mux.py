@@ -19,18 +19,18 @@ from ezrec.system import plain_files
 from ezrec.system.task import Task
 
 # The take, its sounds, its seconds, the file to be made, how it is stopped, and who hears that it rests.
-Dub = Callable[[Path, Sequence[Sound], float, Path, OnStop, Callable[[str], None]], None]
+MuxAudio = Callable[[Path, Sequence[Sound], float, Path, OnStop, Callable[[str], None]], None]
 
 
 @contextlib.contextmanager
-def dubbed(
-    entry: Entry, takes: Sequence[Take], dub: Dub | None, task: Task, log: logging.Logger
+def with_audio(
+    entry: Entry, takes: Sequence[Take], mux_audio: MuxAudio | None, task: Task, log: logging.Logger
 ) -> Iterator[tuple[tuple[Path, ...], tuple[str, ...]]]:
     """The files to make the video of, and a note for each take whose sound is not in it."""
     made: list[Path] = []
     notes: list[str] = []
     try:
-        yield tuple(_file(entry, take, dub, task, log, made, notes) for take in takes), tuple(notes)
+        yield tuple(_file(entry, take, mux_audio, task, log, made, notes) for take in takes), tuple(notes)
     finally:
         for path in made:
             path.unlink(missing_ok=True)
@@ -39,7 +39,7 @@ def dubbed(
 def _file(
     entry: Entry,
     take: Take,
-    dub: Dub | None,
+    mux_audio: MuxAudio | None,
     task: Task,
     log: logging.Logger,
     made: list[Path],
@@ -49,13 +49,13 @@ def _file(
     sounds = [
         sound for sound in take.sound if sound.duration_s and plain_files.is_plain(entry.path / sound.file)
     ]
-    if dub is None or not sounds:
+    if mux_audio is None or not sounds:
         return silent
     task.check()
     output = entry.path / f".dubbed_{take.file}"  # hidden: it is no take of its own
     try:
         rest = ProgressMeter(entry, "process", "adding the sound", take.duration_s).rest
-        dub(silent, sounds, take.duration_s, output, task.on_stop, rest)
+        mux_audio(silent, sounds, take.duration_s, output, task.on_stop, rest)
     except (Reject, Retry) as fault:
         if isinstance(fault, Retry) and entry.job.attempts.get("process", 0) < 3:
             raise

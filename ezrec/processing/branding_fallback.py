@@ -54,7 +54,7 @@ def rendered(
         except (Reject, Retry) as fault:
             is_last = isinstance(fault, Reject) or (tries >= _LAST_TRY and not fault.blameless)
             cause = _FIGURES.sub("", fault.reason)
-            if cause in causes:  # it was not what was left out: do not ask for one film after the other
+            if cause in causes:  # it was not what was left out: do not ask for one video after the other
                 fewer = fewer[-1:]
             causes.add(cause)
             if not is_last or not fewer:

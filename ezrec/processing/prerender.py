@@ -1,8 +1,8 @@
-"""The pulse `ahead`: while something is recorded, encodes behind the recording what its video will need.
+"""The periodic task `ahead`: encodes what a video will need while its recording is still being written.
 
-Comes last of all: with spare CPU, with the disk when nobody wants it, and not at all while the recorder loses
-frames. Takes no entry in hand and writes no record: what it makes lies in a folder beside the takes, and the
-process stage finds it there. The entry is held by its directory, so that it may move on meanwhile.
+Runs at the lowest priority for CPU and disk, and not at all while the recorder loses frames. It takes no
+entry in hand and writes no record: what it makes lies in a folder beside the takes, where the process stage
+finds it. The entry is held by its directory's descriptor, so that it may move on meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Reject, Retry
-from ezrec.domain.ports import PARTS, Clock, RenderPlan, Transcoder
+from ezrec.domain.ports import PARTS, Clock, RenderOptions, RenderPlan, Transcoder
 from ezrec.domain.stages import State
 from ezrec.processing import branding_fallback
 from ezrec.processing.before_window import is_early
@@ -36,19 +36,19 @@ _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes h
 class Prerenderer(PeriodicWork):
     """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
 
-    `ready` has the intro made ready first; with `follows` False nothing else is done, and that not while
+    `prepare_intro` is called first; with `follows` False nothing else is done, and that not while
     something is recorded.
     """
 
     spool: Spool
     transcoder: Transcoder
     assets: Callable[[], Assets]
-    plan: Callable[..., RenderPlan]
+    options: RenderOptions
     dropped: Callable[[], int | None]
     clock: Clock
     log: logging.Logger
     spare_bytes: int = _SPARE_BYTES
-    ready: Callable[[Callable[[], bool]], None] = lambda may_go_on: None
+    prepare_intro: Callable[[Callable[[], bool]], None] = lambda may_go_on: None
     follows: bool = True
     _rests_until: float = -1e9
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -65,7 +65,9 @@ class Prerenderer(PeriodicWork):
         if self.clock.monotonic() < self._rests_until:
             return _LOOK_S if names else None
         guard = _Guard(self._stopping, self.dropped)
-        self.ready(guard if self.follows else lambda: guard() and not self.spool.names(State.RECORDING))
+        self.prepare_intro(
+            guard if self.follows else lambda: guard() and not self.spool.names(State.RECORDING)
+        )
         if not names:
             return None
         entries, _ = self.spool.look(State.RECORDING)
@@ -80,7 +82,7 @@ class Prerenderer(PeriodicWork):
                 while (
                     turn.is_ours
                     and (plan := self._plan(entry, here))
-                    and self.transcoder.work_ahead(plan, turn)
+                    and self.transcoder.prerender(plan, turn)
                 ):
                     made += 1
             except (Retry, Reject) as fault:
@@ -103,12 +105,11 @@ class Prerenderer(PeriodicWork):
         if not self._has_room(here, sum((here / take.file).stat().st_size for take in takes)):
             return None
         branding = self._usable()
-        plan = self.plan(
+        plan = RenderPlan(
             [here / take.file for take in takes], here / ".ahead", here / LOG,
-            logo=branding.logo, sponsors=branding.sponsors, parts=here / PARTS,
+            logo=branding.logo, sponsors=branding.sponsors, parts=here / PARTS, options=self.options,
         )  # fmt: skip
-        is_wanted = plan.logo_show.is_always and not plan.logo_burned_in
-        return plan if is_wanted and (branding.logo or branding.sponsors) else None
+        return plan if plan.wants_logo_always else None
 
     def _usable(self) -> Assets:
         """The branding as the process stage will use it: what does not pass its check is left out there."""

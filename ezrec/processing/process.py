@@ -6,7 +6,6 @@ there and was made from the same things is not made again.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import re
@@ -22,10 +21,19 @@ from ezrec.domain.errors import Reject, Retry, disk_full
 from ezrec.domain.job import OPEN, Kind, Result, Take
 from ezrec.domain.names import published_name, shown
 from ezrec.domain.outcomes import Done
-from ezrec.domain.ports import PARTS, MediaInfo, RenderPlan, Salvage, Salvaged, Transcoder
+from ezrec.domain.ports import (
+    NO_OPTIONS,
+    PARTS,
+    MediaInfo,
+    RenderOptions,
+    RenderPlan,
+    Repair,
+    Repaired,
+    Transcoder,
+)
 from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
 from ezrec.processing import branding_fallback
-from ezrec.processing.audio_mux import Dub, dubbed
+from ezrec.processing.audio_mux import MuxAudio, with_audio
 from ezrec.processing.before_window import Trim, is_early, trimmed
 from ezrec.processing.passthrough import as_recorded
 from ezrec.spool.found_takes import as_found, told
@@ -48,21 +56,21 @@ def process(
     *,
     transcoder: Transcoder,
     assets: Callable[[], Assets],
-    salvage: Salvage,
+    repair: Repair,
     log: logging.Logger,
-    plan: Callable[..., RenderPlan] = RenderPlan,
-    dub: Dub | None = None,
+    options: RenderOptions = NO_OPTIONS,
+    mux_audio: MuxAudio | None = None,
     trim: Trim | None = None,
     is_short: Callable[[], bool] = lambda: False,
     give_index: Callable[[Path], int] = lambda path: 0,
 ) -> Done:
-    """The handler of bookings and clips. `assets` tells what branding is known now; `plan` makes a plan,
-    with what the settings say of the looks already in it; `dub` gives a take the sound recorded beside it;
-    `trim` leaves out what lies before its window;
+    """The handler of bookings and clips. `assets` tells what branding is known now; `options`: what
+    the settings say about every video; `mux_audio` gives a take the sound recorded beside it; `trim` leaves
+    out what lies before its window;
     `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
     browsers open at once of one in fragments, in its own place.
     """
-    takes, damage = _measured(entry, transcoder, salvage, log)
+    takes, damage = _measured(entry, transcoder, repair, log)
     branding = assets()
     if not branding.is_known:
         raise Retry("the branding was not fetched yet", 30, blameless=True)
@@ -89,21 +97,21 @@ def process(
     output.unlink(missing_ok=True)  # made from something else, or never written down
     with (
         trimmed(entry, takes, trim, task) as shown_takes,
-        dubbed(entry, shown_takes, dub, task, log) as (footage, silent),
+        with_audio(entry, shown_takes, mux_audio, task, log) as (footage, silent),
     ):
         seconds = sum(take.duration_s for take in shown_takes)
         burned_in = tuple(path for path, take in zip(footage, takes, strict=True) if take.burned_in)
-        wish = functools.partial(plan, footage, output, entry.path / LOG, burned_in=burned_in)
         made: list[MediaInfo] = []
 
         def render(assets: Assets, notes: tuple[str, ...]) -> None:
             task.check()
-            wanted = wish(
-                intro=assets.intro, logo=assets.logo, sponsors=assets.sponsors, notes=notes,
-                parts=entry.path / PARTS if _has_room_for_parts(entry, takes) else None,
+            parts = entry.path / PARTS if _has_room_for_parts(entry, takes) else None
+            plan = RenderPlan(
+                footage, output, entry.path / LOG, assets.intro, assets.logo, assets.sponsors,
+                burned_in, notes, parts, options,
             )  # fmt: skip
             meter = ProgressMeter(entry, "process", "making the video", seconds)
-            made.append(transcoder.render(wanted, meter, task.on_stop, meter.rest))
+            made.append(transcoder.render(plan, meter, task.on_stop, meter.rest))
 
         used, notes = branding_fallback.rendered(
             render, *branding_fallback.usable(transcoder, branding), job.attempts.get("process", 0), log
@@ -124,14 +132,14 @@ def process(
 
 
 def _measured(
-    entry: Entry, transcoder: Transcoder, salvage: Salvage, log: logging.Logger
+    entry: Entry, transcoder: Transcoder, repair: Repair, log: logging.Logger
 ) -> tuple[tuple[Take, ...], tuple[str, ...]]:
     """The takes as they lie on disk, our own ones mended, in the order of their starts; what damage cost."""
     known = {take.file: take for take in entry.job.takes}
     takes, damage, names = [], [], _footage(entry)
     for name in names:
         path, take = entry.path / name, known.get(name)
-        found = _mended(entry, take, salvage) if take else None
+        found = _mended(entry, take, repair) if take else None
         try:
             info = transcoder.probe(path)
         except Reject as fault:
@@ -144,7 +152,7 @@ def _measured(
         if take is None:
             take = Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
         if found is not None and found.seconds:
-            take = as_found(take, found, entry.path, salvage)
+            take = as_found(take, found, entry.path, repair)
             damage += [f"{name}: {said}" for said in told(found)]
         takes.append(replace(take, duration_s=info.duration_s, size=size))
     if not takes:
@@ -157,11 +165,11 @@ def _measured(
     return tuple(takes), tuple(damage)
 
 
-def _mended(entry: Entry, take: Take, salvage: Salvage) -> Salvaged | None:
+def _mended(entry: Entry, take: Take, repair: Repair) -> Repaired | None:
     """What a take of our own holds; None for one that somebody else has written: it is never touched."""
     if entry.job.kind is not Kind.BOOKING or take.ended_by == FOUND:
         return None
-    found = salvage(entry.path / take.file)
+    found = repair(entry.path / take.file)
     if found.seconds is None and found.may_pass:
         raise Retry(f"{take.file} cannot be read: {found.why}", blameless=True)
     return None if found.seconds is None else found

@@ -29,7 +29,7 @@ from ezrec.domain.health import Activity
 from ezrec.domain.job import OPEN, UNANSWERED, Take
 from ezrec.domain.names import raw_name
 from ezrec.domain.outcomes import Closed, Done, Preserved
-from ezrec.domain.ports import Camera, Clock, Recording, Salvage
+from ezrec.domain.ports import Camera, Clock, Recording, Repair
 from ezrec.domain.recording_outcome import OnCancel, bounded
 from ezrec.recording.audio import AudioRecording
 from ezrec.recording.recovery import recover_takes, without_length
@@ -65,26 +65,26 @@ def record(
     clock: Clock,
     zone: tzinfo,
     padding: Padding,
-    salvage: Salvage,
+    repair: Repair,
     log: logging.Logger,
     on_cancel: OnCancel = OnCancel.KEEP,
     heartbeats: HeartbeatRegistry | None = None,
     microphone: Camera | None = None,
 ) -> Done | Closed | Preserved:
-    """The handler of bookings. `salvage` repairs a take that was not closed, and returns what it holds.
+    """The handler of bookings. `repair` repairs a take that was not closed, and returns what it holds.
 
     Raises `Retry`, `Reject` and `Stopped`.
     """
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
     heartbeats, session_clock = heartbeats or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
-    session = _Session(entry, task, camera, session_clock, zone, padding, salvage, log, on_cancel, heartbeats)
+    session = _Session(entry, task, camera, session_clock, zone, padding, repair, log, on_cancel, heartbeats)
     if microphone:
         session.audio = AudioRecording(entry, microphone, session_clock, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:
         session_clock.resume(entry.job.reckoning, session.armed)
     try:
-        recover_takes(entry, salvage, log, session.remember)
+        recover_takes(entry, repair, log, session.remember)
         session.run()
         return session.outcome()
     finally:
@@ -101,7 +101,7 @@ class _Session:
     clock: SessionClock
     zone: tzinfo
     padding: Padding
-    salvage: Salvage
+    repair: Repair
     log: logging.Logger
     on_cancel: OnCancel
     heartbeats: HeartbeatRegistry
@@ -300,7 +300,7 @@ class _Session:
         path = self.entry.path / take.file
         closed, is_empty = bounded(closed), False
         if not closed.duration_s:
-            closed, is_empty = without_length(closed, self.entry, self.salvage, self.log)
+            closed, is_empty = without_length(closed, self.entry, self.repair, self.log)
         if self.audio:
             closed = replace(closed, sound=self.audio.finish(take.file, until))
         others = (known for known in self.entry.job.takes if known.file != take.file)
@@ -324,7 +324,7 @@ class _Session:
     # ---- the end
 
     def outcome(self) -> Done | Closed | Preserved:
-        recover_takes(self.entry, self.salvage, self.log, self.remember)  # of what could not be read before
+        recover_takes(self.entry, self.repair, self.log, self.remember)  # of what could not be read before
         job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
         if self.booking.is_cancelled:
             outcome, noted = recording_outcome.of_a_cancelled(

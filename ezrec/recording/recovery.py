@@ -13,29 +13,29 @@ from dataclasses import replace
 from typing import Any
 
 from ezrec.domain.job import OPEN, UNANSWERED, Take
-from ezrec.domain.ports import Salvage
+from ezrec.domain.ports import Repair
 from ezrec.spool.found_takes import closed, measured, told
 from ezrec.spool.spool import Entry
 
 
 def recover_takes(
-    entry: Entry, salvage: Salvage, log: logging.Logger, remember: Callable[..., Any] | None = None
+    entry: Entry, repair: Repair, log: logging.Logger, remember: Callable[..., Any] | None = None
 ) -> None:
     """Measure the takes that nobody closed: the recorder died, or lost power, while it wrote them.
 
     `remember` writes the record, where that need not succeed at once.
     """
     known = entry.job.takes
-    takes = tuple(found for take in known if (found := _recovered(take, entry, salvage, log)))
+    takes = tuple(found for take in known if (found := _recovered(take, entry, repair, log)))
     if takes != known:
         (remember or entry.update)(takes=takes)
 
 
-def _recovered(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> Take | None:
+def _recovered(take: Take, entry: Entry, repair: Repair, log: logging.Logger) -> Take | None:
     if take.ended_by != OPEN:
         return take
     path = entry.path / take.file
-    found = salvage(path)
+    found = repair(path)
     if found.is_nothing:
         log.warning("booking %s: %s was cut off before its first picture", entry.id, take.file)
         with suppress(OSError):
@@ -50,14 +50,14 @@ def _recovered(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) 
     take = closed(take, found)
     with suppress(OSError):
         take = replace(take, size=path.stat().st_size)
-    return measured(take, entry.path, salvage)
+    return measured(take, entry.path, repair)
 
 
-def without_length(take: Take, entry: Entry, salvage: Salvage, log: logging.Logger) -> tuple[Take, bool]:
+def without_length(take: Take, entry: Entry, repair: Repair, log: logging.Logger) -> tuple[Take, bool]:
     """The take, measured, of which the writer reports no picture; and whether it certainly holds none."""
     if take.ended_by == UNANSWERED:
         return replace(take, ended_by=OPEN), False  # its writer may still be at it: it is measured later
-    found = salvage(entry.path / take.file)
+    found = repair(entry.path / take.file)
     if found.seconds is None:
         log.error("booking %s: %s is kept as it is: %s", entry.id, take.file, found.why)
         return replace(take, ended_by=OPEN), False

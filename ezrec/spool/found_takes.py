@@ -1,6 +1,6 @@
 """What a take on the disk really holds, and how its record is made to say so.
 
-Asks the port `Salvage`, and writes nothing.
+Asks the port `Repair`, and writes nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from ezrec.domain.booking import Window
 from ezrec.domain.job import OPEN, Sound, Take
-from ezrec.domain.ports import Salvage, Salvaged
+from ezrec.domain.ports import Repair, Repaired
 from ezrec.domain.recording_outcome import bounded
 
 DIED = "the recorder died"
 _MOST_TOLD = 5
 
 
-def closed(take: Take, found: Salvaged, ended_by: str = DIED) -> Take:
+def closed(take: Take, found: Repaired, ended_by: str = DIED) -> Take:
     """The take as it was found, with its holes on the clock."""
     assert found.seconds is not None
     sound = tuple(replace(one, offset_s=round(one.offset_s - found.lead_s, 6)) for one in take.sound)
@@ -31,15 +31,15 @@ def closed(take: Take, found: Salvaged, ended_by: str = DIED) -> Take:
     return with_holes(take, found)
 
 
-def as_found(take: Take, found: Salvaged, folder: Path, salvage: Salvage) -> Take:
+def as_found(take: Take, found: Repaired, folder: Path, repair: Repair) -> Take:
     """A take that is known already, looked into again: what its recorder could not know is added."""
     assert found.seconds is not None
     if take.ended_by == OPEN or take.duration_s - found.seconds > found.lead_s / 2 > 0:
         take = closed(take, found, DIED if take.ended_by == OPEN else take.ended_by)
-    return measured(with_holes(take, found), folder, salvage)
+    return measured(with_holes(take, found), folder, repair)
 
 
-def with_holes(take: Take, found: Salvaged) -> Take:
+def with_holes(take: Take, found: Repaired) -> Take:
     """The take with those holes that its record does not know yet."""
     at = [
         Window(take.started + timedelta(seconds=hole.begin_s), take.started + timedelta(seconds=hole.end_s))
@@ -57,7 +57,7 @@ def with_holes(take: Take, found: Salvaged) -> Take:
     )
 
 
-def told(found: Salvaged) -> list[str]:
+def told(found: Repaired) -> list[str]:
     """What damage has cost, for people: the first places by name."""
     said = [
         f"damaged on the disk: {hole.end_s - hole.begin_s:.1f} s missing at {timedelta(0, int(hole.begin_s))}"
@@ -68,21 +68,21 @@ def told(found: Salvaged) -> list[str]:
     return said if more <= 0 else [*said[:_MOST_TOLD], f"and at {more} more places"]
 
 
-def measured(take: Take, folder: Path, salvage: Salvage) -> Take:
+def measured(take: Take, folder: Path, repair: Repair) -> Take:
     """A take whose sounds were left open by a recorder that died: cut, and measured by their own fragments.
 
     How fast the microphone's clock ran is not known of them.
     """
-    return replace(take, sound=tuple(_measured(take.sound, folder, salvage)))
+    return replace(take, sound=tuple(_measured(take.sound, folder, repair)))
 
 
-def _measured(sounds: Iterable[Sound], folder: Path, salvage: Salvage) -> Iterable[Sound]:
+def _measured(sounds: Iterable[Sound], folder: Path, repair: Repair) -> Iterable[Sound]:
     """What cannot be read now stays open, and is looked at again before the video is made."""
     for sound in sounds:
         if sound.ended_by != OPEN:
             yield sound
             continue
-        found = salvage(folder / sound.file)
+        found = repair(folder / sound.file)
         if found.seconds is None:
             yield sound
         elif not found.is_nothing:

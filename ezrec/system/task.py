@@ -108,18 +108,18 @@ class Tasks:
 
 
 class CancelToken:
-    """What `on_stop` is given. A bare flag, so that a signal handler may pull it at any moment.
+    """What `on_stop` is given. A bare flag, so that a signal handler may set it at any moment.
 
     The waiting thread looks at it every tenth of a second and does the killing itself: it alone
     knows whether the process id still belongs to the child.
     """
 
     def __init__(self) -> None:
-        self.pulled = False
+        self.cancelled = False
 
-    def pull(self) -> None:
-        self.pulled = True
+    def cancel(self) -> None:
+        self.cancelled = True
 
     def check(self) -> None:
-        if self.pulled:
+        if self.cancelled:
             raise Stopped("asked to stop")

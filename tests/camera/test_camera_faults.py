@@ -30,7 +30,7 @@ from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import check_whole
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.recording.record import Padding, record
 from ezrec.runtime.liveness import Liveness
 from ezrec.spool.spool import Entry, Spool
@@ -83,7 +83,7 @@ class Court:
                 clock=self.clock,
                 zone=UTC,
                 padding=Padding(0, 0, 0.5),
-                salvage=salvage,
+                repair=repair,
                 log=LOG,
                 heartbeats=self.liveness.heartbeats,
             )

@@ -26,9 +26,9 @@ from ezrec.domain.branding import ALWAYS, Assets, LogoLayout, LogoPosition, Logo
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.domain.stages import State
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
 from ezrec.settings import load
@@ -206,7 +206,11 @@ def test_the_logo_at_capture_looks_as_the_one_laid_over_in_processing(tmp_path: 
     recorded(tmp_path, SOURCE, drawn, "drawn.mp4")
     recorded(tmp_path, SOURCE, None, "bare.mp4")
     plan = RenderPlan(
-        [tmp_path / "bare.mp4"], tmp_path / "laid.mp4", tmp_path / "log", logo=logo, logo_layout=layout
+        [tmp_path / "bare.mp4"],
+        tmp_path / "laid.mp4",
+        tmp_path / "log",
+        logo=logo,
+        options=RenderOptions(logo_layout=layout),
     )
     FfmpegTranscoder(bitrate=8_000_000, preset="veryfast").render(plan, deaf, deaf)
     number = 12
@@ -347,7 +351,7 @@ def processed(folder: Path, burned: list[str]) -> tuple[Path, str]:
     logo = media.make_logo(folder / "logo.png", colour="red")
     process(
         entry, Task(), transcoder=FfmpegTranscoder(bitrate=400_000, preset="ultrafast"),
-        assets=lambda: Assets(True, logo=logo), salvage=salvage, log=logging.getLogger("test.burn_in"),
+        assets=lambda: Assets(True, logo=logo), repair=repair, log=logging.getLogger("test.burn_in"),
     )  # fmt: skip
     assert entry.job.result is not None
     rung = (entry.path / "processing.json").read_text()

@@ -17,9 +17,10 @@ import pytest
 from ezrec.camera.ring_buffer import BufferedFragment
 from ezrec.camera.take_writer import Disk, TakeWriter
 from ezrec.domain.errors import Retry
-from ezrec.media.mp4.boxes import check_whole, count_samples
+from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.fragments import FragmentReader
 from tests.fakes.camera import footage, header
+from tests.support import media
 from tests.support.rendering import eventually
 
 ZERO = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -96,7 +97,7 @@ def test_a_take_holds_all_that_was_handed_over_and_says_so(path: Path, disk: Dis
     assert take.started == ZERO + timedelta(seconds=100)
     assert take.duration_s == pytest.approx(4.0, abs=0.001)
     check_whole(path)
-    assert count_samples(path, 1) == 60
+    assert media.count_samples(path, 1) == 60
     assert not writer.lost.is_set()
 
 
@@ -163,7 +164,7 @@ def test_a_slow_disk_costs_frames_up_to_a_key_frame_and_never_the_cameras_time(p
     for piece in all_of_them[:40]:
         writer.accept(piece)  # would hang here if it waited for the disk
     disk.gate.set()
-    assert eventually(lambda: count_samples(path, 1) == 12 * 3, LIMIT_S)
+    assert eventually(lambda: media.count_samples(path, 1) == 12 * 3, LIMIT_S)
     for piece in all_of_them[40:45]:
         writer.accept(piece)
     take = writer.finish(LIMIT_S)
@@ -203,7 +204,7 @@ def test_a_disk_that_fails_ends_the_take_behind_its_last_whole_fragment(
     take = writer.finish(LIMIT_S)
     assert take.ended_by.startswith(said)
     assert take.size == path.stat().st_size == whole
-    assert count_samples(path, 1) == fragments * 3
+    assert media.count_samples(path, 1) == fragments * 3
     assert take.duration_s == pytest.approx(fragments * 0.2, abs=0.001)
 
 
@@ -262,7 +263,7 @@ def test_a_disk_that_is_really_full_keeps_what_it_holds(small_disk: Path) -> Non
     assert take.duration_s > 1
     assert take.size == path.stat().st_size > 40_000
     check_whole(path)
-    assert count_samples(path, 1) / 15 == pytest.approx(take.duration_s, abs=0.001)
+    assert media.count_samples(path, 1) / 15 == pytest.approx(take.duration_s, abs=0.001)
 
 
 def test_no_thread_and_no_open_file_is_left_behind(path: Path) -> None:

@@ -18,7 +18,7 @@ from ezrec.camera.ffmpeg_sources import SoftwareSource, V4l2Source
 from ezrec.camera.shared_camera import SharedCamera
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import Camera
-from ezrec.media.mp4.boxes import check_whole, count_samples
+from ezrec.media.mp4.boxes import check_whole
 from tests.fakes.camera import FakeCamera
 from tests.support import media
 from tests.support.recording import Call, SteppingClock, our_cameras
@@ -99,7 +99,7 @@ def test_a_take_begins_within_a_key_frame_before_and_ends_within_a_fragment_behi
     assert take.ended_by == ""
     assert take.size == path.stat().st_size
     check_whole(path)
-    assert count_samples(path, 1) == media.frames(path)
+    assert media.count_samples(path, 1) == media.frames(path)
     assert media.frames(path) / rig.fps == pytest.approx(take.duration_s, abs=rig.rounding_s)
     assert float(media.streams(path)["video"]["start_time"]) == 0
 

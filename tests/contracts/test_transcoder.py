@@ -92,11 +92,11 @@ def test_of_a_growing_take_whole_parts_are_made_and_one_at_a_time(bench: Bench, 
     takes = [bench.take(tmp_path / "take.mp4", 62)]
     plan = replace(_plan(bench, tmp_path), takes=takes, intro=None, parts=tmp_path / "parts")
     transcoder = bench.transcoder
-    assert not transcoder.work_ahead(replace(plan, parts=None), lambda: True)
-    assert not transcoder.work_ahead(replace(plan, logo=None), lambda: True)
-    assert not transcoder.work_ahead(plan, lambda: False)
+    assert not transcoder.prerender(replace(plan, parts=None), lambda: True)
+    assert not transcoder.prerender(replace(plan, logo=None), lambda: True)
+    assert not transcoder.prerender(plan, lambda: False)
     made = []
-    while transcoder.work_ahead(plan, lambda: True):
+    while transcoder.prerender(plan, lambda: True):
         made.append(len(list((tmp_path / "parts").glob("*.mp4"))))
     assert made == [1, 2]
     assert not plan.output.exists()

@@ -42,7 +42,7 @@ class FakeTranscoder:
 
     With `fails_with_branding` every render with an intro or a logo does, with `fails_with_logo` every one
     with a logo. `hesitate` is called in the middle of each render: a test can stop the work there, or have
-    it rest by `on_rest`.
+    it rest by `on_pause`.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class FakeTranscoder:
         self.fails_with_branding: Exception | None = None
         self.fails_with_logo: Exception | None = None
         self.hesitate: Callable[[], None] = lambda: None
-        self.on_rest: Callable[[str], None] = lambda why: None
+        self.on_pause: Callable[[str], None] = lambda why: None
         self._faults: list[Exception] = []
 
     def fail_next(self, times: int, fault: Exception) -> None:
@@ -71,10 +71,10 @@ class FakeTranscoder:
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
-        on_rest: Callable[[str], None] = lambda why: None,
+        on_pause: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         self.calls["render"] += 1
-        self.on_rest = on_rest
+        self.on_pause = on_pause
         stopped: list[bool] = []
         on_stop(lambda: stopped.append(True))
         if self._faults:
@@ -121,11 +121,11 @@ class FakeTranscoder:
         (cache / f"{intro.name}.made").write_text("an intro\n")
         return True
 
-    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
-        self.calls["work_ahead"] += 1
+    def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        self.calls["prerender"] += 1
         if self._faults:
             raise self._faults.pop(0)
-        if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
+        if plan.parts is None or not plan.wants_logo_always:
             return False
         if not may_go_on():
             return False

@@ -30,7 +30,7 @@ from ezrec.camera.shared_camera import CameraOptions
 from ezrec.domain.branding import LogoPosition
 from ezrec.domain.errors import Retry
 from ezrec.domain.health import CameraState
-from ezrec.media.mp4.boxes import check_whole, count_samples
+from ezrec.media.mp4.boxes import check_whole
 from ezrec.runtime.liveness import Liveness
 from tests.contracts.test_camera import (  # noqa: F401 - pytest finds them here, and runs them with our rig
     LIMIT_S,
@@ -134,7 +134,7 @@ def test_back_to_back_takes_miss_no_frame_and_have_the_same_header(
     for path in paths:
         check_whole(path)
         frames = decoded(path)
-        assert len(frames) == count_samples(path, 1)
+        assert len(frames) == media.count_samples(path, 1)
         assert {frame[1:] for frame in frames} == {(320, 180)}
         places.append(place_of(frames, encoded))
     missing = [max(0, two.start - one.stop) for one, two in itertools.pairwise(places)]
@@ -200,7 +200,7 @@ def test_a_hold_after_a_stop_starts_the_same_device_again(tmp_path: Path) -> Non
             took.append(time.monotonic() - began)
             path = tmp_path / f"{n}.mp4"
             take = camera.attach(path, clock.now()).finish(clock.now() + lasting(0.5), LIMIT_S)
-            assert len(decoded(path)) == count_samples(path, 1)
+            assert len(decoded(path)) == media.count_samples(path, 1)
             assert take.duration_s > 0.4
     camera.close()
     print(f"\nmeasured: seconds from hold to a picture: {', '.join(f'{s:.2f}' for s in took)}")
@@ -225,7 +225,7 @@ def test_frames_that_cease_end_the_takes_after_three_seconds_and_nobody_stops_th
     assert lost.wait(LIMIT_S)
     take = recording.finish(clock.now() + lasting(60), LIMIT_S)
     assert take.ended_by == "no frames for 3 s"
-    assert len(decoded(tmp_path / "t.mp4")) == count_samples(tmp_path / "t.mp4", 1) > 0
+    assert len(decoded(tmp_path / "t.mp4")) == media.count_samples(tmp_path / "t.mp4", 1) > 0
     began = time.monotonic()
     hold.__exit__(None, None, None)
     with pytest.raises(
@@ -357,7 +357,7 @@ def test_a_rate_and_a_size_are_kept_for_ten_seconds(tmp_path: Path, encoded: lis
     used = time.process_time() - used
     frames = decoded(path)
     assert frames[0][1:] == (1280, 720)
-    assert len(frames) == count_samples(path, 1)
+    assert len(frames) == media.count_samples(path, 1)
     assert len(place_of(frames, encoded)) == len(frames)
     assert len(frames) / float(frames[-1][0]) < harness.FPS * 1.1
     assert media.frames(path) == len(frames)

@@ -13,7 +13,7 @@ from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions
 from ezrec.domain.stages import State
 from ezrec.media.render import renderer
 from ezrec.media.render.renderer import FfmpegTranscoder
@@ -78,8 +78,8 @@ def test_what_cannot_be_made_ready_is_told_once(box: Box, caplog: pytest.LogCapt
 def test_beside_a_recording_it_works_only_where_processing_may(follows: bool, box: Box) -> None:
     asked = list[bool]()
     pulse = Prerenderer(
-        box.spool, box.transcoder, lambda: box.assets, RenderPlan, lambda: 0, StandingClock(), LOG,
-        ready=lambda may_go_on: asked.append(may_go_on()), follows=follows,
+        box.spool, box.transcoder, lambda: box.assets, RenderOptions(), lambda: 0, StandingClock(), LOG,
+        prepare_intro=lambda may_go_on: asked.append(may_go_on()), follows=follows,
     )  # fmt: skip
     pulse()
     assert asked == [True]
@@ -113,6 +113,6 @@ def test_a_new_intro_is_made_ready_with_no_take_left(tmp_path: Path) -> None:
 def test_a_link_is_no_take_to_be_sampled(tmp_path: Path) -> None:
     films.software_take(tmp_path / "t.mp4")
     (tmp_path / "link.mp4").symlink_to("t.mp4")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(OSError, match="symbolic link"):
         renderer.taken(tmp_path / "link.mp4", tmp_path / "cache")
     assert renderer.kept(tmp_path / "cache") is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from ezrec.domain.branding import Assets, read_logo_show
 from ezrec.domain.errors import Retry
 from ezrec.domain.job import Job, Kind, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.ports import PARTS, RenderPlan
+from ezrec.domain.ports import PARTS, RenderOptions, RenderPlan
 from ezrec.domain.stages import State
 from ezrec.processing.prerender import Prerenderer
 from ezrec.spool.spool import Entry, Spool
@@ -34,7 +33,7 @@ class Box:
     transcoder: FakeTranscoder = field(default_factory=FakeTranscoder)
     clock: StandingClock = field(default_factory=StandingClock)
     dropped: int | None = 0
-    plan: Callable[..., RenderPlan] = RenderPlan
+    options: RenderOptions = RenderOptions()
     assets: Assets = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +41,7 @@ class Box:
 
     def pulse(self, spare_bytes: int = 0) -> Prerenderer:
         return Prerenderer(
-            self.spool, self.transcoder, lambda: self.assets, self.plan, lambda: self.dropped, self.clock,
+            self.spool, self.transcoder, lambda: self.assets, self.options, lambda: self.dropped, self.clock,
             logging.getLogger("ezrec.video_worker"), spare_bytes,
         )  # fmt: skip
 
@@ -83,7 +82,7 @@ def test_whole_parts_of_what_is_recorded_are_made_and_the_record_is_left_alone(b
 
 def test_where_nothing_is_recorded_it_waits_for_something_to_happen(box: Box) -> None:
     assert box.pulse()() is None
-    assert box.transcoder.calls["work_ahead"] == 0
+    assert box.transcoder.calls["prerender"] == 0
 
 
 def test_an_entry_that_moves_on_meanwhile_takes_its_parts_with_it(box: Box) -> None:
@@ -108,11 +107,11 @@ def test_the_part_in_hand_when_a_recording_ends_is_given_up_where_it_takes_long(
     answers = []
 
     class Slow(FakeTranscoder):
-        def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+        def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
             box.spool.move(entry, State.RAW)
             answers.append(may_go_on())
             box.clock.pass_time(takes_s)
-            return super().work_ahead(plan, may_go_on)
+            return super().prerender(plan, may_go_on)
 
     box.transcoder = Slow()
     box.pulse()()
@@ -140,9 +139,9 @@ def test_frames_lost_meanwhile_end_the_work_and_it_rests_for_a_while(box: Box) -
     box.transcoder.hesitate = lose
     pulse()
     assert made(entry) == 3
-    calls = box.transcoder.calls["work_ahead"]
+    calls = box.transcoder.calls["prerender"]
     pulse()
-    assert box.transcoder.calls["work_ahead"] == calls
+    assert box.transcoder.calls["prerender"] == calls
     box.clock.pass_time(301)
     box.transcoder.hesitate = lambda: None
     pulse()
@@ -194,9 +193,9 @@ def test_where_no_logo_will_be_laid_over_all_of_it_nothing_is_made(box: Box, why
         assert box.assets.logo
         box.assets.logo.write_bytes(b"no picture\n")
     elif why == "for a while only":
-        box.plan = functools.partial(RenderPlan, logo_show=read_logo_show("first:10s"))
+        box.options = RenderOptions(logo_show=read_logo_show("first:10s"))
     else:
-        box.plan = functools.partial(RenderPlan, logo_burned_in=True)
+        entry.update(takes=tuple(replace(take, burned_in="a logo") for take in entry.job.takes))
     box.pulse()()
     assert made(entry) == 0
 

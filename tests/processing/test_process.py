@@ -26,7 +26,7 @@ from ezrec.media.ffmpeg.audio_mux import AudioMuxer
 from ezrec.media.ffmpeg.trim import trim
 from ezrec.media.mp4 import boxes
 from ezrec.media.mp4.finish_in_place import give_index
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing import before_window
 from ezrec.processing.process import FOUND, process
@@ -81,12 +81,12 @@ class Bench:
             task or Task(),
             transcoder=self.transcoder,
             assets=lambda: assets,
-            salvage=salvage,
+            repair=repair,
             log=logging.getLogger("ezrec.video_worker"),
             is_short=is_short,
             give_index=give_index,
             trim=trim,
-            dub=AudioMuxer().dub,
+            mux_audio=AudioMuxer().mux,
         )
 
     @property
@@ -552,7 +552,7 @@ def test_parts_made_while_it_was_recorded_are_used_and_go_when_the_video_is_ther
         [entry.path / entry.job.takes[0].file], entry.path / "none", entry.path / "ahead.log",
         logo=branding.logo, parts=entry.path / PARTS,
     )  # fmt: skip
-    assert real.transcoder.work_ahead(plan, lambda: True)
+    assert real.transcoder.prerender(plan, lambda: True)
     real.process(entry, branding)
     report = json.loads((entry.path / "processing.json").read_bytes())
     assert report["rung"] == "parts", report["why"]
@@ -581,7 +581,7 @@ def test_a_rest_is_told_beside_the_record_and_taken_back(bench: Bench) -> None:
 
     def rest() -> None:
         for why in ("a recording", ""):
-            bench.fake.on_rest(why)
+            bench.fake.on_pause(why)
             seen.append(entry.progress().get("rests"))
 
     bench.fake.hesitate = rest

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ezrec.domain.ports import ARTEFACTS, RenderPlan
+from ezrec.domain.ports import ARTEFACTS, RenderOptions, RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.settings import load
 from tests.support import films, media
@@ -21,7 +21,8 @@ from tests.support.rendering import deaf, eventually, processes_naming, program
 
 def rendered(folder: Path, *, audio: bool, wanted: tuple[str, ...] = ARTEFACTS) -> dict[str, Any]:
     take = media.make_take(folder / "t.mp4", seconds=12, audio=audio, filters=films.NOISE)
-    plan = RenderPlan(takes=[take], output=folder / "out.mp4", log=folder / "l.log", artefacts=wanted)
+    options = RenderOptions(artefacts=wanted)
+    plan = RenderPlan([take], folder / "out.mp4", folder / "l.log", options=options)
     FfmpegTranscoder(bitrate=800_000, preset="ultrafast").render(plan, deaf, deaf)
     return dict(json.loads((folder / "processing.json").read_bytes())["artefacts"])
 
@@ -90,7 +91,7 @@ def test_a_stop_while_they_are_made_costs_no_video(tmp_path: Path) -> None:
         takes=[media.make_take(tmp_path / "t.mp4")],
         output=output,
         log=tmp_path / "log",
-        artefacts=("poster",),
+        options=RenderOptions(artefacts=("poster",)),
     )
     stops: list[Callable[[], None]] = []
 

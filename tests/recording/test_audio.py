@@ -29,7 +29,7 @@ from ezrec.domain.ports import Camera
 from ezrec.domain.stages import State
 from ezrec.media.ffmpeg.audio_mux import AudioMuxer, place
 from ezrec.media.mp4.boxes import check_whole
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
 from ezrec.recording.record import Padding, record
@@ -71,7 +71,7 @@ def beeps_in(path: Path) -> list[float]:
 
 def dubbed(take: Path, *sounds: Sound, seconds: float) -> Path:
     output = take.with_name("dubbed.mp4")
-    AudioMuxer().dub(take, sounds, seconds, output, deaf)
+    AudioMuxer().mux(take, sounds, seconds, output, deaf)
     return output
 
 
@@ -184,7 +184,7 @@ class Room:
             clock=self.clock,
             zone=UTC,
             padding=Padding(0, 0, 2),
-            salvage=salvage,
+            repair=repair,
             log=logging.getLogger("ezrec.recorder"),
             microphone=self.microphone,
         )
@@ -293,7 +293,7 @@ def test_sound_left_open_by_a_recorder_that_died_is_cut_and_measured(tmp_path: P
     (tmp_path / "t.1.m4a").write_bytes(whole[: len(whole) * 9 // 10])
     sounds = (Sound("t.1.m4a", 0.25, ended_by=OPEN), Sound("t.2.m4a", 2.0, ended_by=OPEN))
     take = Take("t.mp4", SteppingClock().now(), 3.0, 1, OPEN, sound=sounds)
-    (sound,) = measured(take, tmp_path, salvage).sound
+    (sound,) = measured(take, tmp_path, repair).sound
     assert sound.ended_by == DIED
     assert 2.5 < sound.duration_s < 3.0
     check_whole(tmp_path / "t.1.m4a")
@@ -327,12 +327,12 @@ def processed(folder: Path, spoil: bool = False) -> Entry:
         Task(),
         transcoder=transcoder,
         assets=lambda: assets,
-        salvage=salvage,
+        repair=repair,
         log=log,
-        dub=AudioMuxer().dub,
+        mux_audio=AudioMuxer().mux,
     )
     assert done == Done()
-    assert not list(entry.path.glob(".dubbed*"))
+    assert not list(entry.path.glob(".muxbed*"))
     return entry
 
 

@@ -25,7 +25,7 @@ from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.ports import Camera
 from ezrec.domain.recording_outcome import OnCancel
 from ezrec.domain.stages import State
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.recording.record import Padding, record
 from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import JOB, Entry, Spool
@@ -98,7 +98,7 @@ class Run:
                 clock=court.clock,
                 zone=UTC,
                 padding=court.padding,
-                salvage=salvage,
+                repair=repair,
                 log=logging.getLogger("ezrec.recorder"),
                 on_cancel=court.on_cancel,
                 heartbeats=court.heartbeats,

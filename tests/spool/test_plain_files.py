@@ -8,7 +8,6 @@ work is done that opens it.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -29,11 +28,11 @@ from ezrec.domain.branding import Assets
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.job import Job, Kind, Result, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions
 from ezrec.domain.stages import State
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.mp4.finish_in_place import give_index
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
 from ezrec.publishing import step_log
@@ -117,8 +116,8 @@ def do_process(entry: Entry) -> Any:
     branding = entry.path.parents[2] / "logo.png"
     media.make_logo(branding)
     return process(
-        entry, Task(), transcoder=FfmpegTranscoder(bitrate=400_000, preset="ultrafast"), salvage=salvage,
-        plan=functools.partial(RenderPlan, artefacts=("poster", "loudness")),
+        entry, Task(), transcoder=FfmpegTranscoder(bitrate=400_000, preset="ultrafast"), repair=repair,
+        options=RenderOptions(artefacts=("poster", "loudness")),
         assets=lambda: Assets(True, None, branding), log=LOG, is_short=lambda: False, give_index=give_index,
     )  # fmt: skip
 
@@ -274,7 +273,7 @@ def test_no_footage_is_cut_or_finished_and_no_picture_taken_that_lies_elsewhere(
     before = torn.read_bytes()
     (tmp_path / "entry").mkdir()
     lay(trap, tmp_path / "entry" / "take.mp4", torn)
-    for work in (salvage, give_index, lambda path: newest_picture(path, tmp_path / "still.jpg")):
+    for work in (repair, give_index, lambda path: newest_picture(path, tmp_path / "still.jpg")):
         with contextlib.suppress(ValueError):
             within_limit(lambda work=work: work(tmp_path / "entry" / "take.mp4"))  # type: ignore[misc]
     assert torn.read_bytes() == before
@@ -331,7 +330,7 @@ def test_ffmpeg_is_given_no_input_that_is_not_plain_and_writes_through_nothing(
     trapped = tmp_path / "entry" / "name.mp4"
     lay(trap, trapped, other)
     made = ["ffmpeg", "-y", "-i", f"file:{source}", "-c", "copy", "-f", "mp4", f"file:{trapped}"]
-    within_limit(lambda: run(made, Limits(20.0), nice=0, hear=lambda _: None))
+    within_limit(lambda: run(made, Limits(20.0), nice=0, on_output=lambda _: None))
     assert other.read_text() == FOREIGN
     assert trapped.stat().st_size > 1000
     lay(trap, trapped, source)
@@ -342,7 +341,7 @@ def test_ffmpeg_is_given_no_input_that_is_not_plain_and_writes_through_nothing(
 
 def _ran(argv: list[str]) -> None:
     try:
-        run(argv, Limits(20.0), nice=0, hear=lambda _: None)
+        run(argv, Limits(20.0), nice=0, on_output=lambda _: None)
     except FfmpegFailed as fault:
         raise AssertionError("FFmpeg was started with it") from fault
 

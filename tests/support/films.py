@@ -32,8 +32,8 @@ def in_band_take(path: Path, *, audio: bool = False) -> Path:
     command += ["-x264-params", "repeat-headers=1", "-ac", "1", str(made)]
     subprocess.run(command, check=True, timeout=60)
     found = copyable.read(made)
-    track = found.footage.picture
-    parts = [timeline.Part.whole(0, track, found.footage.sound)]
+    track = found.tables.picture
+    parts = [timeline.Part.whole(0, track, found.tables.sound)]
     lane, begins = timeline.picture(parts, track.scale)
     sound = None
     if found.sound:

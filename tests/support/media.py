@@ -7,6 +7,7 @@ which input a frame came from.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import shutil
@@ -16,6 +17,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ezrec.media.mp4.boxes import Boxes, NoBox
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -169,3 +172,16 @@ def _folder() -> Path:
     folder = tempfile.mkdtemp(prefix="ezrec-media-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def count_samples(path: Path, track: int) -> int:
+    """Frames of a track in the fragments of a file, which may still grow, by their tables alone."""
+    count = 0
+    with path.open("rb") as file, contextlib.suppress(NoBox):
+        boxes = Boxes(file)
+        for moof in (box for box in boxes.top() if box.type == b"moof"):
+            for traf in (box for box in boxes.inside(moof) if box.type == b"traf"):
+                tables = {box.type: box for box in boxes.inside(traf)}
+                if boxes.word(tables[b"tfhd"].body + 4) == track:
+                    count += boxes.word(tables[b"trun"].body + 4)
+    return count

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.branding import LogoLayout, LogoPosition, around, arrange, read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
 from tests.support.rendering import deaf
@@ -60,8 +60,9 @@ def test_what_holds_them_all_lies_on_even_pixels() -> None:
 def test_all_logos_are_shown_where_they_belong(show: str, rung: str, ending: str, tmp_path: Path) -> None:
     take = media.make_take(tmp_path / "t.mp4", seconds=4, filters=films.NOISE)
     plan = RenderPlan(
-        takes=[take], output=tmp_path / "out.mp4", log=tmp_path / "l.log", cache=tmp_path / "cache",
-        logo=media.make_logo(tmp_path / f"l.{ending}"), logo_show=read_logo_show(show),
+        takes=[take], output=tmp_path / "out.mp4", log=tmp_path / "l.log",
+        logo=media.make_logo(tmp_path / f"l.{ending}"),
+        options=RenderOptions(cache=tmp_path / "cache", logo_show=read_logo_show(show)),
         parts=tmp_path / "parts" if rung == "parts" else None,
         sponsors=[
             media.make_logo(tmp_path / f"s1.{ending}", (40, 20), "yellow"),

@@ -253,11 +253,15 @@ def test_an_upgrade_a_rollback_a_way_back_and_a_removal(machine: Machine) -> Non
     assert machine.bed.show("ezrec", "SubState") == "running"
 
     running = machine.bed.main_pid("ezrec")
-    failed = machine.call("/usr/local/bin/ezrec", "upgrade", machine.newer("7.5.0", breaks="watch"))
+    failed = machine.call(
+        "/usr/local/bin/ezrec", "upgrade", machine.newer("7.5.0", breaks="runtime/scheduler")
+    )
     assert (failed.returncode, "doctor" in failed.stderr) == (1, True), failed.stdout
     assert (machine.version(), machine.bed.main_pid("ezrec")) == ("7.0.0", running), "nothing was switched"
 
-    failed = machine.call("/usr/local/bin/ezrec", "upgrade", machine.newer("8.0.0", breaks="supervise"))
+    failed = machine.call(
+        "/usr/local/bin/ezrec", "upgrade", machine.newer("8.0.0", breaks="runtime/supervised_process")
+    )
     assert failed.returncode == 1, failed.stdout
     assert "release 8.0.0" in failed.stderr
     assert "was taken back" in failed.stderr

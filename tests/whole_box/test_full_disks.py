@@ -26,7 +26,7 @@ from ezrec.domain.job import Job, Kind, Result, Take
 from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import check_whole
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.monitoring.disk_guard import DiskGuard
 from ezrec.processing.process import process
 from ezrec.publishing.upload import upload
@@ -155,7 +155,7 @@ def uploading(cloud: FakeBackend) -> Handler:
 
 def processing(is_short: Callable[[], bool] = lambda: False) -> Handler:
     return functools.partial(
-        process, transcoder=FakeTranscoder(), assets=lambda: Assets(is_known=True), salvage=salvage, log=LOG,
+        process, transcoder=FakeTranscoder(), assets=lambda: Assets(is_known=True), repair=repair, log=LOG,
         is_short=is_short,
     )  # fmt: skip
 
@@ -236,7 +236,7 @@ def test_record_a_disk_that_goes_read_only_ends_the_take_and_recording_goes_on_w
     court.wait_for(lambda: len(court.job.takes) == 2 and court.is_writing(2))
     assert court.whistled() == Done()
     first = court.entry.path / court.job.takes[0].file
-    salvage(first)  # as processing does first: a disk that takes nothing takes no cut either
+    repair(first)  # as processing does first: a disk that takes nothing takes no cut either
     kept = frame_numbers(first)
     assert are_in_a_row(kept)
     assert len(kept) >= take.duration_s * 30 - 75, "no more is lost than was not synced, some seconds"
@@ -259,7 +259,7 @@ def test_record_a_disk_that_is_pulled_and_comes_back_is_written_on_at_once(
     court.wait_for(lambda: len(court.job.takes) == 2 and court.is_writing(2))
     assert court.whistled() == Done()
     first, second = court.job.takes
-    salvage(court.entry.path / first.file)
+    repair(court.entry.path / first.file)
     kept, more = (frame_numbers(court.entry.path / take.file) for take in court.job.takes)
     assert are_in_a_row(kept)
     assert are_in_a_row(more)

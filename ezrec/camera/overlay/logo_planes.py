@@ -37,15 +37,15 @@ def make(
     with contextlib.ExitStack() as kept, Log() as log:
         one = placed[0]
         if len(placed) > 1:
-            shop = AssetMaker(tools, folder / f".{key}", None, CancelToken(), log)
-            one = kept.enter_context(shop.overlay(placed))
+            maker = AssetMaker(tools, folder / f".{key}", None, CancelToken(), log)
+            one = kept.enter_context(maker.overlay(placed))
         at = one.place  # FFmpeg's overlay takes the even pixel, too
         place = LogoPosition(at.x // 2 * 2, at.y // 2 * 2, at.width, at.height)
         numbers = f"{place.x}-{place.y}-{place.width}-{place.height}"
         made = CaptureOverlay(folder / f"{key}.{numbers}.yuva", place, key)
         try:
             limits = Limits(limit_s, limit_s)
-            run(_raw(one, part), limits, nice=0, hear=lambda data: None, log=log)
+            run(_raw(one, part), limits, nice=0, on_output=lambda data: None, log=log)
             if (size := part.stat().st_size) != made.size:
                 raise Retry(f"{size} bytes came of it where {made.size} were expected")
             durable.sync_file(part)
@@ -56,7 +56,7 @@ def make(
 
 
 def _raw(logo: filters.PlacedLogo, output: Path) -> list[str]:
-    """As `ffmpeg_graph.with_logo` has it, up to the overlay itself."""
+    """As `filters.with_logo` has it, up to the overlay itself."""
     picture = filters.opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
     picture = picture.filter("scale", logo.place.width, logo.place.height).filter("format", "yuva420p")
     options = {"f": "rawvideo", "frames:v": 1}

@@ -139,7 +139,7 @@ class Objects:
         path = "/".join(_parts(bucket, key))
         switch = CancelToken()
         if on_stop is not None:
-            on_stop(switch.pull)
+            on_stop(switch.cancel)
 
         def sent(*, replaces: bool) -> bool:
             upload = Upload(
@@ -148,7 +148,7 @@ class Objects:
                 key,
                 source,
                 progress=progress,
-                is_stopped=lambda: switch.pulled,
+                is_stopped=lambda: switch.cancelled,
                 state=state,
                 pace=UploadThrottle(self._upload_bytes_s),
                 wait_s=self._wait_s,

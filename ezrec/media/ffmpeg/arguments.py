@@ -45,6 +45,13 @@ class EncodeFormat:
         return _PROFILES.get(self.profile)
 
 
+def segment_format(
+    target: filters.Target, colours: tuple[int, int, int], bitrate: int, preset: str, encoder: str
+) -> EncodeFormat:
+    """The format of segments that stand in for all of a take's frames; they have no sound of their own."""
+    return EncodeFormat(target, HIGH, colours, PARTS_ID, 0, 0, bitrate, preset, encoder)
+
+
 def intro(program: str, media: Media, measure: EncodeFormat, output: Path) -> list[str]:
     part = filters.Measured(media, measure.target, 0)
     sound = _sound(measure) if measure.target.sound else {}

@@ -2,7 +2,7 @@
 
 Two clocks never run equally fast: a microphone that says 48,000 samples a second gives a few more or less,
 and after an hour the whistle is late. So each file of sound is stretched to the time that it really took.
-Where there is none (the microphone broke off) there is silence. What the ladder then gets is a plain
+Where there is none (the microphone broke off) there is silence. The strategies then get a plain
 take with a sound track.
 """
 
@@ -87,30 +87,30 @@ class AudioMuxer:
         while_recording: str = "nice",
         is_recording: Callable[[], bool] = never,
     ) -> None:
-        self._ffmpeg, self._nice, self._pace = ffmpeg, nice, Throttle(while_recording, is_recording)
+        self._ffmpeg, self._nice, self._throttle = ffmpeg, nice, Throttle(while_recording, is_recording)
 
-    def dub(
+    def mux(
         self,
         take: Path,
         sounds: Sequence[Sound],
         seconds: float,
         output: Path,
         on_stop: Callable[[Callable[[], None]], None],
-        on_rest: Callable[[str], None] = lambda why: None,
+        on_pause: Callable[[str], None] = lambda why: None,
     ) -> None:
         """Write `output`, whole or not at all. Raises `Reject` where the sound cannot be used."""
         placed = place(sounds, seconds)
         if not placed:
             raise Reject("there is no sound in it", _REMEDY)
-        switch = CancelToken()
-        on_stop(switch.pull)
+        token = CancelToken()
+        on_stop(token.cancel)
         part = output.with_name(f"{output.name}.part")
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, _IDLE_S)
         try:
             argv = self._argv(take, placed, round(seconds * _RATE), part)
             run(
-                argv, limits, nice=self._nice, hear=lambda _: None, log=Log(), switch=switch,
-                pulse=lambda: _size(part), pace=replace(self._pace, on_rest=on_rest),
+                argv, limits, nice=self._nice, on_output=lambda _: None, log=Log(), token=token,
+                pulse=lambda: _size(part), throttle=replace(self._throttle, on_pause=on_pause),
             )  # fmt: skip
             durable.rename(part, output)
         except inputs.Unusable as fault:

@@ -24,7 +24,7 @@ from ezrec.domain.encoders import SOFTWARE, candidates
 from ezrec.domain.errors import Retry
 from ezrec.media.ffmpeg import arguments, filters
 from ezrec.media.ffmpeg.inputs import file_url, input_options
-from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, answer, run
 from ezrec.media.ffmpeg.throttle import never
 from ezrec.media.mp4 import copyable
 from ezrec.system import durable
@@ -44,10 +44,6 @@ class Choice:
 
     name: str
     why: str = ""
-
-    @property
-    def is_hardware(self) -> bool:
-        return self.name != SOFTWARE
 
     def __str__(self) -> str:
         return f"{self.name} ({self.why})" if self.why else self.name
@@ -96,7 +92,7 @@ class Encoders:
         return Choice(SOFTWARE, "; ".join(faults))
 
     def distrust(self, name: str, fault: str) -> None:
-        """It passed its test, and failed with a film: not again in this process."""
+        """It passed its test, and failed with a video: not again in this process."""
         self._known[name] = fault
 
     def _tried(self, name: str, log: Log) -> str:
@@ -135,7 +131,7 @@ class Encoders:
             return {}
 
     def _key(self, *, failed: bool) -> str:
-        said = _said(self.program, "-version").partition("\n")[0]
+        said = answer(self.program, "-version").partition("\n")[0]
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() if failed else ""
         return " ".join(filter(None, (said, release(), boot)))
 
@@ -144,11 +140,11 @@ def try_encoder(program: str, name: str, log: Log) -> str:
     """What is wrong with an encoder; nothing where it may be used. Raises `Retry` where it took too long.
 
     1. FFmpeg lists it
-    2. it encodes as a part of a film is encoded
+    2. it encodes as a part of a video is encoded
     3. the file can be taken apart: all frames, no B-frames, a usual profile and level, a key frame first
     4. decoded, the picture is what went in
     """
-    if not re.search(rf"^ V\S+ {re.escape(name)} ", _said(program, "-encoders"), re.MULTILINE):
+    if not re.search(rf"^ V\S+ {re.escape(name)} ", answer(program, "-encoders"), re.MULTILINE):
         return "this FFmpeg has no such encoder"
     try:
         with TemporaryDirectory(prefix="ezrec-encoder-") as folder:
@@ -163,16 +159,14 @@ def try_encoder(program: str, name: str, log: Log) -> str:
 
 def _encoding(program: str, name: str, output: Path) -> list[str]:
     target = filters.Target(*_SIZE, Fraction(_RATE), sound=False)
-    measure = arguments.EncodeFormat(
-        target, arguments.HIGH, (1, 1, 1), arguments.PARTS_ID, 0, 0, _BITRATE, "veryfast", name
-    )
+    measure = arguments.segment_format(target, (1, 1, 1), _BITRATE, "veryfast", name)
     options = {**arguments.picture(measure), "r": str(_RATE), "f": "mp4", "t": _SECONDS}
     return filters.compiled(program, ffmpeg.output(_pattern()["0"], file_url(output), **options))
 
 
 def _fault_in(made: Path) -> str:
     found = copyable.read(made)
-    sps, frames = found.sps, len(found.footage.picture)
+    sps, frames = found.sps, len(found.tables.picture)
     if frames != _RATE * _SECONDS:
         return f"{frames} frames came of {_RATE * _SECONDS}"
     if (sps.width, sps.height) != _SIZE:
@@ -200,13 +194,4 @@ def _pattern() -> filters.Stream:
 
 
 def _run(argv: list[str], log: Log) -> None:
-    run(argv, Limits(_WALL_S, 20.0), nice=10, hear=lambda _: None, log=log)
-
-
-def _said(program: str, question: str) -> str:
-    said = bytearray()
-    try:
-        run([program, "-hide_banner", question], Limits(10.0), nice=0, hear=said.extend)
-    except (FfmpegFailed, Retry):
-        return ""
-    return said.decode(errors="replace")
+    run(argv, Limits(_WALL_S, 20.0), nice=10, on_output=lambda _: None, log=log)

@@ -1,7 +1,7 @@
 """Draws the filter graphs and command lines for FFmpeg. Pure: values in, argv out, nothing is opened or run.
 
 ffmpeg-python only draws here. Its `run` deadlocks on an unread stderr and its `probe` knows no timeout,
-so the command lines are run by `ffmpeg_run`.
+so `runner.py` runs the command lines.
 """
 
 from __future__ import annotations
@@ -107,15 +107,17 @@ class Video:
         return self.frames / self.target.rate
 
 
-def encode(program: str, film: Video, encoding: Encoding) -> list[str]:
+def encode(program: str, video: Video, encoding: Encoding) -> list[str]:
     """One pass: [intro] + takes with the logo, each part made to measure before it is joined."""
-    target = film.target
-    main = _concat([Measured(take, target, number).streams for number, take in enumerate(film.takes)], target)
-    if film.logo:
-        main = [with_logo(main[0], film.logo, target, **when(film.show)), *main[1:]]
-    if film.intro:
-        main = _concat([Measured(film.intro, target, len(film.takes)).streams, main], target)
-    output = ffmpeg.output(*main, file_url(encoding.output), **_encoder(encoding, target, film.seconds))
+    target = video.target
+    main = _concat(
+        [Measured(take, target, number).streams for number, take in enumerate(video.takes)], target
+    )
+    if video.logo:
+        main = [with_logo(main[0], video.logo, target, **when(video.show)), *main[1:]]
+    if video.intro:
+        main = _concat([Measured(video.intro, target, len(video.takes)).streams, main], target)
+    output = ffmpeg.output(*main, file_url(encoding.output), **_encoder(encoding, target, video.seconds))
     return compiled(program, output, tolerant=encoding.tolerant)
 
 

@@ -30,7 +30,7 @@ def described(path: Path) -> Media | None:
 
 
 def _media(path: Path, found: StreamInfo) -> Media | None:
-    picture, sound = found.footage.picture, found.footage.sound
+    picture, sound = found.tables.picture, found.tables.sound
     seconds = float(picture.length_s)
     tracks = (picture, *((sound,) if sound else ()))
     if picture.is_cut or (sound and sound.is_cut):
@@ -54,7 +54,7 @@ def _media(path: Path, found: StreamInfo) -> Media | None:
         pix_fmt="yuvj420p" if found.sps.full_range else "yuv420p",
         full_range=found.sps.full_range,
         offset_s=float(begins[0] - min(begins)),
-        material=found,
+        stream_info=found,
     )
 
 

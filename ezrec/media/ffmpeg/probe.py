@@ -1,4 +1,4 @@
-"""Seen into media files with ffprobe, and says in one line why a file cannot be used.
+"""Looks into media files with ffprobe, and says in one line why a file cannot be used.
 
 Trusts neither names nor contents nor the numbers in them. Changes no file.
 """
@@ -89,7 +89,9 @@ class Media:
     offset_s: float = 0.0  # the picture begins so long after the file does
     is_cut: bool = False  # it still holds what its owner cut off: that is left out only where it is decoded
     varies: bool = False  # its picture changes in size
-    material: StreamInfo | None = field(default=None, repr=False, compare=False)  # read already, where it was
+    stream_info: StreamInfo | None = field(
+        default=None, repr=False, compare=False
+    )  # read already, where it was
 
 
 class Unseen(Retry):
@@ -97,7 +99,7 @@ class Unseen(Retry):
 
 
 def inspect(
-    kind: MediaKind, path: Path, *, ffprobe: str, nice: int, switch: CancelToken | None = None
+    kind: MediaKind, path: Path, *, ffprobe: str, nice: int, token: CancelToken | None = None
 ) -> Media:
     """Look into a file. Raises `Reject` in one line for what is no `kind`, `Unseen` if the machine fails."""
     try:
@@ -105,7 +107,7 @@ def inspect(
         if demuxer == "mov":
             boxes.check_whole(path)
         tables = _tables(path) if demuxer == "mov" else None
-        ask = _Asker(path, demuxer, ffprobe, nice, switch)
+        ask = _Asker(path, demuxer, ffprobe, nice, token)
         return _media(path, demuxer, tables, ask.report(), ask)
     except (boxes.TornFile, Unusable) as fault:
         raise Reject(f"{path.name}: {fault}", kind.remedy) from None
@@ -120,10 +122,10 @@ def inspect(
 class _Asker:
     """Puts questions to ffprobe about one file."""
 
-    def __init__(self, path: Path, demuxer: str, ffprobe: str, nice: int, switch: CancelToken | None) -> None:
+    def __init__(self, path: Path, demuxer: str, ffprobe: str, nice: int, token: CancelToken | None) -> None:
         options = [word for key, value in input_options(demuxer).items() for word in (f"-{key}", value)]
         self._argv = [ffprobe, "-v", "level+error", *options]
-        self._url, self._nice, self._switch = file_url(path), nice, switch
+        self._url, self._nice, self._token = file_url(path), nice, token
         # Even a fragmented file's tables lie all over it: about 1 GB is read of a take of an hour.
         self._limits = Limits(wall_s=30 + path.stat().st_size / 10e6, idle_s=math.inf)
 
@@ -156,8 +158,8 @@ class _Asker:
             [*self._argv, *question, "-i", self._url],
             self._limits,
             nice=self._nice,
-            hear=hear,
-            switch=self._switch,
+            on_output=hear,
+            token=self._token,
         )
 
 
@@ -189,7 +191,7 @@ def _media(
     picture, sound = _picture(report), _sound(report)
     width, height = _shown_size(picture)
     still = demuxer.endswith("_pipe")
-    frames = 1 if still else _frames(path, demuxer, picture)
+    frames = 1 if still else _frames(path, tables, picture)
     duration = 0.0 if still else _duration(path, report, picture, ask)
     begin, file_begin = (_number(text) or 0.0 for text in (picture.start_time, report.format.start_time))
     is_cut = demuxer == "mov" and _is_cut(tables, picture, sound)
@@ -243,12 +245,12 @@ def _shown_size(stream: _Stream) -> tuple[int, int]:
     return (height, width) if quarter_turns % 2 else (width, height)
 
 
-def _frames(path: Path, demuxer: str, stream: _Stream) -> int | None:
-    """Frames by the file's own tables: of the index, and of the fragments, which ffprobe does not count."""
-    frames = int(_number(stream.nb_frames) or 0)
-    if demuxer == "mov" and boxes.is_fragmented(path):
-        frames += boxes.count_samples(path, int(stream.id or "0", 16))
-    return frames or None
+def _frames(path: Path, tables: keyframes.KeyframeTables | None, picture: _Stream) -> int | None:
+    """Frames by the file's own tables; ffprobe does not count those of fragments."""
+    if not boxes.is_fragmented(path):
+        return int(_number(picture.nb_frames) or 0) or None
+    track = tables.tracks.get(picture.index) if tables else None
+    return len(track) or None if track else None
 
 
 def _tables(path: Path) -> keyframes.KeyframeTables | None:

@@ -109,7 +109,7 @@ class ProbeCache:
         )  # fmt: skip
 
     def _write(self, name: str, path: Path, seen: Media) -> None:
-        if seen.material is None:
+        if seen.stream_info is None:
             kept = _Kept(
                 seen.demuxer, seen.info, seen.rate.as_integer_ratio(), seen.video, seen.audio,
                 seen.audio_codec, seen.pix_fmt, seen.full_range, seen.offset_s, seen.is_cut, seen.varies,

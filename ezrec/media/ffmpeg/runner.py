@@ -136,29 +136,41 @@ def run(
     limits: Limits,
     *,
     nice: int,
-    hear: Callable[[bytes], None],
+    on_output: Callable[[bytes], None],
     log: Log | None = None,
-    switch: CancelToken | None = None,
+    token: CancelToken | None = None,
     pulse: Callable[[], Hashable] = lambda: None,
-    pace: Throttle | None = None,
+    throttle: Throttle | None = None,
 ) -> None:
-    """Run a child to its end in the calling thread; `hear` gets its standard output.
+    """Run a child to its end in the calling thread; `on_output` gets its standard output.
 
     `pulse` gives a value that differs whenever the work has moved. Raises `Stopped`, `TookTooLong`,
     `FfmpegFailed`, and `Retry` where the program cannot be started.
     """
-    log, switch = log or Log(), switch or CancelToken()
-    switch.check()
-    pace = pace or Throttle()
-    pace.rest(switch.check)
-    child = start(argv, nice if pace.is_gentle else 0, log)
+    log, token = log or Log(), token or CancelToken()
+    token.check()
+    throttle = throttle or Throttle()
+    throttle.pause(token.check)
+    child = start(argv, nice if throttle.is_gentle else 0, log)
     try:
         _bind(child.pid)
-        _attend(child, hear, log.write, _Watch(child.pid, Path(argv[0]).name, limits, switch, pulse, pace))
+        _attend(
+            child, on_output, log.write, _Watch(child.pid, Path(argv[0]).name, limits, token, pulse, throttle)
+        )
     finally:
         _end(child)
     if child.returncode:
         raise _failure(child.returncode, log)
+
+
+def answer(program: str, question: str) -> str:
+    """What a program prints for one option, such as `-version`; empty where it cannot be asked."""
+    printed = bytearray()
+    try:
+        run([program, "-hide_banner", question], Limits(10.0), nice=0, on_output=printed.extend)
+    except (FfmpegFailed, Retry):
+        return ""
+    return printed.decode(errors="replace")
 
 
 class _Watch:
@@ -169,17 +181,17 @@ class _Watch:
         pid: int,
         name: str,
         limits: Limits,
-        switch: CancelToken,
+        token: CancelToken,
         pulse: Callable[[], Hashable],
-        pace: Throttle,
+        throttle: Throttle,
     ) -> None:
-        self._pid, self._pace = pid, pace
-        self._name, self._limits, self._switch, self._pulse = name, limits, switch, pulse
+        self._pid, self._throttle = pid, throttle
+        self._name, self._limits, self._token, self._pulse = name, limits, token, pulse
         self._began = self._moved = time.monotonic()
         self._seen = pulse()
 
     def check(self) -> None:
-        self._switch.check()
+        self._token.check()
         self._rest()
         now, seen = time.monotonic(), self._pulse()
         if seen != self._seen:
@@ -191,17 +203,17 @@ class _Watch:
 
     def _rest(self) -> None:
         """Hold the child still while a recording needs the machine; that time counts towards no limit."""
-        if not self._pace.should_rest():
+        if not self._throttle.should_pause():
             return
         os.killpg(self._pid, signal.SIGSTOP)
-        rested = self._pace.rest(self._switch.check)
+        rested = self._throttle.pause(self._token.check)
         os.killpg(self._pid, signal.SIGCONT)
         self._began, self._moved = self._began + rested, self._moved + rested
 
 
 def _attend(
     child: subprocess.Popen[bytes],
-    hear: Callable[[bytes], None],
+    on_output: Callable[[bytes], None],
     note: Callable[[bytes], None],
     watch: _Watch,
 ) -> None:
@@ -209,7 +221,7 @@ def _attend(
     assert child.stdout
     assert child.stderr
     with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ, hear)
+        selector.register(child.stdout, selectors.EVENT_READ, on_output)
         selector.register(child.stderr, selectors.EVENT_READ, note)
         while selector.get_map():
             watch.check()

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-MODES = ("yes", "nice", "no")
 RESTS = "rests while something is recorded"
 _KEPT_S = 1.0
 
@@ -29,7 +28,7 @@ class Throttle:
 
     mode: str = "nice"
     is_recording: Callable[[], bool] = never
-    on_rest: Callable[[str], None] = lambda why: None
+    on_pause: Callable[[str], None] = lambda why: None
     _asked: float = field(default=-1e9)
     _answer: bool = False
 
@@ -51,7 +50,7 @@ class Throttle:
                 argv = [ionice, "-c", "2", "-n", "7", "-p", str(thread.native_id)]
                 subprocess.run(argv, check=False, capture_output=True, timeout=5)
 
-    def should_rest(self) -> bool:
+    def should_pause(self) -> bool:
         if self.mode != "no":
             return False
         now = time.monotonic()
@@ -59,17 +58,17 @@ class Throttle:
             self._asked, self._answer = now, self.is_recording()
         return self._answer
 
-    def rest(self, check: Callable[[], None], tick_s: float = 0.1) -> float:
+    def pause(self, check: Callable[[], None], tick_s: float = 0.1) -> float:
         """Wait until nothing is recorded; returns how long that was. `check` may raise to end the wait.
 
-        `on_rest` hears why, and an empty word when the work goes on.
+        `on_pause` hears why, and an empty word when the work goes on.
         """
-        if not self.should_rest():
+        if not self.should_pause():
             return 0.0
         began = time.monotonic()
-        self.on_rest(RESTS)
-        while self.should_rest():
+        self.on_pause(RESTS)
+        while self.should_pause():
             check()
             time.sleep(tick_s)
-        self.on_rest("")
+        self.on_pause("")
         return time.monotonic() - began

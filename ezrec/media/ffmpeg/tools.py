@@ -1,4 +1,4 @@
-"""FFmpeg's programs as the rungs of a render use them: called with one set of manners, and listened to."""
+"""FFmpeg's programs as the strategies call them: with one priority, one throttle, one cache of probes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VerificationError(Retry):
 
 
 class NotApplicable(ValueError):
-    """A rung cannot make this film; the message says why, and the next rung is tried."""
+    """A strategy cannot make this video; the message says why, and the next one is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class Tools:
     bitrate: int
     preset: str
     idle_s: float
-    pace: Throttle = field(default_factory=Throttle)
+    throttle: Throttle = field(default_factory=Throttle)
     encoders: Encoders = field(default_factory=Encoders)
-    seen: ProbeCache = field(default_factory=ProbeCache)
+    probe_cache: ProbeCache = field(default_factory=ProbeCache)
 
-    def inspect(self, kind: MediaKind, path: Path, switch: CancelToken | None = None) -> Media:
-        return self.seen.have(kind, path, lambda: self._look(kind, path, switch))
+    def inspect(self, kind: MediaKind, path: Path, token: CancelToken | None = None) -> Media:
+        return self.probe_cache.have(kind, path, lambda: self._look(kind, path, token))
 
-    def _look(self, kind: MediaKind, path: Path, switch: CancelToken | None) -> Media:
+    def _look(self, kind: MediaKind, path: Path, token: CancelToken | None) -> Media:
         """By the file's own tables where they are a camera's, or of our own writing; else by ffprobe."""
         if kind in (TAKE, RESULT):
             with contextlib.suppress(Unusable, OSError):  # ffprobe's look says it better
@@ -56,7 +56,7 @@ class Tools:
                     found = native_probe.described(path)
                     if found:
                         return found
-        return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, switch=switch)
+        return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, token=token)
 
     def are_well(self) -> bool:
         """Whether they can do a little work just now: then a fault is that of the file they failed at."""
@@ -66,13 +66,13 @@ class Tools:
             return False
 
     def decoded(
-        self, argv: list[str], wall_s: float, switch: CancelToken | None = None, log: Log | None = None
+        self, argv: list[str], wall_s: float, token: CancelToken | None = None, log: Log | None = None
     ) -> int:
         """Frames that come out of a decoding run."""
         meter = Meter()
         run(
-            argv, Limits(wall_s, math.inf), nice=self.nice, hear=meter.hear, switch=switch, log=log,
-            pace=self.pace,
+            argv, Limits(wall_s, math.inf), nice=self.nice, on_output=meter.hear, token=token, log=log,
+            throttle=self.throttle,
         )  # fmt: skip
         return meter.frames
 

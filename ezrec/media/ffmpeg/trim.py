@@ -25,13 +25,13 @@ def trim(take: Path, begin_s: float, output: Path, on_stop: OnStop, ffmpeg: str 
 
     Raises `Retry` for what may pass, `Reject` for a take that cannot be read, `Stopped`.
     """
-    cancel = CancelToken()
-    on_stop(cancel.pull)
+    token = CancelToken()
+    on_stop(token.cancel)
     part = output.with_name(f"{output.name}.part")
     try:
         run(
-            _argv(ffmpeg, take, begin_s, part), _LIMITS, nice=_NICE, hear=lambda _: None, log=Log(),
-            switch=cancel, pulse=lambda: part.stat().st_size if part.exists() else 0,
+            _argv(ffmpeg, take, begin_s, part), _LIMITS, nice=_NICE, on_output=lambda _: None, log=Log(),
+            token=token, pulse=lambda: part.stat().st_size if part.exists() else 0,
         )  # fmt: skip
         durable.rename(part, output)
     except (inputs.Unusable, FfmpegFailed) as fault:

@@ -6,7 +6,6 @@ nothing of codecs. Trusts no size it reads: a box is a claim, the file's length 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
 from collections.abc import Iterator
@@ -130,7 +129,7 @@ def whole(boxes: Boxes) -> Iterator[Box]:
 
 
 def cut_torn_tail(path: Path) -> int:
-    """Cut a fragmented file behind its last whole fragment, durably; returns the bytes cut, 0 when whole.
+    """Segment a fragmented file behind its last whole fragment, durably; returns the bytes cut, 0 when whole.
 
     A torn fragment makes FFmpeg 5.1 drop every take that follows it, with exit 0. A plain MP4 is left
     as it is. Raises `TornFile` rather than cut what cannot be the tail of one interrupted write.
@@ -147,16 +146,6 @@ def cut_torn_tail(path: Path) -> int:
             file.truncate(whole)
             os.fsync(file.fileno())
         return torn
-
-
-def count_samples(path: Path, track: int) -> int:
-    """Frames of a track in the fragments of a file, from their tables alone."""
-    count = 0
-    with plain_files.opened(path, shared=True) as file, contextlib.suppress(NoBox):
-        boxes = Boxes(file)
-        for box in boxes.top():
-            count += _samples(boxes, box, track) if box.type == b"moof" else 0
-    return count
 
 
 class Boxes:
@@ -275,18 +264,3 @@ def _is_sound(boxes: Boxes, moof: Box) -> bool:
     for child in boxes.inside(moof):
         first, end = first or child.type, child.end
     return first == b"mfhd" and end == moof.end
-
-
-def _samples(boxes: Boxes, moof: Box, track: int) -> int:
-    """Samples that one fragment adds to `track`."""
-    count = 0
-    for traf in boxes.inside(moof):
-        if traf.type != b"traf":
-            continue
-        owner = -1
-        for box in boxes.inside(traf):
-            if box.type == b"tfhd":
-                owner = boxes.word(box.body + 4)
-            elif box.type == b"trun" and owner == track:
-                count += boxes.word(box.body + 4)
-    return count

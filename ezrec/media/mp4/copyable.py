@@ -1,4 +1,4 @@
-"""A file as material for copying: its samples, and the parameter sets that its pictures truly use.
+"""A file as stream_info for copying: its samples, and the parameter sets that its pictures truly use.
 
 What a container's header says of the camera is not believed: some writers put another encoder's parameter
 sets there. What stands at the key frames counts, and all of them are looked at.
@@ -32,7 +32,7 @@ class SoundForm:
 class StreamInfo:
     """`idrs`: the key frames at which a decoder can begin afresh, by their number."""
 
-    footage: SampleTables
+    tables: SampleTables
     sets: h264.Sets
     sps: h264.Sps
     sound: SoundForm | None
@@ -40,14 +40,14 @@ class StreamInfo:
 
     @property
     def path(self) -> Path:
-        return self.footage.path
+        return self.tables.path
 
 
 def read(path: Path) -> StreamInfo:
     """Raises `ValueError` in one line for whatever cannot be joined by copying."""
-    footage = samples.read(path)
+    tables = samples.read(path)
     with plain_files.opened(path, shared=True) as file:
-        sets, idrs = _sets(file, footage.picture)
+        sets, idrs = _sets(file, tables.picture)
     if not idrs or idrs[0] != 0:
         raise NotSimple("it does not begin with an IDR picture")
     sps = [h264.read_sps(nal) for nal in sets.sps.values()]
@@ -57,7 +57,7 @@ def read(path: Path) -> StreamInfo:
         raise NotSimple("its picture is interlaced, or finer than 4:2:0 in 8 bits")
     if sps[0].sar not in ((1, 1), (0, 0)):
         raise NotSimple("its pixels are not square")
-    return StreamInfo(footage, sets, sps[0], sound_form(footage.sound), idrs)
+    return StreamInfo(tables, sets, sps[0], sound_form(tables.sound), idrs)
 
 
 def varies(path: Path, track: Track) -> bool:
@@ -102,18 +102,14 @@ def _opening(file: BinaryIO, offset: int, size: int) -> tuple[list[bytes], bytes
     while True:
         file.seek(offset)
         data = file.read(room)
-        units, at = list[bytes](), 0
-        while at + 4 < len(data):
-            length = int.from_bytes(data[at : at + 4], "big")
-            if length == 0 or at + 4 + length > size:
-                raise NotSimple("its samples are not what they should be")
-            unit = data[at + 4 : at + 4 + length]
-            if h264.kind(unit) in (h264.SLICE, h264.IDR) and len(unit) >= min(length, 40):
+        units = list[bytes]()
+        for begin, end in h264.unit_ranges(data, size):
+            unit = data[begin:end]
+            if unit and h264.kind(unit) in (h264.SLICE, h264.IDR) and len(unit) >= min(end - begin, 40):
                 return units, unit[:40]
-            if len(unit) < length:
+            if len(unit) < end - begin:
                 break
             units.append(unit)
-            at += 4 + length
         if room >= min(size, _LONGEST_HEAD):
             raise NotSimple("a key frame without a picture")
         room = min(size, room * 16, _LONGEST_HEAD)

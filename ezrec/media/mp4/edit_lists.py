@@ -1,7 +1,7 @@
 """Edit lists: what of a track is shown. A clip trimmed on a phone still holds what its owner cut off.
 
 That must not be shown again, nor lie in a video that is published: its samples are left out where a decoder
-can begin behind them; else `NotSimple` says that the film has to be decoded.
+can begin behind them; else `NotSimple` says that the video has to be decoded.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def _check_uncut(path: Path) -> None:
     except edit_lists.Edited:
         is_cut = True
     except ValueError:
-        return  # whether it is a film at all is for others to say
+        return  # whether it is a video at all is for others to say
     if is_cut:
         raise Reject("its owner cut a part of it off, which is in it still", "make room on the disk")
 
@@ -87,10 +87,10 @@ def _without_unfinished(path: Path) -> None:
 
 def _index(path: Path) -> bytes:
     found = copyable.read(path)
-    track, heard = found.footage.picture, found.footage.sound
+    track, heard = found.tables.picture, found.tables.sound
     zero_s = track.begin_s
-    lane = timeline.as_it_is(track, zero_s)
-    picture = writer.PictureTrack(lane, found.sps.width, found.sps.height, h264.write_avcc(found.sets))
+    shown = timeline.as_it_is(track, zero_s)
+    picture = writer.PictureTrack(shown, found.sps.width, found.sps.height, h264.write_avcc(found.sets))
     sound = None
     if heard and found.sound:
         if heard.scale != found.sound.rate:

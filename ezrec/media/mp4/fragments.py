@@ -10,13 +10,15 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ezrec.media.mp4.boxes import TornFile
+from ezrec.media.mp4.fragment_tables import DELAY, DURATION, SampleDefaults, TrackRun, read_tfhd, read_trun
+
 _KIB, _MIB = 1 << 10, 1 << 20
 # The largest box that is believed. A second of 100 Mbit/s has 12 MiB; an index of 30 frames has 1 KiB.
 _LARGEST = {b"ftyp": 4 * _KIB, b"moov": _MIB, b"moof": _MIB, b"mdat": 64 * _MIB}
 _LARGEST_OTHER = _MIB
 _MOST_FRAMES = 10_000  # in one fragment
 _SKIPPED = frozenset({b"free", b"skip", b"styp", b"sidx", b"prft", b"emsg", b"mfra", b"uuid"})
-_NOT_A_KEY = 0x0001_0000  # sample_is_non_sync_sample
 
 
 class BadStream(ValueError):
@@ -89,20 +91,20 @@ def with_durations(fragment: Fragment, durations: Sequence[int]) -> Fragment:
     data = fragment.data
     (moof,) = struct.unpack_from(">I", data)
     traf = _one(data, 8, moof, b"traf")
-    run = _one(data, traf.body, traf.end, b"trun")
-    flags, head, column = _columns(data, run)
-    new = sum(durations)
-    if 0x800 in column:
+    box = _one(data, traf.body, traf.end, b"trun")
+    run, new = _run(data, box), sum(durations)
+    head, column = box.body + run.table, dict[int, Sequence[int]](run.columns)
+    if DELAY in column:
         bits = -1 << 32  # the offsets are signed where the box says so; two's complement serves both
-        signed = [value + bits if data[run.body] and value >> 31 else value for value in column[0x800]]
-        column[0x800] = [round(value * new / fragment.duration) & 0xFFFF_FFFF for value in signed]
-    column[0x100] = list(durations)
+        signed = [value + bits if data[box.body] and value >> 31 else value for value in column[DELAY]]
+        column[DELAY] = [round(value * new / fragment.duration) & 0xFFFF_FFFF for value in signed]
+    column[DURATION] = durations
     rows = zip(*(column[bit] for bit in sorted(column)), strict=True)
     table = [value for row in rows for value in row]
-    grown = head + 4 * len(table) - run.end
-    made = bytearray(data[:head] + struct.pack(f">{len(table)}I", *table) + data[run.end :])
-    struct.pack_into(">I", made, run.body, flags | 0x100)
-    sizes = [0, traf.body - 8, run.body - 8, *([run.body + 8] if flags & 0x1 else [])]
+    grown = head + 4 * len(table) - box.end
+    made = bytearray(data[:head] + struct.pack(f">{len(table)}I", *table) + data[box.end :])
+    struct.pack_into(">I", made, box.body, run.flags | DURATION)
+    sizes = [0, traf.body - 8, box.body - 8, *([box.body + 8] if run.offset is not None else [])]
     for place in sizes:  # the last one is where the media data begin
         struct.pack_into(">I", made, place, struct.unpack_from(">I", made, place)[0] + grown)
     return replace(fragment, data=bytes(made), duration=new, durations=tuple(durations))
@@ -237,15 +239,6 @@ def _header(data: bytes, moov: int) -> Header:
     return Header(data, timescale, ticks, flags)
 
 
-@dataclass(frozen=True, slots=True)
-class _Defaults:
-    """What holds for every frame of a fragment that does not say otherwise."""
-
-    ticks: int
-    size: int
-    flags: int
-
-
 def _fragment(header: Header, moof: bytes, mdat: bytes, arrived: float) -> Fragment:
     traf = _one(moof, 8, len(moof), b"traf")
     sequence = _one(moof, 8, len(moof), b"mfhd")
@@ -254,10 +247,12 @@ def _fragment(header: Header, moof: bytes, mdat: bytes, arrived: float) -> Fragm
     form = ">Q" if version == 1 else ">I"
     (base_time,) = _read(form, moof, time.body + 4, time.end)
     _read(">I", moof, sequence.body + 4, sequence.end)
-    defaults = _defaults(header, moof, _one(moof, traf.body, traf.end, b"tfhd"))
-    run = _one(moof, traf.body, traf.end, b"trun")
-    durations, total, is_key = _frames(moof, run, defaults)
-    if total > len(mdat) - 8:
+    tfhd, trun = (_one(moof, traf.body, traf.end, kind) for kind in (b"tfhd", b"trun"))
+    run, defaults = _run(moof, trun), _defaults(header, moof, tfhd)
+    durations = run.durations(defaults)
+    if sum(durations) <= 0:
+        raise BadStream("a fragment without a duration")
+    if sum(run.sizes(defaults)) > len(mdat) - 8:
         raise BadStream("a fragment's frames are larger than its media data")
     return Fragment(
         data=moof + mdat,
@@ -265,7 +260,7 @@ def _fragment(header: Header, moof: bytes, mdat: bytes, arrived: float) -> Fragm
         base_time=base_time,
         duration=sum(durations),
         durations=tuple(durations),
-        starts_with_key=is_key,
+        starts_with_key=bool(run.keys(defaults)[0]),
         arrived=arrived,
         sequence_at=sequence.body + 4,
         time_at=time.body + 4,
@@ -273,43 +268,25 @@ def _fragment(header: Header, moof: bytes, mdat: bytes, arrived: float) -> Fragm
     )
 
 
-def _defaults(header: Header, moof: bytes, box: Box) -> _Defaults:
-    (flags,) = _read(">I", moof, box.body, box.end)
-    if flags & 0x1 or not flags & 0x2_0000:
+def _defaults(header: Header, moof: bytes, box: Box) -> SampleDefaults:
+    trex = SampleDefaults(header.frame_ticks, 0, header.frame_flags)
+    try:
+        head = read_tfhd(moof[box.body : box.end], trex)
+    except struct.error:
+        raise BadStream("a box is shorter than its content") from None
+    if head.base is not None or not head.is_relative:
         raise BadStream("a fragment that can only be read at its old place in the stream")
-    offset = box.body + 8 + (4 if flags & 0x2 else 0)
-    values = {0x8: header.frame_ticks, 0x10: 0, 0x20: header.frame_flags}
-    for bit in values:
-        if flags & bit:
-            (values[bit],) = _read(">I", moof, offset, box.end)
-            offset += 4
-    return _Defaults(*values.values())
+    return head.defaults
 
 
-def _columns(data: bytes, run: Box) -> tuple[int, int, dict[int, list[int]]]:
-    """The flags of a `trun`, where its table begins, and the table's columns by their flags."""
-    flags, count = _read(">II", data, run.body, run.end)
-    if not 0 < count <= _MOST_FRAMES:
-        raise BadStream(f"a fragment of {count} frames")
-    offset = run.body + 8 + (4 if flags & 0x1 else 0) + (4 if flags & 0x4 else 0)
-    kept = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
-    if offset + 4 * len(kept) * count > run.end:
-        raise BadStream("a box is shorter than its content")
-    values = struct.unpack_from(f">{len(kept) * count}I", data, offset)
-    return flags, offset, {bit: list(values[place :: len(kept)]) for place, bit in enumerate(kept)}
-
-
-def _frames(moof: bytes, run: Box, defaults: _Defaults) -> tuple[list[int], int, bool]:
-    """The duration of each frame, their bytes together, and whether the first is a key frame."""
-    flags, table, column = _columns(moof, run)
-    (count,) = _read(">I", moof, run.body + 4, run.end)
-    first_flags = defaults.flags
-    if flags & 0x4:
-        (first_flags,) = _read(">I", moof, table - 4, run.end)
-    durations = column.get(0x100) or [defaults.ticks] * count
-    total = sum(column.get(0x200) or [defaults.size] * count)
-    if 0x400 in column:
-        first_flags = column[0x400][0]
-    if sum(durations) <= 0:
-        raise BadStream("a fragment without a duration")
-    return durations, total, not first_flags & _NOT_A_KEY
+def _run(data: bytes, box: Box) -> TrackRun:
+    try:
+        run = read_trun(data[box.body : box.end])
+    except (struct.error, TornFile):
+        _, count = _read(">II", data, box.body, box.end)
+        if count <= _MOST_FRAMES:
+            raise BadStream("a box is shorter than its content") from None
+        raise BadStream(f"a fragment of {count} frames") from None
+    if not 0 < run.samples <= _MOST_FRAMES:
+        raise BadStream(f"a fragment of {run.samples} frames")
+    return run

@@ -58,7 +58,6 @@ class Sps:
     height: int
     chroma: int
     depth: int
-    refs: int
     progressive: bool
     full_range: bool
     colours: tuple[int, int, int]
@@ -76,6 +75,24 @@ def nals(data: bytes, at: int = 0) -> Iterator[bytes]:
             return
         yield data[at + 4 : at + 4 + size]
         at += 4 + size
+
+
+def unit_ranges(data: bytes, size: int | None = None) -> Iterator[tuple[int, int]]:
+    """Begin and end of each unit of a sample, each behind its length in four bytes.
+
+    `data` is the beginning of a sample of `size` bytes, by default all of it; the last unit may end behind
+    `data`. Raises `NotH264` where the units do not fill the sample.
+    """
+    at, size = 0, len(data) if size is None else size
+    while at + 4 <= len(data):
+        begin = at + 4
+        end = begin + int.from_bytes(data[at:begin], "big")
+        if end == begin or end > size:
+            break
+        yield begin, end
+        at = end
+    if at < size <= len(data) or at + 4 <= len(data):
+        raise NotH264("its samples are not made of whole units")
 
 
 def byte_stream_nals(data: bytes) -> Iterator[bytes]:
@@ -157,7 +174,7 @@ def read_sps(nal: bytes) -> Sps:
     chroma, depth = _formats(bits) if profile in _WITH_CHROMA else (1, 8)
     bits.ue()  # log2_max_frame_num
     _skip_order(bits)
-    refs = bits.ue()
+    bits.ue()  # max_num_ref_frames
     bits.take(1)
     width, height = (bits.ue() + 1) * 16, (bits.ue() + 1) * 16
     progressive = bool(bits.take(1))
@@ -172,7 +189,7 @@ def read_sps(nal: bytes) -> Sps:
     sar, full_range, colours = _usability(bits) if bits.take(1) else ((1, 1), False, (2, 2, 2))
     return Sps(
         number, profile, flags, level, width, height,
-        chroma, depth, refs, progressive, full_range, colours, sar,
+        chroma, depth, progressive, full_range, colours, sar,
     )  # fmt: skip
 
 

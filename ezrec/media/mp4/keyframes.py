@@ -1,4 +1,4 @@
-"""Where in a film of any codec a decoder may begin, told by the film's own tables.
+"""Where in a video of any codec a decoder may begin, told by the video's own tables.
 
 For what is decoded, not copied: B-frames and unknown codecs are welcome here. Reads no media data. What is
 said is a claim of the file's; who cuts by it looks whether it was true.

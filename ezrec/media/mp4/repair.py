@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from ezrec.domain.ports import NOTHING, Hole, Salvaged
+from ezrec.domain.ports import NOTHING, Hole, Repaired
 from ezrec.media.mp4 import boxes as mp4boxes
-from ezrec.media.mp4 import damage
+from ezrec.media.mp4 import damage, h264
 from ezrec.media.mp4.damage import Searcher, Walk
 from ezrec.media.mp4.sample_tables import Track
 from ezrec.media.mp4.samples import NotSimple, read_tracks
@@ -29,7 +29,7 @@ _LEAST_HEAD = 16  # bytes of a box of the long form
 _LARGEST_FRAGMENT = 64 << 20  # what FragmentReader believes
 
 
-def salvage(path: Path) -> Salvaged:
+def repair(path: Path) -> Repaired:
     """Cover damage, cut off a torn tail, tell what is there. Says *nothing* only of what holds no picture.
 
     What lies elsewhere too (a link) is measured, and never changed: it would be somebody else's file.
@@ -37,19 +37,19 @@ def salvage(path: Path) -> Salvaged:
     try:
         info = path.lstat()
         if not stat.S_ISREG(info.st_mode):
-            return Salvaged(None, why="it is no plain file")
-        return _salvaged(path, is_alone=info.st_nlink == 1)
+            return Repaired(None, why="it is no plain file")
+        return _repaired(path, is_alone=info.st_nlink == 1)
     except FileNotFoundError:
-        return NOTHING if path.parent.is_dir() else Salvaged(None, why="its directory is away", may_pass=True)
+        return NOTHING if path.parent.is_dir() else Repaired(None, why="its directory is away", may_pass=True)
     except OSError as fault:
-        return Salvaged(None, why=fault.strerror or str(fault), may_pass=True)
+        return Repaired(None, why=fault.strerror or str(fault), may_pass=True)
     except MemoryError:
-        return Salvaged(None, why="there is no memory to read its index", may_pass=True)
+        return Repaired(None, why="there is no memory to read its index", may_pass=True)
     except (ValueError, LookupError) as fault:  # a torn file is a ValueError, too
-        return Salvaged(None, why=str(fault) or type(fault).__name__)
+        return Repaired(None, why=str(fault) or type(fault).__name__)
 
 
-def _salvaged(path: Path, *, is_alone: bool) -> Salvaged:
+def _repaired(path: Path, *, is_alone: bool) -> Repaired:
     if not mp4boxes.is_fragmented(path):
         return _plain(path)
     try:
@@ -64,10 +64,10 @@ def _salvaged(path: Path, *, is_alone: bool) -> Salvaged:
         if not found.damage:
             return _told(found)
         if not is_alone:
-            return Salvaged(None, why="it is damaged, and lies elsewhere too")
+            return Repaired(None, why="it is damaged, and lies elsewhere too")
         damage.mend(path, found)
         found = _walked(path)
-    return Salvaged(None, why="it is damaged all over")
+    return Repaired(None, why="it is damaged all over")
 
 
 def _walked(path: Path) -> Walk:
@@ -75,9 +75,9 @@ def _walked(path: Path) -> Walk:
         return Searcher(file).walk()
 
 
-def _told(found: Walk) -> Salvaged:
+def _told(found: Walk) -> Repaired:
     first, last = found.pieces[0], found.pieces[-1]
-    return Salvaged(
+    return Repaired(
         seconds=(last.until - first.time) / found.scale,
         lead_s=first.time / found.scale,
         holes=tuple(_holes(found)),
@@ -94,20 +94,20 @@ def _holes(found: Walk) -> Iterator[Hole]:
             yield Hole((before.until - first) / found.scale, (after.time - first) / found.scale, is_damage)
 
 
-def _plain(path: Path) -> Salvaged:
+def _plain(path: Path) -> Repaired:
     """A file that has one index: as it is, or not to be read by us."""
     try:
         tracks = read_tracks(path)
     except NotSimple as fault:
-        return Salvaged(None, why=str(fault))
+        return Repaired(None, why=str(fault))
     except mp4boxes.TornFile as fault:
         found = _empty(path, 0)
-        return found if found.is_nothing else Salvaged(None, why=str(fault))
+        return found if found.is_nothing else Repaired(None, why=str(fault))
     seconds = [float(track.length_s) for track in tracks if track.kind == b"vide" and len(track)]
-    return Salvaged(seconds[0]) if seconds else Salvaged(None, why="there is no picture in it")
+    return Repaired(seconds[0]) if seconds else Repaired(None, why="there is no picture in it")
 
 
-def _empty(path: Path, header_end: int) -> Salvaged:
+def _empty(path: Path, header_end: int) -> Repaired:
     """Nothing, where that is sure: blank, or no more than a header and a fragment that was never finished."""
     with plain_files.opened(path, shared=True) as file:
         length = os.fstat(file.fileno()).st_size
@@ -118,10 +118,10 @@ def _empty(path: Path, header_end: int) -> Salvaged:
             file.seek(0)
             head = file.read(_LARGEST_HEADER + 1)
             is_torn = head[4:8] == b"ftyp" and len(head) <= _LARGEST_HEADER and b"moof" not in head
-            return NOTHING if is_torn else Salvaged(None, why="it has no header that can be read")
+            return NOTHING if is_torn else Repaired(None, why="it has no header that can be read")
         if length - header_end <= _LARGEST_FRAGMENT and _is_cut_short(file, header_end, length):
             return NOTHING
-    return Salvaged(None, why="none of its fragments can be read")
+    return Repaired(None, why="none of its fragments can be read")
 
 
 def _is_blank(file: BinaryIO) -> bool:
@@ -164,11 +164,9 @@ def is_written(fd: int, track: Track) -> bool:
 
 
 def _is_written(sample: bytes) -> bool:
-    at = 0
-    while at < len(sample):
-        body = at + _LENGTH
-        end = body + int.from_bytes(sample[at:body], "big")
-        if end <= body or end > len(sample) or sample.find(b"\0\0\0", body, end) >= 0:
-            return False
-        at = end
-    return bool(sample)
+    try:
+        return bool(sample) and all(
+            sample.find(b"\0\0\0", begin, end) < 0 for begin, end in h264.unit_ranges(sample)
+        )
+    except h264.NotH264:
+        return False

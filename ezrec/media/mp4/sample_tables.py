@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class NotSimple(ValueError):
-    """A sound file of a kind that is not joined by copying; the message says which."""
+    """An undamaged file that cannot be joined by copying; the message says why."""
 
 
 @dataclass(slots=True)

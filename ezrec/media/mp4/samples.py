@@ -2,30 +2,29 @@
 
 Reads the tables of a plain file and the fragments of a camera's, and gives both in one form. Knows of codecs
 only what their header is called. Trusts no number: counts are bounded by the file's own length
-(`mp4limits`).
+(`limits`).
 """
 
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import accumulate, repeat
 from pathlib import Path
 from typing import BinaryIO
 
-from ezrec.media.mp4 import edit_lists, limits, table_reader
+from ezrec.media.mp4 import edit_lists, fragment_tables, limits, table_reader
 from ezrec.media.mp4.boxes import Box, Boxes, TornFile, whole
+from ezrec.media.mp4.fragment_tables import DELAY, SampleDefaults, TrackRun
 from ezrec.media.mp4.sample_tables import NotSimple as NotSimple
 from ezrec.media.mp4.sample_tables import SampleTables as SampleTables
 from ezrec.media.mp4.sample_tables import Track as Track
 from ezrec.system import plain_files
 
-_NO_SYNC = 0x10000
 _LARGEST_FRAGMENT = 16 << 20  # of its index alone
 _LARGEST_ENTRY = 1 << 20  # what is said of a codec
-_HEAD, _WORDS, _WORD = struct.Struct(">I4s"), struct.Struct(">II"), struct.Struct(">I")
+_HEAD = struct.Struct(">I4s")
 _UNMOVED = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _HEADERS = {b"avcC": (b"vide", 78), b"esds": (b"soun", 28)}  # and how much stands before it in its entry
 
@@ -68,12 +67,12 @@ class Reader:
         self._left = limits.MOST_SAMPLES
         self._is_fragmented = False
         self._tracks: dict[int, Track] = {}
-        self._defaults: dict[int, tuple[int, int, int]] = {}
+        self._defaults: dict[int, SampleDefaults] = {}
         self._delays: dict[int, int] = {}
 
     def tracks(self) -> list[Track]:
         for box in whole(self._boxes):
-            if box.type == b"moov" and not self._tracks:  # a second one is what `mp4inplace` did not finish
+            if box.type == b"moov" and not self._tracks:  # a second one: `finish_in_place` was interrupted
                 self._index(box)
             elif box.type == b"moof":
                 self._is_fragmented = True
@@ -101,8 +100,8 @@ class Reader:
             elif box.type == b"mvex":
                 for trex in self._boxes.inside(box):
                     if trex.type == b"trex":
-                        number, _, length, size, flags = struct.unpack_from(">5I", self._body(trex, 24), 4)
-                        self._defaults[number] = (length, size, flags)
+                        number, _, *defaults = struct.unpack_from(">5I", self._body(trex, 24), 4)
+                        self._defaults[number] = SampleDefaults(*defaults)
 
     def _track(self, trak: Box, movie_scale: int) -> Track:
         track = Track()
@@ -180,29 +179,22 @@ class Reader:
             at += size
 
     def _run_of(self, base: int, data: bytes, body: int, after: int) -> None:
-        at = next(begin for kind, begin, _ in self._children(data, body, after) if kind == b"tfhd")
-        flags, number = _WORDS.unpack_from(data, at)
+        parts = list(self._children(data, body, after))
+        tfhd = next(data[begin:end] for kind, begin, end in parts if kind == b"tfhd")
+        number = fragment_tables.track_number(tfhd)
         track = self._tracks.get(number)
         if track is None or track.kind not in (b"vide", b"soun"):
             return
-        length, size, how = self._defaults.get(number, (0, 0, 0))
-        at += 8
-        if flags & 1:
-            base, at = struct.unpack_from(">Q", data, at)[0], at + 8
-        at += 4 if flags & 2 else 0
-        if flags & 8:
-            length, at = _WORD.unpack_from(data, at)[0], at + 4
-        if flags & 0x10:
-            size, at = _WORD.unpack_from(data, at)[0], at + 4
-        if flags & 0x20:
-            how = _WORD.unpack_from(data, at)[0]
-        where = base
-        for kind, begin, end in self._children(data, body, after):
+        head = fragment_tables.read_tfhd(tfhd, self._defaults.get(number, SampleDefaults()))
+        base = where = base if head.base is None else head.base
+        for kind, begin, end in parts:
             if kind == b"tfdt":
                 form = ">Q" if data[begin] else ">I"
                 self._continue(track, struct.unpack_from(form, data, begin + 4)[0])
             elif kind == b"trun":
-                where = self._samples(track, data[begin:end], (length, size, how), base, where)
+                run = fragment_tables.read_trun(data[begin:end])
+                begin = where if run.offset is None else base + run.offset
+                where = self._add(track, run, head.defaults, begin)
 
     def _continue(self, track: Track, time: int) -> None:
         """A fragment says itself when it begins; its first sample may not come before the last one."""
@@ -210,42 +202,19 @@ class Reader:
             raise NotSimple("its time runs backwards")
         track.end = time
 
-    def _samples(
-        self, track: Track, body: bytes, defaults: tuple[int, int, int], base: int, where: int
-    ) -> int:
-        flags, count = _WORDS.unpack_from(body)
-        flags &= 0xFFFFFF
-        self._allow(count, limits.MOST_IN_FRAGMENT)
-        at = 8
-        if flags & 1:
-            where, at = base + struct.unpack_from(">i", body, at)[0], at + 4
-        first = None
-        if flags & 4:
-            first, at = _WORD.unpack_from(body, at)[0], at + 4
-        if not count:
+    def _add(self, track: Track, run: TrackRun, defaults: SampleDefaults, where: int) -> int:
+        """Add the samples of a run whose media begins at `where`; returns where it ends."""
+        self._allow(run.samples, limits.MOST_IN_FRAGMENT)
+        if not run.samples:
             return where
-        given = [bit for bit in (0x100, 0x200, 0x400, 0x800) if flags & bit]
-        step = len(given)
-        if at + 4 * count * step > len(body):
-            raise TornFile("damaged: a fragment's index is shorter than it says")
-        values = table_reader.words(body[at : at + 4 * count * step])
-        columns = {bit: values[place::step] for place, bit in enumerate(given)}
-        lengths = columns.get(0x100) or _alike(defaults[0], count)
-        sizes = columns.get(0x200) or _alike(defaults[1], count)
-        if 0x400 in columns:
-            keys = bytearray(not how & _NO_SYNC for how in columns[0x400])
-        else:
-            keys = bytearray((not defaults[2] & _NO_SYNC,)) * count
-        if first is not None:
-            keys[0] = not first & _NO_SYNC
+        durations, sizes = run.durations(defaults), run.sizes(defaults)
         track.offsets.extend(accumulate(sizes[:-1], initial=where))
-        track.starts.extend(accumulate(lengths[:-1], initial=track.end))
-        track.end += sum(lengths)
-        track.keys += keys
+        track.starts.extend(accumulate(durations[:-1], initial=track.end))
+        track.end += sum(durations)
+        track.keys += run.keys(defaults)
         track.sizes.extend(sizes)
-        self._delay(
-            track, zip(repeat(1), columns[0x800], strict=False) if 0x800 in columns else ((count, 0),)
-        )
+        delays = run.columns.get(DELAY)
+        self._delay(track, ((run.samples, 0),) if delays is None else zip(repeat(1), delays, strict=False))
         return where + sum(sizes)
 
     def _delay(self, track: Track, runs: Iterable[tuple[int, int]]) -> None:
@@ -271,7 +240,3 @@ def _clock(mdhd: bytes) -> tuple[int, int | None]:
     form, unknown = (">IQ", (1 << 64) - 1) if mdhd[0] else (">II", (1 << 32) - 1)
     scale, said = struct.unpack_from(form, mdhd, 20 if mdhd[0] else 12)
     return scale or 1, said if 0 < said < unknown else None
-
-
-def _alike(word: int, count: int) -> array[int]:
-    return array("I", (word,)) * count

@@ -31,7 +31,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of film: its picture, and the sound that was recorded with it."""
+    """One piece of video: its picture, and the sound that was recorded with it."""
 
     times: Track
     stretches: Sequence[Stretch]
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(slots=True)
 class TrackTimeline:
-    """One track of the film to be written.
+    """One track of the video to be written.
 
     The first `lead` ticks are decoded and not shown; all of it is shown `late` ticks later than it says.
     """
@@ -64,7 +64,7 @@ class TrackTimeline:
         return len(self.sizes)
 
     def check_order(self) -> None:
-        """A film whose time stands still or runs backwards is no film."""
+        """A video whose time stands still or runs backwards is no video."""
         last = self.starts[0] - 1
         for start in self.starts:
             if start <= last:
@@ -75,15 +75,15 @@ class TrackTimeline:
 
 
 def as_it_is(track: Track, zero_s: Fraction) -> TrackTimeline:
-    """A track for itself, as its file has it; the film begins at `zero_s` of the file."""
-    lane, first = TrackTimeline(track.scale), track.starts[0]
-    lane.offsets, lane.sizes, lane.keys = track.offsets, track.sizes, track.keys
-    lane.starts = array("q", (start - first for start in track.starts))
-    lane.end = track.length
+    """A track for itself, as its file has it; the video begins at `zero_s` of the file."""
+    timeline, first = TrackTimeline(track.scale), track.starts[0]
+    timeline.offsets, timeline.sizes, timeline.keys = track.offsets, track.sizes, track.keys
+    timeline.starts = array("q", (start - first for start in track.starts))
+    timeline.end = track.length
     after = round((track.begin_s - zero_s) * track.scale)
-    lane.lead, lane.late = max(0, -after), max(0, after)
-    lane.check_order()
-    return lane
+    timeline.lead, timeline.late = max(0, -after), max(0, after)
+    timeline.check_order()
+    return timeline
 
 
 def picture_scale(parts: Sequence[Part]) -> int:
@@ -95,116 +95,120 @@ def picture_scale(parts: Sequence[Part]) -> int:
 
 
 def picture(parts: Sequence[Part], scale: int) -> tuple[TrackTimeline, list[int]]:
-    """The picture's lane, and where in it each part begins."""
-    lane, begins = TrackTimeline(scale), list[int]()
+    """The picture's timeline, and where in it each part begins."""
+    timeline, begins = TrackTimeline(scale), list[int]()
     for part in parts:
-        begin = lane.end
+        begin = timeline.end
         begins.append(begin)
         for stretch in part.stretches:
-            _add(lane, stretch, begin, part.times)
-        lane.end = begin + _scaled(part.times.length, part.times.scale, scale)
-    lane.check_order()
-    return lane, begins
+            _add(timeline, stretch, begin, part.times)
+        timeline.end = begin + _scaled(part.times.length, part.times.scale, scale)
+    timeline.check_order()
+    return timeline, begins
 
 
-def _add(lane: TrackTimeline, stretch: Stretch, begin: int, times: Track) -> None:
+def _add(timeline: TrackTimeline, stretch: Stretch, begin: int, times: Track) -> None:
     data, first, last = stretch.data, stretch.first, stretch.first + stretch.count
-    lane.sources.extend(array("H", (stretch.source,)) * stretch.count)
-    lane.offsets.extend(data.offsets[first:last])
-    lane.sizes.extend(data.sizes[first:last])
-    lane.keys.extend(data.keys[first:last])
+    timeline.sources.extend(array("H", (stretch.source,)) * stretch.count)
+    timeline.offsets.extend(data.offsets[first:last])
+    timeline.sizes.extend(data.sizes[first:last])
+    timeline.keys.extend(data.keys[first:last])
     starts, zero, own = stretch.times.starts, times.starts[0], times.scale
     wanted = starts[stretch.at : stretch.at + stretch.count]
-    if own == lane.scale:
-        lane.starts.extend(array("q", (begin + start - zero for start in wanted)))
+    if own == timeline.scale:
+        timeline.starts.extend(array("q", (begin + start - zero for start in wanted)))
     else:
-        lane.starts.extend(array("q", (begin + _scaled(start - zero, own, lane.scale) for start in wanted)))
+        timeline.starts.extend(
+            array("q", (begin + _scaled(start - zero, own, timeline.scale) for start in wanted))
+        )
 
 
 def cut(part: Part, first: int, last: int) -> TrackTimeline:
     """Frames of a part alone, from its beginning on."""
-    lane, times = TrackTimeline(part.times.scale), part.times
+    timeline, times = TrackTimeline(part.times.scale), part.times
     for stretch in part.stretches:
-        _add(lane, stretch, -(times.starts[first] - times.starts[0]), times)
-    lane.end = (times.starts[last] if last < len(times) else times.end) - times.starts[first]
-    lane.check_order()
-    return lane
+        _add(timeline, stretch, -(times.starts[first] - times.starts[0]), times)
+    timeline.end = (times.starts[last] if last < len(times) else times.end) - times.starts[first]
+    timeline.check_order()
+    return timeline
 
 
 def sound(
-    parts: Sequence[Part], begins: Sequence[int], picture_lane: TrackTimeline, rate: int, silent: int
+    parts: Sequence[Part], begins: Sequence[int], picture_timeline: TrackTimeline, rate: int, silent: int
 ) -> TrackTimeline:
-    """The sound's lane; `silent` is the size of a silent packet."""
+    """The sound's timeline; `silent` is the size of a silent packet."""
     filler = _Sound(TrackTimeline(rate), silent)
-    ends = (*begins[1:], picture_lane.end)
+    ends = (*begins[1:], picture_timeline.end)
     for part, begin, end in zip(parts, begins, ends, strict=True):
         if part.sound:
-            ticks = [_scaled(place, picture_lane.scale, rate) for place in (begin, end)]
+            ticks = [_scaled(place, picture_timeline.scale, rate) for place in (begin, end)]
             filler.add(part, ticks[0], ticks[1])
-    return filler.finished(_scaled(picture_lane.end, picture_lane.scale, rate))
+    return filler.finished(_scaled(picture_timeline.end, picture_timeline.scale, rate))
 
 
 class _Sound:
-    """Fills a lane with packets and, between them, with silence."""
+    """Fills a timeline with packets and, between them, with silence."""
 
-    def __init__(self, lane: TrackTimeline, silent: int) -> None:
-        self._lane, self._silent = lane, silent
+    def __init__(self, timeline: TrackTimeline, silent: int) -> None:
+        self._timeline, self._silent = timeline, silent
 
     def add(self, part: Part, begin: int, end: int) -> None:
         assert part.sound
         source, track = part.sound
-        lane = self._lane
-        zero = begin + round((track.begin_s - part.times.begin_s) * lane.scale)
+        timeline = self._timeline
+        zero = begin + round((track.begin_s - part.times.begin_s) * timeline.scale)
         shift: int | None = None
         first = track.starts[0]
         for number, start in enumerate(track.starts):
-            time = zero + _scaled(start - first, track.scale, lane.scale)
+            time = zero + _scaled(start - first, track.scale, timeline.scale)
             if shift is None:
                 # What was heard before the picture began is left out, but for the packet with which the
                 # very first sound begins: the decoder needs it, and no player plays it.
-                if time + PACKET <= begin and (len(lane) or time + PACKET < begin):
+                if time + PACKET <= begin and (len(timeline) or time + PACKET < begin):
                     continue
-                if len(lane) and time + PACKET // 2 < lane.end:
+                if len(timeline) and time + PACKET // 2 < timeline.end:
                     continue
-                shift = max(0, lane.end - time) if len(lane) else 0
+                shift = max(0, timeline.end - time) if len(timeline) else 0
             if time >= end:
                 break
             self._fill(time + shift)
             self._put(source, track.offsets[number], track.sizes[number], time + shift)
             following = track.starts[number + 1] if number + 1 < len(track) else track.end
-            lane.end = time + shift + min(2 * PACKET, _scaled(following - start, track.scale, lane.scale))
+            timeline.end = (
+                time + shift + min(2 * PACKET, _scaled(following - start, track.scale, timeline.scale))
+            )
 
     def finished(self, end: int) -> TrackTimeline:
-        lane = self._lane
+        timeline = self._timeline
         self._fill(end)
-        lane.lead = max(0, -lane.starts[0])
-        if lane.lead:
-            lane.starts = array("q", (start + lane.lead for start in lane.starts))
-            lane.end += lane.lead
-        lane.check_order()
-        return lane
+        timeline.lead = max(0, -timeline.starts[0])
+        if timeline.lead:
+            timeline.starts = array("q", (start + timeline.lead for start in timeline.starts))
+            timeline.end += timeline.lead
+        timeline.check_order()
+        return timeline
 
     def _fill(self, until: int) -> None:
         """Silence up to the next packet: at the very beginning rather too much, else rather too little."""
-        lane = self._lane
-        if not len(lane):
-            lane.end = until - -(-max(0, until) // PACKET) * PACKET
-        count = max(0, until - lane.end) // PACKET
-        end = lane.end + count * PACKET
-        lane.sources.extend(array("H", (SILENCE,)) * count)
-        lane.offsets.extend(array("Q", (0,)) * count)
-        lane.sizes.extend(array("I", (self._silent,)) * count)
-        lane.starts.extend(range(lane.end, end, PACKET))
-        lane.keys.extend(b"\1" * count)
-        lane.end = end
+        timeline = self._timeline
+        if not len(timeline):
+            timeline.end = until - -(-max(0, until) // PACKET) * PACKET
+        count = max(0, until - timeline.end) // PACKET
+        end = timeline.end + count * PACKET
+        timeline.sources.extend(array("H", (SILENCE,)) * count)
+        timeline.offsets.extend(array("Q", (0,)) * count)
+        timeline.sizes.extend(array("I", (self._silent,)) * count)
+        timeline.starts.extend(range(timeline.end, end, PACKET))
+        timeline.keys.extend(b"\1" * count)
+        timeline.end = end
 
     def _put(self, source: int, offset: int, size: int, time: int) -> None:
-        lane = self._lane
-        lane.sources.append(source)
-        lane.offsets.append(offset)
-        lane.sizes.append(size)
-        lane.starts.append(time)
-        lane.keys.append(1)
+        timeline = self._timeline
+        timeline.sources.append(source)
+        timeline.offsets.append(offset)
+        timeline.sizes.append(size)
+        timeline.starts.append(time)
+        timeline.keys.append(1)
 
 
 def _scaled(ticks: int, of: int, to: int) -> int:

@@ -1,4 +1,4 @@
-"""Writes a film as a plain MP4: index first, then picture and sound in slices of a second, once and in order.
+"""Writes a video as a plain MP4: index first, then picture and sound in slices of a second, in order.
 
 The index is made from tables that are known before the first byte of media is written, so nothing is
 guessed, moved or written twice. Media bytes pass through one buffer that is written when it is full, at whole
@@ -36,7 +36,7 @@ _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 
 class PictureTrack:
     """What the picture's track says of itself."""
 
-    lane: TrackTimeline
+    timeline: TrackTimeline
     width: int
     height: int
     avcc: bytes
@@ -46,13 +46,13 @@ class PictureTrack:
 class SoundTrack:
     """What the sound's track says of itself: AAC-LC."""
 
-    lane: TrackTimeline
+    timeline: TrackTimeline
     channels: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    lane: int
+    track: int
     first: int
     count: int
     size: int
@@ -67,13 +67,13 @@ def write(
     tell: Callable[[float], None],
 ) -> int:
     """Write the new file `output`; returns its size. `tell` hears the part done, and may raise to stop."""
-    lanes = [picture.lane, *([sound.lane] if sound else [])]
-    chunks = _chunks(lanes)
+    timelines = [picture.timeline, *([sound.timeline] if sound else [])]
+    chunks = _chunks(timelines)
     media = sum(chunk.size for chunk in chunks)
     ftyp = _box(b"ftyp", b"isom" + bytes((0, 0, 2, 0)) + b"isomiso2avc1mp41")
     long = media > 0xF0000000  # with some room for the index
     head = 16 if long else 8
-    fixed = [_fixed_tables(lane, number, chunks) for number, lane in enumerate(lanes)]
+    fixed = [_fixed_tables(timeline, number, chunks) for number, timeline in enumerate(timelines)]
     begin = len(ftyp) + len(_index(picture, sound, fixed, chunks, 0, long)) + head
     moov = _index(picture, sound, fixed, chunks, begin, long)
     mdat = struct.pack(">I4sQ", 1, b"mdat", head + media) if long else struct.pack(">I4s", 8 + media, b"mdat")
@@ -85,7 +85,7 @@ def write(
         _reserve(fd, begin + media)
         target = _Target(fd, lambda done: tell(min(1.0, done / media)))
         target.put(ftyp + moov + mdat)
-        for source, offset, size in _ranges(lanes, chunks):
+        for source, offset, size in _ranges(timelines, chunks):
             if source == SILENCE:
                 target.put(silence * (size // len(silence)))
             else:
@@ -168,25 +168,27 @@ class _Target:
             self.flush()
 
 
-def _chunks(lanes: Sequence[TrackTimeline]) -> list[_Chunk]:
-    """Slices of all lanes in the order in which a player needs them."""
+def _chunks(timelines: Sequence[TrackTimeline]) -> list[_Chunk]:
+    """Slices of all timelines in the order in which a player needs them."""
     found = []
-    for number, lane in enumerate(lanes):
-        first, starts = 0, lane.starts
+    for number, timeline in enumerate(timelines):
+        first, starts = 0, timeline.starts
         while first < len(starts):
-            last = bisect.bisect_left(starts, starts[first] + _SLICE_S * lane.scale, first + 1)
-            size = sum(lane.sizes[first:last])
-            found.append((starts[first] / lane.scale, number, _Chunk(number, first, last - first, size)))
+            last = bisect.bisect_left(starts, starts[first] + _SLICE_S * timeline.scale, first + 1)
+            size = sum(timeline.sizes[first:last])
+            found.append((starts[first] / timeline.scale, number, _Chunk(number, first, last - first, size)))
             first = last
     return [chunk for _, _, chunk in sorted(found, key=lambda item: item[:2])]
 
 
-def _ranges(lanes: Sequence[TrackTimeline], chunks: Sequence[_Chunk]) -> Iterator[tuple[int, int, int]]:
+def _ranges(timelines: Sequence[TrackTimeline], chunks: Sequence[_Chunk]) -> Iterator[tuple[int, int, int]]:
     """Source, place and size of what is to be copied, neighbours taken together."""
     source, offset, size = -1, 0, 0
     for chunk in chunks:
-        lane, part = lanes[chunk.lane], slice(chunk.first, chunk.first + chunk.count)
-        for of, at, more in zip(lane.sources[part], lane.offsets[part], lane.sizes[part], strict=True):
+        timeline, part = timelines[chunk.track], slice(chunk.first, chunk.first + chunk.count)
+        for of, at, more in zip(
+            timeline.sources[part], timeline.offsets[part], timeline.sizes[part], strict=True
+        ):
             if of == source and (at == offset + size or of == SILENCE):
                 size += more
                 continue
@@ -205,32 +207,32 @@ def _index(
     begin: int,
     long: bool,
 ) -> bytes:
-    """`fixed` are the tables that do not depend on where the media begins, of each lane."""
+    """`fixed` are the tables that do not depend on where the media begins, of each timeline."""
     places = [_places(chunks, number, begin, long) for number in range(len(fixed))]
     return _movie(picture, sound, [[*tables, where] for tables, where in zip(fixed, places, strict=True)])
 
 
 def index_in_place(picture: PictureTrack, sound: SoundTrack | None) -> bytes:
-    """The index of media that lies already where its lanes say."""
+    """The index of media that lies already where its timelines say."""
     tables = []
-    for lane in (picture.lane, *([sound.lane] if sound else [])):
+    for timeline in (picture.timeline, *([sound.timeline] if sound else [])):
         begins = [0, *(
-            number for number in range(1, len(lane))
-            if lane.offsets[number] != lane.offsets[number - 1] + lane.sizes[number - 1]
+            number for number in range(1, len(timeline))
+            if timeline.offsets[number] != timeline.offsets[number - 1] + timeline.sizes[number - 1]
         )]  # fmt: skip
-        ends = (*begins[1:], len(lane))
+        ends = (*begins[1:], len(timeline))
         chunks = [_Chunk(0, first, last - first, 0) for first, last in zip(begins, ends, strict=True)]
-        places = _listed(b"co64", "Q", [(lane.offsets[first],) for first in begins])
-        tables.append([*_fixed_tables(lane, 0, chunks), places])
+        places = _listed(b"co64", "Q", [(timeline.offsets[first],) for first in begins])
+        tables.append([*_fixed_tables(timeline, 0, chunks), places])
     return _movie(picture, sound, tables)
 
 
 def _movie(picture: PictureTrack, sound: SoundTrack | None, tables: Sequence[Sequence[bytes]]) -> bytes:
-    lane, size = picture.lane, (picture.width, picture.height)
-    tracks = [_track(1, lane, tables[0], _picture_entry(picture), size)]
-    length = _in_movie(lane.end, lane)
+    timeline, size = picture.timeline, (picture.width, picture.height)
+    tracks = [_track(1, timeline, tables[0], _picture_entry(picture), size)]
+    length = _in_movie(timeline.end, timeline)
     if sound:
-        heard = sound.lane
+        heard = sound.timeline
         tracks.append(_track(2, heard, tables[1], _sound_entry(sound), None))
         length = max(length, _in_movie(heard.end - heard.lead + heard.late, heard))
     times = struct.pack(">IIII", 0, 0, _MOVIE_SCALE, length)
@@ -240,22 +242,22 @@ def _movie(picture: PictureTrack, sound: SoundTrack | None, tables: Sequence[Seq
 
 def _track(
     number: int,
-    lane: TrackTimeline,
+    timeline: TrackTimeline,
     tables: Sequence[bytes],
     entry: bytes,
     size: tuple[int, int] | None,
 ) -> bytes:
-    shown = _in_movie(lane.end - lane.lead, lane)
+    shown = _in_movie(timeline.end - timeline.lead, timeline)
     width, height = size or (0, 0)
-    lasts = shown + _in_movie(lane.late, lane)
+    lasts = shown + _in_movie(timeline.late, timeline)
     head = struct.pack(">B3xIIIII8xHHHxx", 0, 0, 0, number, 0, lasts, 0, 0, 0 if size else 1 << 8)
     head = head[:3] + b"\3" + head[4:]  # enabled, in the movie
     tkhd = _box(b"tkhd", head + _MATRIX + struct.pack(">II", width << 16, height << 16))
-    parts = [(shown, lane.lead, 1 << 16)]
-    if lane.late:
-        parts.insert(0, (_in_movie(lane.late, lane), -1, 1 << 16))
+    parts = [(shown, timeline.lead, 1 << 16)]
+    if timeline.late:
+        parts.insert(0, (_in_movie(timeline.late, timeline), -1, 1 << 16))
     edits = _box(b"edts", _listed(b"elst", "IiI", parts))
-    mdhd = _box(b"mdhd", struct.pack(">B3xQQIQHH", 1, 0, 0, lane.scale, lane.end, 0x55C4, 0))
+    mdhd = _box(b"mdhd", struct.pack(">B3xQQIQHH", 1, 0, 0, timeline.scale, timeline.end, 0x55C4, 0))
     handler = b"vide" if size else b"soun"
     hdlr = _box(b"hdlr", bytes(8) + handler + bytes(13))
     kind = _box(b"vmhd", struct.pack(">I8x", 1)) if size else _box(b"smhd", bytes(8))
@@ -264,33 +266,33 @@ def _track(
     return _box(b"trak", tkhd, edits, _box(b"mdia", mdhd, hdlr, _box(b"minf", kind, here, stbl)))
 
 
-def _fixed_tables(lane: TrackTimeline, number: int, chunks: Sequence[_Chunk]) -> list[bytes]:
-    keys = [at + 1 for at, key in enumerate(lane.keys) if key]
+def _fixed_tables(timeline: TrackTimeline, number: int, chunks: Sequence[_Chunk]) -> list[bytes]:
+    keys = [at + 1 for at, key in enumerate(timeline.keys) if key]
     runs = list[tuple[int, int, int]]()
-    for count, chunk in enumerate((chunk for chunk in chunks if chunk.lane == number), 1):
+    for count, chunk in enumerate((chunk for chunk in chunks if chunk.track == number), 1):
         if not runs or runs[-1][1] != chunk.count:
             runs.append((count, chunk.count, 1))
     return [
-        _listed(b"stts", "II", list(_lengths(lane))),
-        *([] if len(keys) == len(lane) else [_listed(b"stss", "I", [(key,) for key in keys])]),
+        _listed(b"stts", "II", list(_lengths(timeline))),
+        *([] if len(keys) == len(timeline) else [_listed(b"stss", "I", [(key,) for key in keys])]),
         _listed(b"stsc", "III", runs),
-        _box(b"stsz", struct.pack(">III", 0, 0, len(lane)), _big_endian(lane.sizes)),
+        _box(b"stsz", struct.pack(">III", 0, 0, len(timeline)), _big_endian(timeline.sizes)),
     ]
 
 
 def _places(chunks: Sequence[_Chunk], number: int, begin: int, long: bool) -> bytes:
     places = list[tuple[int]]()
     for chunk in chunks:
-        if chunk.lane == number:
+        if chunk.track == number:
             places.append((begin,))
         begin += chunk.size
     return _listed(b"co64" if long else b"stco", "Q" if long else "I", places)
 
 
-def _lengths(lane: TrackTimeline) -> Iterator[tuple[int, int]]:
+def _lengths(timeline: TrackTimeline) -> Iterator[tuple[int, int]]:
     """How many samples in a row last how long."""
-    ends = chain(islice(lane.starts, 1, None), (lane.end,))
-    lengths = (end - start for start, end in zip(lane.starts, ends, strict=True))
+    ends = chain(islice(timeline.starts, 1, None), (timeline.end,))
+    lengths = (end - start for start, end in zip(timeline.starts, ends, strict=True))
     return ((sum(1 for _ in same), length) for length, same in groupby(lengths))
 
 
@@ -311,7 +313,7 @@ def _picture_entry(picture: PictureTrack) -> bytes:
 
 def _sound_entry(sound: SoundTrack) -> bytes:
     """AAC-LC in the words of MPEG-4 systems: object type 0x40, an audio stream."""
-    rate, channels = sound.lane.scale, sound.channels
+    rate, channels = sound.timeline.scale, sound.channels
     config = (2 << 11 | _RATES.index(rate) << 7 | channels << 3).to_bytes(2, "big")
     decoder = bytes((0x40, 0x15)) + bytes(11) + _described(5, config)
     stream = struct.pack(">HB", 2, 0) + _described(4, decoder) + _described(6, b"\2")
@@ -323,8 +325,8 @@ def _described(tag: int, body: bytes) -> bytes:
     return bytes((tag, len(body))) + body
 
 
-def _in_movie(ticks: int, lane: TrackTimeline) -> int:
-    return round(ticks * _MOVIE_SCALE / lane.scale)
+def _in_movie(ticks: int, timeline: TrackTimeline) -> int:
+    return round(ticks * _MOVIE_SCALE / timeline.scale)
 
 
 def _box(kind: bytes, *bodies: bytes) -> bytes:

@@ -38,7 +38,7 @@ class Artefacts:
     tools: Tools
     video: Media
     folder: Path
-    switch: CancelToken
+    token: CancelToken
     log: Log
 
     def make(self, wanted: Collection[str]) -> dict[str, object]:
@@ -135,8 +135,8 @@ class Artefacts:
     def _run(self, argv: list[str], log: Log) -> None:
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * self._length_s, math.inf)
         run(
-            argv, limits, nice=self.tools.nice, hear=lambda data: None, log=log, switch=self.switch,
-            pace=self.tools.pace,
+            argv, limits, nice=self.tools.nice, on_output=lambda data: None, log=log, token=self.token,
+            throttle=self.tools.throttle,
         )  # fmt: skip
 
 

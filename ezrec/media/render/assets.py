@@ -1,6 +1,6 @@
 """Where the pieces are made that stand between copied frames: the intro to measure, stretches with the logo.
 
-Pieces of use to other films are kept in the media cache. What was made is looked at before it is used, and
+Pieces of use to other videos are kept in the media cache. What was made is looked at before it is used, and
 where it is not as it has to be, `NotApplicable` says so.
 """
 
@@ -32,7 +32,7 @@ PLACEHOLDER = Path("/made")
 
 @contextlib.contextmanager
 def named() -> Iterator[None]:
-    """What makes a film unfit for copying has many names below."""
+    """What makes a video unfit for copying has many names below."""
     try:
         yield
     except NotApplicable:
@@ -43,12 +43,12 @@ def named() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class AssetMaker:
-    """`beside`: what is made for one film only lies beside this file. `cache` None: all of it does."""
+    """`beside`: what is made for one video only lies beside this file. `cache` None: all of it does."""
 
     tools: Tools
     beside: Path
     cache: Path | None
-    switch: CancelToken
+    token: CancelToken
     log: Log
 
     def measure(
@@ -78,8 +78,8 @@ class AssetMaker:
 
         def check(path: Path) -> None:
             found = self.checked(path, measure)
-            if len(found.footage.picture) != measure.target.frames(intro):
-                raise NotApplicable(f"the intro has {len(found.footage.picture)} frames after its making")
+            if len(found.tables.picture) != measure.target.frames(intro):
+                raise NotApplicable(f"the intro has {len(found.tables.picture)} frames after its making")
 
         recipe = arguments.intro("", intro, measure, PLACEHOLDER)
         made_by = "\0".join(recipe).replace(str(intro.path.absolute()), "")
@@ -141,7 +141,7 @@ class AssetMaker:
 
     @contextlib.contextmanager
     def overlay(self, logos: Sequence[filters.PlacedLogo]) -> Iterator[filters.PlacedLogo]:
-        """All logos as one picture, so that no rung lays more than one over the film."""
+        """All logos as one picture, so that no strategy lays more than one over the video."""
         place = around([logo.place for logo in logos])
 
         def make(path: Path) -> None:
@@ -156,14 +156,14 @@ class AssetMaker:
         made_by = "\0".join(arguments.composed("", logos, place, PLACEHOLDER))
         for logo in logos:
             made_by = made_by.replace(
-                str(logo.picture.path.absolute()), self.tools.seen.digest(logo.picture.path)
+                str(logo.picture.path.absolute()), self.tools.probe_cache.digest(logo.picture.path)
             )
         with self._kept(None, made_by, make, check) as (path, _):
             yield filters.PlacedLogo(self._picture(path), place)
 
     def _picture(self, path: Path) -> Media:
         try:
-            return self.tools.inspect(LOGO, path, self.switch)
+            return self.tools.inspect(LOGO, path, self.token)
         except Reject as fault:
             raise NotApplicable(fault.reason) from None
 
@@ -171,8 +171,8 @@ class AssetMaker:
     def _kept(
         self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
     ) -> Iterator[tuple[Path, bool]]:
-        """What is made, from the cache, or beside the film where there is none that can be written to."""
-        key = key_of(self.tools.seen.digest(content) if content else "", made_by)
+        """What is made, from the cache, or beside the video where there is none that can be written to."""
+        key = key_of(self.tools.probe_cache.digest(content) if content else "", made_by)
         if self.cache:
             kept = None
             try:
@@ -201,8 +201,8 @@ class AssetMaker:
             return 0
 
         run(
-            argv, limits, nice=self.tools.nice, hear=lambda data: None, log=self.log, switch=self.switch,
-            pulse=pulse, pace=self.tools.pace,
+            argv, limits, nice=self.tools.nice, on_output=lambda data: None, log=self.log, token=self.token,
+            pulse=pulse, throttle=self.tools.throttle,
         )  # fmt: skip
 
 
@@ -224,10 +224,10 @@ def placed(
     logo: Path | None,
     sponsors: Sequence[Path],
     layout: LogoLayout,
-    switch: CancelToken | None = None,
+    token: CancelToken | None = None,
 ) -> list[filters.PlacedLogo]:
     """Each logo with its place in a frame of that size."""
-    pictures = [tools.inspect(LOGO, path, switch) for path in (*((logo,) if logo else ()), *sponsors)]
+    pictures = [tools.inspect(LOGO, path, token) for path in (*((logo,) if logo else ()), *sponsors)]
     sizes = [(picture.info.width, picture.info.height) for picture in pictures]
     first, rest = (sizes[0], sizes[1:]) if logo else (None, sizes)
     places = arrange(frame, first, rest, layout)

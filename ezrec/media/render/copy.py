@@ -1,11 +1,11 @@
-"""The rung *copy*: intro and takes joined sample by sample, without encoding a frame of the recording.
+"""The strategy *copy*: intro and takes joined sample by sample, without encoding a frame of the recording.
 
 1. read the takes' own tables and parameter sets
 2. have the intro made to their measure, once (it is kept in the media cache)
-3. lay all parts end to end and write the film in one pass
-4. show that it is what was planned, and decodes at its joins (`proof`)
+3. lay all parts end to end and write the video in one pass
+4. show that it is what was planned, and decodes at its joins (`verify_copy`)
 
-Raises `NotApplicable` for a film that this cannot make rightly: the next rung does.
+Raises `NotApplicable` for a video that this cannot make: the next strategy is tried.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ezrec.media.mp4 import copyable, h264, timeline, writer
 from ezrec.media.mp4.copyable import SoundForm, StreamInfo
 from ezrec.media.mp4.timeline import Part
 from ezrec.media.render.assets import USUAL_SOUND, AssetMaker, named
-from ezrec.media.render.encode_segments import Encode
-from ezrec.media.render.logo_segments import Parts
-from ezrec.media.render.smart_render import LogoRuns, Overlay
+from ezrec.media.render.encode_segments import SegmentEncoder
+from ezrec.media.render.logo_segments import LogoSegments
+from ezrec.media.render.smart_render import LogoRunEncoder, Overlay
 from ezrec.media.render.verify_copy import CopyVerifier
 from ezrec.system.task import CancelToken
 
@@ -53,12 +53,12 @@ class Joined:
 
 @dataclass(slots=True)
 class Joiner:
-    """Makes one film by copying. `cache` None: an intro is made for this film alone, beside it."""
+    """Makes one video by copying. `cache` None: an intro is made for this video alone, beside it."""
 
     tools: Tools
     part: Path
     cache: Path | None
-    switch: CancelToken
+    token: CancelToken
     log: Log
     tell: Callable[[float], None] = field(default=lambda done: None)
     _share: float = 1.0
@@ -68,63 +68,65 @@ class Joiner:
         takes: Sequence[Media],
         intro: Media | None,
         overlay: Overlay | None = None,
-        anew: Parts | None = None,
+        anew: LogoSegments | None = None,
     ) -> Joined:
         with named(), contextlib.ExitStack() as kept:
-            shop, materials = self._workshop, [self._material(take) for take in takes]
-            sets, form = _agreed(materials)
+            maker, stream_infos = self._asset_maker, [self._stream_info(take) for take in takes]
+            sets, form = _agreed(stream_infos)
             has_sound = any(media.info.has_audio for media in (*takes, *((intro,) if intro else ())))
             sound = (form or USUAL_SOUND) if has_sound else None
-            sources = {number: material.path for number, material in enumerate(materials, 1)}
+            sources = {number: stream_info.path for number, stream_info in enumerate(stream_infos, 1)}
             parts, how = list[Part](), "none"
             made_anew, anew_of = None, (0, 0)
             if anew:
-                numbered = list(enumerate(materials, 1))
+                numbered = list(enumerate(stream_infos, 1))
                 made_anew = anew.encoded(numbered, len(sources) + 1, sound is not None, self._tell_runs)
                 assert made_anew.sets
                 sets, sources = made_anew.sets, sources | made_anew.sources
             if intro:
-                measure = shop.measure(takes[0], materials[0], sets, sound)
-                sources[0], fresh = kept.enter_context(shop.intro(intro, measure))
-                made, how = shop.checked(sources[0], measure), "made" if fresh else "cached"
+                measure = maker.measure(takes[0], stream_infos[0], sets, sound)
+                sources[0], fresh = kept.enter_context(maker.intro(intro, measure))
+                made, how = maker.checked(sources[0], measure), "made" if fresh else "cached"
                 sets |= made.sets
-                parts.append(Part.whole(0, made.footage.picture, made.footage.sound if sound else None))
+                parts.append(Part.whole(0, made.tables.picture, made.tables.sound if sound else None))
             if made_anew:
                 parts += made_anew.parts
             elif overlay:
-                measure = shop.measure(takes[0], materials[0], sets, None)
-                runs = LogoRuns(shop, overlay, measure, len(sources) + 1, self._tell_runs, {})
+                measure = maker.measure(takes[0], stream_infos[0], sets, None)
+                runs = LogoRunEncoder(maker, overlay, measure, len(sources) + 1, self._tell_runs, {})
                 if overlay.kept is None:
                     kept.callback(_remove, runs.sources)
-                parts += runs.parts(list(enumerate(materials, 1)), sound is not None)
+                parts += runs.parts(list(enumerate(stream_infos, 1)), sound is not None)
                 sets, sources = sets | runs.sets if runs.sets else sets, sources | runs.sources
                 anew_of = (runs.found, runs.made)
             else:
                 parts += [
-                    Part.whole(number, material.footage.picture, material.footage.sound if sound else None)
-                    for number, material in enumerate(materials, 1)
+                    Part.whole(
+                        number, stream_info.tables.picture, stream_info.tables.sound if sound else None
+                    )
+                    for number, stream_info in enumerate(stream_infos, 1)
                 ]
             self._share = _WRITING if overlay or anew else 1.0
             joined = self._written(
-                parts, sources, sets, materials[0].sps, sound,
+                parts, sources, sets, stream_infos[0].sps, sound,
                 each_stretch=not anew,  # what one encoder made of a take goes together
             )  # fmt: skip
             return replace(joined, intro=how, runs_found=anew_of[0], runs_made=anew_of[1])
 
-    def join_encoded(self, film: filters.Video, encode: Encode) -> Joined:
-        """A film of which nothing is copied: the intro, and the parts that `encode` makes or finds."""
+    def join_encoded(self, video: filters.Video, encode: SegmentEncoder) -> Joined:
+        """A video of which nothing is copied: the intro, and the parts that `encode` makes or finds."""
         with named(), contextlib.ExitStack() as kept:
-            shop, sound = self._workshop, USUAL_SOUND if film.target.sound else None
+            maker, sound = self._asset_maker, USUAL_SOUND if video.target.sound else None
             whole = encode.whole(1, self._tell_runs)
             parts, sources, sets, how = [whole.part], whole.sources, whole.sets, "none"
-            if film.intro:
-                measure = shop.measure(film.takes[0], whole.material, sets, sound)
-                sources[0], fresh = kept.enter_context(shop.intro(film.intro, measure))
-                made, how = shop.checked(sources[0], measure), "made" if fresh else "cached"
+            if video.intro:
+                measure = maker.measure(video.takes[0], whole.stream_info, sets, sound)
+                sources[0], fresh = kept.enter_context(maker.intro(video.intro, measure))
+                made, how = maker.checked(sources[0], measure), "made" if fresh else "cached"
                 sets |= made.sets
-                parts.insert(0, Part.whole(0, made.footage.picture, made.footage.sound if sound else None))
+                parts.insert(0, Part.whole(0, made.tables.picture, made.tables.sound if sound else None))
             self._share = _WRITING
-            joined = self._written(parts, sources, sets, whole.material.sps, sound, each_stretch=True)
+            joined = self._written(parts, sources, sets, whole.stream_info.sps, sound, each_stretch=True)
             return replace(joined, intro=how, gaps=())  # its frames are all of one length
 
     def _written(
@@ -138,33 +140,41 @@ class Joiner:
         each_stretch: bool,
     ) -> Joined:
         """Laid end to end, written, and shown to be what was planned."""
-        with self._workshop.silence(sound) if sound else contextlib.nullcontext(b"") as silence:
-            film = timeline.picture(parts, timeline.picture_scale(parts))
-            shown = writer.PictureTrack(film[0], sps.width, sps.height, h264.write_avcc(sets))
-            heard = self._heard(parts, film, sound, silence)
+        with self._asset_maker.silence(sound) if sound else contextlib.nullcontext(b"") as silence:
+            video = timeline.picture(parts, timeline.picture_scale(parts))
+            shown = writer.PictureTrack(video[0], sps.width, sps.height, h264.write_avcc(sets))
+            heard = self._heard(parts, video, sound, silence)
             writer.write(self.part, shown, heard, sources, silence, self._told)
-        lane, joins = film[0], _firsts(parts, each_stretch=each_stretch)
-        CopyVerifier(self.tools, self.part, self.switch, self.log).show(
-            lane, heard.lane if heard else None, joins
+        picture, joins = video[0], _firsts(parts, each_stretch=each_stretch)
+        CopyVerifier(self.tools, self.part, self.token, self.log).show(
+            picture, heard.timeline if heard else None, joins
         )
-        return Joined(len(lane), lane.end / lane.scale, sound is not None, len(joins), tuple(_gaps(lane)))
+        return Joined(
+            len(picture),
+            picture.end / picture.scale,
+            sound is not None,
+            len(joins),
+            tuple(_gaps(picture)),
+        )
 
     def prepare(self, take: Media, intro: Media) -> None:
         """Have the intro ready for recordings like this one."""
         with named():
-            material = self._material(take)
-            sound = material.sound or (USUAL_SOUND if intro.info.has_audio else None)
-            with self._workshop.intro(intro, self._workshop.measure(take, material, material.sets, sound)):
+            stream_info = self._stream_info(take)
+            sound = stream_info.sound or (USUAL_SOUND if intro.info.has_audio else None)
+            with self._asset_maker.intro(
+                intro, self._asset_maker.measure(take, stream_info, stream_info.sets, sound)
+            ):
                 pass
 
     @property
-    def _workshop(self) -> AssetMaker:
-        return AssetMaker(self.tools, self.part, self.cache, self.switch, self.log)
+    def _asset_maker(self) -> AssetMaker:
+        return AssetMaker(self.tools, self.part, self.cache, self.token, self.log)
 
-    def _material(self, take: Media) -> StreamInfo:
-        self.switch.check()
-        if take.material:
-            return take.material
+    def _stream_info(self, take: Media) -> StreamInfo:
+        self.token.check()
+        if take.stream_info:
+            return take.stream_info
         try:
             return copyable.read(take.path)
         except ValueError as fault:
@@ -173,35 +183,35 @@ class Joiner:
     def _heard(
         self,
         parts: Sequence[Part],
-        film: tuple[timeline.TrackTimeline, list[int]],
+        video: tuple[timeline.TrackTimeline, list[int]],
         sound: SoundForm | None,
         silence: bytes,
     ) -> writer.SoundTrack | None:
         if not sound:
             return None
-        lane = timeline.sound(parts, film[1], film[0], sound.rate, len(silence))
-        return writer.SoundTrack(lane, sound.channels)
+        packets = timeline.sound(parts, video[1], video[0], sound.rate, len(silence))
+        return writer.SoundTrack(packets, sound.channels)
 
     def _tell_runs(self, done: float) -> None:
         self.tell(done * (1 - _WRITING))
 
     def _told(self, done: float) -> None:
-        self.switch.check()
-        self.tools.pace.rest(self.switch.check)
+        self.token.check()
+        self.tools.throttle.pause(self.token.check)
         self.tell(1 - self._share + done * self._share)
 
 
-def _agreed(materials: Sequence[StreamInfo]) -> tuple[h264.Sets, SoundForm | None]:
+def _agreed(stream_infos: Sequence[StreamInfo]) -> tuple[h264.Sets, SoundForm | None]:
     """What all takes have in common: it has to be one picture and one kind of sound."""
-    first = materials[0]
+    first = stream_infos[0]
     sets = first.sets
-    for other in materials[1:]:
+    for other in stream_infos[1:]:
         sets |= other.sets
         if (other.sps.width, other.sps.height, other.sps.full_range) != (
             first.sps.width, first.sps.height, first.sps.full_range,
         ):  # fmt: skip
             raise NotApplicable("the takes differ in size")
-    forms = {material.sound for material in materials if material.sound}
+    forms = {stream_info.sound for stream_info in stream_infos if stream_info.sound}
     if len(forms) > 1:
         raise NotApplicable("the takes differ in their kind of sound")
     return sets, forms.pop() if forms else None
@@ -223,11 +233,14 @@ def _firsts(parts: Sequence[timeline.Part], *, each_stretch: bool) -> list[int]:
     return found
 
 
-def _gaps(lane: timeline.TrackTimeline) -> Iterator[dict[str, object]]:
+def _gaps(picture: timeline.TrackTimeline) -> Iterator[dict[str, object]]:
     """Where the picture stands still because the camera gave no frames; a slow camera's own pace is none."""
-    lengths = sorted(after - start for start, after in pairwise(lane.starts[:_PACE_FROM]))
+    lengths = sorted(after - start for start, after in pairwise(picture.starts[:_PACE_FROM]))
     usual = lengths[len(lengths) // 2] if lengths else 0
-    limit = max(int(_LONGEST_GAP_S * lane.scale), usual * 3 // 2)
-    gaps = ((start, after - start) for start, after in pairwise(lane.starts) if after - start > limit)
+    limit = max(int(_LONGEST_GAP_S * picture.scale), usual * 3 // 2)
+    gaps = ((start, after - start) for start, after in pairwise(picture.starts) if after - start > limit)
     for start, lasts in islice(gaps, _MOST_GAPS):
-        yield {"at_s": round(start / lane.scale, 3), "lasts_s": round(lasts / lane.scale, 3)}
+        yield {
+            "at_s": round(start / picture.scale, 3),
+            "lasts_s": round(lasts / picture.scale, 3),
+        }

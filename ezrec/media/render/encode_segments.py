@@ -1,4 +1,4 @@
-"""The full encode, part by part: for a film of which nothing can be copied.
+"""The full encode, part by part: for a video of which nothing can be copied.
 
 Each part is kept in a folder beside the takes, under a name that says all that went into it, so that a kill
 costs one part at most. Where two parts meet, both have to tell of the same pictures (`segment_plan`).
@@ -42,21 +42,21 @@ _SOUND_SHARE = 0.02
 
 
 @dataclass(slots=True)
-class Whole:
-    """The main part of a film, encoded; `material` is its first part, whose measure the others share."""
+class EncodedVideo:
+    """The main part of a video, encoded; `stream_info` is its first part, whose measure the others share."""
 
     part: Part
     sources: dict[int, Path]
     sets: h264.Sets
-    material: StreamInfo
+    stream_info: StreamInfo
 
 
 @dataclass(slots=True)
-class Encode:
-    """Makes the parts of one film, or finds them made. The caller holds `folder`."""
+class SegmentEncoder:
+    """Makes the parts of one video, or finds them made. The caller holds `folder`."""
 
-    shop: AssetMaker
-    film: filters.Video
+    maker: AssetMaker
+    video: filters.Video
     folder: Path
     encoder: str = SOFTWARE
     part_s: float = PART_S
@@ -66,11 +66,11 @@ class Encode:
     forgiven: list[str] = field(default_factory=list)
     _used: list[Path] = field(default_factory=list)
 
-    def whole(self, number: int, tell: Callable[[float], None]) -> Whole:
-        """All takes as one piece of film; `number` is the next free number of a source."""
+    def whole(self, number: int, tell: Callable[[float], None]) -> EncodedVideo:
+        """All takes as one piece of video; `number` is the next free number of a source."""
         planned = self._planned()
         self._check_room(planned)
-        target, total, at = self.film.target, sum(recipe.cut.count for recipe, _ in planned), 0
+        target, total, at = self.video.target, sum(recipe.cut.count for recipe, _ in planned), 0
         times = _even(target.rate, total)
         stretches, sources, sets = list[Stretch](), dict[int, Path](), None
         first: StreamInfo | None = None
@@ -85,9 +85,9 @@ class Encode:
             one = self._have(recipe, keys, hear)
             self._used.append(one.path)
             _check_meeting(before, one)
-            picture = one.material.footage.picture
-            sets = one.material.sets if sets is None else sets | one.material.sets
-            first, before, sources[number] = first or one.material, one, one.path
+            picture = one.stream_info.tables.picture
+            sets = one.stream_info.sets if sets is None else sets | one.stream_info.sets
+            first, before, sources[number] = first or one.stream_info, one, one.path
             stretches.append(Stretch(number, picture, 0, len(picture), times, at))
             number, at = number + 1, at + len(picture)
             hear(1.0)
@@ -98,7 +98,7 @@ class Encode:
             sources[number] = path = self._sound()
             self._used.append(path)
             heard = number, _sound_track(path)
-        return Whole(Part(times, tuple(stretches), heard), sources, sets, first)
+        return EncodedVideo(Part(times, tuple(stretches), heard), sources, sets, first)
 
     def forget(self) -> None:
         """Remove what was found and made."""
@@ -107,26 +107,16 @@ class Encode:
             _told_of(path).unlink(missing_ok=True)
 
     def _planned(self) -> list[tuple[Recipe, Keys]]:
-        target, found, before = self.film.target, list[tuple[Recipe, Keys]](), 0
-        tools = self.shop.tools
-        measure = arguments.EncodeFormat(
-            target,
-            arguments.HIGH,
-            _AS_TOLD,
-            arguments.PARTS_ID,
-            0,
-            0,
-            tools.bitrate,
-            tools.preset,
-            self.encoder,
-        )
-        for take in self.film.takes:
+        target, found, before = self.video.target, list[tuple[Recipe, Keys]](), 0
+        tools = self.maker.tools
+        measure = arguments.segment_format(target, _AS_TOLD, tools.bitrate, tools.preset, self.encoder)
+        for take in self.video.takes:
             if take.is_cut and take.offset_s:
                 raise NotApplicable(f"{take.path.name}: its owner cut its beginning off")
             if take.varies:
                 raise NotApplicable(f"{take.path.name}: its picture changes in size")
             keys = _keys(take)
-            planned = segment_plan.cuts_of(keys.shown, take, target, self.part_s)
+            planned = segment_plan.plan_segments(keys.shown, take, target, self.part_s)
             seconds = float(take.info.duration_s)
             if len(planned) == 1 and seconds > max(_LONGEST_IN_ONE_S, 2 * self.part_s):
                 few = "no key frame" if len(keys.numbers) < 2 else "no key frame where it could be cut"
@@ -134,7 +124,7 @@ class Encode:
             found += [
                 (
                     Recipe(
-                        take, cut, keys.track.scale, measure, self.film.logo, self.film.show, before,
+                        take, cut, keys.track.scale, measure, self.video.logo, self.video.show, before,
                         cut is planned[-1],
                     ),
                     keys,
@@ -147,13 +137,13 @@ class Encode:
         return found
 
     def _check_room(self, planned: Sequence[tuple[Recipe, Keys]]) -> None:
-        """Parts and film stand beside each other at the end."""
-        seconds = sum(recipe.cut.count for recipe, _ in planned) / self.film.target.rate
-        one = int(seconds * self.shop.tools.bitrate / 8)
+        """LogoSegments and video stand beside each other at the end."""
+        seconds = sum(recipe.cut.count for recipe, _ in planned) / self.video.target.rate
+        one = int(seconds * self.maker.tools.bitrate / 8)
         kept = sum(path.stat().st_size for path in self.folder.glob("*.mp4"))
         space = os.statvfs(self.folder)
         if space.f_bavail * space.f_frsize < max(0, one - kept) + one + _SPARE_BYTES:
-            raise NotApplicable("there is no room for parts beside the film")
+            raise NotApplicable("there is no room for parts beside the video")
 
     def _have(self, recipe: Recipe, keys: Keys, hear: Callable[[float], None]) -> _Made:
         """One part: made already, by whatever would be tried, or made now."""
@@ -170,9 +160,9 @@ class Encode:
             except (FfmpegFailed, NotApplicable) as fault:
                 if number + 1 == len(ways) or (isinstance(fault, FfmpegFailed) and fault.passing):
                     raise
-                self.shop.log.note(f"frames {way.cut.first} to {way.cut.last} once more: {fault}")
+                self.maker.log.note(f"frames {way.cut.first} to {way.cut.last} once more: {fault}")
                 if way.measure.encoder != SOFTWARE:
-                    self.shop.tools.encoders.distrust(self.encoder, str(fault))
+                    self.maker.tools.encoders.distrust(self.encoder, str(fault))
                     self.encoder = SOFTWARE
         raise AssertionError
 
@@ -191,7 +181,7 @@ class Encode:
         path, new, told = self._path(way, keys), self.folder / ".new", self.folder / f".new{_TOLD}"
         seconds = float(way.cut.count / way.measure.target.rate)
         try:
-            self._run(way.argv(self.shop.tools.ffmpeg, new, told), new, seconds, hear)
+            self._run(way.argv(self.maker.tools.ffmpeg, new, told), new, seconds, hear)
             self._checked(new, way)
             durable.sync_file(told)
             durable.rename(told, _told_of(path))
@@ -206,22 +196,22 @@ class Encode:
         return self._checked(path, way)
 
     def _checked(self, path: Path, way: Recipe) -> _Made:
-        material = self.shop.checked(path, way.measure)
-        if len(material.footage.picture) != way.cut.count:
-            raise NotApplicable(f"{len(material.footage.picture)} frames came of {way.cut.count}")
+        stream_info = self.maker.checked(path, way.measure)
+        if len(stream_info.tables.picture) != way.cut.count:
+            raise NotApplicable(f"{len(stream_info.tables.picture)} frames came of {way.cut.count}")
         text = plain_files.read(_told_of(path), _MOST_TOLD).decode()
-        return _Made(path, way, material, text)
+        return _Made(path, way, stream_info, text)
 
     def _path(self, way: Recipe, keys: Keys) -> Path:
-        recipe, logo = "\0".join(way.argv("", PLACEHOLDER, PLACEHOLDER)), self.film.logo
+        recipe, logo = "\0".join(way.argv("", PLACEHOLDER, PLACEHOLDER)), self.video.logo
         if logo:
-            digest = self.shop.tools.seen.digest(logo.picture.path)
+            digest = self.maker.tools.probe_cache.digest(logo.picture.path)
             recipe = recipe.replace(str(logo.picture.path.absolute()), digest)
         recipe = recipe.replace(str(way.take.path.absolute()), way.take.path.name)
         return self.folder / f"{_name(recipe, way, keys)}.mp4"
 
     def _sound(self) -> Path:
-        takes, target = self.film.takes, self.film.target
+        takes, target = self.video.takes, self.video.target
         recipe = "\0".join(segment_plan.sound("", takes, target, PLACEHOLDER, tolerant=False))
         digest = hashlib.blake2b(recipe.encode(), digest_size=12)
         for take in takes:
@@ -234,7 +224,7 @@ class Encode:
         seconds = sum(target.frames(take) for take in takes) / target.rate
 
         def make(*, tolerant: bool) -> None:
-            argv = segment_plan.sound(self.shop.tools.ffmpeg, takes, target, new, tolerant=tolerant)
+            argv = segment_plan.sound(self.maker.tools.ffmpeg, takes, target, new, tolerant=tolerant)
             self._run(argv, new, float(seconds), lambda done: None)
 
         try:
@@ -253,7 +243,7 @@ class Encode:
         return path
 
     def _run(self, argv: list[str], output: Path, seconds: float, hear: Callable[[float], None]) -> None:
-        tools = self.shop.tools
+        tools = self.maker.tools
         meter = Meter(lambda done_s: hear(min(1.0, done_s / seconds)))
 
         def pulse() -> Hashable:
@@ -263,8 +253,8 @@ class Encode:
 
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, tools.idle_s)
         run(
-            argv, limits, nice=tools.nice, hear=meter.hear, log=self.shop.log, switch=self.shop.switch,
-            pulse=pulse, pace=tools.pace,
+            argv, limits, nice=tools.nice, on_output=meter.hear, log=self.maker.log, token=self.maker.token,
+            pulse=pulse, throttle=tools.throttle,
         )  # fmt: skip
 
 
@@ -274,7 +264,7 @@ class _Made:
 
     path: Path
     way: Recipe
-    material: StreamInfo
+    stream_info: StreamInfo
     text: str
 
 

@@ -1,4 +1,4 @@
-"""The rung *parts*: a film that shows the logo all the time, encoded part by part, each kept beside its take.
+"""The strategy *parts*: a logo that is always shown, encoded part by part; each part is kept on disk.
 
 A part begins at a key frame and has the very frames of the take, one for one, each at its own time. So parts
 can be made while the recording still grows, a kill costs one part at most, and in the end they are joined
@@ -31,7 +31,7 @@ from ezrec.system.locks import Lock
 from ezrec.system.task import CancelToken
 
 PART_S = 30  # what a kill may cost, and what is left to be done when a recording ends
-MOST_PARTS = 800  # each is a file kept open while the film is joined
+MOST_PARTS = 800  # each is a file kept open while the video is joined
 _RATE_FROM = 300  # frames at the beginning of a take that tell its rate
 _LOCK = ".lock"
 
@@ -44,10 +44,10 @@ class FrameSpan:
     last: int
 
 
-def spans_of(material: StreamInfo, *, growing: bool = False, part_s: float = PART_S) -> list[FrameSpan]:
+def plan_spans(stream_info: StreamInfo, *, growing: bool = False, part_s: float = PART_S) -> list[FrameSpan]:
     """Where a take is cut. What is said of its beginning stays true while it grows."""
-    track, found, begin = material.footage.picture, list[FrameSpan](), 0
-    for idr in material.idrs:
+    track, found, begin = stream_info.tables.picture, list[FrameSpan](), 0
+    for idr in stream_info.idrs:
         if track.starts[idr] - track.starts[begin] >= part_s * track.scale:
             found.append(FrameSpan(begin, idr))
             begin = idr
@@ -67,20 +67,20 @@ def rate_of(track: Track) -> Fraction:
 
 
 @contextlib.contextmanager
-def held(folder: Path, wait_s: float, switch: CancelToken) -> Iterator[None]:
+def held(folder: Path, wait_s: float, token: CancelToken) -> Iterator[None]:
     """Raises `Busy` where another process works in the folder for longer, `Stopped` when told to end."""
     plain_files.folder(folder)
     plain_files.clear(folder / _LOCK)
-    with Lock(folder / _LOCK).held(wait_s, "makes parts", lambda: switch.pulled):
-        switch.check()
+    with Lock(folder / _LOCK).held(wait_s, "makes parts", lambda: token.cancelled):
+        token.check()
         yield
 
 
 @dataclass(slots=True)
-class Parts:
-    """Makes the parts of one film, or finds them made. One process at a time works in `folder`."""
+class LogoSegments:
+    """Makes the parts of one video, or finds them made. One process at a time works in `folder`."""
 
-    shop: AssetMaker
+    maker: AssetMaker
     logo: PlacedLogo
     folder: Path
     encoder: str = SOFTWARE
@@ -91,7 +91,7 @@ class Parts:
 
     @contextlib.contextmanager
     def held(self, wait_s: float) -> Iterator[None]:
-        with held(self.folder, wait_s, self.shop.switch):
+        with held(self.folder, wait_s, self.maker.token):
             yield
 
     def encoded(
@@ -100,31 +100,31 @@ class Parts:
         number: int,
         with_sound: bool,
         tell: Callable[[float], None],
-    ) -> Anew:
+    ) -> EncodedTakes:
         """All parts of these takes; `number` is the next free number of a source."""
-        planned = [(source, take, spans_of(take, part_s=self.part_s)) for source, take in takes]
+        planned = [(source, take, plan_spans(take, part_s=self.part_s)) for source, take in takes]
         if sum(len(spans) for _, _, spans in planned) > MOST_PARTS:
             raise NotApplicable(f"more than {MOST_PARTS} parts of {self.part_s} s")
-        anew, done = Anew([], {}, None), 0
-        total = sum(len(take.footage.picture) for _, take, _ in planned)
+        anew, done = EncodedTakes([], {}, None), 0
+        total = sum(len(take.tables.picture) for _, take, _ in planned)
         for source, take, spans in planned:
-            track, stretches = take.footage.picture, list[Stretch]()
+            track, stretches = take.tables.picture, list[Stretch]()
             for span in spans:
                 part = self.have(take, span)
                 anew.sets = part.sets if anew.sets is None else anew.sets | part.sets
                 anew.sources[number] = part.path
                 count = span.last - span.first
-                stretches.append(Stretch(number, part.footage.picture, 0, count, track, span.first))
+                stretches.append(Stretch(number, part.tables.picture, 0, count, track, span.first))
                 number, done = number + 1, done + count
                 tell(done / total)
-            sound = take.footage.sound if with_sound else None
+            sound = take.tables.sound if with_sound else None
             anew.parts.append(Part(track, tuple(stretches), (source, sound) if sound else None))
         return anew
 
     def ahead(self, take: StreamInfo, *, growing: bool) -> bool:
         """Make the next part of a take that is not there yet; False where there is none to be made."""
         measure = self._measure(take, self.encoder)
-        for span in spans_of(take, growing=growing, part_s=self.part_s):
+        for span in plan_spans(take, growing=growing, part_s=self.part_s):
             if not self._path(take, measure, span).exists():
                 self.have(take, span)
                 return True
@@ -143,8 +143,8 @@ class Parts:
         except (FfmpegFailed, NotApplicable) as fault:
             if self.encoder == SOFTWARE or (isinstance(fault, FfmpegFailed) and fault.passing):
                 raise
-            self.shop.tools.encoders.distrust(self.encoder, str(fault))
-            self.shop.log.note(f"not by {self.encoder}: {fault}")
+            self.maker.tools.encoders.distrust(self.encoder, str(fault))
+            self.maker.log.note(f"not by {self.encoder}: {fault}")
             self.encoder = SOFTWARE
             return self._make(take, self._measure(take, SOFTWARE), span)
 
@@ -153,8 +153,8 @@ class Parts:
         cut, new = self.folder / ".cut", self.folder / ".new"
         count = span.last - span.first
         try:
-            write_cut(cut, take, span.first, span.last, self.shop.switch)
-            self.shop.encode_with_logo(cut, new, self.logo, measure, (0, count))
+            write_cut(cut, take, span.first, span.last, self.maker.token)
+            self.maker.encode_with_logo(cut, new, self.logo, measure, (0, count))
             cut.unlink()
             self._checked(new, measure, span)
             durable.sync_file(new)
@@ -163,7 +163,7 @@ class Parts:
             cut.unlink(missing_ok=True)
             new.unlink(missing_ok=True)
         self.made += 1
-        track = take.footage.picture
+        track = take.tables.picture
         end = track.starts[span.last] if span.last < len(track) else track.end
         self.made_s += (end - track.starts[span.first]) / track.scale
         return self._checked(path, measure, span)
@@ -173,35 +173,25 @@ class Parts:
         sps = take.sps
         if sps.width % 2 or sps.height % 2:
             raise NotApplicable("a picture of odd size")
-        target = Target(sps.width, sps.height, rate_of(take.footage.picture), False, sps.full_range)
-        tools = self.shop.tools
-        return arguments.EncodeFormat(
-            target,
-            arguments.HIGH,
-            sps.colours,
-            arguments.PARTS_ID,
-            0,
-            0,
-            tools.bitrate,
-            tools.preset,
-            encoder,
-        )
+        target = Target(sps.width, sps.height, rate_of(take.tables.picture), False, sps.full_range)
+        tools = self.maker.tools
+        return arguments.segment_format(target, sps.colours, tools.bitrate, tools.preset, encoder)
 
     def _checked(self, path: Path, measure: arguments.EncodeFormat, span: FrameSpan) -> StreamInfo:
-        part = self.shop.checked(path, measure)
-        if len(part.footage.picture) != span.last - span.first:
-            raise NotApplicable(f"{len(part.footage.picture)} frames came of {span.last - span.first}")
+        part = self.maker.checked(path, measure)
+        if len(part.tables.picture) != span.last - span.first:
+            raise NotApplicable(f"{len(part.tables.picture)} frames came of {span.last - span.first}")
         return part
 
     def _path(self, take: StreamInfo, measure: arguments.EncodeFormat, span: FrameSpan) -> Path:
         name = called(
-            self.shop, self.logo, measure, take, (span.first, span.last), (0, span.last - span.first)
+            self.maker, self.logo, measure, take, (span.first, span.last), (0, span.last - span.first)
         )
         return self.folder / f"{name}.mp4"
 
 
 @dataclass(slots=True)
-class Anew:
+class EncodedTakes:
     """What takes the place of the recording's own frames."""
 
     parts: list[Part]

@@ -20,7 +20,7 @@ from ezrec.media.mp4.boxes import TornFile
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.render import assets
 from ezrec.media.render.assets import AssetMaker, named
-from ezrec.media.render.logo_segments import PART_S, Parts, spans_of
+from ezrec.media.render.logo_segments import PART_S, LogoSegments, plan_spans
 from ezrec.system.task import CancelToken
 
 LOWEST = 19
@@ -29,8 +29,8 @@ _EARLY = 0.9  # of the bytes that a part is expected to take: a camera's bitrate
 _MOST_TAKES = 1000
 
 
-class Doubtful(CancelToken):
-    """A switch that asks, about once a second, whether the work may go on."""
+class PollingCancelToken(CancelToken):
+    """A token that asks, about once a second, whether the work may go on."""
 
     def __init__(self, may_go_on: Callable[[], bool]) -> None:
         super().__init__()
@@ -38,11 +38,11 @@ class Doubtful(CancelToken):
 
     def check(self) -> None:
         now = time.monotonic()
-        if not self.pulled and now - self._asked >= _ASK_S:
+        if not self.cancelled and now - self._asked >= _ASK_S:
             self._asked = now
             if not self._may_go_on():
-                self.pull()
-        if self.pulled:
+                self.cancel()
+        if self.cancelled:
             raise Stopped("it has to make way")
 
 
@@ -58,13 +58,13 @@ class EncodingPause:
     def is_due(self, take: os.stat_result, *, growing: bool) -> bool:
         return take.st_size >= self._wanted.get((take.st_dev, take.st_ino, growing), 0)
 
-    def wait(self, take: os.stat_result, material: StreamInfo | None, *, growing: bool) -> None:
-        """There is no part to be made now; without `material` the take is of a kind that has none."""
+    def wait(self, take: os.stat_result, stream_info: StreamInfo | None, *, growing: bool) -> None:
+        """There is no part to be made now; without `stream_info` the take is of a kind that has none."""
         if len(self._wanted) >= _MOST_TAKES:
             self._wanted.clear()
         more = take.st_size
-        if material and growing:
-            track, spans = material.footage.picture, spans_of(material, growing=True)
+        if stream_info and growing:
+            track, spans = stream_info.tables.picture, plan_spans(stream_info, growing=True)
             begun = track.starts[spans[-1].last] if spans else track.starts[0]
             missing_s = max(0.0, PART_S - (track.end - begun) / track.scale)
             more = int(missing_s * take.st_size / max(1.0, float(track.length_s)) * _EARLY)
@@ -77,40 +77,40 @@ class SegmentPrerenderer:
 
     tools: Tools
     plan: RenderPlan
-    switch: CancelToken
+    token: CancelToken
     log: Log
-    patience: EncodingPause
+    pause: EncodingPause
 
     def work(self) -> bool:
         plan = self.plan
-        if plan.parts is None or not plan.logo_show.is_always or not (plan.logo or plan.sponsors):
+        if plan.parts is None or not plan.wants_logo_always:
             return False
-        shop = AssetMaker(self.tools, plan.output, plan.cache, self.switch, self.log)
+        maker = AssetMaker(self.tools, plan.output, plan.options.cache, self.token, self.log)
         for take in plan.takes:
-            self.switch.check()
+            self.token.check()
             growing, size = take == plan.takes[-1], take.stat()
-            if not self.patience.is_due(size, growing=growing):
+            if not self.pause.is_due(size, growing=growing):
                 continue
-            material = None
+            stream_info = None
             try:
-                material = copyable.read(take)
-                with named(), shop.overlaid(self._logos(material)) as logo:
-                    parts = Parts(shop, logo, plan.parts)
+                stream_info = copyable.read(take)
+                with named(), maker.overlaid(self._logos(stream_info)) as logo:
+                    parts = LogoSegments(maker, logo, plan.parts)
                     with parts.held(0):
-                        if parts.ahead(material, growing=growing):
+                        if parts.ahead(stream_info, growing=growing):
                             return True
             except TornFile:
                 return False  # a fragment is being written at this very moment
             except ValueError as fault:
                 self.log.note(f"{take.name}: {fault}")
-                material = None
-            self.patience.wait(size, material, growing=growing)
+                stream_info = None
+            self.pause.wait(size, stream_info, growing=growing)
         return False
 
-    def _logos(self, material: StreamInfo) -> list[PlacedLogo]:
-        frame = (material.sps.width, material.sps.height)
+    def _logos(self, stream_info: StreamInfo) -> list[PlacedLogo]:
+        frame = (stream_info.sps.width, stream_info.sps.height)
         logos = assets.placed(
-            self.tools, frame, self.plan.logo, self.plan.sponsors, self.plan.logo_layout, self.switch
+            self.tools, frame, self.plan.logo, self.plan.sponsors, self.plan.options.logo_layout, self.token
         )
         if not logos:
             raise NotApplicable("no logo")

@@ -1,8 +1,6 @@
-"""`FfmpegTranscoder`: looks into media and renders finished videos, by FFmpeg's programs.
+"""`FfmpegTranscoder`, the port `Transcoder`: looks into media files and renders finished videos with FFmpeg.
 
-The ways in which a video can be made stand in `ffmpeg_ladder`; how a child is run, a file opened, looked into
-or a graph drawn, in `ffmpeg_run`, `ffmpeg_input`, `ffmpeg_probe` and `ffmpeg_graph`. Never leaves a half
-file under a final name.
+Never leaves a half file under a final name. `strategies.py` says in which ways a video can be made.
 """
 
 from __future__ import annotations
@@ -23,13 +21,13 @@ from ezrec.media.ffmpeg.encoders import Choice, Encoders
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, TAKE
 from ezrec.media.ffmpeg.probe import Unseen
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
-from ezrec.media.ffmpeg.runner import DISK_FULL, FfmpegFailed, Limits, Log, TookTooLong, run
+from ezrec.media.ffmpeg.runner import DISK_FULL, FfmpegFailed, Log, TookTooLong, answer
 from ezrec.media.ffmpeg.throttle import Throttle, never
 from ezrec.media.ffmpeg.tools import NotApplicable, Tools, VerificationError
 from ezrec.media.mp4 import boxes
 from ezrec.media.render import renderer
 from ezrec.media.render.copy import Joiner
-from ezrec.media.render.prerender import LOWEST, Doubtful, EncodingPause, SegmentPrerenderer
+from ezrec.media.render.prerender import LOWEST, EncodingPause, PollingCancelToken, SegmentPrerenderer
 from ezrec.media.render.strategies import Strategies
 from ezrec.system import durable, plain_files
 from ezrec.system.task import CancelToken
@@ -62,10 +60,12 @@ class FfmpegTranscoder:
         memory: Path | None = None,
         cache: Path | None = None,
     ) -> None:
-        pace = Throttle(while_recording, is_recording)
-        self._patience = EncodingPause()
+        throttle = Throttle(while_recording, is_recording)
+        self._pause = EncodingPause()
         encoders = Encoders(ffmpeg, encoder, memory, is_recording)
-        self._tools = Tools(ffmpeg, ffprobe, nice, bitrate, preset, idle_s, pace, encoders, ProbeCache(cache))
+        self._tools = Tools(
+            ffmpeg, ffprobe, nice, bitrate, preset, idle_s, throttle, encoders, ProbeCache(cache)
+        )
 
     def probe(self, path: Path) -> MediaInfo:
         return self._tools.inspect(TAKE, path).info
@@ -79,7 +79,7 @@ class FfmpegTranscoder:
         said = f"the {kind} cannot be decoded"
         for is_last in (False, True):
             try:
-                return self._tools.seen.once(kind, path, lambda: check(path))
+                return self._tools.probe_cache.once(kind, path, lambda: check(path))
             except TookTooLong as fault:
                 raise Reject(
                     f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
@@ -100,7 +100,7 @@ class FfmpegTranscoder:
         plan: RenderPlan,
         progress: Callable[[float], None],
         on_stop: Callable[[Callable[[], None]], None],
-        on_rest: Callable[[str], None] = lambda why: None,
+        on_pause: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
         """The order is what keeps a half file from being published:
 
@@ -110,27 +110,29 @@ class FfmpegTranscoder:
         4. fsync it, rename it, fsync the directory
         5. make what accompanies it
         """
-        switch = CancelToken()
-        on_stop(switch.pull)
+        token = CancelToken()
+        on_stop(token.cancel)
         part = plan.output.with_name(f"{plan.output.name}.part")
-        self._tools.pace.step_back(self._tools.nice)
-        pace = replace(self._tools.pace, on_rest=on_rest)
-        tools = replace(self._tools, pace=pace, seen=self._tools.seen.within(plan.cache))
+        self._tools.throttle.step_back(self._tools.nice)
+        throttle = replace(self._tools.throttle, on_pause=on_pause)
+        tools = replace(
+            self._tools, throttle=throttle, probe_cache=self._tools.probe_cache.within(plan.options.cache)
+        )
         try:
             part.unlink(missing_ok=True)
             with Log(plan.log) as log:
-                ladder = Strategies(tools, plan, part, progress, switch, log)
-                info = ladder.climb()
-                switch.check()
+                strategies = Strategies(tools, plan, part, progress, token, log)
+                info = strategies.run()
+                token.check()
                 durable.sync_file(part)
                 durable.rename(part, plan.output)
-                ladder.accompany()
+                strategies.accompany()
         except VerificationError as fault:
             raise Reject(fault.reason, _REMEDY) from None
         except FfmpegFailed as fault:
             if fault.last_word == DISK_FULL:
                 raise disk_full(f"no room for {plan.output.name}") from None
-            if fault.lasting:  # the whole film was encoded to come to this: it is not to be done again
+            if fault.lasting:  # the whole video was encoded to come to this: it is not to be done again
                 raise Reject(f"ffmpeg: {fault.last_word}", _REMEDY) from None
             raise Retry(f"ffmpeg: {fault.last_word}") from None
         except OSError as fault:
@@ -138,7 +140,7 @@ class FfmpegTranscoder:
                 raise disk_full(f"no room for {plan.output.name}") from fault
             raise Retry(f"{plan.output.name} cannot be written: {fault.strerror}") from fault
         finally:
-            tools.seen.forget()
+            tools.probe_cache.forget()
             with contextlib.suppress(OSError):  # the fault that brought us here is the one to tell
                 part.unlink(missing_ok=True)
         progress(1.0)
@@ -148,11 +150,11 @@ class FfmpegTranscoder:
         """The encoder that will be used, as far as that is known without trying one."""
         return self._tools.encoders.known()
 
-    def work_ahead(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
+    def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
         try:
             with Log(plan.log) as log:
                 return SegmentPrerenderer(
-                    replace(self._tools, nice=LOWEST), plan, Doubtful(may_go_on), log, self._patience
+                    replace(self._tools, nice=LOWEST), plan, PollingCancelToken(may_go_on), log, self._pause
                 ).work()
         except (Busy, Stopped, FileNotFoundError):
             return False  # not our turn: in the end it is made in any case
@@ -168,14 +170,14 @@ class FfmpegTranscoder:
     def prepare(
         self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool] = lambda: True
     ) -> bool:
-        tools = replace(self._tools, nice=LOWEST, seen=ProbeCache(cache))
-        switch = Doubtful(may_go_on)
+        tools = replace(self._tools, nice=LOWEST, probe_cache=ProbeCache(cache))
+        token = PollingCancelToken(may_go_on)
         try:
             sample = renderer.taken(take, cache) if take else renderer.kept(cache)
             if sample is None:
                 return False
-            Joiner(tools, cache / "prepare.mp4", cache, switch, Log()).prepare(
-                tools.inspect(TAKE, sample, switch), tools.inspect(INTRO, intro, switch)
+            Joiner(tools, cache / "prepare.mp4", cache, token, Log()).prepare(
+                tools.inspect(TAKE, sample, token), tools.inspect(INTRO, intro, token)
             )
         except (NotApplicable, Stopped, FileNotFoundError):
             return False
@@ -213,7 +215,7 @@ class FfmpegTranscoder:
 
 def ffmpeg_version(ffmpeg: str = "ffmpeg") -> str | None:
     """The version FFmpeg gives itself, or None where there is none to ask."""
-    said = re.match(r"\S+ version (\S+)", _said(ffmpeg, "-version"))
+    said = re.match(r"\S+ version (\S+)", answer(ffmpeg, "-version"))
     return said.group(1) if said else None
 
 
@@ -247,17 +249,8 @@ def software_missing(ffmpeg: str = "ffmpeg", ffprobe: str = "ffprobe") -> list[s
     return [
         name
         for name, (program, question, sign) in parts.items()
-        if not re.search(sign, _said(program, question))
+        if not re.search(sign, answer(program, question))
     ]
-
-
-def _said(program: str, question: str) -> str:
-    said = bytearray()
-    try:
-        run([program, "-hide_banner", question], Limits(10.0), nice=0, hear=said.extend)
-    except (FfmpegFailed, Retry):
-        return ""
-    return said.decode(errors="replace")
 
 
 _NAME = "camera.mp4"

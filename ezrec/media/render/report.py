@@ -19,7 +19,7 @@ REPORT = "processing.json"
 class RenderReport:
     """What a person, or the command line, wants to know of how a video came to be."""
 
-    rung: str = ""
+    rung: str = ""  # the strategy; files on disk have this name
     encoder: str = "none"
     why: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)

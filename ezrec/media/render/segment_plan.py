@@ -1,9 +1,9 @@
 """Where a full encode is cut into parts, and the command lines that make them. Pure: nothing is run.
 
-A part is a range of the *finished* film's frames within one take. It is decoded from a key frame that is
+A part is a range of the *finished* video's frames within one take. It is decoded from a key frame that is
 shown no later than its first frame, so that pictures which refer to what lies before that key frame (open
 groups, leading pictures) are never part of it. Times are counted in ticks into which both the take's and
-the film's fit, and a decoder is sent to whole seconds only: so each picture has the same time in every part.
+the video's fit, and a decoder is sent to whole seconds only: so each picture has the same time in every part.
 
 Every part also tells the pictures around its two ends, by time and digest. Two neighbours have to tell the
 same: it shows that none was lost, doubled or decoded otherwise where they meet.
@@ -32,8 +32,8 @@ _NEVER = Fraction(10**9)
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """Frames of the film, within one take; `last` is not among them.
+class Segment:
+    """Frames of the video, within one take; `last` is not among them.
 
     `seek_s` is the second to which a decoder is sent, `keys` say from which to which key frame that is.
     """
@@ -48,19 +48,21 @@ class Cut:
         return self.last - self.first
 
 
-def cuts_of(keys: Sequence[Fraction], take: Media, target: filters.Target, part_s: float) -> list[Cut]:
+def plan_segments(
+    keys: Sequence[Fraction], take: Media, target: filters.Target, part_s: float
+) -> list[Segment]:
     """`keys`: when each key frame is shown, in seconds after the first picture."""
-    frames, rate, found = target.frames(take), target.rate, list[Cut]()
+    frames, rate, found = target.frames(take), target.rate, list[Segment]()
     first, seek, key = 0, 0, 0
     least = math.ceil(_LEAST_TAIL_S * rate)
     for number, shown in enumerate(keys):
         at = _nearest(shown * rate)
         if at - first >= part_s * rate and frames - at >= least:
-            found.append(Cut(first, at, seek, (key, number)))
+            found.append(Segment(first, at, seek, (key, number)))
             following = keys[number + 1] if number + 1 < len(keys) else _NEVER
             first, key = at, number
             seek = _seek(shown + Fraction(take.offset_s), following + Fraction(take.offset_s))
-    found.append(Cut(first, frames, seek, (key, len(keys))))
+    found.append(Segment(first, frames, seek, (key, len(keys))))
     return found
 
 
@@ -74,7 +76,7 @@ def _seek(key: Fraction, following: Fraction) -> int:
 
 
 def ticks(scale: int, rate: Fraction) -> int:
-    """Ticks a second that hold the take's and the film's times exactly; nearly, where there are none."""
+    """Ticks a second that hold the take's and the video's times exactly; nearly, where there are none."""
     exact = math.lcm(scale, rate.numerator)
     return exact if exact <= _MOST_TICKS else rate.numerator * -(-_FINE // rate.numerator)
 
@@ -83,11 +85,11 @@ def ticks(scale: int, rate: Fraction) -> int:
 class Recipe:
     """All that goes into the part `cut` of `take` but the take's own pictures.
 
-    `before`: frames of the film that the takes before this one have. `is_end`: nothing of the take follows.
+    `before`: frames of the video that the takes before this one have. `is_end`: nothing of the take follows.
     """
 
     take: Media
-    cut: Cut
+    cut: Segment
     scale: int
     measure: arguments.EncodeFormat
     logo: filters.PlacedLogo | None

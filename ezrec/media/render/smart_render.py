@@ -1,4 +1,4 @@
-"""The rung *smart render*: only the groups of pictures that are to show the logo are encoded anew.
+"""The strategy *smart render*: only the groups of pictures that are to show the logo are encoded anew.
 
 For each of them
 1. its frames are copied out into a small file of their own, so that no seeking can hit beside them
@@ -55,17 +55,17 @@ class Run:
     off: int
 
 
-def runs_of(material: StreamInfo, spans: Sequence[tuple[float, float]]) -> list[Run]:
+def plan_runs(stream_info: StreamInfo, spans: Sequence[tuple[float, float]]) -> list[Run]:
     """Which frames have to be encoded so that the logo shows in these spans (in seconds of this take)."""
-    track, found = material.footage.picture, list[Run]()
+    track, found = stream_info.tables.picture, list[Run]()
     begins = [Fraction(start - track.starts[0], track.scale) for start in track.starts]
     for begin, end in spans:
         on, off = bisect.bisect_left(begins, begin), bisect.bisect_left(begins, end)
         if on >= off:
             continue
-        first = material.idrs[bisect.bisect_right(material.idrs, on) - 1]
-        after = bisect.bisect_left(material.idrs, off)
-        last = material.idrs[after] if after < len(material.idrs) else len(track)
+        first = stream_info.idrs[bisect.bisect_right(stream_info.idrs, on) - 1]
+        after = bisect.bisect_left(stream_info.idrs, off)
+        last = stream_info.idrs[after] if after < len(stream_info.idrs) else len(track)
         if found and first < found[-1].last:
             raise NotApplicable("the logo comes back within one group of pictures")
         found.append(Run(first, last, on - first, off - first))
@@ -73,10 +73,10 @@ def runs_of(material: StreamInfo, spans: Sequence[tuple[float, float]]) -> list[
 
 
 @dataclass(slots=True)
-class LogoRuns:
+class LogoRunEncoder:
     """Makes the stretches with the logo. `number` is the next free number of a source."""
 
-    workshop: AssetMaker
+    maker: AssetMaker
     overlay: Overlay
     measure: arguments.EncodeFormat
     number: int
@@ -88,51 +88,53 @@ class LogoRuns:
 
     def parts(self, takes: Sequence[tuple[int, StreamInfo]], with_sound: bool) -> list[Part]:
         planned, begin, total, shown = list[tuple[int, StreamInfo, list[Run]]](), 0.0, 0, 0
-        for source, material in takes:
-            length = float(material.footage.picture.length_s)
+        for source, stream_info in takes:
+            length = float(stream_info.tables.picture.length_s)
             spans = [(on - begin, off - begin) for on, off in self.overlay.spans]
-            runs = runs_of(material, [(max(0.0, on), off) for on, off in spans if off > 0 and on < length])
-            planned.append((source, material, runs))
+            runs = plan_runs(
+                stream_info, [(max(0.0, on), off) for on, off in spans if off > 0 and on < length]
+            )
+            planned.append((source, stream_info, runs))
             begin += length
-            total += len(material.footage.picture)
+            total += len(stream_info.tables.picture)
             shown += sum(run.last - run.first for run in runs)
         if shown > total * _MOST_OF_IT:
             raise NotApplicable(f"the logo is wanted in {shown} of {total} frames")
         if sum(len(runs) for _, _, runs in planned) > _MOST_RUNS:
             raise NotApplicable(f"the logo comes more than {_MOST_RUNS} times")
         made, done = list[Part](), 0
-        for source, material, runs in planned:
+        for source, stream_info, runs in planned:
             stretches = list[Stretch]()
             for run in runs:
-                stretches.append(self._encoded(material, run))
+                stretches.append(self._encoded(stream_info, run))
                 done += run.last - run.first
                 self.tell(done / shown)
-            sound = material.footage.sound if with_sound else None
-            picture = material.footage.picture
+            sound = stream_info.tables.sound if with_sound else None
+            picture = stream_info.tables.picture
             made.append(
                 Part(picture, _woven(source, picture, runs, stretches), (source, sound) if sound else None)
             )
         return made
 
-    def _encoded(self, material: StreamInfo, run: Run) -> Stretch:
-        track, number = material.footage.picture, self.number
-        path, is_kept = self._place(material, run), self.overlay.kept is not None
+    def _encoded(self, stream_info: StreamInfo, run: Run) -> Stretch:
+        track, number = stream_info.tables.picture, self.number
+        path, is_kept = self._place(stream_info, run), self.overlay.kept is not None
         found = self._found(path, run) if is_kept else None
         if found:
             self.found += 1
         else:
-            found = self._made(material, run, path)
+            found = self._made(stream_info, run, path)
             self.made += 1
         self.sources[number] = path
         self.sets = found.sets if self.sets is None else self.sets | found.sets
         self.number += 1
-        return Stretch(number, found.footage.picture, 0, run.last - run.first, track, run.first)
+        return Stretch(number, found.tables.picture, 0, run.last - run.first, track, run.first)
 
-    def _place(self, material: StreamInfo, run: Run) -> Path:
+    def _place(self, stream_info: StreamInfo, run: Run) -> Path:
         if self.overlay.kept is None:
-            return self.workshop.aside(f"logo{self.number}")
+            return self.maker.aside(f"logo{self.number}")
         shown = (run.on, run.off)
-        name = called(self.workshop, self.overlay.logo, self.measure, material, (run.first, run.last), shown)
+        name = called(self.maker, self.overlay.logo, self.measure, stream_info, (run.first, run.last), shown)
         return self.overlay.kept / f"{name}.mp4"
 
     def _found(self, path: Path, run: Run) -> StreamInfo | None:
@@ -141,12 +143,12 @@ class LogoRuns:
             return self._checked(path, run)
         return None
 
-    def _made(self, material: StreamInfo, run: Run, path: Path) -> StreamInfo:
+    def _made(self, stream_info: StreamInfo, run: Run, path: Path) -> StreamInfo:
         plain_files.folder(path.parent)
-        cut, new = self.workshop.aside("cut"), path.with_name(f".{path.name}.new")
+        cut, new = self.maker.aside("cut"), path.with_name(f".{path.name}.new")
         try:
-            write_cut(cut, material, run.first, run.last, self.workshop.switch)
-            self.workshop.encode_with_logo(cut, new, self.overlay.logo, self.measure, (run.on, run.off))
+            write_cut(cut, stream_info, run.first, run.last, self.maker.token)
+            self.maker.encode_with_logo(cut, new, self.overlay.logo, self.measure, (run.on, run.off))
             self._checked(new, run)
             durable.sync_file(new)
             durable.rename(new, path)
@@ -156,14 +158,14 @@ class LogoRuns:
         return self._checked(path, run)
 
     def _checked(self, path: Path, run: Run) -> StreamInfo:
-        found, count = self.workshop.checked(path, self.measure), run.last - run.first
-        if len(found.footage.picture) != count:
-            raise NotApplicable(f"{len(found.footage.picture)} frames with the logo came of {count}")
+        found, count = self.maker.checked(path, self.measure), run.last - run.first
+        if len(found.tables.picture) != count:
+            raise NotApplicable(f"{len(found.tables.picture)} frames with the logo came of {count}")
         return found
 
 
 def called(
-    shop: AssetMaker,
+    maker: AssetMaker,
     logo: PlacedLogo,
     measure: arguments.EncodeFormat,
     take: StreamInfo,
@@ -173,12 +175,12 @@ def called(
     """A name for some frames of a take with the logo over them that says all that goes into it."""
     recipe = arguments.with_logo("", PLACEHOLDER, PLACEHOLDER, logo, measure, shown)
     picture = logo.picture.path
-    made_by = "\0".join(recipe).replace(str(picture.absolute()), shop.tools.seen.digest(picture))
+    made_by = "\0".join(recipe).replace(str(picture.absolute()), maker.tools.probe_cache.digest(picture))
     digest = hashlib.blake2b(made_by.encode(), digest_size=12)
     first, last = frames
     digest.update(f"{take.path.name}\0{first}\0{last}".encode())
     # What tells these frames from all others, without reading them: their sizes, and the first one.
-    track = take.footage.picture
+    track = take.tables.picture
     digest.update(array("I", track.sizes[first:last]).tobytes())
     with plain_files.opened(take.path, shared=True) as file:
         file.seek(track.offsets[first])
@@ -186,13 +188,15 @@ def called(
     return digest.hexdigest()
 
 
-def write_cut(path: Path, material: StreamInfo, first: int, last: int, switch: CancelToken) -> None:
+def write_cut(path: Path, stream_info: StreamInfo, first: int, last: int, token: CancelToken) -> None:
     """These frames alone, in a file of their own, so that no seeking can hit beside them."""
-    track = material.footage.picture
+    track = stream_info.tables.picture
     part = Part(track, (Stretch(0, track, first, last - first, track, first),))
-    lane = timeline.cut(part, first, last)
-    shown = writer.PictureTrack(lane, material.sps.width, material.sps.height, h264.write_avcc(material.sets))
-    writer.write(path, shown, None, {0: material.path}, b"", lambda _: switch.check())
+    frames = timeline.cut(part, first, last)
+    shown = writer.PictureTrack(
+        frames, stream_info.sps.width, stream_info.sps.height, h264.write_avcc(stream_info.sets)
+    )
+    writer.write(path, shown, None, {0: stream_info.path}, b"", lambda _: token.check())
 
 
 def _woven(source: int, track: Track, runs: Sequence[Run], made: Sequence[Stretch]) -> tuple[Stretch, ...]:

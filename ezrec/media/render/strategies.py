@@ -1,7 +1,7 @@
-"""The ladder: the ways in which a finished video can be made, from the cheapest that is right downward.
+"""Tries the ways in which a finished video can be made, the cheapest that is right first.
 
-A rung that does not suit the film, or whose result does not hold, gives way to the next, and the report
-beside the video says so. Decides and verifies; how each rung works stands in its own module.
+A strategy that does not suit the video, or whose result fails its check, gives way to the next; the report
+beside the video says why. How each strategy works stands in its own module.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ezrec.media.render import assets
 from ezrec.media.render.artefacts import FOLDER, Artefacts
 from ezrec.media.render.assets import AssetMaker
 from ezrec.media.render.copy import Joined, Joiner
-from ezrec.media.render.encode_segments import Encode
-from ezrec.media.render.logo_segments import Parts, held
+from ezrec.media.render.encode_segments import SegmentEncoder
+from ezrec.media.render.logo_segments import LogoSegments, held
 from ezrec.media.render.report import REPORT as REPORT
 from ezrec.media.render.report import RenderReport
 from ezrec.media.render.smart_render import Overlay
@@ -51,34 +51,34 @@ class Strategies:
         plan: RenderPlan,
         part: Path,
         progress: Callable[[float], None],
-        switch: CancelToken,
+        token: CancelToken,
         log: Log,
     ) -> None:
         self._tools, self._plan, self._part = tools, plan, part
-        self._progress, self._switch, self._log = progress, switch, log
+        self._progress, self._token, self._log = progress, token, log
         self._told = 0.0
         self._report = RenderReport(left_out=list(plan.notes))
         self._kept = contextlib.ExitStack()
 
-    def climb(self) -> MediaInfo:
+    def run(self) -> MediaInfo:
         with self._kept, self._report.timed("all"):
             with self._report.timed("look"):
-                film = self._film()
-            info = self._made(film)
+                video = self._film()
+            info = self._made(video)
         self._report.checks |= {"frames": info.frames, "duration_s": info.duration_s, "sound": info.has_audio}
         self._write_report()
         return info
 
     def accompany(self) -> None:
         """Make the artefacts of the finished video. It is there: nothing that goes wrong now may cost it."""
-        if not self._plan.artefacts:
+        if not self._plan.options.artefacts:
             return
         folder = self._plan.output.with_name(FOLDER)
         try:
             with self._report.timed("artefacts"):
                 video = self._inspect(RESULT, self._plan.output)
-                shop = Artefacts(self._tools, video, folder, self._switch, self._log)
-                self._report.artefacts = shop.make(self._plan.artefacts)
+                maker = Artefacts(self._tools, video, folder, self._token, self._log)
+                self._report.artefacts = maker.make(self._plan.options.artefacts)
             self._write_report()
         except (Retry, Reject, Stopped, OSError) as fault:
             self._log.note(f"no artefacts: {fault}")
@@ -88,49 +88,51 @@ class Strategies:
 
     def _film(self) -> filters.Video:
         plan = self._plan
-        film = filters.Video(
+        video = filters.Video(
             takes=[self._inspect(TAKE, take) for take in plan.takes],
             intro=self._inspect(INTRO, plan.intro) if plan.intro else None,
-            show=plan.logo_show,
+            show=plan.options.logo_show,
         )
-        burned = [plan.logo_burned_in or take in plan.burned_in for take in plan.takes]
+        burned = [take in plan.burned_in for take in plan.takes]
         if all(burned):
-            return film
-        film = replace(film, logo=self._logo(film.target))
+            return video
+        video = replace(video, logo=self._logo(video.target))
         if not any(burned):
-            return film
-        rate = film.target.rate
-        lengths = [float(film.target.frames(take) / rate) for take in film.takes]
+            return video
+        rate = video.target.rate
+        lengths = [float(video.target.frames(take) / rate) for take in video.takes]
         takes = list(zip(lengths, burned, strict=True))
-        return replace(film, show=lacking(plan.logo_show, takes, float(1 / rate)))
+        return replace(video, show=lacking(plan.options.logo_show, takes, float(1 / rate)))
 
     def _logo(self, target: filters.Target) -> filters.PlacedLogo | None:
         """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
         plan = self._plan
         frame = (target.width, target.height)
-        logos = assets.placed(self._tools, frame, plan.logo, plan.sponsors, plan.logo_layout, self._switch)
+        logos = assets.placed(
+            self._tools, frame, plan.logo, plan.sponsors, plan.options.logo_layout, self._token
+        )
         if not logos:
             return None
         try:
-            return self._kept.enter_context(self._workshop.overlaid(logos))
+            return self._kept.enter_context(self._asset_maker.overlaid(logos))
         except (NotApplicable, FfmpegFailed) as fault:
             if isinstance(fault, FfmpegFailed) and not fault.lasting:
                 raise
             raise Reject(f"the logos cannot be put together: {fault}", LOGO.remedy) from None
 
-    def _made(self, film: filters.Video) -> MediaInfo:
-        rungs: tuple[tuple[str, Callable[[filters.Video], MediaInfo]], ...] = (
+    def _made(self, video: filters.Video) -> MediaInfo:
+        strategies: tuple[tuple[str, Callable[[filters.Video], MediaInfo]], ...] = (
             ("copy", self._copy),
             ("smart", self._smart),
             ("parts", self._parted),
             ("remux", self._remux),
             ("encode in parts", self._encode_in_parts),
         )
-        for name, make in rungs:
+        for name, make in strategies:
             try:
                 self._report.rung = name
                 with self._report.timed(name):
-                    return make(film)
+                    return make(video)
             except (NotApplicable, VerificationError, TookTooLong) as fault:
                 self._pass_over(name, str(fault))
             except _ODD as fault:  # tables that make no sense in a way that nobody thought of
@@ -142,53 +144,53 @@ class Strategies:
                 self._pass_over(name, fault.last_word)
         self._report.rung = "encode"
         with self._report.timed("encode"):
-            return self._encode(film)
+            return self._encode(video)
 
-    def _pass_over(self, rung: str, reason: str) -> None:
-        self._report.why.append(f"{rung}: {reason}")
-        self._log.note(f"not by {rung}: {reason}")
+    def _pass_over(self, strategy: str, reason: str) -> None:
+        self._report.why.append(f"{strategy}: {reason}")
+        self._log.note(f"not by {strategy}: {reason}")
 
-    def _copy(self, film: filters.Video) -> MediaInfo:
+    def _copy(self, video: filters.Video) -> MediaInfo:
         """Intro and takes by their samples."""
-        self._check_copyable(film)
-        info = self._joined(film, None)
+        self._check_copyable(video)
+        info = self._joined(video, None)
         self._report.why.append(
             "the logo is in the picture already" if self._plan.logo else "no logo is wanted"
         )
         return info
 
-    def _smart(self, film: filters.Video) -> MediaInfo:
+    def _smart(self, video: filters.Video) -> MediaInfo:
         """As copied, but for the groups of pictures that are to show the logo."""
-        show = film.show
-        if not film.logo or show.is_always:
+        show = video.show
+        if not video.logo or show.is_always:
             raise NotApplicable("no logo is wanted for a part of the time only")
-        self._check_copyable(replace(film, logo=None))
-        seconds = sum(take.info.duration_s for take in film.takes)
-        info = self._joined(film, Overlay(film.logo, tuple(show.spans(seconds)), self._plan.parts))
+        self._check_copyable(replace(video, logo=None))
+        seconds = sum(take.info.duration_s for take in video.takes)
+        info = self._joined(video, Overlay(video.logo, tuple(show.spans(seconds)), self._plan.parts))
         self._report.why.append(f"the logo is wanted {show}")
         return info
 
-    def _parted(self, film: filters.Video) -> MediaInfo:
+    def _parted(self, video: filters.Video) -> MediaInfo:
         """Encoded part by part, as far as that was not done while it was recorded."""
-        if not film.logo or not film.show.is_always:
+        if not video.logo or not video.show.is_always:
             raise NotApplicable("no logo is wanted all the time")
         if self._plan.parts is None:
             raise NotApplicable("there is no place to keep parts")
-        self._check_copyable(replace(film, logo=None))
-        parts = Parts(self._workshop, film.logo, self._plan.parts, self._encoder())
+        self._check_copyable(replace(video, logo=None))
+        parts = LogoSegments(self._asset_maker, video.logo, self._plan.parts, self._encoder())
         with self._held(self._plan.parts):
-            info = self._joined(film, None, parts)
+            info = self._joined(video, None, parts)
         self._report_parts(parts)
         return info
 
-    def _encode_in_parts(self, film: filters.Video) -> MediaInfo:
+    def _encode_in_parts(self, video: filters.Video) -> MediaInfo:
         """Nothing can be copied: all is encoded, part by part, so that a kill costs one of them."""
         if self._plan.parts is None:
             raise NotApplicable("there is no place to keep parts")
         with self._held(self._plan.parts):
-            encode = Encode(self._workshop, film, self._plan.parts, self._encoder())
+            encode = SegmentEncoder(self._asset_maker, video, self._plan.parts, self._encoder())
             try:
-                info = self._proven(self._joiner.join_encoded(film, encode))
+                info = self._proven(self._joiner.join_encoded(video, encode))
             except (VerificationError, FfmpegFailed) as fault:
                 if not (isinstance(fault, FfmpegFailed) and fault.passing):
                     encode.forget()  # one of them is spoilt: whoever tries again is not to find it
@@ -201,12 +203,12 @@ class Strategies:
     @contextlib.contextmanager
     def _held(self, folder: Path) -> Iterator[None]:
         try:
-            with held(folder, _LONGEST_PART_S, self._switch):
+            with held(folder, _LONGEST_PART_S, self._token):
                 yield
         except Busy as fault:
             raise Retry(f"a part is being made: {fault}", _AGAIN_S, blameless=True) from None
 
-    def _report_parts(self, parts: Parts | Encode) -> None:
+    def _report_parts(self, parts: LogoSegments | SegmentEncoder) -> None:
         said = f"{parts.found} of {parts.found + parts.made} parts were there already"
         self._report.why.append(f"{said}; {parts.made_s:.0f} s were left to encode")
         self._report.encoder = parts.encoder
@@ -214,15 +216,17 @@ class Strategies:
         self._log.note(said)
 
     @property
-    def _workshop(self) -> AssetMaker:
-        return AssetMaker(self._tools, self._part, self._plan.cache, self._switch, self._log)
+    def _asset_maker(self) -> AssetMaker:
+        return AssetMaker(self._tools, self._part, self._plan.options.cache, self._token, self._log)
 
     @property
     def _joiner(self) -> Joiner:
-        return Joiner(self._tools, self._part, self._plan.cache, self._switch, self._log, self._tell)
+        return Joiner(self._tools, self._part, self._plan.options.cache, self._token, self._log, self._tell)
 
-    def _joined(self, film: filters.Video, overlay: Overlay | None, parts: Parts | None = None) -> MediaInfo:
-        joined = self._joiner.join(film.takes, film.intro, overlay, parts)
+    def _joined(
+        self, video: filters.Video, overlay: Overlay | None, parts: LogoSegments | None = None
+    ) -> MediaInfo:
+        joined = self._joiner.join(video.takes, video.intro, overlay, parts)
         info = self._proven(joined)
         if overlay:
             self._report.checks |= {"parts_found": joined.runs_found, "parts_made": joined.runs_made}
@@ -235,12 +239,12 @@ class Strategies:
         self._report.checks["joins_decoded"] = joined.joins
         return info
 
-    def _remux(self, film: filters.Video) -> MediaInfo:
+    def _remux(self, video: filters.Video) -> MediaInfo:
         """One take as FFmpeg copies it, with B-frames and all."""
-        self._check_copyable(film)
-        if len(film.parts) != 1:
+        self._check_copyable(video)
+        if len(video.parts) != 1:
             raise NotApplicable("more than one part")
-        take = film.takes[0]
+        take = video.takes[0]
         if take.is_cut:
             raise NotApplicable("it holds what its owner cut off")
         info = take.info
@@ -249,51 +253,51 @@ class Strategies:
         promised = ExpectedVideo(info.duration_s, info.frames, info.has_audio, take.rate)
         return self._checker.decoded(promised)
 
-    def _check_copyable(self, film: filters.Video) -> None:
-        if film.logo:
+    def _check_copyable(self, video: filters.Video) -> None:
+        if video.logo:
             raise NotApplicable("a logo is to be laid over it")
-        for take in film.takes:
+        for take in video.takes:
             if take.varies:
                 raise NotApplicable(f"{take.path.name}: its picture changes in size")
             if not _is_publishable(take):
                 raise NotApplicable(f"{take.path.name}: not in a form that every browser plays")
 
-    def _encode(self, film: filters.Video) -> MediaInfo:
+    def _encode(self, video: filters.Video) -> MediaInfo:
         """A second run forgives what stopped the first: a spoilt frame must not cost an hour of footage."""
         encoding = filters.Encoding(
             self._part, self._tools.bitrate, self._tools.preset, encoder=self._encoder()
         )
         if encoding.encoder != SOFTWARE:
             try:
-                return self._encoded(film, encoding)
+                return self._encoded(video, encoding)
             except (FfmpegFailed, VerificationError) as fault:
                 if isinstance(fault, FfmpegFailed) and fault.passing:
                     raise
                 self._tools.encoders.distrust(encoding.encoder, str(fault))
                 self._pass_over(encoding.encoder, str(fault))
                 encoding = replace(encoding, encoder=SOFTWARE)
-        return self._encoded(film, encoding)
+        return self._encoded(video, encoding)
 
-    def _encoded(self, film: filters.Video, encoding: filters.Encoding) -> MediaInfo:
-        seconds = float(film.seconds)
+    def _encoded(self, video: filters.Video, encoding: filters.Encoding) -> MediaInfo:
+        seconds = float(video.seconds)
         self._report.encoder = encoding.encoder
         try:
-            self._run(filters.encode(self._tools.ffmpeg, film, encoding), seconds)
+            self._run(filters.encode(self._tools.ffmpeg, video, encoding), seconds)
         except FfmpegFailed as fault:
             if fault.passing or encoding.encoder != SOFTWARE:
                 raise
             self._pass_over("encode", f"once more, passing over what cannot be decoded: {fault.last_word}")
-            self._run(filters.encode(self._tools.ffmpeg, film, replace(encoding, tolerant=True)), seconds)
-        joins = film.joins
+            self._run(filters.encode(self._tools.ffmpeg, video, replace(encoding, tolerant=True)), seconds)
+        joins = video.joins
         info = self._checker.decoded(
-            ExpectedVideo(seconds, film.frames, film.target.sound, film.target.rate, joins)
+            ExpectedVideo(seconds, video.frames, video.target.sound, video.target.rate, joins)
         )
         self._report.checks["joins_decoded"] = len(joins)
         return info
 
     @property
     def _checker(self) -> OutputVerifier:
-        return OutputVerifier(self._tools, self._part, self._switch, self._log)
+        return OutputVerifier(self._tools, self._part, self._token, self._log)
 
     def _encoder(self) -> str:
         choice = self._tools.encoders.choose(self._log)
@@ -302,10 +306,10 @@ class Strategies:
         return choice.name
 
     def _inspect(self, kind: MediaKind, path: Path) -> Media:
-        return self._tools.inspect(kind, path, self._switch)
+        return self._tools.inspect(kind, path, self._token)
 
     def _tell(self, done: float) -> None:
-        """What was told is not taken back when another rung begins."""
+        """Progress never goes back when another strategy begins."""
         self._told = max(self._told, min(1.0, done))
         self._progress(self._told)
 
@@ -318,8 +322,8 @@ class Strategies:
 
         limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, self._tools.idle_s)
         run(
-            argv, limits, nice=self._tools.nice, hear=meter.hear, log=self._log, switch=self._switch,
-            pulse=pulse, pace=self._tools.pace,
+            argv, limits, nice=self._tools.nice, on_output=meter.hear, log=self._log, token=self._token,
+            pulse=pulse, throttle=self._tools.throttle,
         )  # fmt: skip
 
 

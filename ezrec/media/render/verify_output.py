@@ -1,7 +1,7 @@
 """Looks at a video that was made, before it gets its name: is it what was promised, and does it decode.
 
 FFmpeg 5.1 ends with 0 on a missing segment, a full size limit and more: its exit code is not believed.
-Raises `VerificationError`, or `Failed` where a decoder ends in a fault. Changes nothing.
+Raises `VerificationError`, or `FfmpegFailed` where a decoder ends in a fault. Changes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OutputVerifier:
 
     tools: Tools
     part: Path
-    switch: CancelToken
+    token: CancelToken
     log: Log
 
     def looked_at(self, promised: ExpectedVideo) -> MediaInfo:
@@ -60,7 +60,7 @@ class OutputVerifier:
 
     def _look(self, promised: ExpectedVideo) -> Media:
         try:
-            made = self.tools.inspect(RESULT, self.part, self.switch)
+            made = self.tools.inspect(RESULT, self.part, self.token)
         except Reject as fault:
             raise VerificationError(f"the video made is not sound: {fault.reason}") from None
         info = made.info
@@ -85,4 +85,4 @@ class OutputVerifier:
                 raise VerificationError(f"around the joins {shown} frames are shown where {wanted} were made")
 
     def _frames_of(self, argv: list[str]) -> int:
-        return self.tools.decoded(argv, _CHECK_S, self.switch, self.log)
+        return self.tools.decoded(argv, _CHECK_S, self.token, self.log)

@@ -47,11 +47,13 @@ def test_what_is_not_plainly_a_cameras_file_is_left_to_ffprobe(make: object, tmp
 
 
 def without_ffprobe(cache: Path | None = None) -> Tools:
-    return Tools("no-ffmpeg", "no-ffprobe", 0, 800_000, "ultrafast", 60.0, seen=ProbeCache(cache, young_s=0))
+    return Tools(
+        "no-ffmpeg", "no-ffprobe", 0, 800_000, "ultrafast", 60.0, probe_cache=ProbeCache(cache, young_s=0)
+    )
 
 
 def with_ffprobe(cache: Path) -> Tools:
-    return Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0, seen=ProbeCache(cache, young_s=0))
+    return Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0, probe_cache=ProbeCache(cache, young_s=0))
 
 
 def test_a_cameras_take_needs_no_ffprobe_and_a_plain_file_from_elsewhere_does(tmp_path: Path) -> None:

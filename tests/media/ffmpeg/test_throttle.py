@@ -55,7 +55,7 @@ def test_a_stop_reaches_a_child_at_rest() -> None:
     def work() -> None:
         pace = Throttle("no", recording.is_set)
         try:
-            run(["sleep", "61.7"], Limits(60), nice=5, hear=deaf, switch=switch, pace=pace)
+            run(["sleep", "61.7"], Limits(60), nice=5, on_output=deaf, token=switch, throttle=pace)
         except Stopped as fault:
             faults.append(fault)
 
@@ -64,7 +64,7 @@ def test_a_stop_reaches_a_child_at_rest() -> None:
     assert eventually(lambda: state_of("61.7") != "", 10)
     recording.set()
     assert eventually(lambda: state_of("61.7") == "T", 10)
-    switch.pull()
+    switch.cancel()
     worker.join(10)
     assert faults
     assert processes_naming("61.7") == []
@@ -139,14 +139,19 @@ def test_a_video_in_the_making_rests_during_a_recording_and_is_whole_in_the_end(
 
 def test_a_child_is_the_first_that_the_kernel_takes_when_memory_runs_out() -> None:
     heard = list[bytes]()
-    run(["sh", "-c", "sleep 0.3; cat /proc/self/oom_score_adj"], Limits(30), nice=5, hear=heard.append)
+    run(["sh", "-c", "sleep 0.3; cat /proc/self/oom_score_adj"], Limits(30), nice=5, on_output=heard.append)
     assert int(heard[0]) == 800
 
 
 def test_a_child_gets_no_more_memory_than_a_film_can_need() -> None:
     wait = "until grep -q 'Max data size  *[0-9]' /proc/$$/limits; do sleep 0.05; done"
     heard = list[bytes]()
-    run(["sh", "-c", f"{wait}; grep 'Max data size' /proc/$$/limits"], Limits(30), nice=5, hear=heard.append)
+    run(
+        ["sh", "-c", f"{wait}; grep 'Max data size' /proc/$$/limits"],
+        Limits(30),
+        nice=5,
+        on_output=heard.append,
+    )
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert 0 < int(heard[0].split()[3]) <= min(3 << 30, machine)
 

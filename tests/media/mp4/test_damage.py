@@ -19,10 +19,10 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.branding import Assets
 from ezrec.domain.job import OPEN, Job, JobOutcome, Kind, Sound, Take
 from ezrec.domain.names import safe_id
-from ezrec.domain.ports import Salvaged
+from ezrec.domain.ports import Repaired
 from ezrec.domain.stages import State
 from ezrec.media.mp4 import boxes
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.mp4.samples import read_tracks
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
@@ -68,7 +68,7 @@ def picture_s(take: Path) -> float:
 def test_a_sound_take_of_any_make_stays_as_it_is(make: str, tmp_path: Path) -> None:
     for path in RECORDINGS[make](tmp_path):
         before = path.read_bytes()
-        found = salvage(path)
+        found = repair(path)
         assert found.seconds == pytest.approx(picture_s(path), abs=0.001)
         assert (found.holes, found.lead_s) == ((), 0)
         assert path.read_bytes() == before
@@ -83,10 +83,10 @@ def test_zeros_anywhere_in_one_fragments_header_cost_that_fragment_and_what_hang
     for offset in range(0, bad.size + 8, 3):
         take.write_bytes(data)
         blank(take, bad.offset + offset)
-        found = salvage(take)
+        found = repair(take)
         assert found.seconds == pytest.approx(SECONDS, abs=0.05), offset
         assert found.lead_s == 0
-        assert salvage(take) == found, "looked at again it is the same"
+        assert repair(take) == found, "looked at again it is the same"
         for hole in found.holes:
             assert (hole.begin_s, hole.end_s) == pytest.approx((2.6, 3.0), abs=0.05), offset
             assert hole.is_damage
@@ -96,7 +96,7 @@ def test_zeros_anywhere_in_one_fragments_header_cost_that_fragment_and_what_hang
 
 def test_what_lies_on_both_sides_of_a_hole_decodes(take: Path) -> None:
     blank(take, indexes(take)[13].offset)
-    assert len(salvage(take).holes) == 1
+    assert len(repair(take).holes) == 1
     assert len(frame_numbers(take, 640)) == SECONDS * 30 - 12  # with -xerror
 
 
@@ -104,14 +104,14 @@ def test_many_holes_are_all_covered(take: Path) -> None:
     found = indexes(take)
     for number in (4, 9, 17, 18, 26, 33):
         blank(take, found[number].offset + number)
-    holes = salvage(take).holes
+    holes = repair(take).holes
     assert [round(hole.end_s) for hole in holes] == [1, 2, 4, 6, 7]
     assert len(frame_numbers(take, 640)) < SECONDS * 30 - 30
 
 
 def test_a_take_that_lost_its_beginning_begins_at_its_next_key_frame(take: Path) -> None:
     blank(take, indexes(take)[0].offset)
-    found = salvage(take)
+    found = repair(take)
     assert found.lead_s == pytest.approx(1, abs=0.01)
     assert found.seconds == pytest.approx(SECONDS - 1, abs=0.05)
     assert found.holes == ()
@@ -123,7 +123,7 @@ def test_a_length_that_swallows_what_follows_is_not_believed(take: Path) -> None
     with take.open("r+b") as file:
         file.seek(media_at)
         file.write(struct.pack(">I", take.stat().st_size - media_at))
-    (hole,) = salvage(take).holes
+    (hole,) = repair(take).holes
     assert (hole.begin_s, hole.end_s) == pytest.approx((2.0, 3.0), abs=0.05)
     assert second.offset > media_at
 
@@ -133,7 +133,7 @@ def test_a_time_that_is_none_costs_its_own_fragment_alone(take: Path, time: int)
     data = take.read_bytes()
     at = data.index(b"tfdt", indexes(take)[22].offset) + 8
     take.write_bytes(data[:at] + struct.pack(">Q", time) + data[at + 8 :])
-    (hole,) = salvage(take).holes
+    (hole,) = repair(take).holes
     assert (hole.begin_s, hole.end_s) == pytest.approx((4.4, 5.0), abs=0.05)
 
 
@@ -144,7 +144,7 @@ def test_a_hole_before_the_last_64_mib_is_mended_as_well(tmp_path: Path) -> None
     bad = indexes(take)[2]
     assert take.stat().st_size - bad.offset > 64 << 20
     blank(take, bad.offset)
-    found = salvage(take)
+    found = repair(take)
     assert found.seconds == pytest.approx(8, abs=0.05)
     assert len(found.holes) == 1
 
@@ -154,7 +154,7 @@ def test_a_tail_longer_than_any_torn_one_is_covered_and_not_cut_off(take: Path) 
     with take.open("ab") as file:
         file.write(b"x" * 100)
         file.truncate(before + (65 << 20))
-    assert salvage(take).seconds == pytest.approx(SECONDS, abs=0.05)
+    assert repair(take).seconds == pytest.approx(SECONDS, abs=0.05)
     assert take.stat().st_size == before + (65 << 20)
     boxes.check_whole(take)
 
@@ -171,7 +171,7 @@ def test_damage_in_a_camera_without_further_key_frames_gives_up_no_more_than_its
             data[at + 4 : at + 8] = (0x01010000).to_bytes(4, "big")
     take.write_bytes(data)
     blank(take, indexes(take)[13].offset)
-    found = salvage(take)
+    found = repair(take)
     assert found.seconds == pytest.approx(SECONDS, abs=0.05)
 
 
@@ -185,11 +185,11 @@ def test_no_damage_at_any_place_costs_more_than_the_pictures_that_hang_on_it(tmp
         flipped = bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 : at + length]
         spoilt[at : at + length] = chance.choice((bytes(length), chance.randbytes(length), flipped))
         take.write_bytes(spoilt)
-        found = salvage(take)
+        found = repair(take)
         assert found.seconds is not None
         missing_s = SECONDS - found.seconds + sum(hole.end_s - hole.begin_s for hole in found.holes)
         assert -0.3 < missing_s < 1.3, (at, spoilt[at : at + length].hex())
-        assert salvage(take) == found
+        assert repair(take) == found
         boxes.check_whole(take)
 
 
@@ -203,15 +203,15 @@ def test_damage_at_many_places_never_makes_nothing_of_a_take(tmp_path: Path) -> 
             at, length = chance.randrange(header, len(data)), chance.choice((1, 4, 12, 200))
             spoilt[at : at + length] = chance.choice((bytes(length), chance.randbytes(length)))
         take.write_bytes(spoilt)
-        found = salvage(take)
+        found = repair(take)
         assert found.seconds is None or found.seconds > SECONDS / 3
-        assert salvage(take) == found
+        assert repair(take) == found
     for _ in range(50):
         spoilt = bytearray(data)
         at = chance.randrange(0, header)
         spoilt[at : at + 12] = chance.randbytes(12)
         take.write_bytes(spoilt)
-        assert not salvage(take).is_nothing, "its header alone is damaged"
+        assert not repair(take).is_nothing, "its header alone is damaged"
 
 
 # ---- seconds, nothing, or unknown
@@ -233,7 +233,7 @@ def test_damage_at_many_places_never_makes_nothing_of_a_take(tmp_path: Path) -> 
 )
 def test_nothing_is_said_of_what_holds_no_picture(take: Path, content: Callable[[bytes, int], bytes]) -> None:
     take.write_bytes(content(take.read_bytes(), indexes(take)[0].offset))
-    assert salvage(take).is_nothing
+    assert repair(take).is_nothing
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_what_cannot_be_read_is_unknown_and_stays_as_it_is(
 ) -> None:
     take.write_bytes(content(take.read_bytes(), indexes(take)[0].offset))
     before = take.read_bytes()
-    found = salvage(take)
+    found = repair(take)
     assert not found.is_nothing
     if found.seconds is None:
         assert found.why
@@ -263,13 +263,13 @@ def test_a_file_that_lies_elsewhere_too_is_measured_and_never_changed(take: Path
     blank(take, indexes(take)[13].offset)
     (take.parent / "elsewhere.mp4").hardlink_to(take)
     before = take.read_bytes()
-    assert salvage(take).seconds is None
+    assert repair(take).seconds is None
     assert take.read_bytes() == before
 
 
 def test_a_spool_that_is_away_says_nothing_of_its_takes(tmp_path: Path) -> None:
-    assert salvage(tmp_path / "gone" / "take.mp4").seconds is None
-    assert salvage(tmp_path / "take.mp4").is_nothing
+    assert repair(tmp_path / "gone" / "take.mp4").seconds is None
+    assert repair(tmp_path / "take.mp4").is_nothing
 
 
 # ---- the recorder's stock
@@ -291,7 +291,7 @@ def test_a_take_with_a_hole_is_kept_and_its_hole_stands_in_the_record(tmp_path: 
     entry = an_entry(tmp_path, an_open())
     path = make(entry.path / "raw_match_20260601_180000.mp4")
     blank(path, indexes(path)[13].offset)
-    recover_takes(entry, salvage, LOG)
+    recover_takes(entry, repair, LOG)
     (take,) = entry.job.takes
     assert take.ended_by == DIED
     assert take.duration_s == pytest.approx(SECONDS, abs=0.05)
@@ -304,10 +304,10 @@ def test_a_take_that_cannot_be_read_stays_open_and_is_read_the_next_time(tmp_pat
     entry = an_entry(tmp_path, an_open())
     path = make(entry.path / "raw_match_20260601_180000.mp4")
     known = entry.job
-    recover_takes(entry, lambda _: Salvaged(None, why="too many open files", may_pass=True), LOG)
+    recover_takes(entry, lambda _: Repaired(None, why="too many open files", may_pass=True), LOG)
     assert path.exists()
     assert entry.job == known
-    recover_takes(entry, salvage, LOG)
+    recover_takes(entry, repair, LOG)
     assert entry.job.takes[0].duration_s == pytest.approx(SECONDS, abs=0.05)
 
 
@@ -318,14 +318,14 @@ def test_without_descriptors_no_take_is_deleted(tmp_path: Path) -> None:
     script = (
         "import logging, os, resource, sys\n"
         "from pathlib import Path\n"
-        "from ezrec.media.mp4.repair import salvage\n"
+        "from ezrec.media.mp4.repair import repair\n"
         "from ezrec.domain.stages import State\n"
         "from ezrec.recording.recovery import recover_takes\n"
         "from ezrec.spool.spool import Spool\n"
         "entry = Spool(Path(sys.argv[1])).read(State.RECORDING, 'match')\n"
         "logging.disable()\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
-        "recover_takes(entry, salvage, logging.getLogger())\n"
+        "recover_takes(entry, repair, logging.getLogger())\n"
         "print(entry.job.takes[0].ended_by)\n"
     )
     argv = [sys.executable, "-c", script, str(tmp_path / "spool")]
@@ -337,7 +337,7 @@ def test_without_descriptors_no_take_is_deleted(tmp_path: Path) -> None:
 def test_a_take_without_a_picture_goes(tmp_path: Path) -> None:
     entry = an_entry(tmp_path, an_open())
     (entry.path / "raw_match_20260601_180000.mp4").write_bytes(bytes(9000))
-    recover_takes(entry, salvage, LOG)
+    recover_takes(entry, repair, LOG)
     assert entry.job.takes == ()
     assert not list(entry.path.glob("*.mp4"))
 
@@ -347,7 +347,7 @@ def test_sound_that_cannot_be_read_stays_in_the_record(tmp_path: Path) -> None:
     make(entry.path / "raw_match_20260601_180000.mp4", size=(320, 180), filters="null")
     sound = entry.path / "raw_match_20260601_180000.1.m4a"
     sound.write_bytes(os.urandom(9000))
-    recover_takes(entry, salvage, LOG)
+    recover_takes(entry, repair, LOG)
     assert [one.file for one in entry.job.takes[0].sound] == [sound.name]
 
 
@@ -361,7 +361,7 @@ def transcoder() -> FfmpegTranscoder:
 
 def finished(entry: Entry, transcoder: FfmpegTranscoder) -> Path:
     process(
-        entry, Task(), transcoder=transcoder, assets=lambda: Assets(is_known=True), salvage=salvage, log=LOG
+        entry, Task(), transcoder=transcoder, assets=lambda: Assets(is_known=True), repair=repair, log=LOG
     )  # fmt: skip
     assert entry.job.result is not None
     return entry.path / entry.job.result.file

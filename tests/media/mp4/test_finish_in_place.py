@@ -16,7 +16,7 @@ import pytest
 
 from ezrec.media.mp4 import boxes
 from ezrec.media.mp4.finish_in_place import give_index
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.mp4.samples import NotSimple
 from tests.support import films, media
 
@@ -96,7 +96,7 @@ def test_what_a_kill_left_is_whole_and_is_done_at_the_next_try(tmp_path: Path) -
         argv = [sys.executable, "-c", code, str(take), str(writes)]
         done = subprocess.run(argv, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
         ended.append(done.returncode)
-        salvage(take)
+        repair(take)
         assert films.pictures(take) == shown
         give_index(take)
         assert [box.type for box in boxes.top_level(take)] == [b"ftyp", b"mdat", b"moov"]

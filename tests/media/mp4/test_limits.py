@@ -149,11 +149,11 @@ _READ = """
 import resource, sys
 from pathlib import Path
 from ezrec.media.mp4 import copyable as footage, boxes as mp4boxes, finish_in_place as mp4inplace
-from ezrec.media.mp4 import keyframes as mp4keys, repair as salvage
+from ezrec.media.mp4 import keyframes as mp4keys, repair
 from ezrec.media.ffmpeg import native_probe as mp4media, measure as take_facts
 resource.setrlimit(resource.RLIMIT_DATA, ({memory}, {memory}))
 for read in (footage.read, mp4keys.read, mp4media.described, mp4boxes.check_whole, mp4inplace.give_index,
-             salvage.salvage):
+             repair.repair):
     try:
         read(Path(sys.argv[1]))
     except (ValueError, OSError):
@@ -171,7 +171,7 @@ def test_a_trap_of_gigabytes_takes_little_memory(trap: str, tmp_path: Path) -> N
 
 def test_what_is_believed_of_a_sound_file_is_all_of_it(tmp_path: Path) -> None:
     path = written(tmp_path / "x.mp4", plain(tmp_path))
-    picture, keys = copyable.read(path).footage.picture, keyframes.read(path)
+    picture, keys = copyable.read(path).tables.picture, keyframes.read(path)
     assert (len(picture), float(picture.length_s), keys.shown(0)) == (30, 1.0, 30)
     assert FfmpegTranscoder(bitrate=400_000, preset="ultrafast").render(
         plan_for(tmp_path, path), deaf, deaf

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.mp4.samples import read_tracks
 from tests.support import media
 from tests.support.recording import frame_numbers
@@ -34,7 +34,7 @@ def frames(take: Path) -> int:
 
 def test_a_take_that_was_written_whole_stays_as_it_is(take: Path) -> None:
     before = take.read_bytes()
-    assert salvage(take).seconds == pytest.approx(12, abs=0.05)
+    assert repair(take).seconds == pytest.approx(12, abs=0.05)
     assert take.read_bytes() == before
 
 
@@ -42,16 +42,16 @@ def test_a_take_that_was_written_whole_stays_as_it_is(take: Path) -> None:
 def test_an_unwritten_tail_is_cut_off_and_the_rest_decodes(take: Path, length: int) -> None:
     all_frames = frames(take)
     blank(take, all_frames - 20, length)
-    seconds = salvage(take).seconds
+    seconds = repair(take).seconds
     assert seconds is not None
     assert 11 < seconds < 12 - 20 / 30 + 0.01
     assert frames(take) == round(seconds * 30) < all_frames - 19
     assert len(frame_numbers(take, 640)) == frames(take)  # decodes with -xerror
-    assert salvage(take).seconds == seconds
+    assert repair(take).seconds == seconds
 
 
 def test_zeros_with_footage_behind_them_cost_no_footage(take: Path) -> None:
     blank(take, 60, PAGE)
     size = take.stat().st_size
-    assert salvage(take).seconds == pytest.approx(12, abs=0.05)
+    assert repair(take).seconds == pytest.approx(12, abs=0.05)
     assert take.stat().st_size == size

@@ -83,7 +83,7 @@ def test_no_damage_to_an_index_leads_to_more_than_a_refusal(fragmented: bool, tm
         path.write_bytes(data)
         try:
             found = copyable.read(path)
-            timeline.picture([Part.whole(0, found.footage.picture, None)], 15_360)
+            timeline.picture([Part.whole(0, found.tables.picture, None)], 15_360)
         except ValueError:
             refused += 1
     assert 0 < refused < 300

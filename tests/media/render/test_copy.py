@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ezrec.domain.errors import Reject, Stopped
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.inputs import INTRO
 from ezrec.media.ffmpeg.probe import inspect
-from ezrec.media.mp4.repair import salvage
+from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
 from tests.support.rendering import deaf
@@ -44,7 +44,7 @@ def three_takes(folder: Path) -> list[Path]:
     ]
     data = takes[1].read_bytes()
     takes[1].write_bytes(data[: len(data) * 3 // 4])
-    assert salvage(takes[1]).seconds
+    assert repair(takes[1]).seconds
     return takes
 
 
@@ -106,11 +106,18 @@ def transcoder() -> FfmpegTranscoder:
 
 
 def rendered(
-    transcoder: FfmpegTranscoder, folder: Path, takes: list[Path], intro: Path | None = None, **more: Any
+    transcoder: FfmpegTranscoder,
+    folder: Path,
+    takes: list[Path],
+    intro: Path | None = None,
+    cache: Path | None = None,
+    **more: Any,
 ) -> tuple[Path, dict[str, Any]]:
     output = folder / "out.mp4"
     transcoder.render(
-        RenderPlan(takes=takes, output=output, log=folder / "ffmpeg.log", intro=intro, **more), deaf, deaf
+        RenderPlan(takes, output, folder / "ffmpeg.log", intro, options=RenderOptions(cache=cache), **more),
+        deaf,
+        deaf,
     )
     return output, json.loads((folder / "processing.json").read_bytes())
 
@@ -253,7 +260,7 @@ def test_a_logo_wanted_everywhere_is_encoded_and_one_burned_in_is_copied(
 ) -> None:
     take, logo = films.software_take(tmp_path / "t.mp4"), media.make_logo(tmp_path / "l.png")
     assert rendered(transcoder, tmp_path, [take], logo=logo)[1]["rung"] == "encode"
-    _, report = rendered(transcoder, tmp_path, [take], logo=logo, logo_burned_in=True)
+    _, report = rendered(transcoder, tmp_path, [take], logo=logo, burned_in=[take])
     assert (report["rung"], report["why"]) == ("copy", ["the logo is in the picture already"])
 
 
@@ -266,7 +273,7 @@ def test_a_gap_of_the_camera_is_named_and_a_torn_take_left_to_its_owner(
     with pytest.raises(Reject, match="cut short"):
         rendered(transcoder, tmp_path, [take])
     assert take.read_bytes() == data[:-100]
-    assert salvage(take).seconds
+    assert repair(take).seconds
     output, report = rendered(transcoder, tmp_path, [take])
     assert report["gaps"] == [
         {"at_s": pytest.approx(1.3, abs=0.01), "lasts_s": pytest.approx(1.03, abs=0.01)}
@@ -290,7 +297,7 @@ def test_a_copy_that_is_stopped_leaves_nothing(tmp_path: Path, transcoder: Ffmpe
         takes=[take],
         output=tmp_path / "out.mp4",
         log=tmp_path / "l.log",
-        cache=tmp_path / "c",
+        options=RenderOptions(cache=tmp_path / "c"),
         intro=media.make_intro(tmp_path / "i.mp4"),
     )
     stops: list[Callable[[], None]] = []

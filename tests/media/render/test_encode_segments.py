@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.filters import Target, Video
 from ezrec.media.ffmpeg.inputs import TAKE
 from ezrec.media.ffmpeg.probe import inspect
@@ -28,7 +28,7 @@ from ezrec.media.ffmpeg.tools import NotApplicable, Tools
 from ezrec.media.mp4 import copyable, keyframes
 from ezrec.media.render import segment_plan
 from ezrec.media.render.assets import AssetMaker
-from ezrec.media.render.encode_segments import Encode
+from ezrec.media.render.encode_segments import SegmentEncoder
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.task import CancelToken
 from tests.support import films, media
@@ -183,7 +183,7 @@ def test_every_picture_is_there_once_and_in_its_place(make: str, tmp_path: Path)
     assert told == sorted(told)
     assert len({round(done, 2) for done in told}) > 3, "it is told within a part as well"
     assert media.picture_at(plan.output, 40).colour(-13, -13) == "lime"
-    assert copyable.read(plan.output).footage.picture.keys[0]
+    assert copyable.read(plan.output).tables.picture.keys[0]
 
 
 def test_a_turned_picture_is_upright_in_every_part(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_takes_of_different_makes_come_after_the_intro_with_one_unbroken_sound(t
     second = hevc(tmp_path / "b.mp4")
     third = numbered(tmp_path / "c.mp4", seconds=3, audio=True, begin=3000)
     plan = plan_of(
-        tmp_path, first, second, third, cache=tmp_path / "cache",
+        tmp_path, first, second, third, options=RenderOptions(cache=tmp_path / "cache"),
         intro=media.make_intro(tmp_path / "i.mp4", size=(WIDTH, HEIGHT), fps=RATE, audio=True),
     )  # fmt: skip
     transcoder().render(plan, deaf, deaf)
@@ -299,7 +299,7 @@ def test_a_damaged_join_is_refused_and_the_next_rung_makes_the_film(tmp_path: Pa
     assert report(plan)["rung"] == "encode in parts"
     assert plan.parts
     (spoilt,) = [path for path in plan.parts.glob("*.mp4") if media.frames(path) < 200]
-    track = copyable.read(spoilt).footage.picture
+    track = copyable.read(spoilt).tables.picture
     with spoilt.open("r+b") as file:
         for number in range(6):
             file.seek(track.offsets[number] + track.sizes[number] // 2)
@@ -317,7 +317,9 @@ def test_without_room_for_parts_it_says_so(tmp_path: Path) -> None:
     tools = Tools("ffmpeg", "ffprobe", 0, 1 << 60, "ultrafast", 60.0)
     film = Video([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
     with pytest.raises(NotApplicable, match="no room for parts"):
-        Encode(AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), film, tmp_path).whole(1, deaf)
+        SegmentEncoder(AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), film, tmp_path).whole(
+            1, deaf
+        )
 
 
 def test_a_decoder_is_sent_to_a_key_frame_at_or_before_the_first_frame_of_its_part(tmp_path: Path) -> None:
@@ -325,11 +327,11 @@ def test_a_decoder_is_sent_to_a_key_frame_at_or_before_the_first_frame_of_its_pa
     seen = inspect(TAKE, take, ffprobe="ffprobe", nice=0)
     keys = keyframes.read(take).keys(seen.video)
     assert [float(at) for at in keys.shown] == [0, 1.5, 3, 4.5, 6, 7.5, 9]
-    planned = segment_plan.cuts_of(keys.shown, seen, Target(WIDTH, HEIGHT, Fraction(RATE), False), 2.0)
+    planned = segment_plan.plan_segments(keys.shown, seen, Target(WIDTH, HEIGHT, Fraction(RATE), False), 2.0)
     assert [(cut.first, cut.last) for cut in planned] == [(0, 30), (30, 60), (60, 100)]
     assert [cut.keys for cut in planned] == [(0, 2), (2, 4), (4, 7)]
     late = replace(seen, offset_s=0.9)
-    moved = segment_plan.cuts_of(keys.shown, late, Target(WIDTH, HEIGHT, Fraction(RATE), False), 2.0)
+    moved = segment_plan.plan_segments(keys.shown, late, Target(WIDTH, HEIGHT, Fraction(RATE), False), 2.0)
     assert [cut.first for cut in moved] == [0, 30, 60]
     for one, offset in ((planned, 0.0), (moved, 0.9)):
         assert all(cut.seek_s <= cut.first / RATE + offset + 1.25 for cut in one)

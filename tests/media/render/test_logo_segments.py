@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ezrec.domain.errors import Stopped
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import boxes, copyable
-from ezrec.media.render.logo_segments import FrameSpan, rate_of, spans_of
+from ezrec.media.render.logo_segments import FrameSpan, plan_spans, rate_of
 from ezrec.media.render.prerender import EncodingPause
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
@@ -56,17 +56,17 @@ def yes() -> bool:
 
 def test_a_take_is_cut_at_key_frames_and_where_does_not_change_while_it_grows(tmp_path: Path) -> None:
     whole = copyable.read(long_take(tmp_path / "long.mp4"))
-    assert spans_of(whole) == [FrameSpan(0, 900), FrameSpan(900, 1800), FrameSpan(1800, 1950)]
-    assert spans_of(whole, growing=True) == [FrameSpan(0, 900), FrameSpan(900, 1800)]
+    assert plan_spans(whole) == [FrameSpan(0, 900), FrameSpan(900, 1800), FrameSpan(1800, 1950)]
+    assert plan_spans(whole, growing=True) == [FrameSpan(0, 900), FrameSpan(900, 1800)]
     early = replace(whole, idrs=tuple(idr for idr in whole.idrs if idr < 1200))
-    assert spans_of(early, growing=True) == [FrameSpan(0, 900)]
-    assert rate_of(whole.footage.picture) == 30
+    assert plan_spans(early, growing=True) == [FrameSpan(0, 900)]
+    assert rate_of(whole.tables.picture) == 30
 
 
 def test_the_rate_is_told_by_the_beginning(tmp_path: Path) -> None:
     for fps, rate in ((25, Fraction(25)), ("30000/1001", Fraction(30000, 1001)), (7, Fraction(7))):
         take = copyable.read(media.make_take(tmp_path / "t.mp4", fps=fps))
-        assert rate_of(take.footage.picture) == rate
+        assert rate_of(take.tables.picture) == rate
 
 
 @pytest.mark.parametrize("audio", [False, True])
@@ -76,7 +76,8 @@ def test_every_frame_is_shown_once_at_its_own_time_with_the_logo(audio: bool, tm
         long_take(tmp_path / "b.mp4", 4, colour="yellow", audio=audio),
     ]
     plan = RenderPlan(
-        takes=takes, output=tmp_path / "out.mp4", log=tmp_path / "log", cache=tmp_path / "cache",
+        takes=takes, output=tmp_path / "out.mp4", log=tmp_path / "log",
+        options=RenderOptions(cache=tmp_path / "cache"),
         intro=media.make_intro(tmp_path / "i.mp4", audio=audio), logo=media.make_logo(tmp_path / "l.png"),
         parts=tmp_path / "parts",
     )  # fmt: skip
@@ -119,7 +120,7 @@ def test_what_was_encoded_while_it_grew_is_not_encoded_again(plan: RenderPlan) -
     made, ahead = [], transcoder()
     for length in (fragments[20], fragments[160] + 100, fragments[200], fragments[240] + 9, len(whole)):
         take.write_bytes(whole[:length])
-        made.append([ahead.work_ahead(plan, yes) for _ in range(2)])
+        made.append([ahead.prerender(plan, yes) for _ in range(2)])
     assert made == [[False, False], [False, False], [True, False], [False, False], [True, False]]
     before = parts(plan)
     told: list[float] = []
@@ -152,7 +153,7 @@ def test_another_logo_another_bitrate_or_another_recording_makes_other_parts(
 
 @pytest.mark.parametrize("spoil", [b"", b"no film\n"])
 def test_a_part_that_is_spoilt_is_made_again(spoil: bytes, plan: RenderPlan) -> None:
-    assert transcoder().work_ahead(plan, yes)
+    assert transcoder().prerender(plan, yes)
     (name,) = parts(plan)
     assert plan.parts
     (plan.parts / name).write_bytes(spoil)
@@ -192,7 +193,7 @@ def test_work_ahead_makes_way_at_once_and_leaves_nothing(plan: RenderPlan) -> No
         asked.append(1)
         return False
 
-    assert transcoder().work_ahead(plan, not_now) is False
+    assert transcoder().prerender(plan, not_now) is False
     assert asked == [1]
     assert parts(plan) == set()
 
@@ -201,15 +202,15 @@ def test_two_never_work_in_one_folder(plan: RenderPlan) -> None:
     assert plan.parts
     plan.parts.mkdir()
     with Lock(plan.parts / ".lock").held(0):
-        assert transcoder().work_ahead(plan, yes) is False
-    assert transcoder().work_ahead(plan, yes) is True
+        assert transcoder().prerender(plan, yes) is False
+    assert transcoder().prerender(plan, yes) is True
 
 
 def test_a_recording_with_b_frames_is_not_worked_ahead_and_is_encoded_in_parts(
     plan: RenderPlan, tmp_path: Path
 ) -> None:
     plan = replace(plan, takes=[films.b_frame_take(tmp_path / "b.mp4")])
-    assert transcoder().work_ahead(plan, yes) is False
+    assert transcoder().prerender(plan, yes) is False
     transcoder().render(plan, deaf, deaf)
     assert report(plan)["rung"] == "encode in parts"
     assert any(why.startswith("parts: ") and "B-frames" in why for why in report(plan)["why"])

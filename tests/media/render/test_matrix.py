@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ezrec.domain.branding import read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.inputs import INTRO
 from ezrec.media.ffmpeg.probe import inspect
 from ezrec.media.render.renderer import FfmpegTranscoder
@@ -53,7 +53,7 @@ def rendered(rung: str, folder: Path, takes: list[Path], intro: Path) -> tuple[P
     plan = RenderPlan(
         takes=takes, output=output, log=folder / "ffmpeg.log", intro=intro,
         logo=media.make_logo(folder / "l.png"), parts=folder / "parts" if rung == "parts" else None,
-        logo_show=read_logo_show("first:1s" if rung == "smart" else "always"),
+        options=RenderOptions(logo_show=read_logo_show("first:1s" if rung == "smart" else "always")),
     )  # fmt: skip
     FfmpegTranscoder(bitrate=800_000, preset="ultrafast").render(plan, deaf, deaf)
     return output, json.loads((folder / "processing.json").read_bytes())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ezrec.domain.branding import read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.media.render import browser
 from tests.support import films, media
@@ -70,7 +70,7 @@ def test_chromium_plays_across_each_join_and_seeks_before_at_and_after_it(
 def test_chromium_plays_into_and_out_of_what_the_smart_render_encoded(tmp_path: Path) -> None:
     take = media.make_take(tmp_path / "t.mp4", seconds=6, filters=films.NOISE, audio=True)
     logo, show = media.make_logo(tmp_path / "l.png"), read_logo_show("every:3s/1s")
-    film = rendered(tmp_path, [take], "smart", logo=logo, logo_show=show)
+    film = rendered(tmp_path, [take], "smart", logo=logo, options=RenderOptions(logo_show=show))
     joins = [1.0, 2.0, 4.0, 5.0]  # the intro's end, and where the logo goes, comes and goes
     report = browser.watched(film, tmp_path, joins, [0.5, 1.001, 2.001, 4.001, 5.001])
     assert report["errors"] == []

@@ -17,7 +17,7 @@ import pytest
 
 from ezrec.domain.branding import read_logo_show
 from ezrec.domain.errors import Reject, Retry, Stopped
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.runner import Limits, run
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import media
@@ -169,7 +169,7 @@ def test_a_child_that_has_no_end_is_ended() -> None:
     argv = ["ffmpeg", "-nostdin", "-f", "lavfi", "-i", "anullsrc", "-f", "null", "-"]
     began = time.monotonic()
     with pytest.raises(Retry, match="not done after 1 s"):
-        run(argv, Limits(wall_s=1), nice=10, hear=deaf)
+        run(argv, Limits(wall_s=1), nice=10, on_output=deaf)
     assert time.monotonic() - began < 3
 
 
@@ -214,7 +214,8 @@ def test_a_rung_that_fails_gives_way_to_the_next_and_is_named(tmp_path: Path) ->
     stand_in = program(tmp_path, 'case "$*" in *sps-id*) exit 1;; esac; exec ffmpeg "$@"')
     plan = RenderPlan(
         takes=[media.make_take(tmp_path / "t.mp4", seconds=4)], output=tmp_path / "out.mp4",
-        log=tmp_path / "log", logo=media.make_logo(tmp_path / "l.png"), logo_show=read_logo_show("first:1s"),
+        log=tmp_path / "log", logo=media.make_logo(tmp_path / "l.png"),
+        options=RenderOptions(logo_show=read_logo_show("first:1s")),
         notes=["published without the intro: it is spoilt"],
     )  # fmt: skip
     FfmpegTranscoder(bitrate=800_000, preset="ultrafast", ffmpeg=stand_in).render(plan, deaf, deaf)
@@ -229,7 +230,7 @@ def test_a_media_cache_that_cannot_be_used_costs_no_video(tmp_path: Path) -> Non
     (tmp_path / "cache").write_bytes(b"not a folder")
     plan = RenderPlan(
         takes=[media.make_take(tmp_path / "t.mp4")], output=tmp_path / "out.mp4", log=tmp_path / "log",
-        intro=media.make_intro(tmp_path / "i.mp4"), cache=tmp_path / "cache",
+        intro=media.make_intro(tmp_path / "i.mp4"), options=RenderOptions(cache=tmp_path / "cache"),
     )  # fmt: skip
     FfmpegTranscoder(bitrate=800_000, preset="ultrafast").render(plan, deaf, deaf)
     assert json.loads((tmp_path / "processing.json").read_bytes())["rung"] == "copy"

@@ -265,7 +265,7 @@ def test_ffmpeg_itself_refuses_such_a_text_even_where_its_first_bytes_were_not_l
                 ["ffmpeg", "-xerror", *narrowed, "-i", file_url(path), "-y", str(output)],
                 Limits(30),
                 nice=0,
-                hear=deaf,
+                on_output=deaf,
             )
         assert not output.exists() or not output.stat().st_size
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ezrec.domain.branding import ALWAYS, LogoShow, read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import copyable
 from ezrec.media.render.renderer import FfmpegTranscoder
-from ezrec.media.render.smart_render import Run, runs_of
+from ezrec.media.render.smart_render import Run, plan_runs
 from tests.media.render.test_copy import RECORDINGS, recordings
 from tests.support import films, media
 from tests.support.films import needs_openh264
@@ -57,7 +57,7 @@ def rendered(folder: Path, takes: list[Path], show: str, **more: Any) -> tuple[P
     output = folder / "out.mp4"
     plan = RenderPlan(
         takes=takes, output=output, log=folder / "l.log", logo=media.make_logo(folder / "l.png"),
-        logo_show=read_logo_show(show), **more,
+        options=RenderOptions(logo_show=read_logo_show(show)), **more,
     )  # fmt: skip
     FfmpegTranscoder(bitrate=2_000_000, preset="ultrafast").render(plan, deaf, deaf)
     return output, json.loads((folder / "processing.json").read_bytes())
@@ -154,10 +154,10 @@ def test_nothing_made_on_the_way_is_left(tmp_path: Path) -> None:
 def test_a_group_of_pictures_is_never_cut(tmp_path: Path) -> None:
     material = copyable.read(long_take(tmp_path / "t.mp4"))
     assert material.idrs == (0, 30, 60, 90, 120, 150)
-    assert runs_of(material, [(0, 1)]) == [Run(0, 30, 0, 30)]
-    assert runs_of(material, [(0.5, 1.5)]) == [Run(0, 60, 15, 45)]
-    assert runs_of(material, [(5.5, 99)]) == [Run(150, 180, 15, 30)]
-    assert runs_of(material, [(6, 7)]) == []
+    assert plan_runs(material, [(0, 1)]) == [Run(0, 30, 0, 30)]
+    assert plan_runs(material, [(0.5, 1.5)]) == [Run(0, 60, 15, 45)]
+    assert plan_runs(material, [(5.5, 99)]) == [Run(150, 180, 15, 30)]
+    assert plan_runs(material, [(6, 7)]) == []
 
 
 def test_always_has_no_end() -> None:
@@ -170,12 +170,12 @@ import sys
 from pathlib import Path
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.domain.branding import read_logo_show
-from ezrec.domain.ports import RenderPlan
+from ezrec.domain.ports import RenderOptions, RenderPlan
 folder = Path(sys.argv[1])
 FfmpegTranscoder(bitrate=2_000_000, preset="ultrafast").render(
     RenderPlan(
         takes=[folder / "t.mp4"], output=folder / "out.mp4", log=folder / "l.log", logo=folder / "l.png",
-        logo_show=read_logo_show("every:3s/1s"), parts=folder / "parts",
+        options=RenderOptions(logo_show=read_logo_show("every:3s/1s")), parts=folder / "parts",
     ),
     lambda done: None,
     lambda stop: None,

@@ -158,7 +158,7 @@ def test_a_trimmed_intro_does_not_show_its_beginning_either(
 
 def test_a_clip_trimmed_where_a_decoder_can_begin_is_copied_still(tmp_path: Path) -> None:
     for name in ("beginning, at a key frame", "end"):
-        track = copyable.read(CLIPS[name](tmp_path)).footage.picture
+        track = copyable.read(CLIPS[name](tmp_path)).tables.picture
         assert (len(track), float(track.length_s)) == (50, 2.0)
 
 

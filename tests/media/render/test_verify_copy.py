@@ -25,7 +25,7 @@ def film(tmp_path: Path) -> tuple[Path, timeline.TrackTimeline]:
     takes = [films.software_take(tmp_path / f"{colour}.mp4", colour=colour) for colour in ("blue", "lime")]
     materials = [copyable.read(take) for take in takes]
     parts = [
-        timeline.Part.whole(number, material.footage.picture, None)
+        timeline.Part.whole(number, material.tables.picture, None)
         for number, material in enumerate(materials)
     ]
     lane, _ = timeline.picture(parts, timeline.picture_scale(parts))
@@ -63,7 +63,7 @@ def a_time_too_long(path: Path, lane: timeline.TrackTimeline) -> None:
 
 
 def place(path: Path, number: int) -> tuple[int, int]:
-    track = copyable.read(path).footage.picture
+    track = copyable.read(path).tables.picture
     return track.offsets[number], track.sizes[number]
 
 

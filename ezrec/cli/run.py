@@ -50,7 +50,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 
     The recorder runs in a process of its own, and so does everything else; a third keeps both running.
     """
-    from ezrec.runtime import keeper
+    from ezrec.runtime import supervisor
     from ezrec.system import child_process
 
     if kept:
@@ -58,10 +58,10 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     settings: Settings = context.settings
     if not kept:  # whoever keeps us has looked
         _refuse_unfit_ground(settings)
-        if keeper.RECORDER in only and only != [keeper.RECORDER]:
-            keeper.become(only, settings.logs, settings.log_format)
-    child_process.weigh(child_process.LAST if keeper.RECORDER in only else child_process.FIRST)
-    if kept and keeper.RECORDER not in only:
+        if supervisor.RECORDER in only and only != [supervisor.RECORDER]:
+            supervisor.become(only, settings.logs, settings.log_format)
+    child_process.weigh(child_process.LAST if supervisor.RECORDER in only else child_process.FIRST)
+    if kept and supervisor.RECORDER not in only:
         child_process.bound_memory()
     _serve(settings, only, kept)
 
@@ -70,7 +70,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     """Run what is named in this process, until stopped."""
     from ezrec.app.services import build, serve
     from ezrec.domain.errors import Retry
-    from ezrec.runtime import keeper
+    from ezrec.runtime import supervisor
     from ezrec.system import log_setup
 
     is_recorder = only == ["record"]
@@ -82,12 +82,14 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     saying = threading.Thread(target=_say_how_it_begins, args=(log, settings, only), name="versions")
     saying.start()
     if kept:
-        os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
-        _end_with_keeper(services)
+        os.environ.pop(
+            "NOTIFY_SOCKET", None
+        )  # systemd hears the supervisor alone, and logs every other voice
+        _end_with_supervisor(services)
     try:
         serve(services, kept=kept)
     except Retry:  # it is told; and who has no descriptor left cannot load what would say it again
-        raise click.exceptions.Exit(keeper.AGAIN) from None
+        raise click.exceptions.Exit(supervisor.AGAIN) from None
     finally:
         log.info("ezrec ends%s", f": {asked[0]}" if asked else "")
 
@@ -149,24 +151,24 @@ def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> No
             log.warning("the %s stage is held by %s: it begins here when that process ends", stage, holder)
 
 
-def _end_with_keeper(services: Services) -> None:
+def _end_with_supervisor(services: Services) -> None:
     """Whoever started us is gone when standard input ends.
 
     The kernel has killed us then, as a rule. This is for the rest: one that came too late to be killed, or
-    a kernel that does not; and it takes no longer than the keeper itself would have waited.
+    a kernel that does not; and it takes no longer than the supervisor itself would have waited.
     """
 
-    from ezrec.runtime import keeper
+    from ezrec.runtime import supervisor
 
     def listen() -> None:
-        with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
+        with contextlib.suppress(OSError):  # a supervisor that was killed may have left words of ours unread
             while os.read(0, 4096):
                 pass
         services.stop()
         time.sleep(_END_LIMIT_S)
-        os._exit(keeper.AGAIN)
+        os._exit(supervisor.AGAIN)
 
-    threading.Thread(target=listen, name="keeper's pipe", daemon=True).start()
+    threading.Thread(target=listen, name="supervisor's pipe", daemon=True).start()
 
 
 @click.command("run-stage")

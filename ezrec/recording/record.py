@@ -10,7 +10,7 @@ before its first byte does, so that whoever finds the entry after a crash knows 
 5. name the outcome: recorded, partial (with its gaps), missed, cancelled
 
 Whatever could hang is given a deadline before it begins (`HeartbeatRegistry`): a missed one tells the
-recorder's keeper that only a fresh process helps.
+recorder's supervisor that only a fresh process helps.
 """
 
 from __future__ import annotations

@@ -139,9 +139,9 @@ def serve(running: Services, *, kept: bool = False) -> None:
     """Run services to their end, and report to whoever supervises this process: systemd, or (`kept`) the
     first process of `ezrec run`.
     """
-    from ezrec.system.sd_notify import notify, tell_keeper, watchdog_s
+    from ezrec.system.sd_notify import notify, notify_supervisor, watchdog_s
 
-    say = tell_keeper if kept else notify
+    say = notify_supervisor if kept else notify
     kept_s = _RECORDER_ALIVE_S if running.is_recorder else _WORKER_ALIVE_S
     alive_s = kept_s if kept else watchdog_s() or _ALIVE_S
     try:

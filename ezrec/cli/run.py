@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from ezrec.runtime.worker import Worker
     from ezrec.settings import Settings
 
-_LOOK_S = 1.0
-# What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
-# a process that ends at once never sees, and a path unit would start it for ever.
+# A file that will be complete in a moment is waited for: another user's file is complete when it has not
+# changed for a while, which a process that ends at once never sees; a path unit would start it for ever.
 _SOON_S, _PATIENCE_S = 5.0, 30.0
-# A path unit starts whatever ended, as long as there is work: with wrong settings that would be for ever and
-# at once. The rest is here and not in the unit's ExecStopPost=, which nothing can cut short.
+# A path unit starts the service again as long as there is work: with wrong settings for ever, and at once. So
+# the process sleeps here before it ends, and not in ExecStopPost=, which nothing can cut short.
 _REST_S = 30.0
 _END_LIMIT_S = 30.0
 
@@ -50,18 +49,18 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 
     The recorder runs in a process of its own, and so does everything else; a third keeps both running.
     """
-    from ezrec.runtime import keeper
+    from ezrec.runtime import supervisor
     from ezrec.system import child_process
 
     if kept:
         child_process.end_with_parent()
     settings: Settings = context.settings
-    if not kept:  # whoever keeps us has looked
-        _refuse_unfit_ground(settings)
-        if keeper.RECORDER in only and only != [keeper.RECORDER]:
-            keeper.become(only, settings.logs)
-    child_process.weigh(child_process.LAST if keeper.RECORDER in only else child_process.FIRST)
-    if kept and keeper.RECORDER not in only:
+    if not kept:  # else the supervisor has looked
+        _refuse_unfit_host(settings)
+        if supervisor.RECORDER in only and only != [supervisor.RECORDER]:
+            supervisor.become(only, settings.logs)
+    child_process.weigh(child_process.LAST if supervisor.RECORDER in only else child_process.FIRST)
+    if kept and supervisor.RECORDER not in only:
         child_process.bound_memory()
     _serve(settings, only, kept)
 
@@ -70,7 +69,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     """Run what is named in this process, until stopped."""
     from ezrec.app.services import build, serve
     from ezrec.domain.errors import Retry
-    from ezrec.runtime import keeper
+    from ezrec.runtime import supervisor
     from ezrec.system import log_setup
 
     is_recorder = only == ["record"]
@@ -79,20 +78,20 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     services = build(settings, only)
     asked = _stop_on_signals(services)
     # Beside the start, not before it: a recorder that was started again has a match to go on with.
-    saying = threading.Thread(target=_say_how_it_begins, args=(log, settings, only), name="versions")
+    saying = threading.Thread(target=_log_start, args=(log, settings, only), name="versions")
     saying.start()
     if kept:
-        os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
-        _end_with_keeper(services)
+        os.environ.pop("NOTIFY_SOCKET", None)  # systemd wants to hear from the supervisor alone
+        _end_with_supervisor(services)
     try:
         serve(services, kept=kept)
-    except Retry:  # it is told; and who has no descriptor left cannot load what would say it again
-        raise click.exceptions.Exit(keeper.AGAIN) from None
+    except Retry:  # it is logged; without descriptors nothing could be loaded to say it again
+        raise click.exceptions.Exit(supervisor.AGAIN) from None
     finally:
         log.info("ezrec ends%s", f": {asked[0]}" if asked else "")
 
 
-def _refuse_unfit_ground(settings: Settings) -> None:
+def _refuse_unfit_host(settings: Settings) -> None:
     """End with 78 and a line a fault where no start can go well: systemd then does not start us again.
 
     It is done here because an ExecStartPre= cannot: RestartPreventExitStatus= heeds the main process alone.
@@ -112,7 +111,7 @@ def _begin_logs(settings: Settings, lanes: list[str]) -> None:
 
 
 def _stop_on_signals(services: Services) -> list[str]:
-    """The names of the signals that came will stand in what is returned."""
+    """Returns a list, to which the name of each signal that comes is added."""
     came: list[str] = []
 
     def stop(number: int, _: object) -> None:
@@ -127,12 +126,12 @@ def _stop_on_signals(services: Services) -> list[str]:
     return came
 
 
-def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
-    """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
+def _log_start(log: Any, settings: Settings, lanes: list[str]) -> None:
+    """Log the versions. A missing FFmpeg stops nothing: jobs wait and say so until it is installed."""
     from ezrec import __version__
     from ezrec.app.processing import media_versions
 
-    _say_who_is_in_the_way(log, settings, lanes)
+    _warn_of_held_stages(log, settings, lanes)
     if lanes != ["record"]:  # of the two processes that begin together, one says it
         for note in settings.retired_notes():
             log.warning("%s", note)
@@ -142,7 +141,7 @@ def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
     log.info("ezrec %s begins%s: %s", __version__, recording, shown)
 
 
-def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> None:
+def _warn_of_held_stages(log: Any, settings: Settings, lanes: list[str]) -> None:
     from ezrec.domain.stages import STAGES
     from ezrec.spool.spool import Spool
 
@@ -152,38 +151,43 @@ def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> No
             log.warning("the %s stage is held by %s: it begins here when that process ends", stage, holder)
 
 
-def _end_with_keeper(services: Services) -> None:
-    """Whoever started us is gone when standard input ends.
+def _end_with_supervisor(services: Services) -> None:
+    """End when standard input does: then the supervisor is gone.
 
-    The kernel has killed us then, as a rule. This is for the rest: one that came too late to be killed, or
-    a kernel that does not; and it takes no longer than the keeper itself would have waited.
+    The kernel has killed us by then, as a rule. This is for a process that started too late for that, and for
+    a kernel that does not. It takes no longer than the supervisor would have waited.
     """
 
-    from ezrec.runtime import keeper
+    from ezrec.runtime import supervisor
 
     def listen() -> None:
-        with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
+        with contextlib.suppress(OSError):  # a killed supervisor may have left messages of ours unread
             while os.read(0, 4096):
                 pass
         services.stop()
         time.sleep(_END_LIMIT_S)
-        os._exit(keeper.AGAIN)
+        os._exit(supervisor.AGAIN)
 
-    threading.Thread(target=listen, name="keeper's pipe", daemon=True).start()
+    threading.Thread(target=listen, name="supervisor's pipe", daemon=True).start()
 
 
 @click.command("run-stage")
 @click.argument("stage", type=click.Choice(["record", "process", "upload", "retry"]))
 @click.option("--once", is_flag=True, help="Do what is due, then end (the default, and what units say).")
 @click.option(
-    "--wait", "wait_s", type=float, default=0.0, metavar="SECONDS", help="For a stage that is busy."
+    "--wait",
+    "wait_s",
+    type=float,
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait while another process works on the stage.",
 )
-@click.option("--patient", is_flag=True, hidden=True, help="Rest before an end because of wrong settings.")
+@click.option("--patient", is_flag=True, hidden=True, help="Wait before ending because of wrong settings.")
 @click.pass_obj
 def run_stage(context: Any, stage: str, once: bool, wait_s: float, patient: bool) -> None:
-    """Do the work that is due in one stage, then end; what is due in a few seconds is waited for.
+    """Do the work that is due in one stage, then end. What is due in a few seconds is waited for.
 
-    Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
+    Exit code 0 even where jobs failed (see ezrec spool ls); 4 while another process works on the stage.
     """
     from ezrec.cli import main
     from ezrec.domain.errors import ConfigError

@@ -1,3 +1,1 @@
-"""What runs jobs: a worker for each stage, the threads and events that wake it, the recorder's supervisor,
-hooks.
-"""
+"""What runs jobs: a worker for each stage, what wakes it, the supervisor of the processes, hooks."""

@@ -1,7 +1,7 @@
-"""Hooks: executables of the owner that are told what happened. They observe; they never stop a job.
+"""Hooks: the owner's executables, started when something happens. They observe; they never stop a job.
 
-`hooks/<directory>/` mirrors the spool (`hooks/done/` for what has left it); `hooks/alert/` hears of alerts.
-They run in a thread of their own, one after another, so that a slow hook delays other hooks and nothing else.
+`hooks/<directory>/` mirrors the spool (`hooks/done/` for what has left it); `hooks/alert/` is for alerts.
+All run in one thread, one after another, so that a slow hook delays other hooks and nothing else.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ezrec.domain.job import Job
 from ezrec.domain.names import shown
 from ezrec.system.child_process import as_input, with_parent_death_signal
 
-ALERT = "alert"  # the directory of those that are told of alerts
+ALERT = "alert"  # the directory of those that run at alerts
 _MOST_WAITING = 1000
-_MOST_OUTPUT = 4000  # bytes of a hook's talk that reach the log
+_MOST_OUTPUT = 4000  # bytes of a hook's output that reach the log
 _AT_ONCE = 1 << 16
 _END_LIMIT_S = 10.0  # for a killed process to be gone
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")  # keys of the cloud stay here
@@ -34,7 +34,7 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")  # keys of the cloud stay 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What the hooks of `directory` are told: `data` on standard input. `about` is for the log."""
+    """What the hooks of `directory` get: `data` on standard input, and `environ`. `about` is for the log."""
 
     directory: str
     about: str
@@ -54,19 +54,24 @@ class Hooks:
         self._starting = threading.Lock()
 
     def announce(self, directory: str, stage: str, path: Path, job: Job) -> None:
-        """Tell the hooks of a directory that an entry has arrived there. Returns at once."""
+        """Run the hooks of a directory because an entry has arrived there. Returns at once."""
         if not self.present(directory):
             return
-        told = {"EZREC_JOB": job.id, "EZREC_ENTRY": str(path), "EZREC_STAGE": stage, "EZREC_EVENT": directory}
-        self._tell(Event(directory, f"job {job.id}", told, records.encode(job)))
+        environ = {
+            "EZREC_JOB": job.id,
+            "EZREC_ENTRY": str(path),
+            "EZREC_STAGE": stage,
+            "EZREC_EVENT": directory,
+        }
+        self._enqueue(Event(directory, f"job {job.id}", environ, records.encode(job)))
 
     def alert(self, name: str, state: str, data: bytes) -> None:
-        """Tell `hooks/alert/` that an alert was `raised` or `cleared`. Returns at once."""
+        """Run `hooks/alert/` because an alert was `raised` or `cleared`. Returns at once."""
         if self.present(ALERT):
-            told = {"EZREC_ALERT": name, "EZREC_STATE": state, "EZREC_EVENT": ALERT}
-            self._tell(Event(ALERT, f"alert {name} {state}", told, data))
+            environ = {"EZREC_ALERT": name, "EZREC_STATE": state, "EZREC_EVENT": ALERT}
+            self._enqueue(Event(ALERT, f"alert {name} {state}", environ, data))
 
-    def _tell(self, event: Event) -> None:
+    def _enqueue(self, event: Event) -> None:
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="hooks", daemon=True)
@@ -122,26 +127,26 @@ class Hooks:
                 self._log.warning("%s cannot be started: %s", name, fault.strerror)
                 return
         try:
-            said = _listen(child, self._limit_s)
+            output = _read_output(child, self._limit_s)
         finally:
             _end(child)
-        if said is None:
+        if output is None:
             self._log.warning("%s was ended: not done after %g s", name, self._limit_s)
             return
-        text = said.decode(errors="replace").strip()
+        text = output.decode(errors="replace").strip()
         if child.returncode:
             self._log.warning("%s failed with %d: %s", name, child.returncode, text or "it said nothing")
         elif text:
             self._log.info("%s: %s", name, text)
 
 
-def _listen(child: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
-    """The end of what the hook says until it ends, however much that is; None if it does not end in time.
+def _read_output(child: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
+    """The end of the hook's output, however much that is; None if it does not end in time.
 
     What it left in the background may hold its standard output open: that is not waited for.
     """
     assert child.stdout is not None
-    out, said = child.stdout.fileno(), b""
+    out, output = child.stdout.fileno(), b""
     ends = time.monotonic() + limit_s
     ended = os.pidfd_open(child.pid)
     try:
@@ -149,13 +154,13 @@ def _listen(child: subprocess.Popen[bytes], limit_s: float) -> bytes | None:
         while waited_for and (left_s := ends - time.monotonic()) > 0:
             ready, _, _ = select.select(waited_for, [], [], left_s)
             if out in ready:
-                talk = os.read(out, _AT_ONCE)
-                said = (said + talk)[-_MOST_OUTPUT:]
-                if not talk:
+                piece = os.read(out, _AT_ONCE)
+                output = (output + piece)[-_MOST_OUTPUT:]
+                if not piece:
                     waited_for.remove(out)
             elif ended in ready:
                 child.wait(_END_LIMIT_S)
-                return said
+                return output
     finally:
         os.close(ended)
     return None

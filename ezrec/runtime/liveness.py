@@ -103,8 +103,8 @@ class Liveness:
         self._moved, self._counts = Moved(now, now, now), (0, 0, 0)
         self._last_frame: float | None = None
         self._sizes: deque[tuple[float, int]] = deque()
-        self._said = ""
-        self._told: tuple[Health, float, object] | None = None
+        self._alarm = ""
+        self._last_written: tuple[Health, float, object] | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, name="liveness", daemon=True)
 
@@ -126,9 +126,9 @@ class Liveness:
     def is_well(self) -> bool:
         """True while the evidence says that the recorder does what it should. Waits for no disk."""
         alarm = self.look().alarm
-        if alarm and alarm != self._said:
+        if alarm and alarm != self._alarm:
             self._log.critical("%s: the supervisor is not told any more that this process is well", alarm)
-        self._said = alarm
+        self._alarm = alarm
         return not alarm
 
     def look(self) -> Health:
@@ -205,7 +205,7 @@ class Liveness:
         while not self._over.is_set():
             self.heartbeats.changed.clear()
             health = self.look()
-            if not self.heartbeats.is_elsewhere and not self._is_told(health):
+            if not self.heartbeats.is_elsewhere and not self._is_written(health):
                 self._write(health)
             hung = health.camera_state is healths.CameraState.HUNG
             if hung:
@@ -221,22 +221,22 @@ class Liveness:
         if not self.heartbeats.is_elsewhere:
             self._write(replace(self.look(), recording=(), expected_to_record=False))
 
-    def _is_told(self, health: Health) -> bool:
+    def _is_written(self, health: Health) -> bool:
         """At rest, when the file says so already: each look of the stage at its queue is no news. Another
         recorder's file, written while the stage was its, is another one."""
-        if self._told is None or health.camera_state is not healths.CameraState.OFF:
+        if self._last_written is None or health.camera_state is not healths.CameraState.OFF:
             return False
-        told, written, stamp = self._told
+        before, written, stamp = self._last_written
         is_ours = _stamp(self._path) == stamp
         is_young = self._clock.monotonic() - written < _REST_S
-        return is_ours and is_young and replace(told, at=health.at) == health
+        return is_ours and is_young and replace(before, at=health.at) == health
 
     def _write(self, health: Health) -> None:
         """Whole or not at all; not synced, because after a power cut nobody wants to know."""
         data = healths.encode(health)
         try:
             durable.swap(self._path, data)
-            self._told = (health, self._clock.monotonic(), _stamp(self._path))
+            self._last_written = (health, self._clock.monotonic(), _stamp(self._path))
         except OSError:
             with contextlib.suppress(OSError):  # the age of what stands there says enough
                 _overwrite(self._path, data)

@@ -1,4 +1,4 @@
-"""The jobs in hand that have lost their owner, given back a slice at a time: what is in play goes first."""
+"""Jobs whose process died while it worked on them: given back a few at a time, running matches first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ezrec.spool.entry import Entry
 
 
 class Ownerless:
-    """Remembers which are to be given back, and which of them could not be just now."""
+    """Those that are still to be given back, and which of them could not be just now."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
@@ -26,7 +26,7 @@ class Ownerless:
         return {entry.path for entry in self._entries}
 
     def find(self, entries: list[Entry], now: datetime) -> None:
-        """These, and no others, have no owner."""
+        """Take these, and no others, for ownerless."""
         entries.sort(key=lambda entry: (_is_over(entry.job, now), *first_come(entry.job)))
         self._entries = deque(entries)
 

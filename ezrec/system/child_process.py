@@ -2,7 +2,7 @@
 may take first.
 
 An FFmpeg whose worker was killed would go on writing into an entry that somebody else has taken by then; a
-recorder whose keeper was killed would hold the camera, and nobody would end it if it hung.
+recorder whose supervisor was killed would hold the camera, and nobody would end it if it hung.
 """
 
 from __future__ import annotations

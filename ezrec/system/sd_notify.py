@@ -22,8 +22,8 @@ def notify(words: str) -> None:
         sender.sendto(words.encode(), target)
 
 
-def tell_keeper(words: str) -> None:
-    """The same message to the process that keeps this one. Never waits: a keeper that does not read
+def notify_supervisor(words: str) -> None:
+    """The same message to the process that keeps this one. Never waits: a supervisor that does not read
     must not stop a recording.
     """
     with suppress(OSError), socket.socket(fileno=os.dup(0)) as rope:

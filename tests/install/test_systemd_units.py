@@ -11,7 +11,7 @@ import pytest
 
 from ezrec.app.periodic import TASKS
 from ezrec.domain.stages import STAGES
-from ezrec.runtime.supervisor import _END_LIMIT_S, CONFIGURATION
+from ezrec.runtime.supervised_process import _END_LIMIT_S, CONFIGURATION
 from ezrec.settings import DEFAULT_HOME
 from ezrec.system import child_process
 from ezrec.system.journald import FORMER

@@ -18,7 +18,7 @@ from ezrec.domain.job import Job
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import check_whole
 from ezrec.runtime.liveness import HUNG
-from ezrec.runtime.supervisor import Supervised
+from ezrec.runtime.supervised_process import SupervisedProcess
 from tests.support.daemon import LIMIT_S, Box
 from tests.support.rendering import eventually
 
@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def kept(box: Box, *command: str, silence_limit_s: float = LIMIT_S) -> Iterator[Supervised]:
-    """A recorder under the keeper of `ezrec run`, in the box's home."""
+def kept(box: Box, *command: str, silence_limit_s: float = LIMIT_S) -> Iterator[SupervisedProcess]:
+    """A recorder under the supervisor of `ezrec run`, in the box's home."""
     # In front of whatever else the machine does, as its unit is: how soon it goes on is asserted.
     argv = [
         "nice",
@@ -39,14 +39,14 @@ def kept(box: Box, *command: str, silence_limit_s: float = LIMIT_S) -> Iterator[
         str(ROOT),
         *(f"{name}={value}" for name, value in box.environ.items()),
     ]
-    keeper = Supervised(
+    supervisor = SupervisedProcess(
         [*argv, sys.executable, "-m", *command], LOG, lambda: None, LIMIT_S, LIMIT_S, silence_limit_s
     )
-    keeper.start()
+    supervisor.start()
     try:
-        yield keeper
+        yield supervisor
     finally:
-        keeper.stop()
+        supervisor.stop()
 
 
 def health(box: Box) -> Health:

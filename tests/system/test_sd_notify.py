@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.runtime import keeper as keep
-from ezrec.runtime.keeper import Keeper
+from ezrec.runtime import supervisor as supervisor_module
+from ezrec.runtime.supervisor import Supervisor
 from tests.support.daemon import children
 from tests.support.stagework import until
 
@@ -111,7 +111,7 @@ def test_a_service_of_all_parts_is_ready_when_both_its_processes_are(
 
 @dataclass
 class Child:
-    """As `Supervised` shows itself to who runs it."""
+    """As `SupervisedProcess` shows itself to who runs it."""
 
     well: bool = True
     ready: threading.Event = field(default_factory=threading.Event)
@@ -136,11 +136,11 @@ def children_of_nobody(
 ) -> Iterator[tuple[Child, Child]]:
     monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
     monkeypatch.setenv("WATCHDOG_USEC", "100000")
-    pair, keeper = (Child(), Child()), Keeper()
-    thread = threading.Thread(target=keeper.keep, args=(pair,))
+    pair, supervisor = (Child(), Child()), Supervisor()
+    thread = threading.Thread(target=supervisor.supervise, args=(pair,))
     thread.start()
     yield pair
-    keeper.end()
+    supervisor.end()
     thread.join(LIMIT_S)
     assert not thread.is_alive()
     assert [child.heard for child in pair] == [["start", "ask", "stop"]] * 2
@@ -166,8 +166,8 @@ def test_a_child_that_does_not_begin_keeps_the_service_from_being_ready_for_half
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """systemd ends a service that is not ready in time: a recording would end with it."""
-    assert keep._READY_S <= 30
-    monkeypatch.setattr(keep, "_READY_S", 0.5)
+    assert supervisor_module._READY_S <= 30
+    monkeypatch.setattr(supervisor_module, "_READY_S", 0.5)
     request.getfixturevalue("children_of_nobody")
     until(lambda: "READY=1" in heard(manager))
 
@@ -175,12 +175,12 @@ def test_a_child_that_does_not_begin_keeps_the_service_from_being_ready_for_half
 def test_a_recorder_that_is_kept_by_another_process_speaks_to_that_one_alone(
     tmp_path: Path, manager: socket.socket
 ) -> None:
-    keeper, end = socket.socketpair()
-    keeper.settimeout(LIMIT_S)
+    supervisor, end = socket.socketpair()
+    supervisor.settimeout(LIMIT_S)
     with end:
         child = start(manager, tmp_path, "--only", "record", "--kept", stdin=end.fileno())
     try:
-        with keeper, keeper.makefile() as words:
+        with supervisor, supervisor.makefile() as words:
             assert [next(words), next(words), next(words)] == ["READY=1\n", "WATCHDOG=1\n", "WATCHDOG=1\n"]
         assert child.wait(LIMIT_S) == 0  # nobody keeps it any more, so it ends
     finally:

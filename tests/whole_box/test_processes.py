@@ -65,7 +65,7 @@ def both(box: Box, daemon: subprocess.Popen[bytes]) -> tuple[int, int]:
 # ---- who dies with whom
 
 
-def test_fourteen_deaths_of_the_keeper_leave_no_process_and_the_next_start_records(box: Box) -> None:
+def test_fourteen_deaths_of_the_supervisor_leave_no_process_and_the_next_start_records(box: Box) -> None:
     booking = box.book(1, 3600)
     for n in range(DEATHS):
         daemon = box.run()

@@ -1,4 +1,4 @@
-"""The keeper of a child, over real children: started again after whatever death, ended when asked to."""
+"""The supervisor of a child, over real children: started again after whatever death, ended when asked to."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from ezrec.runtime import supervisor
-from ezrec.runtime.supervisor import Supervised
+from ezrec.runtime import supervised_process
+from ezrec.runtime.supervised_process import SupervisedProcess
 from tests.support.stagework import LIMIT_S, until
 from tests.support.starving import no_free_descriptor
 
@@ -31,15 +31,15 @@ print(time.monotonic(), os.getpid(), file=open({log!r}, "a"), flush=True)
 
 
 @contextmanager
-def kept(log: Path, then: str, **limits: Any) -> Iterator[tuple[Supervised, threading.Event]]:
+def kept(log: Path, then: str, **limits: Any) -> Iterator[tuple[SupervisedProcess, threading.Event]]:
     hopeless = threading.Event()
     argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + then]
-    keeper = Supervised(argv, LOG, hopeless.set, **{"end_limit_s": LIMIT_S, **limits})
-    keeper.start()
+    supervisor = SupervisedProcess(argv, LOG, hopeless.set, **{"end_limit_s": LIMIT_S, **limits})
+    supervisor.start()
     try:
-        yield keeper, hopeless
+        yield supervisor, hopeless
     finally:
-        keeper.stop()
+        supervisor.stop()
 
 
 def births(log: Path) -> list[tuple[float, int]]:
@@ -129,9 +129,9 @@ def test_a_child_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
         f"open({str(tmp_path / 'ready')!r}, 'w').close()\n"
         "time.sleep(600)\n"
     )
-    with kept(log, polite) as (keeper, _):
+    with kept(log, polite) as (supervisor, _):
         until((tmp_path / "ready").exists)
-        keeper.stop()
+        supervisor.stop()
         assert closed.exists()
         assert not is_there(births(log)[0][1])
     assert len(births(log)) == 1
@@ -144,17 +144,17 @@ def test_a_stubborn_child_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFix
         f"open({str(tmp_path / 'ready')!r}, 'w').close()\n"
         "time.sleep(600)\n"
     )
-    with kept(log, stubborn, end_limit_s=0.5) as (keeper, _):
+    with kept(log, stubborn, end_limit_s=0.5) as (supervisor, _):
         until((tmp_path / "ready").exists)
-        keeper.stop()
+        supervisor.stop()
         assert not is_there(births(log)[0][1])
     assert "is killed" in caplog.text
 
 
 def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     recorder, ran = tmp_path / "recorder", tmp_path / "ran"
-    keeper = Supervised([str(recorder)], LOG, lambda: None)
-    keeper.start()
+    supervisor = SupervisedProcess([str(recorder)], LOG, lambda: None)
+    supervisor.start()
     try:
         time.sleep(0.2)
         hidden = tmp_path / "new"
@@ -163,26 +163,26 @@ def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
         hidden.rename(recorder)
         until(ran.exists)
     finally:
-        keeper.stop()
+        supervisor.stop()
 
 
 def test_stop_ends_the_pause_too(tmp_path: Path) -> None:
     log = tmp_path / "births"
-    with kept(log, "sys.exit(1)") as (keeper, _):
+    with kept(log, "sys.exit(1)") as (supervisor, _):
         until(lambda: len(births(log)) >= 3)
-        keeper.stop()
+        supervisor.stop()
         number = len(births(log))
         time.sleep(0.2)
         assert len(births(log)) == number
 
 
-def test_a_child_hears_by_its_standard_input_that_its_keeper_is_gone(tmp_path: Path) -> None:
+def test_a_child_hears_by_its_standard_input_that_its_supervisor_is_gone(tmp_path: Path) -> None:
     log, heard = tmp_path / "births", tmp_path / "heard"
     listening = f"sys.stdin.read(); open({str(heard)!r}, 'w').close(); os._exit(0)\n"
     script = (
         "import logging, sys\n"
-        "from ezrec.runtime.supervisor import Supervised\n"
-        "Supervised(sys.argv[1:], logging.getLogger(), lambda: None).start()\n"
+        "from ezrec.runtime.supervised_process import SupervisedProcess\n"
+        "SupervisedProcess(sys.argv[1:], logging.getLogger(), lambda: None).start()\n"
     )
     argv = [sys.executable, "-c", script, sys.executable, "-S", "-c"]
     daemon = subprocess.Popen([*argv, _BEGIN.format(log=str(log)) + listening])
@@ -197,9 +197,11 @@ def test_a_child_hears_by_its_standard_input_that_its_keeper_is_gone(tmp_path: P
 # ---- whatever the machine lacks
 
 
-def test_a_keeper_outlives_the_want_of_descriptors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_supervisor_outlives_the_want_of_descriptors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     log = tmp_path / "births"
-    with kept(log, "time.sleep(600)") as (keeper, _):
+    with kept(log, "time.sleep(600)") as (supervisor, _):
         until(lambda: births(log))
         (_, first) = births(log)[0]
         with no_free_descriptor() as take_all:
@@ -209,10 +211,10 @@ def test_a_keeper_outlives_the_want_of_descriptors(tmp_path: Path, caplog: pytes
                 time.sleep(0.1)
             assert "Too many open files" in caplog.text
         until(lambda: len(births(log)) == 2)
-        assert keeper.is_well()
+        assert supervisor.is_well()
 
 
-def test_a_keeper_with_a_thousand_descriptors_hears_its_child(tmp_path: Path) -> None:
+def test_a_supervisor_with_a_thousand_descriptors_hears_its_child(tmp_path: Path) -> None:
     """select(2) knows none above 1023, and raises no OSError for it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard > 1200, "the machine allows too few for this test"
@@ -220,8 +222,8 @@ def test_a_keeper_with_a_thousand_descriptors_hears_its_child(tmp_path: Path) ->
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     log = tmp_path / "births"
     try:
-        with kept(log, "os.write(0, b'READY=1'); time.sleep(600)") as (keeper, _):
-            assert keeper.ready.wait(LIMIT_S)
+        with kept(log, "os.write(0, b'READY=1'); time.sleep(600)") as (supervisor, _):
+            assert supervisor.ready.wait(LIMIT_S)
             os.kill(births(log)[0][1], signal.SIGKILL)
             until(lambda: len(births(log)) == 2)
     finally:
@@ -230,18 +232,18 @@ def test_a_keeper_with_a_thousand_descriptors_hears_its_child(tmp_path: Path) ->
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_keeper_that_meets_a_bug_is_not_well_and_says_that_it_ends() -> None:
+def test_a_supervisor_that_meets_a_bug_is_not_well_and_says_that_it_ends() -> None:
     ended = threading.Event()
-    keeper = Supervised(["a name with a \0 in it"], LOG, ended.set)
+    supervisor = SupervisedProcess(["a name with a \0 in it"], LOG, ended.set)
     met: list[object] = []
     before, threading.excepthook = threading.excepthook, met.append
     try:
-        keeper.start()
+        supervisor.start()
         assert ended.wait(LIMIT_S)
-        until(lambda: not keeper.is_well())
+        until(lambda: not supervisor.is_well())
     finally:
         threading.excepthook = before
-        keeper.stop()
+        supervisor.stop()
     assert met
 
 
@@ -249,14 +251,14 @@ def test_a_child_that_is_not_vital_is_tried_again_when_its_settings_may_be_right
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The recorder is not to be ended because somebody edits the settings while an encoder dies."""
-    monkeypatch.setattr(supervisor, "_CURED_S", 0.2)
+    monkeypatch.setattr(supervised_process, "_CURED_S", 0.2)
     log, ended = tmp_path / "births", threading.Event()
     argv = [sys.executable, "-S", "-c", _BEGIN.format(log=str(log)) + "sys.exit(78)"]
-    keeper = Supervised(argv, LOG, ended.set, name="the worker", is_vital=False)
-    keeper.start()
+    supervisor = SupervisedProcess(argv, LOG, ended.set, name="the worker", is_vital=False)
+    supervisor.start()
     try:
         until(lambda: len(births(log)) >= 3)
     finally:
-        keeper.stop()
+        supervisor.stop()
     assert not ended.is_set()
     assert "the worker ended with 78; again in 0.2 s" in caplog.text

@@ -51,10 +51,10 @@ def nothing(entry: Entry, task: Task) -> Done:
 
 def stage(name: str, spool: Spool, handler: Handler = nothing) -> Worker:
     clock = SystemClock(assume=True)
-    adopter = Intake(spool, STAGES[name].takes_from, clock, UTC, LOG)
+    intake = Intake(spool, STAGES[name].takes_from, clock, UTC, LOG)
     hooks = Hooks(spool.root.parent / "hooks", 10, LOG)
     handlers = dict.fromkeys(Kind, handler)
-    return Worker(STAGES[name], spool, hooks, clock, LOG, handlers, adopter, wide=name == "record")
+    return Worker(STAGES[name], spool, hooks, clock, LOG, handlers, intake, wide=name == "record")
 
 
 def environment(home: Path, path: str, **more: str) -> Mapping[str, str]:

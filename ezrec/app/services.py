@@ -75,7 +75,7 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Liveness 
         extra["order"] = upload_order
     elif name == "retry":
         extra["come"] = gate(settings).come
-    adopter = Intake(
+    intake = Intake(
         spool=spool(settings),
         state=stage.takes_from,
         clock=clock(settings),
@@ -87,13 +87,13 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Liveness 
     )
     return Worker(
         stage=stage,
-        spool=adopter.spool,
+        spool=intake.spool,
         hooks=hooks(settings, log),
-        clock=adopter.clock,
+        clock=intake.clock,
         log=log,
         handlers=_recording(settings, log, recorder) if recorder else _HANDLERS[name](settings, log),
         sign=recorder.hear_stage if recorder else lambda _: None,
-        adopter=adopter,
+        intake=intake,
         wide=name == "record",
         wait_s=wait_s,
         keeps=settings.keep_uploaded > timedelta(0),

@@ -14,8 +14,8 @@ sign of life between two of them: a thousand bookings that come at once keep non
 
 When a drain returns, nothing due is left in its queue, so a level-triggered path unit cannot spin; what
 could not be moved (a full disk, a name taken twice) is let alone for some seconds, so that we do not either.
-Faults are kept to the job they belong to: neither a bug in a handler nor a stranger that cannot be adopted
-may keep the other jobs from their work. The broad `except` stands here.
+A fault stays with its job: neither a bug in a handler nor an unknown file that cannot be adopted keeps the
+other jobs from their work. The broad `except` stands here.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Worker:
     clock: Clock
     log: logging.Logger
     handlers: Mapping[Kind, Handler]
-    adopter: Intake | None = None
+    intake: Intake | None = None
     wide: bool = False
     wait_s: float = -1
     keeps: bool = False
@@ -95,7 +95,7 @@ class Worker:
     _is_stale: bool = False
     _stuck: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock
     _listing: Listing = field(init=False)
-    _strangers: list[UnknownFile] = field(default_factory=list)  # at the last look
+    _unknown_files: list[UnknownFile] = field(default_factory=list)  # at the last look
     _ownerless: Ownerless = field(default_factory=Ownerless)
     _unsettled: dict[str, tuple[Entry, Outcome]] = field(default_factory=dict)  # worked, but not moved on
     _in_the_way: list[UnknownFile] = field(default_factory=list)  # among the jobs in hand
@@ -136,11 +136,11 @@ class Worker:
         stage = self.stage
         if stage is RETRY:
             return
-        entries, strangers = self.spool.look(stage.works_in)
+        entries, unknown_files = self.spool.look(stage.works_in)
         if stage.works_in is stage.takes_from:  # only the mark of an owner tells work in place from waiting
             entries = [entry for entry in entries if entry.job.boot_id]
         else:
-            self._in_the_way = strangers
+            self._in_the_way = unknown_files
         self._ownerless.find(entries, self.clock.now())
         self._give_some_back()
 
@@ -174,7 +174,7 @@ class Worker:
         """A fault of one thing that lies in the spool is logged, and the stage goes on with the others."""
         try:
             yield
-        except Exception:  # what strangers leave may fail in ways unknown here
+        except Exception:  # an unknown file may fail in ways that nobody foresaw
             self.log.exception(f"{what} cannot be moved; it is tried again", *names)
 
     # ---- steps 3 to 5
@@ -216,17 +216,17 @@ class Worker:
         if self._ownerless:
             self.sign(_LOOK_S)
             soon.append(self._give_some_back())
-        if self._in_the_way and self.adopter is not None:
+        if self._in_the_way and self.intake is not None:
             self.sign(_LOOK_S)
             some, self._in_the_way = self._in_the_way[:1], self._in_the_way[1:]
             with self._kept_to("what lies loose in %s/", self.stage.works_in):
-                adopt_unknown_files(replace(self.adopter, state=self.stage.works_in), some)
+                adopt_unknown_files(replace(self.intake, state=self.stage.works_in), some)
             soon.append(0.0)
-        if self.adopter is not None and (self._strangers or self.adopter.is_pending):
+        if self.intake is not None and (self._unknown_files or self.intake.is_pending):
             self.sign(_LOOK_S)
             wait_s: float | None = _STUCK_S
             with self._kept_to("what lies loose in %s/", self.stage.takes_from):
-                wait_s = self._adopt(self.adopter, self._strangers)
+                wait_s = self._adopt(self.intake, self._unknown_files)
             soon += [] if wait_s is None else [wait_s]
         return min(soon, default=None)
 
@@ -248,7 +248,7 @@ class Worker:
 
     def _look(self) -> tuple[list[Entry], float | None]:
         """The entries that are due now, in their order, and in how many seconds the next thing is."""
-        entries, self._strangers = self._listing.look()
+        entries, self._unknown_files = self._listing.look()
         left = (
             self._ownerless.paths()
         )  # work in place that lost its owner is settled before it is taken again
@@ -272,9 +272,9 @@ class Worker:
         due.sort(key=lambda entry: self.order(entry.job))
         return due, min((s for s in soon if s < math.inf), default=None)
 
-    def _adopt(self, adopter: Intake, strangers: list[UnknownFile]) -> float | None:
+    def _adopt(self, intake: Intake, unknown_files: list[UnknownFile]) -> float | None:
         """Adopt some of what is complete; in how many seconds to look at the rest."""
-        adopted, look_again_s = adopter.adopt(strangers, _SLICE_S)
+        adopted, look_again_s = intake.adopt(unknown_files, _SLICE_S)
         for entry in adopted:
             self.hooks.announce(entry.state, "adopt", entry.path, entry.job)
         self._tasks.ring({entry.id for entry in adopted})  # an amendment of a job in hand

@@ -123,7 +123,7 @@ class Run:
         return path.exists() and path.stat().st_size > 3000
 
     def amend(self, **changes: object) -> None:
-        """As the adopter does when the row of the booking has changed."""
+        """As the intake does when the row of the booking has changed."""
         booking = self.entry.job.booking
         assert booking is not None
         known = {name: getattr(booking, name) for name in ("id", "start", "end", "status")}
@@ -294,9 +294,9 @@ def test_the_camera_is_armed_thirty_seconds_before_and_the_first_frame_is_there_
     wishes = settings.load({"EZREC_HOME": str(tmp_path)})
     court.padding = Padding(wishes.pre_roll_s, wishes.post_roll_s, wishes.arm_s)
     assert court.padding == Padding(5, 5, 30)
-    adopter = services.drain("record", wishes).adopter
-    assert adopter is not None
-    assert adopter.lead_s == 35, "it is taken in hand in time"
+    intake = services.drain("record", wishes).intake
+    assert intake is not None
+    assert intake.lead_s == 35, "it is taken in hand in time"
     entry = court.book("b1", 1000, 600)
     start = entry.job.booking.start if entry.job.booking else court.clock.now()
 

@@ -290,12 +290,12 @@ def test_a_bug_in_adoption_does_not_keep_the_jobs_from_their_work(tmp_path: Path
     (spool.directory(State.RAW) / "match.mp4").write_bytes(b"pictures")
     put(spool, State.RAW, "a")
     drain = a_drain("process", spool)
-    assert drain.adopter is not None
+    assert drain.intake is not None
 
     def unforeseen(_: str) -> None:
         raise ZeroDivisionError
 
-    drain.adopter.known_booking = unforeseen
+    drain.intake.known_booking = unforeseen
     rest = drain.run()
     assert rest is not None
     assert rest <= 5

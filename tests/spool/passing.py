@@ -94,7 +94,9 @@ SCENES = {
     "go on with a recording": Scene(partial(_in_hand, State.RECORDING), "record", {"b1": "raw"}),
     "go on with a video": Scene(partial(_in_hand, State.PROCESSING), "process", {"b1": "processed"}),
     "go on with an upload": Scene(partial(_in_hand, State.PROCESSED), "upload", {"b1": "done"}, 0),
-    "clear a stranger out": Scene(_loose(State.PROCESSING, "b1.mp4"), "process", {"b1-rejected": "failed"}),
+    "clear an unknown file out": Scene(
+        _loose(State.PROCESSING, "b1.mp4"), "process", {"b1-rejected": "failed"}
+    ),
 }
 
 
@@ -103,7 +105,7 @@ def play(scene: Scene, spool: Spool) -> None:
     clock = StandingClock()
     drains = [a_drain(scene.stage, spool, scene.handler, clock=clock)]
     if scene.stage != "retry":
-        drains.append(a_drain("retry", spool, clock=clock, adopter=None))
+        drains.append(a_drain("retry", spool, clock=clock, intake=None))
     for pause_s in _PAUSES_S:
         for drain in drains:
             try:

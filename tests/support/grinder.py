@@ -93,7 +93,7 @@ def stages(spool: Spool) -> list[Worker]:
         a_drain("record", spool, record, wide=True, clock=clock),
         a_drain("process", spool, process, clock=clock),
         a_drain("upload", spool, upload, clock=clock),
-        a_drain("retry", spool, clock=clock, adopter=None),
+        a_drain("retry", spool, clock=clock, intake=None),
     ]
 
 
@@ -197,7 +197,7 @@ def drain_some(home: Path, wanted: int) -> None:
             file.write(f"{entry.id}\n")
         return Done()
 
-    drain = a_drain("process", spool, handle, clock=SystemClock(), adopter=None)
+    drain = a_drain("process", spool, handle, clock=SystemClock(), intake=None)
     ends = time.monotonic() + _LIMIT_S
     while len(spool.names(State.PROCESSED)) < wanted:
         drain.run()

@@ -63,8 +63,8 @@ def done(entry: Entry, task: Task) -> Done | Closed:
 def a_drain(stage: str, spool: Spool, handler: Handler = done, **other: Any) -> Worker:
     """A stage over `spool` that works every kind of job by `handler`; hooks lie beside the spool."""
     clock: Clock = other.pop("clock", None) or StandingClock()
-    if "adopter" not in other:
-        other["adopter"] = Intake(spool, STAGES[stage].takes_from, clock, ZONE, LOG)
+    if "intake" not in other:
+        other["intake"] = Intake(spool, STAGES[stage].takes_from, clock, ZONE, LOG)
     hooks = Hooks(spool.root.parent / "hooks", 10, LOG)
     return Worker(STAGES[stage], spool, hooks, clock, LOG, dict.fromkeys(Kind, handler), **other)
 

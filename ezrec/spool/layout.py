@@ -85,7 +85,7 @@ class SpoolLayout:
         return self._gone
 
     def lock(self, name: str) -> Lock:
-        """A lock of the whole machine; `name` is a stage or a pulse."""
+        """A lock of the whole machine; `name` is a stage or a periodic task."""
         return Lock(self._locks / f"{name}.lock")
 
     # ---- looking

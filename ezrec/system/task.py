@@ -1,4 +1,4 @@
-"""What a handler is given beside its entry: the wish that it end, and a bell that rings when to look again.
+"""What a handler is given beside its entry: the wish that it end, and what wakes it to look again.
 
 `Tasks` are all that one drain has in hand.
 

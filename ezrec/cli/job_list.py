@@ -105,11 +105,11 @@ def _rows(spool: Spool, place: str, now: datetime, since: datetime | None) -> It
         for entry in spool.discarded():
             yield _row(entry, place, now)
     else:
-        entries, strangers = spool.look(State(place))
+        entries, unknown_files = spool.look(State(place))
         for entry in entries:
             yield _row(entry, place, now)
-        for stranger in strangers:
-            yield _stranger(spool, State(place), stranger)
+        for unknown_file in unknown_files:
+            yield _unknown_file(spool, State(place), unknown_file)
 
 
 def _row(entry: Entry, place: str, now: datetime) -> Row:
@@ -152,21 +152,21 @@ def _order(row: Row) -> tuple[datetime, str]:
     return row.since or job.created, row.name
 
 
-def _stranger(spool: Spool, place: State, stranger: UnknownFile) -> Row:
+def _unknown_file(spool: Spool, place: State, unknown_file: UnknownFile) -> Row:
     """Something that is no job (yet): what becomes of it, or why nothing does."""
     size, since, is_directory = None, None, False
     try:
-        info = os.lstat(spool.directory(place) / stranger.name)
+        info = os.lstat(spool.directory(place) / unknown_file.name)
         size, since = info.st_size, datetime.fromtimestamp(info.st_mtime, UTC)
         is_directory = stat.S_ISDIR(info.st_mode)
     except (OSError, OverflowError, ValueError):
         pass
     if place in ADOPTING and not is_directory:
-        why = f"{shown(stranger.name)} lies loose in {place}/ and becomes a job once it is complete"
+        why = f"{shown(unknown_file.name)} lies loose in {place}/ and becomes a job once it is complete"
         cure = f"not running? ezrec run-stage {_ADOPTER[place]} --once"
-        return Row(place, stranger.name, Outlook("to be adopted", None, why, cure), None, size, since)
+        return Row(place, unknown_file.name, Outlook("to be adopted", None, why, cure), None, size, since)
     where = spool.directory(place)
-    name = shown(stranger.name)
-    why = stranger.why if name in stranger.why else f"{name}: {stranger.why}"
+    name = shown(unknown_file.name)
+    why = unknown_file.why if name in unknown_file.why else f"{name}: {unknown_file.why}"
     look = Outlook("no job", None, why, f"look into it, then move it out of {where}", needs_you=True)
-    return Row(place, stranger.name, look, None, None if is_directory else size, since)
+    return Row(place, unknown_file.name, look, None, None if is_directory else size, since)

@@ -124,13 +124,13 @@ def show(obj: Context, job_id: str, as_json: bool) -> None:
 @click.pass_obj
 def put(obj: Context, file: Path, booking_id: str) -> None:
     """Put a copy of a video in, to be branded and published."""
-    from ezrec.spool.imports import put as put_in
+    from ezrec.spool.imports import import_video
 
     if str(file) == "-":
         raise click.BadParameter("a video cannot come through a pipe: name a file", param_hint="FILE")
     if not os.path.lexists(file):
         raise click.BadParameter(f"there is no file {printable(str(file))}", param_hint="FILE")
-    entry = put_in(obj.spool, file, booking_id, obj.now, obj.settings.zone)
+    entry = import_video(obj.spool, file, booking_id, obj.now, obj.settings.zone)
     click.echo(f"{entry.id} → {entry.state}/")
 
 

@@ -21,7 +21,7 @@ UNSYNCHRONISED_S = 600.0
 UPLOAD_SILENT_S = 1800.0  # an upload that gets on somewhere is no stopped lane
 REACHED_S = 900.0  # a heartbeat that recently arrived: the network is there
 UNREACHED_S = 3600.0
-KEY_EVERY_S = 5.0  # a take cannot begin between two key frames, and a film cannot be cut there
+KEY_EVERY_S = 5.0  # a take cannot begin between two key frames, and a video cannot be cut there
 NEVER_REACHED_S = 300.0  # time for a new box to come into its network
 
 

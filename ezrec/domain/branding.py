@@ -34,7 +34,7 @@ class LogoShow:
         return math.isinf(self.shown_s)
 
     def spans(self, length_s: float) -> Iterator[tuple[float, float]]:
-        """From when to when, in a film of that length."""
+        """From when to when, in a video of that length."""
         begin = 0.0
         while begin < length_s:
             yield begin, min(length_s, begin + self.shown_s)
@@ -46,7 +46,7 @@ ALWAYS = LogoShow()
 
 @dataclass(frozen=True, slots=True)
 class LogoSpans:
-    """As `LogoShow`, for a film of which some parts show the logo already: only in these spans."""
+    """As `LogoShow`, for a video of which some parts show the logo already: only in these spans."""
 
     parts: tuple[tuple[float, float], ...]
 

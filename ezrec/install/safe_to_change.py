@@ -67,7 +67,7 @@ def _instant(booking: Mapping[str, Any], name: str) -> datetime | None:
     except (KeyError, TypeError, ValueError):
         return None
     if not 1900 <= found.year < 2500:
-        return None  # nobody's booking: to the program the job is a stranger
+        return None  # nobody's booking: to the program the job is an unknown file
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -174,12 +174,12 @@ def _bytes_a_minute(recorder: Recorder, bitrate: int) -> float:
 # ---- bookings
 
 
-def _loose_bookings(spool: Spool, strangers: list[UnknownFile], zone: tzinfo) -> Iterator[Booking]:
+def _loose_bookings(spool: Spool, unknown_files: list[UnknownFile], zone: tzinfo) -> Iterator[Booking]:
     """Bookings that nobody has adopted: when no recorder runs they would be seen by nobody else."""
-    for stranger in strangers:
-        if stranger.name.endswith(".json"):
+    for unknown_file in unknown_files:
+        if unknown_file.name.endswith(".json"):
             with suppress(OSError, BadBooking):
-                yield read_booking(spool.directory(State.INCOMING) / stranger.name, zone)
+                yield read_booking(spool.directory(State.INCOMING) / unknown_file.name, zone)
 
 
 def _expected(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> set[str]:

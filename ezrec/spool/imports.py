@@ -1,7 +1,7 @@
-"""`put`: a video from anywhere becomes a job, with the checks of a dropped file and in one rename.
+"""A video from anywhere becomes a job (`ezrec spool put`): checked as a dropped file is, and in one rename.
 
 The copy is made beside the spool's directories, where nobody watches, and never under a name that a stage
-would take up. What a killed `put` leaves is removed by the next one.
+would take up. What a killed import leaves is removed by the next one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SPARE = 256 << 20  # bytes left free beside the copy: the camera writes to the 
 _PIECE = 8 << 20
 
 
-def put(spool: Spool, file: Path, booking_id: str, now: datetime, zone: tzinfo) -> Entry:
+def import_video(spool: Spool, file: Path, booking_id: str, now: datetime, zone: tzinfo) -> Entry:
     """Make a job of a copy of `file`."""
     try:
         owner = safe_id(booking_id)

@@ -1,6 +1,6 @@
 """Loose files become entries: a video dropped into `raw/`, a booking's `.json` dropped into `incoming/`.
 
-What a stranger left is hostile until shown otherwise. A name is never followed, a FIFO never opened
+An unknown file is hostile until shown otherwise. A name is never followed, a FIFO never opened
 for reading, and nothing is judged while somebody may still be writing it. What cannot be used goes to
 `failed/` with the reason beside it; the thing itself is moved, not read, and nothing else is touched.
 """
@@ -35,23 +35,13 @@ from ezrec.domain.stages import DIRECTORIES, IN_HAND, State
 from ezrec.spool.booking_intake import BookingIntake, read_booking, read_row
 from ezrec.spool.entry import unusable
 from ezrec.spool.file_stability import FORGOTTEN_S, QUIET_S, FileStability
+from ezrec.spool.passing_faults import AGAIN_S, PassingFaults
 from ezrec.spool.spool import Entry, Gone, Spool, Taken, UnknownFile
 from ezrec.system import durable
 
-_AGAIN_S = 5.0  # after a fault of the disk a thing is tried again
-_LASTS_S = 60.0  # what fails for so long is no passing fault, and a person is told
-_UNREAD_LASTS_S = 600.0  # the same for what may be a sound job
 _IMMOVABLE = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EBUSY, errno.EROFS)
 LOGS_REQUESTS = ("logs", "logs.request")  # names in raw/ by which a person asks for a log archive
 REJECTED = "rejected"  # the name under which a bad thing lies in its entry: its own may be hostile
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """Since when a thing cannot be adopted, and from when on it may be tried again; monotonic."""
-
-    began: float
-    again: float
 
 
 @dataclass(slots=True)
@@ -75,14 +65,15 @@ class Intake:
     quiet_s: float = QUIET_S
     forgotten_s: float = FORGOTTEN_S
     lacks: Callable[[Path], str] = lambda _: ""
-    _stillness: FileStability = field(init=False)
+    _stability: FileStability = field(init=False)
     _bookings: BookingIntake = field(init=False)
-    _faults: dict[str, _Fault] = field(default_factory=dict, init=False)
+    _faults: PassingFaults = field(init=False)
     _has_left: bool = field(default=True, init=False)  # bookings that were taken and are not applied
 
     def __post_init__(self) -> None:
+        self._faults = PassingFaults(self.clock)
         self._bookings = BookingIntake(self.spool, self.clock, self.zone, self.log, self.lead_s)
-        self._stillness = FileStability(
+        self._stability = FileStability(
             self.clock, self.quiet_s, self.forgotten_s, self._is_whole, is_torn=self._is_torn
         )
 
@@ -96,7 +87,7 @@ class Intake:
         return bool(self._left())
 
     def adopt(
-        self, strangers: list[UnknownFile], slice_s: float = math.inf
+        self, unknown_files: list[UnknownFile], slice_s: float = math.inf
     ) -> tuple[list[Entry], float | None]:
         """Adopt what is complete, for about `slice_s` seconds. Returns the changed or new entries, and in how
         many seconds to look again for what is not complete yet (None: nothing is pending).
@@ -104,32 +95,32 @@ class Intake:
         adopted: list[Entry] = []
         waits: list[float] = []
         ends = self.clock.monotonic() + slice_s
-        strangers = self._in_order(strangers)
-        for stranger in strangers:
-            wait_s = self._stillness.wait_s(self._path(stranger.name)) or self._rest_s(stranger)
+        unknown_files = self._in_order(unknown_files)
+        for unknown_file in unknown_files:
+            wait_s = self._stability.wait_s(self._path(unknown_file.name)) or self._rest_s(unknown_file)
             if wait_s:
                 waits.append(wait_s)
                 continue
             if self.clock.monotonic() >= ends:
                 waits.append(0.0)
                 break
-            entry = self._adopted(stranger)
+            entry = self._adopted(unknown_file)
             if entry is not None:
                 adopted.append(entry)
-            waits += [
-                fault.again - self.clock.monotonic() for fault in [self._faults.get(stranger.name)] if fault
-            ]
-        names = {stranger.name for stranger in strangers}
-        self._stillness.forget_all_but({self._path(name) for name in names})
-        self._faults = {name: fault for name, fault in self._faults.items() if name in names}
+            wait_s = self._faults.wait_s(unknown_file.name)  # of a fault, that of this moment perhaps
+            if wait_s is not None:
+                waits.append(wait_s)
+        names = {unknown_file.name for unknown_file in unknown_files}
+        self._stability.forget_all_but({self._path(name) for name in names})
+        self._faults.forget_all_but(names)
         if self._has_left and not waits and self._left():
-            waits.append(_AGAIN_S)
+            waits.append(AGAIN_S)
         return adopted, max(0.0, min(waits)) if waits else None
 
-    def _in_order(self, strangers: list[UnknownFile]) -> list[UnknownFile]:
+    def _in_order(self, unknown_files: list[UnknownFile]) -> list[UnknownFile]:
         if self.state is not State.INCOMING:
-            return sorted(strangers, key=self._age)
-        by_name = {stranger.name: stranger for stranger in (*strangers, *self._left())}
+            return sorted(unknown_files, key=self._age)
+        by_name = {unknown_file.name: unknown_file for unknown_file in (*unknown_files, *self._left())}
         return [by_name[name] for name in self._bookings.in_order(list(by_name))]
 
     def _left(self) -> list[UnknownFile]:
@@ -144,48 +135,39 @@ class Intake:
 
     # ---- faults that may pass
 
-    def _adopted(self, stranger: UnknownFile) -> Entry | None:
+    def _adopted(self, unknown_file: UnknownFile) -> Entry | None:
         """Adopt one thing. Its faults are its own: the others must not wait for it."""
         try:
-            entry = self._adopt(stranger)
+            entry = self._adopt(unknown_file)
         except (Gone, FileNotFoundError):
             self._has_left = True
             return None  # taken away while we looked: then it is not ours
         except OSError as fault:
             self._has_left = True
-            return self._failed(stranger.name, fault)
-        self._faults.pop(stranger.name, None)
-        self._take_back_note(stranger.name)
+            return self._failed(unknown_file.name, fault)
+        self._faults.passed(unknown_file.name)
+        self._take_back_note(unknown_file.name)
         return entry
 
     def _failed(self, name: str, fault: OSError) -> Entry | None:
         """A disk that refuses once may give in a moment later: only what lasts is told to a person."""
-        now = self.clock.monotonic()
-        began = self._faults[name].began if name in self._faults else now
-        lasts = now - began >= _LASTS_S
-        self._faults[name] = _Fault(began, now + (_LASTS_S if lasts else _AGAIN_S))
+        lasts = self._faults.failed(name)
         self.log.error("%s in %s/ cannot be adopted: %s", shown(name), self.state, fault.strerror)
         return self._cannot_move(name, fault) if lasts and fault.errno in _IMMOVABLE else None
 
-    def _rest_s(self, stranger: UnknownFile) -> float | None:
-        """Seconds until a thing that has failed may be tried again."""
-        now = self.clock.monotonic()
-        if not stranger.unread:
-            known = self._faults.get(stranger.name)
-            return known.again - now if known and known.again > now else None
-        known = self._faults.setdefault(stranger.name, _Fault(now, now + _AGAIN_S))
-        return None if self._lasts(stranger.name, _UNREAD_LASTS_S) else _AGAIN_S
-
-    def _lasts(self, name: str, limit_s: float = _LASTS_S) -> bool:
-        known = self._faults.get(name)
-        return known is not None and self.clock.monotonic() - known.began >= limit_s
+    def _rest_s(self, unknown_file: UnknownFile) -> float | None:
+        """Seconds until a thing that has failed may be tried again; None: now."""
+        if unknown_file.unread:
+            return self._faults.unread_wait_s(unknown_file.name)
+        wait_s = self._faults.wait_s(unknown_file.name)
+        return wait_s if wait_s is not None and wait_s > 0 else None
 
     def _path(self, name: str) -> Path:
         return self.spool.directory(self.state) / name
 
-    def _age(self, stranger: UnknownFile) -> int:
+    def _age(self, unknown_file: UnknownFile) -> int:
         try:
-            return os.lstat(self._path(stranger.name)).st_mtime_ns
+            return os.lstat(self._path(unknown_file.name)).st_mtime_ns
         except OSError:
             return 0
 
@@ -203,24 +185,26 @@ class Intake:
 
     # ---- what is it?
 
-    def _adopt(self, stranger: UnknownFile) -> Entry | None:
-        path = self._path(stranger.name)
+    def _adopt(self, unknown_file: UnknownFile) -> Entry | None:
+        path = self._path(unknown_file.name)
         info = os.lstat(path)
-        fault = _elsewhere(info, self.spool.root) or unusable(info) or self._wrong_place(stranger.name)
+        fault = _elsewhere(info, self.spool.root) or unusable(info) or self._wrong_place(unknown_file.name)
         if stat.S_ISDIR(info.st_mode):
-            return self._reject(stranger.name, stranger.why, "move the videos in it to spool/raw/")
+            return self._reject(unknown_file.name, unknown_file.why, "move the videos in it to spool/raw/")
         if fault:
-            return self._reject(stranger.name, fault[0], fault[1])
-        if stranger.name in LOGS_REQUESTS:
-            return self._adopt_request(stranger.name, info)
+            return self._reject(unknown_file.name, fault[0], fault[1])
+        if unknown_file.name in LOGS_REQUESTS:
+            return self._adopt_request(unknown_file.name, info)
         if not os.access(path, os.R_OK, follow_symlinks=False):
-            if not self._lasts(stranger.name):  # it may be about to get its rights from who dropped it
+            if not self._faults.lasts(
+                unknown_file.name
+            ):  # it may be about to get its rights from who dropped it
                 raise PermissionError(errno.EACCES, "it may not be read by us")
-            why = f"{shown(stranger.name)} may not be read by us (permission denied)"
-            return self._reject(stranger.name, why, "chmod a+r, then drop it again")
+            why = f"{shown(unknown_file.name)} may not be read by us (permission denied)"
+            return self._reject(unknown_file.name, why, "chmod a+r, then drop it again")
         if self.state is State.INCOMING:
-            return self._adopt_booking(stranger.name)
-        return self._adopt_clip(stranger.name, info)
+            return self._adopt_booking(unknown_file.name)
+        return self._adopt_clip(unknown_file.name, info)
 
     def _wrong_place(self, name: str) -> tuple[str, str] | None:
         name = self._bookings.shown_name(name)
@@ -291,7 +275,7 @@ class Intake:
         """Take it, then read it: what is dropped under its name from now on is another, newer word."""
         self._has_left = True  # whatever happens from here on: `left` will tell
         taken = self._bookings.take(name)
-        if self._stillness.is_held_open(taken):
+        if self._stability.is_held_open(taken):
             return None  # somebody began to write in it just before we took it
         try:
             booking = read_booking(taken, self.zone)
@@ -345,16 +329,16 @@ def _elsewhere(info: os.stat_result, root: Path) -> tuple[str, str] | None:
     return "it lies on another file system than the spool", "copy it onto the spool's file system"
 
 
-def adopt_unknown_files(adopter: Intake, strangers: list[UnknownFile]) -> None:
-    """Move strangers out of a directory that only stages write to (`recording/`, `processing/`)."""
-    for stranger in strangers:
-        if stranger.unread:
+def adopt_unknown_files(intake: Intake, unknown_files: list[UnknownFile]) -> None:
+    """Move unknown files out of a directory that only stages write to (`recording/`, `processing/`)."""
+    for unknown_file in unknown_files:
+        if unknown_file.unread:
             continue  # perhaps a sound job, which the next look can read
         with suppress(Gone):
             try:
-                adopter._reject(stranger.name, stranger.why, "drop videos into spool/raw/")
+                intake._reject(unknown_file.name, unknown_file.why, "drop videos into spool/raw/")
             except OSError as fault:
-                adopter.log.error("%s cannot be moved out: %s", shown(stranger.name), fault.strerror)
+                intake.log.error("%s cannot be moved out: %s", shown(unknown_file.name), fault.strerror)
 
 
 ADOPTING = tuple(state for state in DIRECTORIES if state in (State.INCOMING, State.RAW, State.PROCESSED))

@@ -85,7 +85,7 @@ class SpoolLayout:
         return self._gone
 
     def lock(self, name: str) -> Lock:
-        """A lock of the whole machine; `name` is a stage or a pulse."""
+        """A lock of the whole machine; `name` is a stage or a periodic task."""
         return Lock(self._locks / f"{name}.lock")
 
     # ---- looking
@@ -99,14 +99,14 @@ class SpoolLayout:
 
     def look(self, state: State) -> tuple[list[Entry], list[UnknownFile]]:
         """What lies in a directory, unsorted: the entries, and everything visible that is none."""
-        entries, strangers = [], []
+        entries, unknown_files = [], []
         for name in self.names(state):
             match self.look_at(state, name):
                 case Entry() as entry:
                     entries.append(entry)
-                case UnknownFile() as stranger:
-                    strangers.append(stranger)
-        return entries, strangers
+                case UnknownFile() as unknown_file:
+                    unknown_files.append(unknown_file)
+        return entries, unknown_files
 
     def look_at(self, state: State, name: str) -> Entry | UnknownFile | None:
         """What lies under a name; None when nothing does any more."""

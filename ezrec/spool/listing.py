@@ -28,14 +28,14 @@ class Listing:
         """As `SpoolLayout.look`."""
         before, self._known = self._known, {}
         entries: list[Entry] = []
-        strangers: list[UnknownFile] = []
+        unknown_files: list[UnknownFile] = []
         directory = f"{self._places.root}/{self._state}"
         for name in self._places.names(self._state):
             try:
                 info = os.stat(f"{directory}/{name}/{JOB}", follow_symlinks=False)
                 mark = (info.st_ino, info.st_mtime_ns, info.st_ctime_ns, info.st_size)
             except NotADirectoryError:
-                strangers.append(UnknownFile(name, f"{shown(name)} is a loose file, not a job"))
+                unknown_files.append(UnknownFile(name, f"{shown(name)} is a loose file, not a job"))
                 continue
             except OSError:
                 mark = None  # reading it says what is the matter
@@ -49,6 +49,6 @@ class Listing:
                     entries.append(entry)
                     if mark is not None:
                         self._known[name] = (mark, Entry(f"{directory}/{name}", entry.job))
-                case UnknownFile() as stranger:
-                    strangers.append(stranger)
-        return entries, strangers
+                case UnknownFile() as unknown_file:
+                    unknown_files.append(unknown_file)
+        return entries, unknown_files

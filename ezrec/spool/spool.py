@@ -107,8 +107,8 @@ class Spool(EntryBuilder):
     def _carry_beside(self, entry: Entry, state: State) -> Entry:
         """Something else lies there under this id (`cp -r` of an entry, say): ours goes on under another.
 
-        A crash between the two steps leaves a directory whose record names another job: a stranger, which
-        waits for a person with all that is in it.
+        A crash between the two steps leaves a directory whose record names another job: that is an unknown
+        file, and waits for a person with all that is in it.
         """
         left = entry.path.parent
         with self.lock("new").held(wait_s=30):

@@ -1,4 +1,4 @@
-"""The pulse `sync`: fetches the bookings and hands them to the recorder by way of `incoming/`."""
+"""The periodic task `sync`: fetches the bookings and hands them to the recorder by way of `incoming/`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ezrec.system import durable
 
 _PAST = timedelta(days=1)  # a row that ended longer ago is history, and no booking that was missed
 _MARKED = timedelta(minutes=5)  # a mark costs a memory card some 16 kB; so exact need no age be
-_BRANDING_SOON_S = 2.0  # mostly nothing is new, and it is known before the beat is over
+_BRANDING_SOON_S = 2.0  # mostly nothing is new, and that is known before the turn is over
 _BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 
 

@@ -27,13 +27,12 @@ ANSWERS = 2  # complete answers in a row that must lack a booking
 class Reconciled:
     """What is known now. `rows` is the whole cache; `changed` and `cancelled` are for the spool.
 
-    `absences` goes into the next call. `forgotten` are ids that left the cache because of their age.
+    `absences` goes into the next call.
     """
 
     rows: tuple[Row, ...]
     changed: tuple[Row, ...] = ()
     cancelled: tuple[Row, ...] = ()
-    forgotten: tuple[str, ...] = ()
     absences: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -59,15 +58,12 @@ def reconcile(
     now = {_id(row): row for row in fetched}
     rows: list[Row] = list(now.values())
     cancelled: list[Row] = []
-    forgotten: list[str] = []
     missing: dict[str, int] = {}
     for booking_id, row in former.items():
         if booking_id in now:
             continue
         if since is not None and _is_before(row, since):
-            if may_forget:
-                forgotten.append(booking_id)
-            else:
+            if not may_forget:
                 rows.append(row)
             continue
         times = absences.get(booking_id, 0) + 1
@@ -77,7 +73,7 @@ def reconcile(
             missing[booking_id] = times
             rows.append(row)
     changed = tuple(row for booking_id, row in now.items() if former.get(booking_id) != row)
-    return Reconciled(tuple(rows), changed, tuple(cancelled), tuple(forgotten), missing)
+    return Reconciled(tuple(rows), changed, tuple(cancelled), missing)
 
 
 def _id(row: Row) -> str:

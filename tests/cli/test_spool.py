@@ -302,7 +302,7 @@ def test_show_escapes_what_others_wrote(spool: Spool, capsys: pytest.CaptureFixt
     assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
 
-# ---- the verbs, from the shell's side
+# ---- the actions, from the shell's side
 
 
 def test_a_job_goes_through_every_verb(

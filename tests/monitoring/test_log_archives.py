@@ -364,10 +364,10 @@ def test_while_recording_logs_wait_unless_the_uplink_is_fast(
 
 def adopt(box: CourtBox) -> list[Entry]:
     """Two looks: an empty file might still be on its way."""
-    adopter = Intake(box.spool, State.RAW, box.clock, box.settings.zone, LOG)
-    first = adopter.adopt(box.spool.look(State.RAW)[1])[0]
+    intake = Intake(box.spool, State.RAW, box.clock, box.settings.zone, LOG)
+    first = intake.adopt(box.spool.look(State.RAW)[1])[0]
     box.pass_time(10)
-    return first or adopter.adopt(box.spool.look(State.RAW)[1])[0]
+    return first or intake.adopt(box.spool.look(State.RAW)[1])[0]
 
 
 def handle(box: CourtBox, entry: Entry, wait_s: float = 60, *, closed: bool = False) -> Done | Closed:

@@ -123,7 +123,7 @@ class Run:
         return path.exists() and path.stat().st_size > 3000
 
     def amend(self, **changes: object) -> None:
-        """As the adopter does when the row of the booking has changed."""
+        """As the intake does when the row of the booking has changed."""
         booking = self.entry.job.booking
         assert booking is not None
         known = {name: getattr(booking, name) for name in ("id", "start", "end", "status")}

@@ -94,7 +94,9 @@ SCENES = {
     "go on with a recording": Scene(partial(_in_hand, State.RECORDING), "record", {"b1": "raw"}),
     "go on with a video": Scene(partial(_in_hand, State.PROCESSING), "process", {"b1": "processed"}),
     "go on with an upload": Scene(partial(_in_hand, State.PROCESSED), "upload", {"b1": "done"}, 0),
-    "clear a stranger out": Scene(_loose(State.PROCESSING, "b1.mp4"), "process", {"b1-rejected": "failed"}),
+    "clear an unknown file out": Scene(
+        _loose(State.PROCESSING, "b1.mp4"), "process", {"b1-rejected": "failed"}
+    ),
 }
 
 

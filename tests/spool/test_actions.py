@@ -16,7 +16,7 @@ from ezrec.domain.errors import Busy, NoSuchJob, Refused, Retry
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.stages import State
 from ezrec.spool import actions
-from ezrec.spool.imports import put
+from ezrec.spool.imports import import_video
 from ezrec.spool.lookup import find, resolve
 from ezrec.spool.spool import Entry, Gone, Spool
 from ezrec.spool.wait import wait
@@ -392,11 +392,11 @@ def test_who_is_slower_is_told_to_look_again(spool: Spool) -> None:
 def test_a_video_that_is_put_in_becomes_a_job_and_stays_where_it_was(spool: Spool, tmp_path: Path) -> None:
     file = tmp_path / "my match.mp4"
     file.write_bytes(b"v" * 100_000)
-    entry = put(spool, file, "b1", NOW, UTC)
+    entry = import_video(spool, file, "b1", NOW, UTC)
     assert (entry.id, entry.state, entry.job.takes[0].size) == ("b1", State.RAW, 100_000)
     assert (entry.path / entry.job.takes[0].file).read_bytes() == file.read_bytes()
     assert not list(spool.root.glob(".put-*"))
-    assert put(spool, file, "b1", NOW, UTC).id == "b1-2"
+    assert import_video(spool, file, "b1", NOW, UTC).id == "b1-2"
 
 
 def test_the_name_or_the_booking_tells_when_the_footage_began(spool: Spool, tmp_path: Path) -> None:
@@ -404,8 +404,8 @@ def test_the_name_or_the_booking_tells_when_the_footage_began(spool: Spool, tmp_
     named, plain = tmp_path / "raw_b1_20250102_030405.mp4", tmp_path / "x.mp4"
     for file in (named, plain):
         file.write_bytes(b"v")
-    assert put(spool, named, "b1", NOW, UTC).job.takes[0].file == named.name
-    entry = put(spool, plain, "b1", NOW, UTC)
+    assert import_video(spool, named, "b1", NOW, UTC).job.takes[0].file == named.name
+    entry = import_video(spool, plain, "b1", NOW, UTC)
     assert entry.job.takes[0].started == booking("b1").start == entry.job.booking.start  # type: ignore[union-attr]
 
 
@@ -418,21 +418,21 @@ def test_what_a_drop_would_refuse_is_refused_and_nothing_is_left(
     (tmp_path / "dir.mp4").mkdir()
     os.mkfifo(tmp_path / "fifo.mp4")
     with pytest.raises(Refused):
-        put(spool, tmp_path / bad, "b1", NOW, UTC)
+        import_video(spool, tmp_path / bad, "b1", NOW, UTC)
     assert spool.names(State.RAW) == []
 
 
 def test_an_unsafe_booking_id_is_refused(spool: Spool, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"v")
     with pytest.raises(Refused, match="only letters"):
-        put(spool, tmp_path / "a.mp4", "../b", NOW, UTC)
+        import_video(spool, tmp_path / "a.mp4", "../b", NOW, UTC)
 
 
 def test_what_a_killed_put_left_is_removed_by_the_next(spool: Spool, tmp_path: Path) -> None:
     left = spool.root / ".put-0123456789ab"
     left.write_bytes(b"half a match")
     (tmp_path / "a.mp4").write_bytes(b"v")
-    put(spool, tmp_path / "a.mp4", "b1", NOW, UTC)
+    import_video(spool, tmp_path / "a.mp4", "b1", NOW, UTC)
     assert not left.exists()
 
 

@@ -45,13 +45,13 @@ ROW = {"id": "b1", "date": "2026-07-01", "start_time": "19:00", "end_time": "20:
 
 
 class Box:
-    """A spool with a clock and an adopter for each of its doors."""
+    """A spool with a clock and an intake for each of its doors."""
 
     def __init__(self, root: Path) -> None:
         self.spool = new_spool(root)
         self.clock = StillClock()
         self.known: dict[str, Booking] = {}
-        self.adopters = {
+        self.intakes = {
             state: Intake(
                 self.spool, state, self.clock, MADRID, logging.getLogger("test"), lead_s=35, known_booking=self.known.get,
                 lacks=lacks,
@@ -68,7 +68,7 @@ class Box:
         return self.drop(name, json.dumps(row).encode(), State.INCOMING)
 
     def look(self, state: State = State.RAW) -> tuple[list[Entry], float | None]:
-        return self.adopters[state].adopt(self.spool.look(state)[1])
+        return self.intakes[state].adopt(self.spool.look(state)[1])
 
     def adopt(self, state: State = State.RAW) -> list[Entry]:
         """Look, and look again when whatever is quiet has been quiet for long enough."""
@@ -164,7 +164,7 @@ def test_a_stamp_that_is_no_date_of_ours_is_no_obstacle(box: Box, stamp: float) 
     assert 1970 <= entry.job.takes[0].started.year < 2200
 
 
-def test_a_job_moved_back_by_hand_is_no_stranger_and_loses_its_reason(box: Box) -> None:
+def test_a_job_moved_back_by_hand_is_no_unknown_file_and_loses_its_reason(box: Box) -> None:
     entry = put_clip(box.spool, State.FAILED, reason="no picture", return_to="raw")
     os.rename(entry.path, box.spool.root / "raw/b1")
     assert box.adopt() == []
@@ -524,7 +524,7 @@ def test_a_bad_thing_dropped_again_is_numbered(box: Box) -> None:
 
 
 def test_a_thing_that_is_gone_when_its_turn_comes_is_nobodys(box: Box) -> None:
-    assert box.adopters[State.RAW].adopt([UnknownFile("b1.mp4", "a loose file")]) == ([], None)
+    assert box.intakes[State.RAW].adopt([UnknownFile("b1.mp4", "a loose file")]) == ([], None)
     assert whereabouts(box.spool) == {}
 
 
@@ -533,10 +533,10 @@ def test_loose_files_elsewhere_are_sent_on(box: Box) -> None:
     assert "takes no loose files" in box.rejected(State.PROCESSED).job.reason
 
 
-def test_a_stranger_among_the_jobs_in_hand_is_moved_out_of_the_way(box: Box) -> None:
+def test_an_unknown_file_among_the_jobs_in_hand_is_moved_out_of_the_way(box: Box) -> None:
     box.drop("b1.mp4", state=State.PROCESSING)
-    adopter = replace(box.adopters[State.RAW], state=State.PROCESSING)
-    adopt_unknown_files(adopter, box.spool.look(State.PROCESSING)[1])
+    intake = replace(box.intakes[State.RAW], state=State.PROCESSING)
+    adopt_unknown_files(intake, box.spool.look(State.PROCESSING)[1])
     (entry,) = box.spool.entries(State.FAILED)
     assert (entry.path / REJECTED).read_bytes() == FOOTAGE
     assert entry.job.return_to == "raw"

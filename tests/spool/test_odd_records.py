@@ -1,4 +1,4 @@
-"""Whatever stands in one `job.json`, the box goes on: it is a job, or a stranger, and the others are seen.
+"""Whatever stands in one `job.json`, the box goes on: it is a job or an unknown file, and the rest is seen.
 
 A record may be written by hand, by another version, or by a disk that loses bits. Here it is changed in one
 place, by values that some reader might not expect, and everything that lists is run over it.
@@ -36,7 +36,7 @@ from ezrec.monitoring import prometheus
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.worker import Worker
 from ezrec.spool import actions
-from ezrec.spool.imports import put
+from ezrec.spool.imports import import_video
 from ezrec.spool.lookup import DONE, EVERYWHERE, KEPT, all_ids, find
 from ezrec.spool.spool import Gone, Spool, forget, history
 from tests.domain.test_job import FULL
@@ -157,7 +157,7 @@ def hold_the_box_to(box: CourtBox, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", DATES, ids=lambda path: ".".join(map(str, path)))
-def test_a_date_that_leaves_the_calendar_is_a_strangers(box: CourtBox, path: tuple[Any, ...]) -> None:
+def test_a_date_that_leaves_the_calendar_makes_an_unknown_file(box: CourtBox, path: tuple[Any, ...]) -> None:
     for odd in ODD_DATES:
         hold_the_box_to(box, changed(path, odd))
 
@@ -178,7 +178,7 @@ def test_no_damage_to_its_bytes_does_either(box: CourtBox, at: int, put_in: byte
 
 
 def test_a_sound_record_passes_all_of_it(box: CourtBox) -> None:
-    """Else the tests above would hold strangers alone to nothing."""
+    """Else the tests above would hold unknown files alone to nothing."""
     lay(box.spool, json.dumps(WHOLE).encode())
     assert {entry.id for entry in box.spool.entries(State.RAW)} == {"odd", "sound-raw"}
     look_at_everything(box)
@@ -197,7 +197,7 @@ def test_no_stamp_of_a_file_leaves_the_calendar(box: CourtBox, tmp_path: Path, s
     clip.write_bytes(b"video")
     for path in (*box.spool.trash.iterdir(), *box.spool.done.iterdir(), clip):
         os.utime(path, (stamp, stamp))
-    entry = put(box.spool, clip, "put-in", NOW, UTC)
+    entry = import_video(box.spool, clip, "put-in", NOW, UTC)
     assert box.spool.read(State.RAW, entry.id).job.takes[0].started.year in range(1970, 2201)
     look_at_everything(box)
     forget(box.spool, NOW, is_synchronised=True)

@@ -376,7 +376,7 @@ def test_the_history_is_told_newest_first_and_from_a_day_on(spool: Spool) -> Non
 # ---- what a crash left
 
 
-def test_files_without_a_record_in_the_yard_are_rescued_for_a_person(spool: Spool) -> None:
+def test_files_without_a_record_in_new_are_rescued_for_a_person(spool: Spool) -> None:
     (spool.root / ".new/raw.b1.00").mkdir()
     (spool.root / ".new/raw.b1.00" / TAKE).write_bytes(FOOTAGE)
     (spool.root / ".new/stray.mp4").write_bytes(FOOTAGE)
@@ -398,7 +398,7 @@ def test_half_built_footage_whose_id_was_taken_meanwhile_gets_another(spool: Spo
     assert whereabouts(spool) == {"b1": ["raw"], "b1-2": ["raw"]}
 
 
-def test_a_link_in_the_yard_is_judged_before_it_is_anybodys_footage(spool: Spool) -> None:
+def test_a_link_in_new_is_judged_before_it_is_anybodys_footage(spool: Spool) -> None:
     entry = put_clip(spool)
     os.rename(entry.path, spool.root / ".new/raw.b1.00")
     (spool.root / ".new/raw.b1.00" / TAKE).unlink()
@@ -463,9 +463,9 @@ def test_what_is_no_entry_is_named_and_the_entries_beside_it_are_found(spool: Sp
     (raw / "directory" / JOB).mkdir()
     (raw / "linked" / JOB).symlink_to(raw / "b1" / JOB)
     (raw / ".hidden").mkdir()
-    entries, strangers = spool.look(State.RAW)
+    entries, unknown_files = spool.look(State.RAW)
     assert [entry.id for entry in entries] == ["b1"]
-    why = {stranger.name: stranger.why for stranger in strangers}
+    why = {unknown_file.name: unknown_file.why for unknown_file in unknown_files}
     assert sorted(why) == ["broken", "copy", "directory", "empty", "fifo", "link", "linked", "loose.mp4"]
     assert "loose file" in why["loose.mp4"]
     assert "has no job.json" in why["empty"]
@@ -481,7 +481,7 @@ def test_looking_leaks_no_descriptor(spool: Spool) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_running_out_of_descriptors_makes_no_stranger_of_a_sound_job(spool: Spool) -> None:
+def test_running_out_of_descriptors_makes_no_unknown_file_of_a_sound_job(spool: Spool) -> None:
     put_clip(spool)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.open("/dev/null", os.O_RDONLY)

@@ -21,7 +21,7 @@ from ezrec.domain.job import Fault, Job, JobOutcome
 from ezrec.domain.outcomes import Done, Outcome, Rejected, RetryLater
 from ezrec.domain.stages import PROCESS, RETRY, UPLOAD, Stage, State, settle
 from ezrec.spool import actions
-from ezrec.spool.imports import put
+from ezrec.spool.imports import import_video
 from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
 from tests.spool.syscalls import Crash, in_child
@@ -106,9 +106,9 @@ def _amend(spool: Spool) -> None:
 
 def _adopt(state: State) -> Callable[[Spool], None]:
     def act(spool: Spool) -> None:
-        adopter = Intake(spool, state, StillClock(), UTC, logging.getLogger("test"))
-        adopter.adopt(spool.look(state)[1])
-        if spool.look(state)[1] or adopter.is_left():  # it logs its faults and goes on; here they count
+        intake = Intake(spool, state, StillClock(), UTC, logging.getLogger("test"))
+        intake.adopt(spool.look(state)[1])
+        if spool.look(state)[1] or intake.is_left():  # it logs its faults and goes on; here they count
             raise OSError("not adopted")
 
     return act
@@ -177,7 +177,7 @@ def _removed(spool: Spool) -> None:
 
 def _put(spool: Spool) -> None:
     if not spool.knows("b1"):
-        put(spool, spool.root.parent.parent / "match.mp4", "b1", NOW, UTC)
+        import_video(spool, spool.root.parent.parent / "match.mp4", "b1", NOW, UTC)
 
 
 def _outside(spool: Spool) -> None:

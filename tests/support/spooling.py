@@ -79,8 +79,8 @@ def whereabouts(spool: Spool) -> dict[str, list[str]]:
     """For each job id: the directories in which it stands (once, if all is well)."""
     found: dict[str, list[str]] = {}
     for state in DIRECTORIES:
-        entries, strangers = spool.look(state)
-        assert not strangers, (state, strangers)
+        entries, unknown_files = spool.look(state)
+        assert not unknown_files, (state, unknown_files)
         for entry in entries:
             found.setdefault(entry.id, []).append(str(state))
     return found

@@ -54,9 +54,9 @@ class Box:
 
     def adopt(self) -> list[Entry]:
         """What the recorder does with what was dropped: incoming/ is empty of loose files afterwards."""
-        adopter = Intake(self.spool, State.INCOMING, self.clock, self.settings.zone, self.log)
-        _, strangers = self.spool.look(State.INCOMING)
-        return adopter.adopt(strangers)[0]
+        intake = Intake(self.spool, State.INCOMING, self.clock, self.settings.zone, self.log)
+        _, unknown_files = self.spool.look(State.INCOMING)
+        return intake.adopt(unknown_files)[0]
 
     def dropped(self) -> dict[str, Any]:
         """The rows that lie in incoming/ for the recorder, by file name."""

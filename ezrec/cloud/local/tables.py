@@ -165,7 +165,7 @@ class Tables:
 
 def put(db: sqlite3.Connection, table: str, row: Mapping[str, Any], unique: tuple[str, ...]) -> list[str]:
     """See `Tables.put`; for use within a transaction."""
-    # Only names that the table itself told become part of a statement: the row's are strangers.
+    # Only names that the table itself names become part of a statement: the row's may be anything.
     columns = [found["name"] for found in db.execute("SELECT name FROM pragma_table_info(?)", (table,))]
     names = [name for name in columns if name in row]
     changing = [f"{name} = excluded.{name}" for name in names if name not in unique]

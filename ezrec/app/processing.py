@@ -80,9 +80,9 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
 
 
 def _is_short(settings: Settings) -> bool:
-    from ezrec.spool.usage import read_room
+    from ezrec.monitoring.collect import read_disk_measures
 
-    room = read_room(settings.state, clock(settings).now())
+    room = read_disk_measures(settings.state, clock(settings).now())
     return room is not None and room.is_unbranded
 
 

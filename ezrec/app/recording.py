@@ -69,12 +69,12 @@ def _room(settings: Settings, log: logging.Logger | None) -> dict[str, Any]:
     if log is None:
         return {}
     from ezrec.camera.take_writer import ReservingDisk
-    from ezrec.spool.usage import read_room
+    from ezrec.monitoring.collect import read_disk_measures
 
     clock = SystemClock(assume=settings.assume_clock)
 
     def bitrate() -> int:
-        room = read_room(settings.state, clock.now())
+        room = read_disk_measures(settings.state, clock.now())
         lower = min(room.bitrate, settings.bitrate) if room is not None and room.bitrate > 0 else 0
         if 0 < lower < settings.bitrate:
             log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)

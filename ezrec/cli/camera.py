@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ezrec.cli.formatting import printable
+from ezrec.cli.formatting import printable, terminal
 from ezrec.cli.main import OK, USAGE, Context
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
         click.echo(json.dumps(told, indent=1))
     else:
         for finding in found:
-            click.echo(draw(finding, colour=sys.stdout.isatty()))
+            click.echo(draw(finding, colour=terminal()[1]))
         click.echo("\n" + verdict(found))
     ctx.exit(USAGE if any(one.verdict is Verdict.FAULT for one in found) else OK)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 import click
 
-from ezrec.cli.formatting import printable
+from ezrec.cli.formatting import printable, terminal
 from ezrec.cli.main import CONFIGURATION, OK, USAGE
 from ezrec.domain.redaction import cleaned
 
@@ -41,7 +39,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
     else:
         found = []
         for finding in map(cleaned, examine(quick=quick)):  # told as they come: some take a second
-            click.echo(draw(finding, colour=_wants_colour()))
+            click.echo(draw(finding, colour=terminal()[1]))
             found.append(finding)
         click.echo("\n" + summary(found))
     ctx.exit(exit_code(found))
@@ -84,7 +82,3 @@ def summary(found: list[Finding]) -> str:
 
 def _number(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _wants_colour() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

@@ -1,11 +1,14 @@
-"""Values as people read them: sizes, times, names. Pure; knows nothing of jobs.
+"""Values as people read and type them: sizes, times, names; and the terminal they are shown on.
 
 Whatever came from outside passes `printable` before it reaches a terminal.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 from datetime import UTC, datetime, tzinfo
 
 from ezrec.domain.durations import parse_duration as parse_duration
@@ -21,6 +24,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def terminal() -> tuple[int | None, bool]:
+    """The width to fit (None: a file or a pipe takes any), and whether colours are welcome."""
+    is_terminal = sys.stdout.isatty()
+    colour = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    if is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return max(40, shutil.get_terminal_size().columns), colour
+    return None, colour
 
 
 def cut(text: str, width: int) -> str:

@@ -8,10 +8,10 @@ of the command line makes exit codes of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,37 +19,10 @@ from ezrec.cli.times import BadTime, parse_duration, parse_end, parse_time, whol
 from ezrec.domain.booking import BadBooking, parse_booking
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
 from ezrec.domain.names import shown
-from ezrec.domain.ports import Branding, Clock
-from ezrec.settings import Settings
 
-
-class LocalStore(Protocol):
-    """The person's side of the local backend."""
-
-    @property
-    def clock(self) -> Clock: ...
-    def book(self, start: datetime, end: datetime) -> str: ...
-    def cancel(self, booking_id: str) -> bool: ...
-    def change(self, booking_id: str, start: datetime | None = None, end: datetime | None = None) -> bool: ...
-    def all_bookings(self) -> list[dict[str, Any]]: ...
-    def videos(self) -> list[dict[str, Any]]: ...
-    def video_path(self, filename: str) -> Path | None: ...
-    def set_branding(
-        self,
-        intro: Path | None = None,
-        logo: Path | None = None,
-        *,
-        sponsors: Sequence[Path] = (),
-        remove: Collection[str] = (),
-    ) -> Branding: ...
-
-
-class Local(Protocol):
-    """What these commands need of `ctx.obj`."""
-
-    @property
-    def settings(self) -> Settings: ...
-    def local(self) -> LocalStore: ...
+if TYPE_CHECKING:
+    from ezrec.cli.main import Context
+    from ezrec.cloud.local.backend import LocalBackend
 
 
 def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
@@ -83,7 +56,7 @@ def local() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The new row as JSON.")
 @click.pass_obj
 def book(
-    obj: Local,
+    obj: Context,
     start: str | None,
     starts_in: timedelta | None,
     end: str | None,
@@ -113,7 +86,7 @@ def book(
 @local.command()
 @_json
 @click.pass_obj
-def bookings(obj: Local, as_json: bool) -> None:
+def bookings(obj: Context, as_json: bool) -> None:
     """List this account's bookings."""
     rows = _store(obj).all_bookings()
     if as_json:
@@ -130,7 +103,7 @@ def bookings(obj: Local, as_json: bool) -> None:
 @local.command()
 @_json
 @click.pass_obj
-def videos(obj: Local, as_json: bool) -> None:
+def videos(obj: Context, as_json: bool) -> None:
     """List this account's published videos, and where each lies."""
     store = _store(obj)
     rows = [{**row, "path": _path(store, row["filename"])} for row in store.videos()]
@@ -147,7 +120,7 @@ def videos(obj: Local, as_json: bool) -> None:
 @local.command()
 @click.argument("booking_id", metavar="ID")
 @click.pass_obj
-def cancel(obj: Local, booking_id: str) -> None:
+def cancel(obj: Context, booking_id: str) -> None:
     """Cancel a booking; also one that is being recorded. ID may be shortened while it is unique."""
     store = _store(obj)
     found = _one(store, booking_id)["id"]
@@ -161,7 +134,7 @@ def cancel(obj: Local, booking_id: str) -> None:
 @click.option("--start", metavar="TIME", help="The new start; of the same day if no date.")
 @click.option("--end", metavar="TIME", help="The new end.")
 @click.pass_obj
-def change(obj: Local, booking_id: str, start: str | None, end: str | None) -> None:
+def change(obj: Context, booking_id: str, start: str | None, end: str | None) -> None:
     """Move the start or the end of a booking. ID may be shortened while it is unique."""
     if start is None and end is None:
         raise click.UsageError("give --start, --end, or both")
@@ -189,7 +162,7 @@ def change(obj: Local, booking_id: str, start: str | None, end: str | None) -> N
 @click.option("--no-sponsors", is_flag=True, help="Do without sponsors' logos.")
 @click.pass_obj
 def set_branding(
-    obj: Local,
+    obj: Context,
     intro: Path | None,
     logo: Path | None,
     sponsor: tuple[Path, ...],
@@ -212,7 +185,7 @@ def set_branding(
         click.echo(f"sponsor  {key}")
 
 
-def _store(obj: Local) -> LocalStore:
+def _store(obj: Context) -> LocalBackend:
     if obj.settings.backend != "local":
         raise Refused(
             f"the bookings and videos of this device are kept by {obj.settings.backend}",
@@ -221,7 +194,7 @@ def _store(obj: Local) -> LocalStore:
     return obj.local()
 
 
-def _one(store: LocalStore, typed: str) -> dict[str, Any]:
+def _one(store: LocalBackend, typed: str) -> dict[str, Any]:
     """The booking that a person means: its id, or the beginning of one id only."""
     rows = store.all_bookings()
     found = [row for row in rows if row["id"] == typed] or [
@@ -264,7 +237,7 @@ def _span(start: datetime, end: datetime, zone: tzinfo) -> str:
     return f"{begins:%Y-%m-%d} {begins.strftime(clock)} – {ends.strftime(second)} {begins:%Z}".rstrip()
 
 
-def _path(store: LocalStore, filename: str) -> str | None:
+def _path(store: LocalBackend, filename: str) -> str | None:
     try:
         path = store.video_path(filename)
     except Reject:  # a row whose name no object can have: listed, as missing

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from ezrec.cloud.local.backend import LocalBackend
     from ezrec.domain.ports import Clock
     from ezrec.settings import Settings
     from ezrec.spool.spool import Spool
@@ -106,9 +107,9 @@ class Context:
 
     @property
     def clock(self) -> Clock:
-        from ezrec.app import services
+        from ezrec.system.clock import SystemClock
 
-        return services.clock(self.settings)
+        return SystemClock(assume=self.settings.assume_clock)
 
     @property
     def now(self) -> datetime:
@@ -119,17 +120,11 @@ class Context:
         """How long before its start a booking is taken in hand: the camera is armed before it records."""
         return self.settings.arm_s + self.settings.pre_roll_s
 
-    @property
-    def backend_state(self) -> str:
-        from ezrec.app import services
-
-        return services.backend_state(self.settings)
-
-    def local(self) -> Any:
+    def local(self) -> LocalBackend:
         """The local backend, whatever EZREC_BACKEND says."""
-        from ezrec.app import services
+        from ezrec.app.publishing import local_backend
 
-        return services.local_backend(self.settings)
+        return local_backend(self.settings)
 
 
 class Lazy(click.Group):

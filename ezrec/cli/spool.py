@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 
-from ezrec.cli.formatting import parse_duration, parse_size, printable
+from ezrec.cli.formatting import parse_duration, parse_size, printable, terminal
 from ezrec.cli.main import Context, tell
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
@@ -91,7 +90,7 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
     from ezrec.cli.job_table import draw, footer
     from ezrec.spool.lookup import all_ids
 
-    width, colour = _terminal()
+    width, colour = terminal()
     lines = draw(found, all_ids(obj.spool), now, obj.settings.zone, width, colour)
     if not found and places >= {*IN_SPOOL}:
         lines = ["The spool is empty: no booking waits, nothing is to be published."]
@@ -112,7 +111,7 @@ def show(obj: Context, job_id: str, as_json: bool) -> None:
     found = find(obj.spool, job_id)
     if as_json:
         return _echo_json(job_view.as_json(found, obj.now))
-    width, colour = _terminal()
+    width, colour = terminal()
     click.echo("\n".join(job_view.draw(found, obj.now, obj.settings.zone, width, colour)), color=colour)
     return None
 
@@ -243,17 +242,10 @@ def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime]
         ctx.exit(codes[0])
 
 
-def _terminal() -> tuple[int | None, bool]:
-    """The width to fit (None: a file or a pipe takes any), and whether colours are welcome."""
-    is_terminal = sys.stdout.isatty()
-    colour = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    if is_terminal or os.environ.get("COLUMNS", "").isdigit():
-        return max(40, shutil.get_terminal_size().columns), colour
-    return None, colour
-
-
 def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
-    """What an operator asks next: is there room, is the time right, is the backend there?"""
+    """What an operator asks next: is there room, is the clock right, which backend? `(text, is it good)`."""
+    from ezrec.app.publishing import backend_state
+
     settings = obj.settings
     free = shutil.disk_usage(settings.spool).free
     hours = free * 8 / settings.bitrate / 3600
@@ -262,7 +254,7 @@ def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
         yield "clock: synchronised", True
     else:
         yield "clock: NOT synchronised, no booking is called missed (ezrec doctor)", False
-    yield f"backend {obj.backend_state}", True
+    yield f"backend {backend_state(settings)}", True
 
 
 def _echo_json(value: Any) -> None:

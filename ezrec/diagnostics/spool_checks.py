@@ -19,7 +19,7 @@ from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, Stage, State
-from ezrec.monitoring.collect import last_report, other_disks
+from ezrec.monitoring.collect import other_disks, read_status_file
 from ezrec.runtime.scheduler import DirectoryWatcher, Unwatchable
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Spool
@@ -184,7 +184,7 @@ def space(free: int, bitrate: int) -> Finding:
 
 def _has_run(wishes: Settings) -> bool:
     """Whether the pulse `status`, which lays the reserve aside, was ever here."""
-    return last_report(wishes.state) is not None
+    return read_status_file(wishes.state) is not None
 
 
 def laid_aside(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,10 @@ from ezrec.domain import disk_policy
 from ezrec.domain.disk_policy import NEARLY_FULL, Demand, DiskMeasure, DiskMeasures, Evictable, Space
 from ezrec.domain.ports import Clock
 from ezrec.domain.snapshot import Snapshot
+from ezrec.monitoring.collect import read_disk_measures
 from ezrec.spool import usage
 from ezrec.spool.spool import Spool
-from ezrec.system import disk_reserve
+from ezrec.system import disk_reserve, durable
 
 _REACHED_S = 900.0  # a cloud that was reached lately takes uploads
 _CONFIRMED_S = 900.0  # a measure in force is written anew so often, so that it is believed
@@ -47,7 +49,7 @@ class DiskGuard:
 
     def __call__(self, facts: Snapshot) -> str:
         self._relieve_the_logs()
-        before = usage.read_room(self.state, facts.at)
+        before = read_disk_measures(self.state, facts.at)
         demand = _demand(facts, self.bitrate, before)
         try:
             self._keep_reserve(demand)
@@ -104,7 +106,7 @@ class DiskGuard:
             return
         if is_news:
             self.log.warning("disk: %s", found.told or "there is room again for what is booked")
-        usage.write_room(self.state, found)
+        write_disk_measures(self.state, found)
         self._written_s = now_s
 
 
@@ -119,3 +121,20 @@ def _demand(facts: Snapshot, bitrate: int, before: DiskMeasures | None) -> Deman
     # A video that is uploaded soon makes room for the next one; then nothing is published without branding.
     to_process = 0 if gets_on and uploads.jobs else facts.to_process_bytes
     return Demand(facts.booked_s, measured, to_process, (uploads.bytes_a_second or 0.0) if gets_on else 0.0)
+
+
+def write_disk_measures(state: Path, measures: DiskMeasures) -> None:
+    """Whole or not at all; where a full disk takes no new file, in place of the old one."""
+    data = disk_policy.encode(measures)
+    path = state / disk_policy.FILE
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        durable.write(path, data)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                os.pwrite(fd, data, 0)
+                os.ftruncate(fd, len(data))
+            finally:
+                os.close(fd)

@@ -30,7 +30,7 @@ from ezrec.domain.outcomes import Closed, Done
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import RETRY, State, settle
 from ezrec.monitoring import log_archive
-from ezrec.monitoring.collect import last_report
+from ezrec.monitoring.collect import read_status_file
 from ezrec.monitoring.log_archive import Pending
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Gone, Spool
@@ -111,7 +111,7 @@ class LogCollector:
             return True
         if self.settings.logs_while_recording or not self.spool.names(State.RECORDING):
             return False
-        last = last_report(self.settings.state)
+        last = read_status_file(self.settings.state)
         rate = last.facts.uploads.bytes_a_second if last else None
         return rate is None or rate < FAST_BYTES_S
 

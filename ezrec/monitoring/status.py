@@ -14,12 +14,11 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ezrec.domain import json_decode, status_file
+from ezrec.domain import status_file
 from ezrec.domain.alerts import Alert, Judged, is_same, judge, worst_first
 from ezrec.domain.heartbeat import row
 from ezrec.domain.ports import Backend, Clock, Gauges, Row
@@ -27,19 +26,21 @@ from ezrec.domain.redaction import cleaned
 from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.status_file import StatusFile
 from ezrec.monitoring import prometheus
-from ezrec.monitoring.collect import last_report, survey
+from ezrec.monitoring.collect import (
+    ALERTS,
+    IDLE_S,
+    collect,
+    read_alerts,
+    read_status_file,
+    with_disk_measure,
+)
 from ezrec.monitoring.latest_sender import LatestSender
 from ezrec.runtime.hooks import Hooks
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
-from ezrec.spool.usage import read_room
 from ezrec.system import durable
 
-ALERTS = "alerts.json"  # in EZREC_STATE
 METRICS = "metrics"
-# While nothing happens the files are written no oftener: a memory card wears by writing, and these few
-# kilobytes cost it 60 each time with what the file system adds (bench/results/status.md).
-IDLE_S = 300.0
 _SHOWN = 300  # characters of why a heartbeat did not arrive
 _SLACK_S = 2.0  # the pulse is jittered; the fourth of four 15 s beats may come a little early
 
@@ -73,11 +74,10 @@ class StatusReporter:
     def __call__(self) -> None:
         self._begin()
         machine = self.gauges.read()
-        facts = survey(self.spool, self.settings, self.clock, machine, self._before, self._versions)
+        facts = collect(self.spool, self.settings, self.clock, machine, self._before, self._versions)
         facts = self._with_cloud(facts)
         facts = replace(facts, forecast_short=self.forecast(facts))
-        measure = read_room(self.settings.state, facts.at)
-        facts = replace(facts, disk_measure=measure.told if measure else "")
+        facts = with_disk_measure(facts, self.settings.state)
         judged = judge(facts, self._alerts, self.settings.upload_stall_h * 3600)
         self._keep(judged)
         self._before, self._alerts = facts, judged.alerts
@@ -119,7 +119,7 @@ class StatusReporter:
             return
         self._has_begun = True
         self._versions = self.versions()
-        last = last_report(self.settings.state)
+        last = read_status_file(self.settings.state)
         self._before = last.facts if last else None
         self._alerts = read_alerts(self.settings.state)
 
@@ -165,14 +165,6 @@ class StatusReporter:
 
 def _news(newest: Row) -> object:
     return newest["is_recording"], newest["last_error"]
-
-
-def read_alerts(state: Path) -> tuple[Alert, ...]:
-    """The alerts as last remembered; none where there is no such file, or no readable one."""
-    try:
-        return json_decode.decode((state / ALERTS).read_bytes(), tuple[Alert, ...])
-    except (OSError, msgspec.DecodeError):
-        return ()
 
 
 def _fields(alert: Alert) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ezrec.domain.ownership import Mark
 from ezrec.domain.ports import OnStop
 from ezrec.domain.stages import State
 from ezrec.domain.upload_schedule import Hours, Wait, read_hours, upload_order
-from ezrec.monitoring.collect import survey
+from ezrec.monitoring.collect import collect
 from ezrec.monitoring.log_upload import LogCollector
 from ezrec.publishing.policy import UploadPolicy
 from ezrec.publishing.upload import archive, upload
@@ -484,7 +484,7 @@ def test_a_job_that_waits_for_a_cure_is_an_alert_and_no_stopped_upload(tmp_path:
     court.upload()
     chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
     court.clock.pass_time(24 * 3600)
-    seen = survey(court.spool, chosen, court.clock, Machine(uptime_s=9000.0))
+    seen = collect(court.spool, chosen, court.clock, Machine(uptime_s=9000.0))
     facts = replace(seen, cloud_reached_at=seen.at, clock_synchronised=True)
     raised = judge(facts, (), 3600).raised
     assert [alert.name for alert in raised] == ["upload_blocked"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ezrec.cli.drawing import columns
 from ezrec.cli.formatting import printable, terminal
 from ezrec.cli.main import OK, USAGE, Context
 
@@ -35,11 +36,10 @@ def list_(context: Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1))
         return
-    widths = [max(len(one.kind) for one in found), max(len(one.setting) for one in found)]
-    for one in found:
-        mark = "*" if one.is_chosen else " "
-        line = f"{mark} {one.kind:<{widths[0]}}  {one.setting:<{widths[1]}}  {one.name}"
-        click.echo(printable(line.rstrip()))
+    rows = [
+        (f"{'*' if one.is_chosen else ' '} {one.kind}", one.setting, printable(one.name)) for one in found
+    ]
+    click.echo("\n".join(columns(rows)))
     click.echo("\n* is the one that EZREC_CAMERA chooses")
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import click
 
+from ezrec.cli.drawing import columns
 from ezrec.cli.formatting import printable
 from ezrec.cli.main import Context
 from ezrec.settings import DEFAULT_HOME, Settings
@@ -26,10 +27,9 @@ def config(obj: Context, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=1))
         return
     origin = _origins(settings)
-    names = max(map(len, shown))
-    values = max(map(len, shown.values()))
-    for name, value in shown.items():
-        click.echo(f"{name:<{names}}  {printable(value) or '–':<{values}}  {origin[name]}".rstrip())
+    click.echo(
+        "\n".join(columns([(name, printable(value) or "–", origin[name]) for name, value in shown.items()]))
+    )
 
 
 def _origins(settings: Settings) -> dict[str, str]:

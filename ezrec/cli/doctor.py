@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import click
 
+from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import printable, terminal
 from ezrec.cli.main import CONFIGURATION, OK, USAGE
 from ezrec.domain.redaction import cleaned
@@ -57,19 +57,11 @@ def draw(finding: Finding, *, colour: bool = False) -> str:
     word = f"{finding.verdict:<{_WORD}}"
     if colour:
         word = click.style(word, fg=_COLOURS[finding.verdict], bold=finding.verdict != "ok")
-    margin = " " * (_WORD + _NAME)
-    lines = _wrapped(printable(finding.evidence), "")
-    lines += _wrapped(printable(finding.remedy), "→ ") if finding.remedy else []
+    margin, width = " " * (_WORD + _NAME), _WIDTH - _WORD - _NAME
+    lines = folded(printable(finding.evidence), width, whole_words=True)
+    if finding.remedy:
+        lines = lines + folded(f"→ {printable(finding.remedy)}", width, "  ", whole_words=True)
     return "\n".join([f"{word}{finding.check:<{_NAME}}{lines[0]}", *(margin + line for line in lines[1:])])
-
-
-def _wrapped(text: str, mark: str) -> list[str]:
-    width = _WIDTH - _WORD - _NAME
-    # A path or a command must stay whole, to be copied.
-    return textwrap.wrap(
-        text, width, initial_indent=mark, subsequent_indent=" " * len(mark),
-        break_long_words=False, break_on_hyphens=False,
-    ) or [""]  # fmt: skip
 
 
 def summary(found: list[Finding]) -> str:

@@ -11,8 +11,6 @@ import shutil
 import sys
 from datetime import UTC, datetime, tzinfo
 
-from ezrec.domain.durations import parse_duration as parse_duration
-
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?B)?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

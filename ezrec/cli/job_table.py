@@ -6,21 +6,19 @@ Ids are cut to the shortest beginning that names one job, as long as the termina
 
 from __future__ import annotations
 
-import functools
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, tzinfo
 
 import click
 
+from ezrec.cli.drawing import GAP, column_widths, columns, folded
 from ezrec.cli.formatting import printable, size, span, window
 from ezrec.cli.job_list import Row
 from ezrec.spool.lookup import DONE, IN_SPOOL, TRASH
 
 HEADINGS = ("ID", "STATE", "BOOKING", "SIZE", "AGE", "TRY", "NEXT")
 _RIGHT = (3, 4, 5)  # columns of numbers
-_GAP = "  "
 _SHORTEST = 8  # characters of an id: enough to tell two jobs apart at a glance
 _INDENT = 4
 _WIDE = 110  # from here on there is room for the day of the week
@@ -43,18 +41,18 @@ def draw(
         return []
     names = _short_ids(rows, ids, width)
     cells = [HEADINGS, *(_cells(row, names, now, zone, width) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = column_widths(cells)
     if width is not None:
-        widths[0] = min(widths[0], max(_SHORTEST, width - sum(widths[1:]) - len(_GAP) * (len(widths) - 1)))
-    shapes = [f"{{:{'>' if n in _RIGHT else '<'}{w}}}" for n, w in enumerate(widths)]
-    shape = _GAP.join(shapes).format
-    lines = [shape(*HEADINGS).rstrip()]
-    state_at = widths[0] + len(_GAP)
-    for row, cell in zip(rows, cells[1:], strict=True):
-        if len(cell[0]) > widths[0]:  # one that no shorter beginning tells apart gets a line of its own
+        widths[0] = min(widths[0], max(_SHORTEST, width - sum(widths[1:]) - len(GAP) * (len(widths) - 1)))
+    is_long = [len(cell[0]) > widths[0] for cell in cells]  # no shorter beginning tells it apart from others
+    heading, *drawn = columns(
+        [("", *cell[1:]) if long else cell for cell, long in zip(cells, is_long, strict=True)], widths, _RIGHT
+    )
+    lines = [heading]
+    state_at = widths[0] + len(GAP)
+    for row, cell, long, line in zip(rows, cells[1:], is_long[1:], drawn, strict=True):
+        if long:
             lines.append(cell[0])
-            cell = ("", *cell[1:])
-        line = shape(*cell).rstrip()
         lines.append(_coloured(line, state_at, row) if colour else line)
         if row.outlook.why:
             lines += _remarks(row, width, colour)
@@ -119,23 +117,11 @@ def _coloured(line: str, state_at: int, row: Row) -> str:
 
 
 def _remarks(row: Row, width: int | None, colour: bool) -> list[str]:
-    lines = folded(printable(row.outlook.why), width)
+    lines = folded(printable(row.outlook.why), width, indent=_INDENT)
     if not row.outlook.cure:
         return lines
-    cure = folded("→ " + printable(row.outlook.cure), width, "  ")
+    cure = folded("→ " + printable(row.outlook.cure), width, "  ", _INDENT)
     return lines + ([click.style(line, bold=True) for line in cure] if colour else cure)
-
-
-@functools.cache
-def folded(text: str, width: int | None, more: str = "", indent: int = _INDENT) -> list[str]:
-    """`text` in lines of at most `width`; `more` indents those that follow the first."""
-    margin = " " * indent
-    if width is None or len(text) + indent <= width:
-        return [margin + text]
-    return textwrap.wrap(
-        text, max(width, 30), initial_indent=margin, subsequent_indent=margin + more,
-        break_on_hyphens=False, drop_whitespace=True,
-    )  # fmt: skip
 
 
 def footer(

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import length, moment, printable, size, span, utc, window
-from ezrec.cli.job_table import folded
 from ezrec.cli.next_step import Outlook, number_in, outlook, part_done
 from ezrec.domain.job import Job, encode
 from ezrec.domain.redaction import cleaned

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ezrec.cli.times import BadTime, parse_duration, parse_end, parse_time, whole_second_after
+from ezrec.cli.drawing import columns
+from ezrec.cli.formatting import printable
+from ezrec.cli.params import DurationParam
+from ezrec.cli.times import BadTime, parse_end, parse_time, whole_second_after
 from ezrec.domain.booking import BadBooking, parse_booking
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
 from ezrec.domain.names import shown
@@ -23,13 +26,6 @@ from ezrec.domain.names import shown
 if TYPE_CHECKING:
     from ezrec.cli.main import Context
     from ezrec.cloud.local.backend import LocalBackend
-
-
-def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
-    try:
-        return None if value is None else parse_duration(value)
-    except BadTime as fault:
-        raise click.BadParameter(str(fault)) from fault
 
 
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
@@ -48,11 +44,11 @@ def local() -> None:
     "--in",
     "starts_in",
     metavar="DURATION",
-    callback=_duration,
+    type=DurationParam(),
     help="Start so long from now: 90s, 5m, 1h30m.",
 )
 @click.option("--end", metavar="TIME", help="As --start; of the start's day if no date.")
-@click.option("--for", "lasts", metavar="DURATION", callback=_duration, help="End so long after the start.")
+@click.option("--for", "lasts", metavar="DURATION", type=DurationParam(), help="End so long after the start.")
 @click.option("--json", "as_json", is_flag=True, help="The new row as JSON.")
 @click.pass_obj
 def book(
@@ -255,15 +251,4 @@ def _size(row: Mapping[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
-    """Columns as wide as they need to be; what came from outside cannot draw on the terminal."""
-    if not rows:
-        click.echo(nothing)
-        return
-    lines = [head, *([_plain(text) for text in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    click.echo("\n".join(columns([head, *(tuple(map(printable, row)) for row in rows)])) if rows else nothing)

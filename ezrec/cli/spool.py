@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from ezrec.cli.formatting import parse_duration, parse_size, printable, terminal
+from ezrec.cli.formatting import printable, terminal
 from ezrec.cli.main import Context, tell
+from ezrec.cli.params import DurationParam, SizeParam
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
 from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH, resolve
@@ -22,30 +23,6 @@ _STAGES = [name for name in STAGES if name != RETRY.name]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 ids = click.argument("ids", nargs=-1, required=True, metavar="ID…")
-
-
-class DurationParam(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
-    """A length of time such as 90s, 30m, 12h, 2d."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return parse_duration(value) if isinstance(value, str) else value
-        except (ValueError, OverflowError) as fault:
-            return self.fail(str(fault), param, ctx)
-
-
-class SizeParam(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
-    """A number of bytes such as 500MB, 20GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return parse_size(value) if isinstance(value, str) else value
-        except (ValueError, OverflowError) as fault:
-            return self.fail(str(fault), param, ctx)
 
 
 @click.group()

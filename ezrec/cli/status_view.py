@@ -6,13 +6,13 @@ Pure: facts in, lines out. Every line says its matter in words; colour only repe
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 import click
 
+from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import moment, printable, size, span, when, window
 from ezrec.domain.alerts import Alert, Severity
 from ezrec.domain.snapshot import Snapshot
@@ -55,22 +55,16 @@ def _alert(alert: Alert, facts: Snapshot, width: int | None, colour: bool) -> It
     since = f"since {span((facts.at - alert.raised_at).total_seconds())}" if alert.raised_at else "new"
     mark = "!!" if alert.severity is Severity.CRITICAL else "! "
     told = printable(f"{mark} {alert.message} ({since})")
-    for line in _folded(told, width, "   "):
+    for line in folded(told, width, "   "):
         yield _styled(line, str(alert.severity), colour)
-    for line in _folded(printable(f"   → {alert.remedy}"), width, "     "):
+    for line in folded(printable(f"   → {alert.remedy}"), width, "     "):
         yield _styled(line, "", colour, bold=True)
 
 
 def _answer(line: Line, width: int | None, colour: bool) -> Iterator[str]:
-    head, *rest = _folded(f"{line.label:<{_LABEL}}{printable(line.text)}", width, " " * _LABEL)
+    head, *rest = folded(f"{line.label:<{_LABEL}}{printable(line.text)}", width, " " * _LABEL)
     yield head[:_LABEL] + _styled(head[_LABEL:], line.mood, colour)
     yield from rest
-
-
-def _folded(text: str, width: int | None, margin: str) -> list[str]:
-    if width is None or len(text) <= width:
-        return [text]
-    return textwrap.wrap(text, max(width, 40), subsequent_indent=margin, break_on_hyphens=False)
 
 
 def _styled(text: str, mood: str, colour: bool, *, bold: bool = False) -> str:

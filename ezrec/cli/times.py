@@ -1,31 +1,17 @@
-"""Times and durations as a person types them. Values in, values out; `now` is always given."""
+"""Moments as a person types them. Pure: the day and the zone that are meant are given."""
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from ezrec.domain.booking import OVERNIGHT
 from ezrec.domain.names import shown
 
-_DURATION = re.compile(
-    r"(?:(?P<days>\d{1,4})d)?(?:(?P<hours>\d{1,5})h)?(?:(?P<minutes>\d{1,6})m)?(?:(?P<seconds>\d{1,8}(?:\.\d{1,6})?)s)?",
-    re.ASCII,
-)
 _YEARS = range(2000, 2200)  # outside of them it is a typing error
 
 
 class BadTime(ValueError):
-    """Not a time or a duration; the message says what would be one."""
-
-
-def parse_duration(text: str) -> timedelta:
-    """Read `90s`, `5m`, `1h30m`, `2d`. A bare number is refused: it might be seconds or minutes."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    parts = {unit: float(value) for unit, value in match.groupdict().items() if value} if match else {}
-    if not parts:
-        raise BadTime(f"{shown(text)} is not a duration such as 90s, 5m or 1h30m")
-    return timedelta(**parts)
+    """Not a time; the message says what would be one."""
 
 
 def parse_end(text: str, start: datetime, zone: tzinfo) -> datetime:

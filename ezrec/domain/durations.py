@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile("".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit})?" for unit in _SECONDS), re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `30m`, `12h`, `2d`, `1w`; raises ValueError."""
-    match = _SPAN.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{text[:40]!r} is no length of time such as 90s, 30m, 12h, 2d or 1w")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    """`90s`, `5m`, `1h30m`, `2d`, `1w`. Raises ValueError, also for a bare number: seconds or minutes?"""
+    match = _DURATION.fullmatch(text.strip().lower())
+    parts = {unit: float(count) for unit, count in match.groupdict().items() if count} if match else {}
+    try:
+        if parts:
+            return timedelta(seconds=sum(count * _SECONDS[unit] for unit, count in parts.items()))
+    except OverflowError:
+        pass
+    raise ValueError(f"{text[:40]!r} is no length of time such as 90s, 30m, 1h30m, 2d or 1w")
 
 
 def format_duration(span: timedelta) -> str:

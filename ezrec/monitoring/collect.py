@@ -78,7 +78,7 @@ def look(settings: Settings, clock: Clock) -> tuple[Snapshot, list[Alert]]:
     found += _silent_services(snapshot, before, settings.status_interval_s)
     order = list(Severity)[::-1]
     found.sort(key=lambda alert: (order.index(alert.severity), not alert.is_raised))
-    return cleaned(snapshot), cleaned(found)
+    return cleaned(snapshot), [cleaned(alert) for alert in found]
 
 
 def _machine(spool: Path, before: Snapshot | None, now: datetime) -> Machine:

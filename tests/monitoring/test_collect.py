@@ -1,4 +1,4 @@
-"""The survey: what the files of a box say, with a recorder, without one, and after its death."""
+"""Collecting: what the files of a box say, with a recorder, without one, and after its death."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import pytest
 from ezrec.cli import log_reader
 from ezrec.cli.job_list import rows
 from ezrec.domain import health as healths
+from ezrec.domain import redaction
 from ezrec.domain.alerts import judge
 from ezrec.domain.job import OPEN, Arrival, Kind, Take
 from ezrec.domain.snapshot import SILENT_S
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile, encode
 from ezrec.monitoring import log_archive as archive
-from ezrec.monitoring.collect import read_health, read_status_file
+from ezrec.monitoring.collect import look, read_health, read_status_file
 from ezrec.runtime.liveness import Liveness
 from ezrec.system import journald, plain_files
 from tests.fakes.camera import FakeCamera
@@ -308,3 +309,14 @@ def test_what_two_write_at_once_is_never_read_half(
         thread.join(30)
     assert (half, faults) == (0, [])
     assert [one for one in os.listdir(path.parent) if one.endswith(".new")] == []
+
+
+def test_a_look_masks_secrets_in_the_snapshot_and_in_its_alerts(box: CourtBox) -> None:
+    laid(box.spool, State.FAILED, "b9", reason="the key canary-canary was refused")
+    redaction.hide(["canary-canary"])
+    try:
+        snapshot, alerts = look(box.settings, box.clock)
+    finally:
+        redaction.forget()
+    assert any("was refused" in alert.message for alert in alerts)
+    assert "canary" not in repr((snapshot, alerts))

@@ -59,7 +59,7 @@ def _dubber(settings: Settings) -> AudioMuxer:
 def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.media.mp4.finish_in_place import give_index
     from ezrec.media.mp4.repair import salvage
-    from ezrec.monitoring.log_upload import collect
+    from ezrec.monitoring.log_upload import pack_requested
     from ezrec.processing.process import process
 
     handler = functools.partial(
@@ -74,7 +74,11 @@ def processing(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         give_index=give_index,
     )
     collector = functools.partial(
-        collect, spool=spool(settings), clock=clock(settings), settings=settings, log=log_setup.logger("logs")
+        pack_requested,
+        spool=spool(settings),
+        clock=clock(settings),
+        settings=settings,
+        log=log_setup.logger("logs"),
     )
     return {Kind.BOOKING: handler, Kind.CLIP: handler, Kind.LOGS: collector}
 

@@ -60,11 +60,15 @@ def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
     from ezrec.diagnostics.camera_test import judge, perform, verdict
     from ezrec.domain.findings import Verdict
 
-    trial = perform(ctx.obj.settings, seconds, _bar() if not as_json else lambda done: None)
-    found = judge(trial)
+    result = perform(ctx.obj.settings, seconds, _bar() if not as_json else lambda done: None)
+    found = judge(result)
     if as_json:
-        told = {"verdict": verdict(found), "found": [one.as_json() for one in found], "trial": asdict(trial)}
-        click.echo(json.dumps(told, indent=1))
+        shown = {
+            "verdict": verdict(found),
+            "found": [one.as_json() for one in found],
+            "trial": asdict(result),
+        }
+        click.echo(json.dumps(shown, indent=1))
     else:
         for finding in found:
             click.echo(draw(finding, colour=terminal()[1]))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ezrec.cli.formatting import utc
-from ezrec.cli.next_step import Outlook, number_in, outlook, part_done, stage_of
+from ezrec.cli.next_step import NextStep, next_step, number_in, part_done, stage_of
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, State
@@ -32,7 +32,7 @@ class Row:
 
     place: str
     name: str
-    outlook: Outlook
+    next_step: NextStep
     job: Job | None = None
     size: int | None = None
     since: datetime | None = None
@@ -42,7 +42,7 @@ class Row:
     def kind(self) -> str:
         if self.job is not None:
             return str(self.job.kind)
-        return "loose" if self.outlook.next == "to be adopted" else "unreadable"
+        return "loose" if self.next_step.text == "to be adopted" else "unreadable"
 
     @property
     def tries(self) -> int:
@@ -70,15 +70,15 @@ class Row:
             "age_s": round((now - self.since).total_seconds(), 1) if self.since else None,
             "attempts": dict(job.attempts) if job else {},
             "tries": self.tries,
-            "next": self.outlook.next,
-            "next_at": utc(self.outlook.at),
+            "next": self.next_step.text,
+            "next_at": utc(self.next_step.at),
             "progress": part_done(self.progress),
             "eta_s": number_in(self.progress, "eta_s"),
             "speed": number_in(self.progress, "speed"),
             "held": job.held if job else "",
-            "why": self.outlook.why,
-            "cure": self.outlook.cure,
-            "needs_you": self.outlook.needs_you,
+            "why": self.next_step.why,
+            "cure": self.next_step.cure,
+            "needs_you": self.next_step.needs_you,
             "outcome": job.outcome if job else None,
         }
 
@@ -96,30 +96,30 @@ def _rows(spool: Spool, place: str, now: datetime, since: datetime | None) -> It
     if place == DONE:
         for job in history(spool, since):
             size = job.result.size if job.result else None
-            yield Row(place, job.id, outlook(job, place, now), job, size, _since(job))
+            yield Row(place, job.id, next_step(job, place, now), job, size, _since(job))
     elif place == KEPT:
         for entry in spool.kept_copies():
             size = entry.job.result.size if entry.job.result else entry.size()
-            yield Row(place, entry.id, outlook(entry.job, place, now), entry.job, size, _since(entry.job))
+            yield Row(place, entry.id, next_step(entry.job, place, now), entry.job, size, _since(entry.job))
     elif place == TRASH:
         for entry in spool.discarded():
             yield _row(entry, place, now)
     else:
-        entries, strangers = spool.look(State(place))
+        entries, unknown = spool.look(State(place))
         for entry in entries:
             yield _row(entry, place, now)
-        for stranger in strangers:
-            yield _stranger(spool, State(place), stranger)
+        for file in unknown:
+            yield _unknown(spool, State(place), file)
 
 
 def _row(entry: Entry, place: str, now: datetime) -> Row:
     job = entry.job
     progress = entry.progress() if place in _WITH_PROGRESS else {}
-    look = outlook(job, place, now, progress)
+    step = next_step(job, place, now, progress)
     return Row(
         place,
         entry.id if place != TRASH else entry.path.name,
-        look,
+        step,
         job,
         _size(entry, place),
         _since(job),
@@ -152,21 +152,21 @@ def _order(row: Row) -> tuple[datetime, str]:
     return row.since or job.created, row.name
 
 
-def _stranger(spool: Spool, place: State, stranger: UnknownFile) -> Row:
+def _unknown(spool: Spool, place: State, file: UnknownFile) -> Row:
     """Something that is no job (yet): what becomes of it, or why nothing does."""
     size, since, is_directory = None, None, False
     try:
-        info = os.lstat(spool.directory(place) / stranger.name)
+        info = os.lstat(spool.directory(place) / file.name)
         size, since = info.st_size, datetime.fromtimestamp(info.st_mtime, UTC)
         is_directory = stat.S_ISDIR(info.st_mode)
     except (OSError, OverflowError, ValueError):
         pass
     if place in ADOPTING and not is_directory:
-        why = f"{shown(stranger.name)} lies loose in {place}/ and becomes a job once it is complete"
+        why = f"{shown(file.name)} lies loose in {place}/ and becomes a job once it is complete"
         cure = f"not running? ezrec run-stage {_ADOPTER[place]} --once"
-        return Row(place, stranger.name, Outlook("to be adopted", None, why, cure), None, size, since)
+        return Row(place, file.name, NextStep("to be adopted", None, why, cure), None, size, since)
     where = spool.directory(place)
-    name = shown(stranger.name)
-    why = stranger.why if name in stranger.why else f"{name}: {stranger.why}"
-    look = Outlook("no job", None, why, f"look into it, then move it out of {where}", needs_you=True)
-    return Row(place, stranger.name, look, None, None if is_directory else size, since)
+    name = shown(file.name)
+    why = file.why if name in file.why else f"{name}: {file.why}"
+    step = NextStep("no job", None, why, f"look into it, then move it out of {where}", needs_you=True)
+    return Row(place, file.name, step, None, None if is_directory else size, since)

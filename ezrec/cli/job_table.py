@@ -54,7 +54,7 @@ def draw(
         if long:
             lines.append(cell[0])
         lines.append(_coloured(line, state_at, row) if colour else line)
-        if row.outlook.why:
+        if row.next_step.why:
             lines += _remarks(row, width, colour)
     return lines
 
@@ -72,7 +72,7 @@ def _cells(
         "–" if row.size is None else size(row.size),
         "–" if row.since is None else span((now - row.since).total_seconds()),
         str(row.tries or "–"),
-        row.outlook.next,
+        row.next_step.text,
     )
 
 
@@ -117,10 +117,10 @@ def _coloured(line: str, state_at: int, row: Row) -> str:
 
 
 def _remarks(row: Row, width: int | None, colour: bool) -> list[str]:
-    lines = folded(printable(row.outlook.why), width, indent=_INDENT)
-    if not row.outlook.cure:
+    lines = folded(printable(row.next_step.why), width, indent=_INDENT)
+    if not row.next_step.cure:
         return lines
-    cure = folded("→ " + printable(row.outlook.cure), width, "  ", _INDENT)
+    cure = folded("→ " + printable(row.next_step.cure), width, "  ", _INDENT)
     return lines + ([click.style(line, bold=True) for line in cure] if colour else cure)
 
 
@@ -132,7 +132,7 @@ def footer(
     words = (*IN_SPOOL, DONE, TRASH, *_NO_JOB.values())
     named = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
     jobs = sum(row.job is not None for row in rows)
-    waiting = sum(row.outlook.needs_you for row in rows)
+    waiting = sum(row.next_step.needs_you for row in rows)
     parts = [(f"{jobs} job{'' if jobs == 1 else 's'}: {named}" if rows else "no jobs", True)]
     if waiting:
         parts.append((f"{waiting} need{'s' if waiting == 1 else ''} you", False))

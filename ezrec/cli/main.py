@@ -178,21 +178,21 @@ def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except errors.ConfigError as fault:
-        return tell_wrong(fault)
+        return report_config_error(fault)
     except tuple(_CODES) as fault:
-        return tell(fault)
+        return report(fault)
     except OSError as fault:
         where = f": {fault.filename}" if fault.filename else ""
         code = CONFIGURATION if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else TEMPORARY
         return _say(code, f"{fault.strerror or fault}{where}")
 
 
-def tell_wrong(fault: errors.ConfigError) -> int:
+def report_config_error(fault: errors.ConfigError) -> int:
     """Say on stderr everything that is wrong with the settings; the exit code for it."""
     return _say(CONFIGURATION, *fault.problems)
 
 
-def tell(fault: Exception) -> int:
+def report(fault: Exception) -> int:
     """Say on stderr what went wrong and what to do; the exit code for it."""
     remedy = getattr(fault, "remedy", "")
     code = next(code for kind, code in _CODES.items() if isinstance(fault, kind))
@@ -212,12 +212,12 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character must not end the command.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    sys.excepthook = _tell_bug
-    threading.excepthook = lambda bug: _tell_bug(bug.exc_type, bug.exc_value, bug.exc_traceback)
+    sys.excepthook = _report_bug
+    threading.excepthook = lambda bug: _report_bug(bug.exc_type, bug.exc_value, bug.exc_traceback)
     sys.exit(run(sys.argv[1:]))
 
 
-def _tell_bug(kind: type[BaseException], fault: BaseException | None, at: TracebackType | None) -> None:
+def _report_bug(kind: type[BaseException], fault: BaseException | None, at: TracebackType | None) -> None:
     """As Python would, but for what nobody may read: a fault quotes whatever it stumbled over."""
     import traceback
 

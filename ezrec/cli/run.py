@@ -16,17 +16,16 @@ if TYPE_CHECKING:
     from ezrec.runtime.worker import Worker
     from ezrec.settings import Settings
 
-_LOOK_S = 1.0
 # What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
 # a process that ends at once never sees, and a path unit would start it for ever.
 _SOON_S, _PATIENCE_S = 5.0, 30.0
 # A path unit starts whatever ended, as long as there is work: with wrong settings that would be for ever and
 # at once. The rest is here and not in the unit's ExecStopPost=, which nothing can cut short.
-_REST_S = 30.0
+_CONFIG_PAUSE_S = 30.0
 _END_LIMIT_S = 30.0
 
 
-def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
+def _parts(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
     from ezrec.app.services import LANES
 
     wanted = [name.strip() for name in value.split(",")] if value else list(LANES)
@@ -39,8 +38,8 @@ def _lanes(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.command()
 @click.option(
     "--only",
-    callback=_lanes,
-    metavar="LANE,…",
+    callback=_parts,
+    metavar="PART,…",
     help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy, ahead.",
 )
 @click.option("--kept", is_flag=True, hidden=True, help="End when standard input does.")
@@ -57,7 +56,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
         child_process.end_with_parent()
     settings: Settings = context.settings
     if not kept:  # whoever keeps us has looked
-        _refuse_unfit_ground(settings)
+        _refuse_unfit_host(settings)
         if keeper.RECORDER in only and only != [keeper.RECORDER]:
             keeper.become(only, settings.logs, settings.log_format)
     child_process.weigh(child_process.LAST if keeper.RECORDER in only else child_process.FIRST)
@@ -67,7 +66,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 
 
 def _serve(settings: Settings, only: list[str], kept: bool) -> None:
-    """Run these lanes in this process, until stopped."""
+    """Run these parts in this process, until stopped."""
     from ezrec.app import services as app
     from ezrec.system import log_setup
 
@@ -77,8 +76,8 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     services = app.services(settings, only)
     asked = _stop_on_signals(services)
     # Beside the start, not before it: a recorder that was started again has a match to go on with.
-    saying = threading.Thread(target=_say_how_it_begins, args=(log, settings, only), name="versions")
-    saying.start()
+    logging_start = threading.Thread(target=_log_start, args=(log, settings, only), name="versions")
+    logging_start.start()
     if kept:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
         _end_with_keeper(services)
@@ -88,7 +87,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
         log.info("ezrec ends%s", f": {asked[0]}" if asked else "")
 
 
-def _refuse_unfit_ground(settings: Settings) -> None:
+def _refuse_unfit_host(settings: Settings) -> None:
     """End with 78 and a line a fault where no start can go well: systemd then does not start us again.
 
     It is done here because an ExecStartPre= cannot: RestartPreventExitStatus= heeds the main process alone.
@@ -101,10 +100,10 @@ def _refuse_unfit_ground(settings: Settings) -> None:
         raise ConfigError([f"{found.check}: {found.evidence} – {found.remedy}" for found in wrong])
 
 
-def _begin_logs(settings: Settings, lanes: list[str]) -> None:
+def _begin_logs(settings: Settings, parts: list[str]) -> None:
     from ezrec.system import log_setup
 
-    log_setup.begin(settings.logs, lanes, form=settings.log_format, secrets=settings.secrets())
+    log_setup.begin(settings.logs, parts, form=settings.log_format, secrets=settings.secrets())
 
 
 def _stop_on_signals(services: Services) -> list[str]:
@@ -123,23 +122,23 @@ def _stop_on_signals(services: Services) -> list[str]:
     return came
 
 
-def _say_how_it_begins(log: Any, settings: Settings, lanes: list[str]) -> None:
+def _log_start(log: Any, settings: Settings, parts: list[str]) -> None:
     """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
     from ezrec import __version__
     from ezrec.app import services as app
 
-    _say_who_is_in_the_way(log, settings, lanes)
+    _log_busy_stages(log, settings, parts)
     found = app.media_versions()
     shown = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-    recording = " to record" if lanes == ["record"] else ""
+    recording = " to record" if parts == ["record"] else ""
     log.info("ezrec %s begins%s: %s", __version__, recording, shown)
 
 
-def _say_who_is_in_the_way(log: Any, settings: Settings, lanes: list[str]) -> None:
+def _log_busy_stages(log: Any, settings: Settings, parts: list[str]) -> None:
     from ezrec.domain.stages import STAGES
     from ezrec.spool.spool import Spool
 
-    for stage in (name for name in STAGES if name in lanes):
+    for stage in (name for name in STAGES if name in parts):
         holder = Spool(settings.spool).lock(stage).holder()
         if holder and not holder.startswith(f"pid {os.getpid()} "):
             log.warning("the %s stage is held by %s: it begins here when that process ends", stage, holder)
@@ -186,8 +185,8 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float, patient: bool
     except ConfigError as fault:
         if not patient:
             raise
-        code = main.tell_wrong(fault)
-        time.sleep(_REST_S)
+        code = main.report_config_error(fault)
+        time.sleep(_CONFIG_PAUSE_S)
         raise click.exceptions.Exit(code) from None
 
 
@@ -208,17 +207,17 @@ def _work(settings: Settings, stage: str, wait_s: float) -> None:
     if recorder:
         recorder.start()
     try:
-        _run_to_the_end(drain, stopping)
+        _work_until_nothing_is_due(drain, stopping)
     finally:
         if recorder:
             recorder.stop()
     drain.hooks.finish(settings.hook_limit_s)
 
 
-def _run_to_the_end(drain: Worker, stopping: threading.Event) -> None:
-    gives_up = time.monotonic() + _PATIENCE_S
+def _work_until_nothing_is_due(drain: Worker, stopping: threading.Event) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
     while (rest_s := drain.run()) is not None and not stopping.is_set():
-        if rest_s > min(_SOON_S, gives_up - time.monotonic()):
+        if rest_s > min(_SOON_S, deadline - time.monotonic()):
             break
         drain.bell.wait(rest_s)
 

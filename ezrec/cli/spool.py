@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ezrec.cli.formatting import printable, terminal
-from ezrec.cli.main import Context, tell
+from ezrec.cli.main import Context, report
 from ezrec.cli.params import DurationParam, SizeParam
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
@@ -214,7 +214,7 @@ def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime]
             entry = do(job_id, ctx.obj.now)
             click.echo(f"{entry.id} → {entry.path.parent.name.lstrip('.')}/")
         except (NoSuchJob, Refused, Busy) as fault:
-            codes.append(tell(fault))
+            codes.append(report(fault))
     if codes:
         ctx.exit(codes[0])
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ezrec.app import recording as cameras
 from ezrec.app import services
-from ezrec.domain.camera_test import Asked, CameraTest, Heard
+from ezrec.domain.camera_test import Asked, CameraTest, MicrophoneResult
 from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
 from ezrec.domain.stages import STAGES, State
@@ -72,7 +72,7 @@ def connected(settings: Settings) -> list[Connected]:
     return found
 
 
-# ---- the trial
+# ---- the test
 
 
 def perform(
@@ -83,19 +83,19 @@ def perform(
     Raises `Busy` while the recorder works, `Refused` when a booking is near or comes, `Retry` without a
     camera.
     """
-    with _the_camera_for(settings, seconds) as is_wanted, _folder(settings) as folder:
-        path = folder / "trial.mp4"
+    with _reserved_camera(settings, seconds) as check_still_free, _folder(settings) as folder:
+        path = folder / "test.mp4"
         camera, clock = cameras.camera(settings), services.clock(settings)
-        ear = _Ear(settings, folder / "trial.m4a")
+        sound = _MicrophoneTest(settings, folder / "test.m4a")
         lost = threading.Event()
         began = time.monotonic()
-        with camera.hold(lost.set), ear:
-            first_frame_s = ear.entered - began
+        with camera.hold(lost.set), sound:
+            first_frame_s = sound.entered - began
             start = clock.now()
             recording = camera.attach(path, start)
             begun = time.monotonic()
             while (spent_s := time.monotonic() - begun) < seconds and not lost.is_set():
-                is_wanted()
+                check_still_free()
                 tell(spent_s / seconds)
                 lost.wait(min(_LOOK_S, seconds - spent_s))
             take = recording.finish(clock.now(), _FINISH_LIMIT_S)
@@ -106,11 +106,11 @@ def perform(
         size = settings.resolution
         asked = Asked(size.width, size.height, seconds, fps, bitrate)
         return CameraTest(
-            asked, cameras.take_facts(path), first_frame_s, health.dropped, take.ended_by, ear.heard
+            asked, cameras.take_facts(path), first_frame_s, health.dropped, take.ended_by, sound.heard
         )
 
 
-class _Ear:
+class _MicrophoneTest:
     """The microphone beside a trial, in a thread of its own: what it cannot do costs the picture nothing."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
@@ -118,13 +118,13 @@ class _Ear:
         self._name, self._clock = settings.audio, services.clock(settings)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
-        self.heard: Heard | None = None
+        self.heard: MicrophoneResult | None = None
         self.entered = 0.0
 
     def __enter__(self) -> None:
         self.entered = time.monotonic()
         if self._microphone is not None:
-            self.heard = Heard(self._name, 0.0, "it did not begin in time")
+            self.heard = MicrophoneResult(self._name, 0.0, "it did not begin in time")
             self._thread.start()
 
     def __exit__(self, *_: object) -> None:
@@ -139,9 +139,9 @@ class _Ear:
                 recording = self._microphone.attach(self._path, self._clock.now())
                 self._is_over.wait()
                 take = recording.finish(self._clock.now(), _FINISH_LIMIT_S)
-            self.heard = Heard(self._name, take.duration_s, take.ended_by)
+            self.heard = MicrophoneResult(self._name, take.duration_s, take.ended_by)
         except Retry as fault:
-            self.heard = Heard(self._name, 0.0, fault.reason)
+            self.heard = MicrophoneResult(self._name, 0.0, fault.reason)
 
 
 def snapshot(settings: Settings, path: Path) -> str:
@@ -151,7 +151,7 @@ def snapshot(settings: Settings, path: Path) -> str:
         age_s = max(0.0, time.time() - take.stat().st_mtime)
         cameras.draw_newest(take, path)
         return f"the newest key frame of {take.name}, written {age_s:.1f} s ago"
-    with _the_camera_for(settings, 0):
+    with _reserved_camera(settings, 0):
         camera = cameras.camera(settings)
         with camera.hold(lambda: None):
             camera.snapshot(path)
@@ -170,12 +170,12 @@ def _growing_take(spool: Spool) -> Path | None:
 
 
 @contextlib.contextmanager
-def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[], None]]:
+def _reserved_camera(settings: Settings, seconds: float) -> Iterator[Callable[[], None]]:
     """The camera, while no booking needs it; what is given raises `Refused` as soon as one does."""
     spool, clock = services.spool(settings), services.clock(settings)
     lead = timedelta(seconds=settings.arm_s + settings.pre_roll_s)
 
-    def is_wanted(ahead_s: float = 0.0) -> None:
+    def check_still_free(ahead_s: float = 0.0) -> None:
         ahead = clock.now() + lead + timedelta(seconds=ahead_s)
         for entry in spool.entries(State.INCOMING):
             booking = entry.job.booking
@@ -190,9 +190,9 @@ def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[],
                 )
 
     with spool.lock(_LOCK).held(0, "tries the camera"):
-        is_wanted(seconds + _SPARE_S)
+        check_still_free(seconds + _SPARE_S)
         try:
-            yield is_wanted
+            yield check_still_free
         except Retry as fault:
             if "busy" not in fault.reason:
                 raise
@@ -205,19 +205,19 @@ def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[],
 @contextlib.contextmanager
 def _folder(settings: Settings) -> Iterator[Path]:
     """Beside the spool, on the disk that recordings go to: a slow card is part of the trial."""
-    with tempfile.TemporaryDirectory(dir=settings.spool.parent, prefix=".trial.") as name:
+    with tempfile.TemporaryDirectory(dir=settings.spool.parent, prefix=".camera-test.") as name:
         yield Path(name)
 
 
 # ---- the verdict
 
 
-def judge(trial: CameraTest) -> list[Finding]:
+def judge(result: CameraTest) -> list[Finding]:
     """Each thing that was asked of the camera, and whether it was kept."""
     checks = (_start, _picture, _rate, _gaps, _drops, _bits, _keys, _decoding, _sound)
-    found = [finding for check in checks for finding in check(trial)]
-    if trial.ended_by:
-        found.append(fault("end", f"it broke off: {trial.ended_by}", _CABLE))
+    found = [finding for check in checks for finding in check(result)]
+    if result.ended_by:
+        found.append(fault("end", f"it broke off: {result.ended_by}", _CABLE))
     return found
 
 
@@ -225,16 +225,16 @@ _CABLE = "look at the cable and the power supply; then: ezrec camera test"
 _LOAD = "close what else runs, or lower RESOLUTION or RECORDING_FPS"
 
 
-def _start(trial: CameraTest) -> Iterator[Finding]:
-    said = f"{trial.first_frame_s:.1f} s from asking for the camera to the first picture"
-    if trial.first_frame_s > _SLOW_START_S:
+def _start(result: CameraTest) -> Iterator[Finding]:
+    said = f"{result.first_frame_s:.1f} s from asking for the camera to the first picture"
+    if result.first_frame_s > _SLOW_START_S:
         yield warning("first frame", said, "fine for bookings known half a minute ahead, late for others")
     else:
         yield ok("first frame", said)
 
 
-def _picture(trial: CameraTest) -> Iterator[Finding]:
-    asked, facts = trial.asked, trial.facts
+def _picture(result: CameraTest) -> Iterator[Finding]:
+    asked, facts = result.asked, result.facts
     said = f"{facts.width}×{facts.height}, {facts.codec}"
     if (facts.width, facts.height) == (asked.width, asked.height):
         yield ok("picture", said)
@@ -246,8 +246,8 @@ def _picture(trial: CameraTest) -> Iterator[Finding]:
         )
 
 
-def _rate(trial: CameraTest) -> Iterator[Finding]:
-    asked, facts = trial.asked.fps, trial.facts
+def _rate(result: CameraTest) -> Iterator[Finding]:
+    asked, facts = result.asked.fps, result.facts
     said = f"{facts.fps:.2f} frames a second, {facts.frames} in {facts.seconds:.2f} s"
     if asked and abs(facts.fps - asked) > asked * _RATE:
         yield fault("rate", f"{said}, where {asked:g} are set", _LOAD)
@@ -255,9 +255,9 @@ def _rate(trial: CameraTest) -> Iterator[Finding]:
         yield ok("rate", said)
 
 
-def _gaps(trial: CameraTest) -> Iterator[Finding]:
-    facts = trial.facts
-    usual_s = 1 / (trial.asked.fps or facts.fps or 1)
+def _gaps(result: CameraTest) -> Iterator[Finding]:
+    facts = result.facts
+    usual_s = 1 / (result.asked.fps or facts.fps or 1)
     missing = round(facts.longest_gap_s / usual_s) - 1
     said = f"longest time between two frames {1000 * facts.longest_gap_s:.0f} ms"
     if missing > 0:
@@ -266,17 +266,17 @@ def _gaps(trial: CameraTest) -> Iterator[Finding]:
         yield ok("gaps", said)
 
 
-def _drops(trial: CameraTest) -> Iterator[Finding]:
-    if trial.dropped:
+def _drops(result: CameraTest) -> Iterator[Finding]:
+    if result.dropped:
         yield fault(
-            "drops", f"{trial.dropped} frames were thrown away: the disk is too slow", "a faster card"
+            "drops", f"{result.dropped} frames were thrown away: the disk is too slow", "a faster card"
         )
     else:
         yield ok("drops", "none")
 
 
-def _bits(trial: CameraTest) -> Iterator[Finding]:
-    asked, facts = trial.asked.bitrate, trial.facts
+def _bits(result: CameraTest) -> Iterator[Finding]:
+    asked, facts = result.asked.bitrate, result.facts
     said = f"{facts.bitrate / 1e6:.2f} Mbit/s, {facts.bitrate * 3600 / 8e9:.1f} GB an hour"
     if asked and facts.bitrate > asked * (1 + _BITS):
         yield warning("bitrate", f"{said}, where {asked / 1e6:g} are set", "reckon with fuller disks")
@@ -284,27 +284,27 @@ def _bits(trial: CameraTest) -> Iterator[Finding]:
         yield ok("bitrate", said)
 
 
-def _keys(trial: CameraTest) -> Iterator[Finding]:
-    said = f"a key frame every {trial.facts.key_every_s:.2f} s at most"
-    if trial.facts.key_every_s > _MOST_KEY_S:
+def _keys(result: CameraTest) -> Iterator[Finding]:
+    said = f"a key frame every {result.facts.key_every_s:.2f} s at most"
+    if result.facts.key_every_s > _MOST_KEY_S:
         yield warning("key frames", said, "set the camera's key frame interval (GOP) to one second")
     else:
         yield ok("key frames", said)
 
 
-def _decoding(trial: CameraTest) -> Iterator[Finding]:
-    facts = trial.facts
+def _decoding(result: CameraTest) -> Iterator[Finding]:
+    facts = result.facts
     if facts.decoded != facts.frames:
         yield fault("decodes", f"{facts.decoded} of {facts.frames} frames", _CABLE)
     else:
         yield ok("decodes", f"all {facts.frames} frames")
 
 
-def _sound(trial: CameraTest) -> Iterator[Finding]:
-    if (heard := trial.heard) is None:
+def _sound(result: CameraTest) -> Iterator[Finding]:
+    if (heard := result.heard) is None:
         return
     said = f"{heard.seconds:.1f} s from {heard.microphone}"
-    if heard.fault or heard.seconds < trial.asked.seconds * _HEARD:
+    if heard.fault or heard.seconds < result.asked.seconds * _HEARD:
         said = f"{said}: {heard.fault}" if heard.fault else said
         yield warning("sound", said, "see what is plugged in (arecord -l), or set EZREC_AUDIO=off")
     else:

@@ -18,13 +18,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ezrec import settings
 from ezrec.app import services
 from ezrec.domain import health
 from ezrec.domain.errors import Refused, Retry
 from ezrec.domain.job import Job
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.settings import Settings
+from ezrec.settings import Settings, load
 from ezrec.spool.spool import Spool
 
 _LEAD_S = 2.0  # from booking to start, at least
@@ -61,7 +60,7 @@ class DemoReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Progress:
     """What can be seen of the job at one moment."""
 
     state: State | None
@@ -88,27 +87,27 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def perform(
-    home: Path, seconds: int, show: Callable[[Sight], None], *, pull_plug: bool = False
+    home: Path, seconds: int, show: Callable[[Progress], None], *, pull_plug: bool = False
 ) -> DemoReport:
     """Run the demonstration in `home`. Raises `Retry` when it does not end in time, `Refused` on old work."""
     home.mkdir(parents=True, exist_ok=True)
     environ = environment(home)
-    wishes = settings.load(environ)
-    spool = services.spool(wishes)
+    settings = load(environ)
+    spool = services.spool(settings)
     if any(spool.names(state) for state in DIRECTORIES):
         raise Refused(
             f"there is work in {spool.root} already", "give another --home, or let `ezrec run` finish it"
         )
-    store = services.local_backend(wishes)
+    store = services.local_backend(settings)
     store.set_branding(*make_branding(home / "branding"))
     log = home / "demo.log"
     begun = time.monotonic()
     child = _run(environ, log)
     try:
-        _wait_for_the_recorder(wishes, log)
+        _wait_for_the_recorder(settings, log)
         # What is slow to start here, is slow to start its camera too.
         lead_s = max(_LEAD_S, 1 + 1.5 * (time.monotonic() - begun))
-        start = services.clock(wishes).now() + timedelta(seconds=lead_s)
+        start = services.clock(settings).now() + timedelta(seconds=lead_s)
         booking = store.book(start, start + timedelta(seconds=seconds))
         began = time.monotonic()
         if pull_plug:
@@ -117,21 +116,21 @@ def perform(
                 booking,
                 began,
                 show,
-                lambda sight: _is_recording_since(sight, lead_s + seconds / 2),
+                lambda progress: _is_recording_since(progress, lead_s + seconds / 2),
                 seconds,
             )
             _kill(child)
             child = _run(environ, log)
-        _watch(spool, booking, began, show, lambda sight: sight.state is State.DONE, seconds)
+        _watch(spool, booking, began, show, lambda progress: progress.state is State.DONE, seconds)
     finally:
         _stop(child)
-    return _report(wishes, booking, home, interruptions=int(pull_plug))
+    return _report(settings, booking, home, interruptions=int(pull_plug))
 
 
-def _wait_for_the_recorder(wishes: Settings, log: Path) -> None:
+def _wait_for_the_recorder(settings: Settings, log: Path) -> None:
     """A booking that is made while nothing listens yet begins late."""
     ends = time.monotonic() + _UP_LIMIT_S
-    while not (wishes.state / health.FILE).exists():
+    while not (settings.state / health.FILE).exists():
         if time.monotonic() > ends:
             raise Retry(f"the recorder did not begin within {_UP_LIMIT_S:.0f} s: see {log}")
         time.sleep(_LOOK_S)
@@ -153,33 +152,33 @@ def _watch(
     spool: Spool,
     booking: str,
     began: float,
-    show: Callable[[Sight], None],
-    is_it: Callable[[Sight], bool],
+    show: Callable[[Progress], None],
+    is_it: Callable[[Progress], bool],
     seconds: int,
 ) -> None:
     """Look until `is_it`: often, because here, and only here, a person wants to see the seconds pass."""
     limit_s = seconds * 5 + 90
     while (spent_s := time.monotonic() - began) < limit_s:
-        sight = _look(spool, booking, spent_s)
-        show(sight)
-        if is_it(sight):
+        progress = _look(spool, booking, spent_s)
+        show(progress)
+        if is_it(progress):
             return
-        if sight.state is State.FAILED and sight.job is not None:
-            raise Retry(f"the job failed: {sight.job.reason}; {sight.job.remedy}")
+        if progress.state is State.FAILED and progress.job is not None:
+            raise Retry(f"the job failed: {progress.job.reason}; {progress.job.remedy}")
         time.sleep(_LOOK_S)
     raise Retry(f"not done after {limit_s:.0f} s: see {spool.root.parent}/demo.log")
 
 
-def _look(spool: Spool, booking: str, spent_s: float) -> Sight:
+def _look(spool: Spool, booking: str, spent_s: float) -> Progress:
     entry = spool.find(booking)
     if entry is not None:
-        return Sight(entry.state, entry.job, entry.progress(), spent_s)
+        return Progress(entry.state, entry.job, entry.progress(), spent_s)
     finished = spool.finished(booking)
-    return Sight(State.DONE if finished else None, finished, {}, spent_s)
+    return Progress(State.DONE if finished else None, finished, {}, spent_s)
 
 
-def _is_recording_since(sight: Sight, spent_s: float) -> bool:
-    return sight.state is State.RECORDING and sight.spent_s >= spent_s
+def _is_recording_since(progress: Progress, spent_s: float) -> bool:
+    return progress.state is State.RECORDING and progress.spent_s >= spent_s
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -197,8 +196,8 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
             _kill(child)
 
 
-def _report(wishes: Settings, booking: str, home: Path, interruptions: int) -> DemoReport:
-    store, job = services.local_backend(wishes), services.spool(wishes).finished(booking)
+def _report(settings: Settings, booking: str, home: Path, interruptions: int) -> DemoReport:
+    store, job = services.local_backend(settings), services.spool(settings).finished(booking)
     row = next((row for row in store.videos() if row["booking_id"] == booking), None)
     if job is None or job.result is None or row is None:
         raise Retry(f"the job ended without a video: {job.reason if job else 'no record'}")

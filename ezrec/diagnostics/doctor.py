@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ezrec import __version__, settings
+from ezrec import __version__
 from ezrec.app import recording, services
 from ezrec.diagnostics import machine_checks, spool_checks
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.redaction import hide
-from ezrec.settings import Settings
+from ezrec.settings import Settings, load
 
 _INSTALL = "sudo apt-get install ffmpeg"
 
@@ -29,20 +29,20 @@ def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) ->
     """Every check in turn; `quick`: only what must be right before a service may start."""
     yield from _software(quick)
     try:
-        wishes = settings.load(environ)
+        settings = load(environ)
     except ConfigError as wrong:
         for problem in wrong.problems:
             yield fault("settings", problem, "correct it in EZREC_HOME/.env or in the environment")
         return  # where the spool and the camera are is not known
-    hide(wishes.secrets())
-    yield ok("settings", f"sound, for {wishes.home}; `ezrec config` shows them")
-    yield from look(wishes, quick=quick)
+    hide(settings.secrets())
+    yield ok("settings", f"sound, for {settings.home}; `ezrec config` shows them")
+    yield from look(settings, quick=quick)
 
 
-def look(wishes: Settings, *, quick: bool = False) -> Findings:
+def look(settings: Settings, *, quick: bool = False) -> Findings:
     """What can be looked at once the settings are known."""
     for check in _QUICK if quick else _CHECKS:
-        yield from check(wishes)
+        yield from check(settings)
 
 
 # ---- software and settings
@@ -61,8 +61,8 @@ def _software(quick: bool) -> Findings:
     yield ok("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
-def _encoder(wishes: Settings) -> Findings:
-    if said := services.encoder(wishes):
+def _encoder(settings: Settings) -> Findings:
+    if said := services.encoder(settings):
         yield ok("encoder", said)
 
 
@@ -83,17 +83,17 @@ def key_kind(key: str) -> str:
         return "unknown"
 
 
-def _key(wishes: Settings) -> Findings:
-    if wishes.backend != "supabase":
+def _key(settings: Settings) -> Findings:
+    if settings.backend != "supabase":
         return
-    if not wishes.supabase_key:
+    if not settings.supabase_key:
         yield fault(
             "settings",
             "SUPABASE_KEY is not set, or this user may not read it",
             "sudo ezrec doctor, which may; to set it: sudo ezrec install",
         )
         return
-    kind = key_kind(wishes.supabase_key)
+    kind = key_kind(settings.supabase_key)
     if kind == "service_role":
         yield warning(
             "key",
@@ -107,7 +107,7 @@ def _key(wishes: Settings) -> Findings:
         )
     else:
         yield ok("key", f"of the kind {kind}")
-    yield from _env_file(wishes.home / ".env")
+    yield from _env_file(settings.home / ".env")
 
 
 def _env_file(path: Path) -> Findings:
@@ -135,20 +135,20 @@ def clock_finding(*, is_synchronised: bool, is_assumed: bool) -> Finding:
     )
 
 
-def _clock(wishes: Settings) -> Findings:
+def _clock(settings: Settings) -> Findings:
     yield clock_finding(
-        is_synchronised=services.clock(wishes).is_synchronised(), is_assumed=wishes.assume_clock
+        is_synchronised=services.clock(settings).is_synchronised(), is_assumed=settings.assume_clock
     )
 
 
-def _camera(wishes: Settings) -> Findings:
-    kind, _, rest = wishes.camera.partition(":")
-    yield _CAMERAS[kind](rest, wishes)
+def _camera(settings: Settings) -> Findings:
+    kind, _, rest = settings.camera.partition(":")
+    yield _CAMERAS[kind](rest, settings)
 
 
-def _software_camera(_: str, wishes: Settings) -> Finding:
-    size = f"{wishes.resolution} at {wishes.fps:g} fps"
-    if wishes.backend == "supabase":
+def _software_camera(_: str, settings: Settings) -> Finding:
+    size = f"{settings.resolution} at {settings.fps:g} fps"
+    if settings.backend == "supabase":
         return warning(
             "camera",
             f"a test picture, {size}: no court is recorded, and the test picture is published",
@@ -175,12 +175,12 @@ def _device(path: str, _: Settings) -> Finding:
     return ok("camera", f"{path} is there")
 
 
-def _network_camera(_: str, wishes: Settings) -> Finding:
+def _network_camera(_: str, settings: Settings) -> Finding:
     import socket
     from urllib.parse import urlsplit
 
     try:
-        parts = urlsplit(wishes.camera)
+        parts = urlsplit(settings.camera)
         host, port = parts.hostname or "", parts.port or 554
     except ValueError as wrong:
         return fault("camera", f"EZREC_CAMERA: {wrong}", "give it as rtsp://host:554/path")
@@ -193,9 +193,9 @@ def _network_camera(_: str, wishes: Settings) -> Finding:
         )
 
 
-def _microphone(wishes: Settings) -> Findings:
+def _microphone(settings: Settings) -> Findings:
     """Listens for a moment: that a device is listed does not say that it gives sound."""
-    if (microphone := recording.microphone(wishes)) is None:
+    if (microphone := recording.microphone(settings)) is None:
         return
     try:
         with microphone.hold(lambda: None):
@@ -211,10 +211,10 @@ def _microphone(wishes: Settings) -> Findings:
                 "plug it in, or name another in EZREC_AUDIO (arecord -l); without sound: EZREC_AUDIO=off",
             )
     else:
-        yield ok("sound", f"{wishes.audio} is heard")
+        yield ok("sound", f"{settings.audio} is heard")
 
 
-def _camera_module(_: str, wishes: Settings) -> Finding:
+def _camera_module(_: str, settings: Settings) -> Finding:
     try:
         models = services.camera_modules()
     except Reject as wrong:
@@ -235,12 +235,14 @@ _CAMERAS: Mapping[str, Callable[[str, Settings], Finding]] = {
 # ---- backend
 
 
-def _backend(wishes: Settings) -> Findings:
-    if wishes.backend == "local" and not (wishes.local_store / "tables.db").exists():
-        yield ok("backend", f"local; no tables in {wishes.local_store} yet: they are made with the first use")
+def _backend(settings: Settings) -> Findings:
+    if settings.backend == "local" and not (settings.local_store / "tables.db").exists():
+        yield ok(
+            "backend", f"local; no tables in {settings.local_store} yet: they are made with the first use"
+        )
         return
     try:
-        backend = services.backend(wishes, keeps_notes=False)
+        backend = services.backend(settings, keeps_notes=False)
         rows = backend.bookings()
         is_shut_out = not rows and not backend.sees_bookings()
     except Reject as wrong:
@@ -250,7 +252,7 @@ def _backend(wishes: Settings) -> Findings:
     except ConfigError as wrong:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
-        yield ok("backend", f"{services.backend_state(wishes)}; {_ahead(rows, wishes)}")
+        yield ok("backend", f"{services.backend_state(settings)}; {_count_ahead(rows, settings)}")
         if is_shut_out:
             yield warning(
                 "backend",
@@ -259,28 +261,28 @@ def _backend(wishes: Settings) -> Findings:
             )
 
 
-def _survey(wishes: Settings) -> Findings:
+def _cloud_project(settings: Settings) -> Findings:
     """Tables, columns, buckets and policies, as far as this device's key shows them."""
-    if wishes.backend == "supabase" and wishes.supabase_key:
-        yield from services.cloud_survey(wishes)
+    if settings.backend == "supabase" and settings.supabase_key:
+        yield from services.cloud_survey(settings)
 
 
-def _treatment(wishes: Settings) -> Findings:
+def _cloud_account(settings: Settings) -> Findings:
     """What the services noted of the cloud's answers, whatever it answers just now."""
     from ezrec.monitoring.collect import read_cloud
 
-    found = read_cloud(wishes)
+    found = read_cloud(settings)
     for alarm in found.alarms if found else ():
         yield fault("cloud account", *alarm)
 
 
-def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:
+def _count_ahead(rows: list[dict[str, Any]], settings: Settings) -> str:
     from ezrec.domain.booking import BadBooking, parse_booking
 
-    now, ahead, unread = services.clock(wishes).now(), 0, 0
+    now, ahead, unread = services.clock(settings).now(), 0, 0
     for row in rows:
         try:
-            booking = parse_booking(row, wishes.zone)
+            booking = parse_booking(row, settings.zone)
         except BadBooking:
             unread += 1
             continue
@@ -289,12 +291,12 @@ def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:
     return f"{said}, {unread} cannot be read" if unread else said
 
 
-def _cache(wishes: Settings) -> Findings:
+def _cache(settings: Settings) -> Findings:
     """The cache is written when something changed: its age says when that was, not that it is stale."""
     import json
     import time
 
-    path = wishes.booking_cache
+    path = settings.booking_cache
     try:
         rows = json.loads(path.read_bytes())
         age_s = time.time() - path.stat().st_mtime
@@ -318,10 +320,10 @@ def _age(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
-_QUICK: tuple[Callable[[Settings], Findings], ...] = (spool_checks.ground_of,)
+_QUICK: tuple[Callable[[Settings], Findings], ...] = (spool_checks.placement,)
 _CHECKS = (
     _encoder,
     _key, _clock, _camera, _microphone,
-    spool_checks.ground_of, spool_checks.room, spool_checks.jobs,
-    _backend, _survey, _treatment, _cache, machine_checks.units,
+    spool_checks.placement, spool_checks.room, spool_checks.jobs,
+    _backend, _cloud_project, _cloud_account, _cache, machine_checks.units,
 )  # fmt: skip

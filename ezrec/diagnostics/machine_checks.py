@@ -16,7 +16,7 @@ _LIMIT_S = 10.0
 _REPAIR = "sudo ezrec install"
 
 
-def units(wishes: Settings) -> Findings:
+def units(settings: Settings) -> Findings:
     """Nothing is said where there is no systemd, or nothing of EZREC is installed in it."""
     if not shutil.which("systemctl") or not Path("/run/systemd/system").is_dir():
         return

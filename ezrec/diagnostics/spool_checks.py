@@ -39,9 +39,9 @@ _OVERDUE = timedelta(minutes=3)  # a rescan comes every minute
 _NAMED = 3
 
 
-def ground_of(wishes: Settings) -> Findings:
+def placement(settings: Settings) -> Findings:
     """What must be right before anything is written, for a spool that may not exist yet."""
-    root = wishes.spool
+    root = settings.spool
     yield file_system(host.mount_of(host.nearest(root)))
     if not root.is_dir():
         above = host.nearest(root)
@@ -57,16 +57,16 @@ def ground_of(wishes: Settings) -> Findings:
     yield _access(spool)
 
 
-def room(wishes: Settings) -> Findings:
-    """What changes from day to day: whether there is room, and whether files still ring bells."""
-    if not wishes.spool.is_dir():
+def room(settings: Settings) -> Findings:
+    """What changes from day to day: whether there is room, and whether files still ring callbacks."""
+    if not settings.spool.is_dir():
         return
-    spool = Spool(wishes.spool)
-    yield _first_page(spool)
+    spool = Spool(settings.spool)
+    yield _write_test(spool)
     free = shutil.disk_usage(spool.root).free
-    yield space(free, wishes.bitrate)
-    yield laid_aside(spool.root, wishes.reserve_mb * 1_000_000, free, has_run=_has_run(wishes))
-    yield from map(beside, other_disks(wishes))
+    yield space(free, settings.bitrate)
+    yield reserve(spool.root, settings.reserve_mb * 1_000_000, free, has_run=_has_run(settings))
+    yield from map(other_disk, other_disks(settings))
     yield _watch(spool)
 
 
@@ -157,7 +157,7 @@ def _owner_by(uid: int) -> str:
         return f"user {uid}"
 
 
-def _first_page(spool: Spool) -> Finding:
+def _write_test(spool: Spool) -> Finding:
     """Permissions may promise what the disk refuses: write, sync and forget one page."""
     locks = spool.root / ".locks"
     try:
@@ -182,12 +182,12 @@ def space(free: int, bitrate: int) -> Finding:
     return warning("space", said, cure) if hours < _LITTLE_H else ok("space", said)
 
 
-def _has_run(wishes: Settings) -> bool:
+def _has_run(settings: Settings) -> bool:
     """Whether the pulse `status`, which lays the reserve aside, was ever here."""
-    return read_status_file(wishes.state) is not None
+    return read_status_file(settings.state) is not None
 
 
-def laid_aside(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
+def reserve(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
     """Whether a full disk could still be written to."""
     if not wanted:
         return warning(
@@ -213,7 +213,7 @@ def laid_aside(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
     )
 
 
-def beside(disk: OtherDisk) -> Finding:
+def other_disk(disk: OtherDisk) -> Finding:
     """One disk that holds something of ours beside the spool's."""
     if not disk.wrong:
         holds = ", ".join(disk.holds)
@@ -231,10 +231,10 @@ def _watch(spool: Spool) -> Finding:
     limits = host.inotify_limits()
     said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in limits.items())
     wider = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=262144"
-    bells: dict[Path, Callable[[], None]] = {
+    callbacks: dict[Path, Callable[[], None]] = {
         path: lambda: None for path in spool.places() if path.is_dir() and not path.name.startswith(".")
     }
-    watcher = DirectoryWatcher(bells, logging.getLogger("ezrec.doctor"))
+    watcher = DirectoryWatcher(callbacks, logging.getLogger("ezrec.doctor"))
     try:
         watcher.arm()
     except Unwatchable as wrong:
@@ -251,12 +251,12 @@ def _watch(spool: Spool) -> Finding:
 # ---- who works, and what is stuck
 
 
-def jobs(wishes: Settings) -> Findings:
+def jobs(settings: Settings) -> Findings:
     """Who holds which stage, and the jobs that nobody will move."""
-    if not wishes.spool.is_dir():
+    if not settings.spool.is_dir():
         return
-    spool = Spool(wishes.spool)
-    now = services.clock(wishes).now()
+    spool = Spool(settings.spool)
+    now = services.clock(settings).now()
     for name in services.STAGE_LANES:
         stage = STAGES[name]
         holder = _holder(spool, name)
@@ -267,7 +267,7 @@ def jobs(wishes: Settings) -> Findings:
             yield ok(f"stage {name}", f"worked by {holder}" if holder else "nothing due, nobody at work")
     failed = spool.names(State.FAILED)
     if failed:
-        yield warning("failed jobs", _some(failed), "see why, and the cure: ezrec spool ls --failed")
+        yield warning("failed jobs", _listed(failed), "see why, and the cure: ezrec spool ls --failed")
     else:
         yield ok("failed jobs", "none")
 
@@ -295,9 +295,9 @@ def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:
     ]
     said = []
     if in_hand:
-        said.append(f"{_some(in_hand)} in {stage.works_in}/ is in the hand of a process that is gone")
+        said.append(f"{_listed(in_hand)} in {stage.works_in}/ is in the hand of a process that is gone")
     if due:
-        said.append(f"{_some(due)} in {stage.takes_from}/ is due, and nobody comes")
+        said.append(f"{_listed(due)} in {stage.takes_from}/ is due, and nobody comes")
     return "; ".join(said)
 
 
@@ -305,7 +305,7 @@ def _arrival(entry: Entry) -> datetime:
     return entry.job.arrivals[-1].at if entry.job.arrivals else entry.job.created
 
 
-def _some(ids: Iterable[str]) -> str:
+def _listed(ids: Iterable[str]) -> str:
     ids = sorted(ids)
     more = "" if len(ids) <= _NAMED else f" and {len(ids) - _NAMED} more"
     return ", ".join(shown(one).strip("'") for one in ids[:_NAMED]) + more

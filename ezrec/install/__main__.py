@@ -91,8 +91,8 @@ def _install(options: argparse.Namespace) -> int:
         )
     safe_to_change.refuse_if_older_records(home)
     shape = options.shape or plan.shape() or "one"
-    wish = plan.Wish(shape, release, source, home, _values(options, home))
-    steps = plan.install(wish)
+    target = plan.Installation(shape, release, source, home, _values(options, home))
+    steps = plan.install(target)
     if in_use is not None and not options.release and pending(steps):
         safe_to_change.refuse_if_busy(home, "change the installation")
     return run(steps, print, dry=options.dry_run)

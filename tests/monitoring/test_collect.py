@@ -244,7 +244,7 @@ def test_a_look_leaves_no_descriptor_open_whatever_lies_there(box: CourtBox) -> 
         with contextlib.suppress(OSError):
             log_reader._last_lines(box.settings.logs / "camera_control.log", 5)
         journald._may_read(strange)
-        archive._pieces(box.settings.logs, archive.read_sent(box.settings.state, box.spool))
+        archive._new_parts(box.settings.logs, archive.read_sent(box.settings.state, box.spool))
 
     looks()
     before = len(os.listdir("/proc/self/fd"))

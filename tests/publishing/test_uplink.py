@@ -14,7 +14,7 @@ import pytest
 
 from ezrec import settings
 from ezrec.app import services
-from ezrec.cli.next_step import outlook
+from ezrec.cli.next_step import next_step
 from ezrec.cloud.connectivity import Connectivity
 from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
 from ezrec.domain.alerts import judge
@@ -129,7 +129,7 @@ def test_outside_the_hours_a_video_waits_with_the_reason_and_the_time(tmp_path: 
     assert where(court.spool) == {"match": "deferred"}
     assert job.due == datetime(2026, 6, 1, 22, 0, tzinfo=ZONE)
     assert job.attempts["upload"] == 0, "nobody is to blame"
-    seen = outlook(job, "deferred", court.clock.now())
+    seen = next_step(job, "deferred", court.clock.now())
     assert seen.at == job.due
     assert "22:00-07:00" in seen.why
     assert seen.cure == "set by EZREC_UPLOAD_WINDOW", "a retry would only come back"
@@ -468,7 +468,7 @@ def test_what_is_cured_in_the_cloud_waits_for_it_and_is_told_and_goes_on_by_itse
         job = read(court.spool, "a")
         assert job.due == court.clock.now() + timedelta(minutes=15)
         assert (job.attempts["upload"], len(job.errors)) == (0, 1), "said once, however often it is tried"
-        seen = outlook(job, "deferred", court.clock.now())
+        seen = next_step(job, "deferred", court.clock.now())
         assert "413" in seen.why
         assert "raise the size limit" in seen.cure
         court.clock.pass_time(901)

@@ -1,4 +1,4 @@
-"""`ezrec camera …`: which cameras there are, whether the chosen one is fit to record, and what it sees."""
+"""`ezrec camera …`: list the cameras, test the chosen one, take a picture."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 @click.group()
 def camera() -> None:
-    """Look at the cameras: what is connected, whether it records well, what it sees."""
+    """List the connected cameras, test the chosen one, take a picture."""
 
 
 @camera.command("list")
 @as_json
 @click.pass_obj
 def list_(context: Context, as_json: bool) -> None:
-    """List what is connected, and mark what EZREC_CAMERA chooses."""
+    """List the connected cameras, and mark the one that EZREC_CAMERA chooses."""
     from ezrec.diagnostics.camera_test import connected
 
     found = connected(context.settings)
@@ -50,11 +50,11 @@ def list_(context: Context, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
-    """Record a few seconds through the chosen camera, and judge what came out.
+    """Record a few seconds with the chosen camera, and judge the result.
 
     \b
     Nothing is kept. Exit codes: 0 fit to record (warnings may be), 1 not fit,
-    3 a booking needs the camera, 4 the recorder has it, 75 no camera to be had.
+    3 a booking needs the camera, 4 the recorder has it, 75 no camera found.
     """
     from ezrec.cli.doctor import draw
     from ezrec.diagnostics.camera_test import judge, perform, verdict
@@ -82,7 +82,7 @@ def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
 def snapshot(context: Context, file: Path) -> None:
     """Write what the camera sees to FILE (.jpg or .png).
 
-    While the recorder has the camera it is the newest key frame of the take on disk.
+    While the recorder has the camera, it is the latest key frame of the take on disk.
     """
     from ezrec.diagnostics.camera_test import check_target
     from ezrec.diagnostics.camera_test import snapshot as take
@@ -92,7 +92,7 @@ def snapshot(context: Context, file: Path) -> None:
 
 
 def _bar() -> Callable[[float], None]:
-    """Tells how far it is, on a terminal only."""
+    """A progress display; none where stderr is no terminal."""
     if not sys.stderr.isatty():
         return lambda done: None
     return lambda done: click.echo(f"\rrecording … {100 * done:3.0f} % ", nl=False, err=True)

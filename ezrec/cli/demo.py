@@ -1,4 +1,4 @@
-"""`ezrec demo`: shows on this machine, without camera, account or root, what EZREC does."""
+"""`ezrec demo`: shows what EZREC does, without camera, account or root."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SAYS = {
 
 @click.command()
 @click.option(
-    "--home", type=click.Path(path_type=Path, file_okay=False), help="Where; default: ./demo/<time>."
+    "--home", type=click.Path(path_type=Path, file_okay=False), help="The directory; default: ./demo/<time>."
 )
 @click.option(
     "--seconds", type=click.IntRange(2, 600), default=10, show_default=True, help="Length of the booking."

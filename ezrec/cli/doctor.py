@@ -1,4 +1,4 @@
-"""`ezrec doctor`: says what is wrong with this machine, and the cure."""
+"""`ezrec doctor`: checks this machine and prints every fault with its remedy."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WORD, _NAME = 9, 15  # columns of the verdict and of the check's name
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines: a list of findings.")
-@click.option("--quick", is_flag=True, help="Only software, settings and spool: what a start needs.")
+@click.option("--quick", is_flag=True, help="Only what a start needs: software, settings, spool.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
-    """Say what is wrong with this machine, and the cure.
+    """Check this machine: what is wrong, and how to fix it.
 
     \b
     Exit codes: 0 no fault (warnings may be), 78 the settings are wrong, 1 another fault.
@@ -38,7 +38,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
         click.echo(json.dumps([finding.as_json() for finding in found], indent=1))
     else:
         found = []
-        for finding in map(cleaned, examine(quick=quick)):  # told as they come: some take a second
+        for finding in map(cleaned, examine(quick=quick)):  # printed as they come: some take a second
             click.echo(draw(finding, colour=terminal()[1]))
             found.append(finding)
         click.echo("\n" + summary(found))
@@ -53,7 +53,7 @@ def exit_code(found: list[Finding]) -> int:
 
 
 def draw(finding: Finding, *, colour: bool = False) -> str:
-    """One finding in 80 columns: verdict, check, evidence; the cure below it."""
+    """One finding in 80 columns: verdict, check, evidence; the remedy below it."""
     word = f"{finding.verdict:<{_WORD}}"
     if colour:
         word = click.style(word, fg=_COLOURS[finding.verdict], bold=finding.verdict != "ok")

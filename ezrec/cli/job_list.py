@@ -1,7 +1,7 @@
-"""`ezrec spool ls`, the looking: what lies in the spool, a row a thing. Prints nothing, moves nothing.
+"""Rows for `ezrec spool ls`: one for each job, file or broken entry in the spool. Prints and moves nothing.
 
-Ten thousand jobs are listed in half a second, so a row costs one small file: sizes come from the record
-where it tells them, and the disk is asked only for what is being written or was never understood.
+Ten thousand jobs are listed in half a second, so a row reads one small file: sizes come from the record where
+it has them, and from the disk only for what is being written or cannot be read.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _order(row: Row) -> tuple[datetime, str]:
 
 
 def _unknown(spool: Spool, place: State, file: UnknownFile) -> Row:
-    """Something that is no job (yet): what becomes of it, or why nothing does."""
+    """A file that is no job (yet): what will become of it, or why nothing does."""
     size, since, is_directory = None, None, False
     try:
         info = os.lstat(spool.directory(place) / file.name)

@@ -1,7 +1,7 @@
-"""`ezrec spool ls`, the drawing: rows as plain lines that fit the terminal. Pure, and without a library.
+"""Draws `ezrec spool ls`: rows as plain lines that fit the terminal. Pure.
 
-One line a job; below it, only where something needs saying, why it waits and the command that cures it.
-Ids are cut to the shortest beginning that names one job, as long as the terminal is too narrow for them.
+One line for each job; below it, where there is something to say, why it waits and the command that helps.
+On a narrow terminal ids are cut to the shortest beginning that names one job only.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _cells(
 
 
 def _short_ids(rows: Sequence[Row], ids: Collection[str], width: int | None) -> dict[str, str]:
-    """How each job is named: whole where there is room, else by its shortest unique beginning."""
+    """Each job's id: whole where there is room, else its shortest unique beginning."""
     names = [row.name for row in rows if row.job is not None]
     longest = max(map(len, names), default=0)
     if width is None or longest <= _SHORTEST or width >= _WIDE - _SHORTEST + longest:
@@ -87,7 +87,7 @@ def _short_ids(rows: Sequence[Row], ids: Collection[str], width: int | None) -> 
 
 
 def _unique_lengths(ids: Collection[str]) -> dict[str, int]:
-    """How many characters of each id tell it from all others: its neighbours in order decide."""
+    """How many characters tell each id from all others; comparing sorted neighbours is enough."""
     needed: dict[str, int] = {}
     before = ""
     for name in sorted(ids):

@@ -1,4 +1,4 @@
-"""`ezrec spool show`: the life of one job on one page. Looks into its directory; moves nothing."""
+"""`ezrec spool show`: one job on one page. Reads its directory; moves nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LABEL = 11  # columns of the first page part: "Booking    …"
 
 
 def as_json(found: JobMatch, now: datetime) -> dict[str, Any]:
-    """The whole record, with what the directory and the progress note add to it."""
+    """The whole record, with what its directory and progress file add."""
     progress = found.entry.progress() if found.entry else {}
     step = next_step(found.job, found.place, now, progress)
     return {
@@ -75,7 +75,7 @@ def _facts(job: Job, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
     if job.attempts:
         yield "Tries", ", ".join(f"{stage} {count}" for stage, count in job.attempts.items() if count)
     if job.recoveries or job.power_cuts:
-        yield "Deaths", f"{job.recoveries} of its worker, {job.power_cuts} of the machine's power"
+        yield "Restarts", f"{job.recoveries} after its worker died, {job.power_cuts} after a power cut"
 
 
 def _next_step(found: JobMatch, step: NextStep, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,7 @@
 """`ezrec local …`: the bookings, videos and branding of the local backend, for the person at the machine.
 
-Works beside running services and without any. Refuses where the bookings are kept in the cloud: there the
-front end is the place, and a second truth on the device would be one too many. Faults are raised: the root
-of the command line makes exit codes of them.
+Works with and without running services. Refuses when the bookings are kept in the cloud: they are changed
+there, in the front end.
 """
 
 from __future__ import annotations
@@ -117,7 +116,7 @@ def videos(obj: Context, as_json: bool) -> None:
 @click.argument("booking_id", metavar="ID")
 @click.pass_obj
 def cancel(obj: Context, booking_id: str) -> None:
-    """Cancel a booking; also one that is being recorded. ID may be shortened while it is unique."""
+    """Cancel a booking, also one that is being recorded. The beginning of its ID is enough."""
     store = _store(obj)
     found = _one(store, booking_id)["id"]
     if not store.cancel(found):
@@ -131,7 +130,7 @@ def cancel(obj: Context, booking_id: str) -> None:
 @click.option("--end", metavar="TIME", help="The new end.")
 @click.pass_obj
 def change(obj: Context, booking_id: str, start: str | None, end: str | None) -> None:
-    """Move the start or the end of a booking. ID may be shortened while it is unique."""
+    """Move the start or the end of a booking. The beginning of its ID is enough."""
     if start is None and end is None:
         raise click.UsageError("give --start, --end, or both")
     store, zone = _store(obj), obj.settings.zone
@@ -153,9 +152,9 @@ def change(obj: Context, booking_id: str, start: str | None, end: str | None) ->
 @click.option("--intro", type=_FILE, help="Video that goes in front of every recording.")
 @click.option("--logo", type=_FILE, help="Picture for the bottom right corner.")
 @click.option("--sponsor", type=_FILE, multiple=True, help="A sponsor's logo; up to three, in their order.")
-@click.option("--no-intro", is_flag=True, help="Do without an intro.")
-@click.option("--no-logo", is_flag=True, help="Do without a logo.")
-@click.option("--no-sponsors", is_flag=True, help="Do without sponsors' logos.")
+@click.option("--no-intro", is_flag=True, help="Use no intro.")
+@click.option("--no-logo", is_flag=True, help="Use no logo.")
+@click.option("--no-sponsors", is_flag=True, help="Use no sponsors' logos.")
 @click.pass_obj
 def set_branding(
     obj: Context,
@@ -166,7 +165,7 @@ def set_branding(
     no_logo: bool,
     no_sponsors: bool,
 ) -> None:
-    """Take a copy of an intro, a logo, sponsors' logos into use; what is not named stays."""
+    """Set the intro, the logo and sponsors' logos (files are copied); what is not named stays."""
     wishes = (("intro", intro, no_intro), ("logo", logo, no_logo), ("sponsors", sponsor, no_sponsors))
     if any(given and gone for _, given, gone in wishes):
         raise click.UsageError("either give a file or do without it")
@@ -191,7 +190,7 @@ def _store(obj: Context) -> LocalBackend:
 
 
 def _one(store: LocalBackend, typed: str) -> dict[str, Any]:
-    """The booking that a person means: its id, or the beginning of one id only."""
+    """The booking with this id, or the only one whose id begins so."""
     rows = store.all_bookings()
     found = [row for row in rows if row["id"] == typed] or [
         row for row in rows if row["id"].startswith(typed)

@@ -1,6 +1,6 @@
-"""What will happen to a job next, when, and why it waits – with the command that cures it. Pure.
+"""What happens to a job next, when, why it waits, and the command that helps. Pure.
 
-One row a directory; nothing is read here and nothing is printed.
+One function for each directory; nothing is read here and nothing is printed.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ def next_step(job: Job, place: str, now: datetime, progress: Mapping[str, Any] |
 
 
 def part_done(progress: Mapping[str, Any]) -> float | None:
-    """The finished part that a progress note tells, 0 to 1."""
+    """The finished part by the progress file, 0 to 1; None when it does not say."""
     part = progress.get("part")
     return min(1.0, max(0.0, float(part))) if isinstance(part, int | float) else None
 
 
 def number_in(progress: Mapping[str, Any], name: str) -> float | None:
-    """A number that a progress note tells; None for what is none, or cannot be."""
+    """A number of the progress file; None for anything else, and outside 0 to 1e9."""
     value = progress.get(name)
     return value if isinstance(value, int | float) and 0 <= value < 1e9 else None
 
 
 def rests_because(progress: Mapping[str, Any]) -> str:
-    """Why the work on a job rests, as its progress note tells; empty while it does not."""
+    """Why the work on a job is paused, by its progress file; empty while it is not."""
     why = progress.get("rests")
     return printable(why) if isinstance(why, str) else ""
 
@@ -96,13 +96,13 @@ def _processing(job: Job, now: datetime, progress: Mapping[str, Any]) -> NextSte
 
 
 def _processed(job: Job, now: datetime, progress: Mapping[str, Any]) -> NextStep:
-    if job.boot_id:  # the mark of an owner: it is uploaded in place
+    if job.boot_id:  # a process has claimed it: it is uploaded in place
         return NextStep(_how_far(progress, job, now) or "uploading", None, job.reason)
     return _raw(job, now, progress)
 
 
 def _how_far(progress: Mapping[str, Any], job: Job, now: datetime) -> str:
-    """The part that is done, and what is left if the rest goes as fast."""
+    """The part that is done, and the time left at the same speed."""
     part = part_done(progress)
     if part is None:
         return ""
@@ -113,12 +113,12 @@ def _how_far(progress: Mapping[str, Any], job: Job, now: datetime) -> str:
         since = job.arrivals[-1].at if job.arrivals else now
         spent_s = (now - since).total_seconds()
         left_s = spent_s * (1 - part) / part if part >= 0.05 and spent_s > 0 else None
-    told = [f"{part * 100:.0f} %"]
+    parts = [f"{part * 100:.0f} %"]
     if speed:
-        told.append(f"{speed:.{0 if speed >= 10 else 1}f}× real time")
+        parts.append(f"{speed:.{0 if speed >= 10 else 1}f}× real time")
     if left_s is not None and part < 1:
-        told.append(f"{span(left_s)} left")
-    return ", ".join(told)
+        parts.append(f"{span(left_s)} left")
+    return ", ".join(parts)
 
 
 def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:

@@ -45,9 +45,9 @@ def _parts(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option("--kept", is_flag=True, hidden=True, help="End when standard input does.")
 @click.pass_obj
 def run(context: Any, only: list[str], kept: bool) -> None:
-    """Record, process and upload, until stopped.
+    """Record, process and upload until stopped.
 
-    The recorder runs in a process of its own, and so does everything else; a third keeps both running.
+    Three processes: the recorder, everything else, and a keeper that restarts either.
     """
     from ezrec.runtime import keeper
     from ezrec.system import child_process
@@ -88,9 +88,9 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
 
 
 def _refuse_unfit_host(settings: Settings) -> None:
-    """End with 78 and a line a fault where no start can go well: systemd then does not start us again.
+    """End with 78 and one line for each fault where no start can succeed: systemd then does not restart us.
 
-    It is done here because an ExecStartPre= cannot: RestartPreventExitStatus= heeds the main process alone.
+    An ExecStartPre= could not do this: RestartPreventExitStatus= looks at the main process only.
     """
     from ezrec.diagnostics.doctor import look
     from ezrec.domain.errors import ConfigError
@@ -107,7 +107,7 @@ def _begin_logs(settings: Settings, parts: list[str]) -> None:
 
 
 def _stop_on_signals(services: Services) -> list[str]:
-    """The names of the signals that came will stand in what is returned."""
+    """Stop the services on SIGTERM and SIGINT; returns a list that the signals' names are added to."""
     came: list[str] = []
 
     def stop(number: int, _: object) -> None:
@@ -123,7 +123,7 @@ def _stop_on_signals(services: Services) -> list[str]:
 
 
 def _log_start(log: Any, settings: Settings, parts: list[str]) -> None:
-    """A missing FFmpeg stops nothing here: jobs wait and say so, and it may be installed meanwhile."""
+    """Log versions and settings of the start. Without FFmpeg jobs wait: it may be installed meanwhile."""
     from ezrec import __version__
     from ezrec.app import services as app
 
@@ -166,16 +166,21 @@ def _end_with_keeper(services: Services) -> None:
 
 @click.command("run-stage")
 @click.argument("stage", type=click.Choice(["record", "process", "upload", "retry"]))
-@click.option("--once", is_flag=True, help="Do what is due, then end (the default, and what units say).")
+@click.option("--once", is_flag=True, help="Do what is due, then end: the default.")
 @click.option(
-    "--wait", "wait_s", type=float, default=0.0, metavar="SECONDS", help="For a stage that is busy."
+    "--wait",
+    "wait_s",
+    type=float,
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait for a stage that is busy.",
 )
 @click.option("--patient", is_flag=True, hidden=True, help="Rest before an end because of wrong settings.")
 @click.pass_obj
 def run_stage(context: Any, stage: str, once: bool, wait_s: float, patient: bool) -> None:
-    """Do the work that is due in one stage, then end; what is due in a few seconds is waited for.
+    """Do the work that is due in one stage, then end. Waits for what is due within a few seconds.
 
-    Ends with 0 although jobs failed: the spool has them. With 4 when another process works the stage.
+    Exit codes: 0 also when jobs failed (they are in the spool), 4 when another process works on the stage.
     """
     from ezrec.cli import main
     from ezrec.domain.errors import ConfigError
@@ -226,7 +231,7 @@ def _work_until_nothing_is_due(drain: Worker, stopping: threading.Event) -> None
 @click.argument("name", type=click.Choice(["sync", "tell", "status", "logs", "tidy", "ahead"]))
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
-    """Do once what a timer does: fetch bookings, tell statuses, send a heartbeat, collect logs, and so on."""
+    """Run a periodic task once: fetch bookings, report steps, send a heartbeat, collect logs, and so on."""
     from ezrec.app import services as app
 
     settings: Settings = context.settings

@@ -1,4 +1,4 @@
-"""`ezrec spool …`: what a person at the machine sees of the jobs, and does to them."""
+"""`ezrec spool …`: list, show and move the jobs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ids = click.argument("ids", nargs=-1, required=True, metavar="ID…")
 
 @click.group()
 def spool() -> None:
-    """Look at the jobs and move them; running or not.
+    """List the jobs and move them, whether EZREC runs or not.
 
-    A job is named by its id or the beginning of it. To have the logs packed and uploaded now, make an empty
+    Name a job by its id or the beginning of it. To have the logs packed and uploaded now, create an empty
     file named `logs` in the spool's raw/.
     """
 
@@ -44,7 +44,7 @@ def spool() -> None:
 @as_json
 @click.pass_obj
 def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: Any, as_json: bool) -> None:
-    """List the jobs: where each is, what comes next, why it waits, and the cure.
+    """List the jobs: where each is, what happens next, why it waits, and what to do.
 
     \b
     STATE is one or more of: incoming recording raw processing processed
@@ -55,7 +55,7 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
 
     from ezrec.cli.job_list import rows
 
-    gc.disable()  # ten thousand jobs make no garbage, and looking for it takes a quarter of the time
+    gc.disable()  # ten thousand jobs make no garbage; collecting it would take a quarter of the time
     now = obj.now
     places = {*states, *(("failed",) if failed else ()), *((KEPT,) if kept else ())} or {
         *IN_SPOOL,
@@ -81,7 +81,7 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
 @as_json
 @click.pass_obj
 def show(obj: Context, job_id: str, as_json: bool) -> None:
-    """Tell the life of one job: windows, takes, faults, files, and what comes next."""
+    """Show one job: its window, takes, errors and files, and what happens next."""
     from ezrec.cli import job_view
     from ezrec.spool.lookup import find
 
@@ -98,7 +98,7 @@ def show(obj: Context, job_id: str, as_json: bool) -> None:
 @click.option("--booking", "booking_id", required=True, metavar="ID", help="The booking it belongs to.")
 @click.pass_obj
 def put(obj: Context, file: Path, booking_id: str) -> None:
-    """Put a copy of a video in, to be branded and published."""
+    """Copy a video into the spool, to be branded and published."""
     from ezrec.spool.imports import put as put_in
 
     if str(file) == "-":
@@ -114,7 +114,7 @@ def put(obj: Context, file: Path, booking_id: str) -> None:
 @click.option("--from", "stage", type=click.Choice(_STAGES), help="The stage to begin with.")
 @click.pass_context
 def retry(ctx: click.Context, ids: tuple[str, ...], stage: str | None) -> None:
-    """Try again what failed or is deferred, with all counts at zero."""
+    """Try failed or deferred jobs again, with all attempts counted from zero."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -124,10 +124,10 @@ def retry(ctx: click.Context, ids: tuple[str, ...], stage: str | None) -> None:
 
 @spool.command()
 @ids
-@click.option("--why", default="held by a person", help="A word for whoever finds it.")
+@click.option("--why", default="held by a person", help="The reason, shown with the job.")
 @click.pass_context
 def hold(ctx: click.Context, ids: tuple[str, ...], why: str) -> None:
-    """Lay jobs aside until they are released."""
+    """Hold jobs until they are released."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -139,7 +139,7 @@ def hold(ctx: click.Context, ids: tuple[str, ...], why: str) -> None:
 @ids
 @click.pass_context
 def release(ctx: click.Context, ids: tuple[str, ...]) -> None:
-    """Let held jobs go on where they were."""
+    """Let held jobs continue where they were."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -149,10 +149,10 @@ def release(ctx: click.Context, ids: tuple[str, ...]) -> None:
 
 @spool.command()
 @ids
-@click.option("--with-footage", is_flag=True, help="Also if that footage was never uploaded.")
+@click.option("--with-footage", is_flag=True, help="Also jobs whose footage was never uploaded.")
 @click.pass_context
 def rm(ctx: click.Context, ids: tuple[str, ...], with_footage: bool) -> None:
-    """Put jobs in the trash; `restore` brings them back."""
+    """Move jobs to the trash; `restore` brings them back."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -184,17 +184,17 @@ def wait(obj: Context, job_id: str, timeout: Any) -> None:
 
 
 @spool.command()
-@click.option("--older", type=DurationParam(), help="Only what has been lying there for longer: 12h, 30d.")
+@click.option("--older", type=DurationParam(), help="Only what is older than that: 12h, 30d.")
 @click.option("--until-free", "until_free", type=SizeParam(), help="Only until so much is free: 500MB, 20GB.")
-@click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
+@click.option("--yes", is_flag=True, help="Remove it; without this it is only listed.")
 @as_json
 @click.pass_obj
 def purge(obj: Context, older: Any, until_free: int | None, yes: bool, as_json: bool) -> None:
-    """Make room: show what may go, in the order in which it would, or let it go.
+    """Free disk space: list what may be removed, in the order of removal, or remove it.
 
     \b
-    In this order, the oldest first: the trash, what is left of finished jobs,
-    kept copies of uploaded videos, rotated logs. Never what was not uploaded.
+    The order, oldest first: the trash, leftovers of finished jobs, kept copies
+    of uploaded videos, rotated logs. Never what was not uploaded.
     """
     from ezrec.cli import purge as purging
 
@@ -207,7 +207,7 @@ def purge(obj: Context, older: Any, until_free: int | None, yes: bool, as_json: 
 
 
 def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime], Any]) -> None:
-    """Do it to each job; one that cannot be had does not keep the others waiting."""
+    """Do it to each job; a job that fails does not stop the others."""
     codes = []
     for job_id in ids:
         try:

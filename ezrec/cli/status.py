@@ -1,4 +1,4 @@
-"""`ezrec status`: from files alone, so that it answers while everything else is stuck or dead."""
+"""`ezrec status`: reads files only, so that it answers while everything else hangs or is dead."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ _BURST_S = 0.5  # between two drawings: many changes at once are drawn once
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="All facts and alerts, for machines.")
-@click.option("--watch", is_flag=True, help="Draw anew whenever something changes, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Draw again whenever something changes, until Ctrl-C.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool, watch: bool) -> None:
-    """Say whether it records what it should, whether what is booked fits, what is stuck, and what to type.
+    """Show whether it records what it should, whether the bookings fit on the disk, and what is stuck.
+
+    Each problem has the command that helps.
 
     Ends with 0 when all is well, 5 on a warning, 6 on an alarm.
     """
@@ -73,7 +75,7 @@ def _echo_json(snapshot: Snapshot, alerts: list[Alert]) -> None:
 
 
 def _watch(obj: Context, show: Callable[[], int]) -> None:
-    """Draw when a file says so; between two files, let the ages grow now and then."""
+    """Draw whenever a file changes, and every `_REDRAW_S` so that the ages are right."""
     import logging
     import signal
     import sys
@@ -91,7 +93,7 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
 
     def end(number: int, frame: Any) -> None:
         nonlocal ended
-        ended = True  # where Python may raise nothing, as in a finaliser, the exception gets lost
+        ended = True  # an exception raised inside a finaliser would be lost
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGINT, end)
@@ -100,7 +102,7 @@ def _watch(obj: Context, show: Callable[[], int]) -> None:
             if sys.stdout.isatty():
                 click.echo("\033[H\033[J", nl=False)
             show()
-            click.echo("\nCtrl-C ends this.")
+            click.echo("\nPress Ctrl-C to end.")
             time.sleep(_BURST_S)
             bell.wait(_REDRAW_S)
             watcher.check()

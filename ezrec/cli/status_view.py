@@ -1,7 +1,7 @@
-"""`ezrec status`, the drawing: one screen that answers what an operator asks, in the order of the asking.
+"""Draws `ezrec status`: one screen with the answers to an operator's questions, in the order of asking.
 
-Is it recording what it should? Will what is booked fit? Is anything stuck, since when, and what do I type?
-Pure: snapshot in, lines out. Every line says its matter in words; colour only repeats it.
+Is it recording what it should? Do the bookings fit on the disk? Is anything stuck, since when, and what do I
+type? Pure: snapshot in, lines out. Every line says it in words; colour only repeats it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "critical": "bright_red", "": No
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One answer: what it is about, what there is to say, and how good that is."""
+    """One answer: its subject, its text, and how good it is: ok, warning, critical or empty."""
 
     label: str
     text: str
@@ -75,7 +75,7 @@ def _styled(text: str, mood: str, colour: bool, *, bold: bool = False) -> str:
 
 
 def answers(snapshot: Snapshot, zone: tzinfo) -> Iterator[Line]:
-    """All of them, in the order in which they are asked."""
+    """All lines, in order."""
     yield _recording(snapshot)
     yield _next(snapshot, zone)
     yield _disk(snapshot)
@@ -135,13 +135,13 @@ def _disk(snapshot: Snapshot) -> Line:
 
 
 def _fits(snapshot: Snapshot, free: int) -> str:
-    """In which way they do; empty when they do not."""
+    """How the bookings fit on the disk; empty when they do not."""
     if snapshot.forecast_short:
         return ""
     if snapshot.booked_bytes <= free:
         return "they fit"
     if snapshot.disk_measure:
-        return "they fit with this"
+        return "they fit with this measure"
     return "they fit as uploads go on" if snapshot.uploads.bytes_a_second else ""
 
 

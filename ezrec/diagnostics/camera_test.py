@@ -1,7 +1,7 @@
-"""A person's looks at the camera: what is connected, a short trial of it, a picture. Disturbs no recording.
+"""Behind `ezrec camera`: lists the cameras, tests one, takes a picture. Disturbs no recording.
 
-A trial holds the recorder's lock, so that no second process fights for the camera. It begins only when no
-booking is near, and gives way to one that comes all the same.
+A test holds the record stage's lock, so that no second process uses the camera. It begins only when no
+booking is near, and ends early when one comes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _SPARE_S = 20.0  # before a booking: what a slow camera takes to come and to go
 _LOOK_S = 0.25
 _FINISH_LIMIT_S = 15.0
 _SLOW_START_S = 5.0
-_RATE, _BITS = 0.02, 0.35  # how far rate and bitrate may be from what was asked
-_HEARD = 0.5  # of the trial's length: a microphone begins beside the camera, in its own time
+_RATE, _BITS = 0.02, 0.35  # how far rate and bitrate may be from the settings
+_HEARD = 0.5  # of the test's length: a microphone may start later than the camera
 _MOST_KEY_S = 2.1  # a take begins at a key frame: further apart, the edges of bookings get coarse
 
 
@@ -46,7 +46,7 @@ class Connected:
 
 
 def connected(settings: Settings) -> list[Connected]:
-    """Every camera that can be had here, the one that EZREC_CAMERA chooses marked."""
+    """Every camera found here; the one that EZREC_CAMERA chooses is marked."""
     chosen = "picamera2" if settings.camera == "auto" else settings.camera
     found: list[Connected] = []
 
@@ -78,7 +78,7 @@ def connected(settings: Settings) -> list[Connected]:
 def perform(
     settings: Settings, seconds: float, tell: Callable[[float], None] = lambda done: None
 ) -> CameraTest:
-    """Record through the real adapter into a temporary file, and look at what came out.
+    """Record with the configured camera into a temporary file, and measure the take.
 
     Raises `Busy` while the recorder works, `Refused` when a booking is near or comes, `Retry` without a
     camera.
@@ -111,7 +111,7 @@ def perform(
 
 
 class _MicrophoneTest:
-    """The microphone beside a trial, in a thread of its own: what it cannot do costs the picture nothing."""
+    """Records sound during a camera test, in a thread of its own: its faults do not touch the picture."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
         self._microphone, self._path = cameras.microphone(settings), path
@@ -145,7 +145,7 @@ class _MicrophoneTest:
 
 
 def snapshot(settings: Settings, path: Path) -> str:
-    """Make a picture file; returns where the picture is from. Raises as `perform` does."""
+    """Write a picture to `path`; returns in words where it is from. Raises as `perform` does."""
     spool = Spool(settings.spool)
     if spool.lock(_LOCK).is_held() and (take := _growing_take(spool)):
         age_s = max(0.0, time.time() - take.stat().st_mtime)
@@ -171,7 +171,7 @@ def _growing_take(spool: Spool) -> Path | None:
 
 @contextlib.contextmanager
 def _reserved_camera(settings: Settings, seconds: float) -> Iterator[Callable[[], None]]:
-    """The camera, while no booking needs it; what is given raises `Refused` as soon as one does."""
+    """Hold the camera while no booking needs it; yields a check that raises `Refused` when one does."""
     spool, clock = services.spool(settings), services.clock(settings)
     lead = timedelta(seconds=settings.arm_s + settings.pre_roll_s)
 
@@ -196,7 +196,7 @@ def _reserved_camera(settings: Settings, seconds: float) -> Iterator[Callable[[]
         except Retry as fault:
             if "busy" not in fault.reason:
                 raise
-            # A recorder that has nothing to record keeps its camera module open for the next booking.
+            # A recorder without a booking keeps its camera module open for the next one.
             raise Busy(
                 f"{fault.reason}; if that is EZREC: sudo systemctl stop ezrec, and start it again after"
             ) from None
@@ -204,7 +204,7 @@ def _reserved_camera(settings: Settings, seconds: float) -> Iterator[Callable[[]
 
 @contextlib.contextmanager
 def _folder(settings: Settings) -> Iterator[Path]:
-    """Beside the spool, on the disk that recordings go to: a slow card is part of the trial."""
+    """A folder beside the spool: a slow disk is part of the test."""
     with tempfile.TemporaryDirectory(dir=settings.spool.parent, prefix=".camera-test.") as name:
         yield Path(name)
 
@@ -213,7 +213,7 @@ def _folder(settings: Settings) -> Iterator[Path]:
 
 
 def judge(result: CameraTest) -> list[Finding]:
-    """Each thing that was asked of the camera, and whether it was kept."""
+    """One finding for each thing that was asked of the camera, and one for how it ended."""
     checks = (_start, _picture, _rate, _gaps, _drops, _bits, _keys, _decoding, _sound)
     found = [finding for check in checks for finding in check(result)]
     if result.ended_by:
@@ -269,7 +269,7 @@ def _gaps(result: CameraTest) -> Iterator[Finding]:
 def _drops(result: CameraTest) -> Iterator[Finding]:
     if result.dropped:
         yield fault(
-            "drops", f"{result.dropped} frames were thrown away: the disk is too slow", "a faster card"
+            "drops", f"{result.dropped} frames were dropped: the disk is too slow", "use a faster card"
         )
     else:
         yield ok("drops", "none")
@@ -279,8 +279,8 @@ def _bits(result: CameraTest) -> Iterator[Finding]:
     asked, facts = result.asked.bitrate, result.facts
     said = f"{facts.bitrate / 1e6:.2f} Mbit/s, {facts.bitrate * 3600 / 8e9:.1f} GB an hour"
     if asked and facts.bitrate > asked * (1 + _BITS):
-        yield warning("bitrate", f"{said}, where {asked / 1e6:g} are set", "reckon with fuller disks")
-    else:  # less is no fault: a still court needs little
+        yield warning("bitrate", f"{said}, where {asked / 1e6:g} are set", "expect larger recordings")
+    else:  # less is no fault: an empty court needs little
         yield ok("bitrate", said)
 
 
@@ -312,7 +312,7 @@ def _sound(result: CameraTest) -> Iterator[Finding]:
 
 
 def verdict(found: list[Finding]) -> str:
-    """The one line that a person wants."""
+    """The result in one line."""
     faults = [finding.check for finding in found if finding.verdict is Verdict.FAULT]
     warnings = [finding.check for finding in found if finding.verdict is Verdict.WARNING]
     if faults:
@@ -323,7 +323,7 @@ def verdict(found: list[Finding]) -> str:
 
 
 def check_target(path: Path) -> None:
-    """Raise `Refused` for a name that no picture can be written under."""
+    """Raise `Refused` for a path that no picture can be written to."""
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise Refused(f"{path.name or path} is no name for a picture", "end it in .jpg or .png")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):

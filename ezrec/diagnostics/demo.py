@@ -1,7 +1,7 @@
 """The demonstration: one booking goes from camera to published video, on this machine alone.
 
-Uses the product as anybody would: settings by the environment, `ezrec run` as a process, the local backend.
-It makes its own intro and logo, watches the spool, and draws a contact sheet of what came out.
+Uses EZREC as a user would: settings in the environment, `ezrec run` as a process, the local backend. Makes an
+intro and a logo, watches the spool, and draws a contact sheet of the video.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DemoStage:
 
 @dataclass(slots=True)
 class DemoReport:
-    """What the demonstration has to show."""
+    """What came out of the demonstration."""
 
     video: str
     duration_s: float
@@ -61,7 +61,7 @@ class DemoReport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What can be seen of the job at one moment."""
+    """The job at one moment; `state` None: it is not in the spool."""
 
     state: State | None
     job: Job | None
@@ -70,7 +70,7 @@ class Progress:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The settings of the demonstration; a person's own for the cloud are kept out of it."""
+    """The settings of the demonstration, without those of this machine's environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM", "TZ") if name in os.environ}
     return kept | {
         "EZREC_HOME": str(home),
@@ -105,7 +105,7 @@ def perform(
     child = _run(environ, log)
     try:
         _wait_for_the_recorder(settings, log)
-        # What is slow to start here, is slow to start its camera too.
+        # A machine that starts slowly starts its camera slowly, too.
         lead_s = max(_LEAD_S, 1 + 1.5 * (time.monotonic() - begun))
         start = services.clock(settings).now() + timedelta(seconds=lead_s)
         booking = store.book(start, start + timedelta(seconds=seconds))
@@ -128,7 +128,7 @@ def perform(
 
 
 def _wait_for_the_recorder(settings: Settings, log: Path) -> None:
-    """A booking that is made while nothing listens yet begins late."""
+    """Wait for the recorder: a booking made before it runs would begin late."""
     ends = time.monotonic() + _UP_LIMIT_S
     while not (settings.state / health.FILE).exists():
         if time.monotonic() > ends:
@@ -156,7 +156,7 @@ def _watch(
     is_it: Callable[[Progress], bool],
     seconds: int,
 ) -> None:
-    """Look until `is_it`: often, because here, and only here, a person wants to see the seconds pass."""
+    """Look at the job until `is_it`, five times a second, because a person watches."""
     limit_s = seconds * 5 + 90
     while (spent_s := time.monotonic() - began) < limit_s:
         progress = _look(spool, booking, spent_s)
@@ -182,7 +182,7 @@ def _is_recording_since(progress: Progress, spent_s: float) -> bool:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """As a power cut would: everything at once, without a word."""
+    """Kill everything at once, as a power cut would."""
     os.killpg(child.pid, signal.SIGKILL)
     child.wait(_END_LIMIT_S)
 

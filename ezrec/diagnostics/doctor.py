@@ -1,10 +1,10 @@
-"""The doctor: looks at everything that can be wrong with this machine, and names the cure. Changes nothing.
+"""The doctor: checks this machine for all that can be wrong, and names the remedy. Changes nothing.
 
-Each check is a function that yields findings; `_CHECKS` says in which order. It makes no directory, no table
-and no entry: run by root, it would leave files that the service may not write.
+Each check is a function that yields findings; `_CHECKS` gives the order. The doctor creates no directory,
+table or entry: what root created, the services could not write to.
 
-`quick` is for a unit's ExecStartPre. It leaves out what may be wrong while the service should start all the
-same: on a full disk, say, it is the upload that makes room.
+`quick` is for the start of a service. It leaves out faults with which a service should start all the same: on
+a full disk, for example, it is the upload that makes room.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _INSTALL = "sudo apt-get install ffmpeg"
 
 
 def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) -> Findings:
-    """Every check in turn; `quick`: only what must be right before a service may start."""
+    """All findings, check by check; `quick`: only what must be right before a service may start."""
     yield from _software(quick)
     try:
         settings = load(environ)
     except ConfigError as wrong:
         for problem in wrong.problems:
             yield fault("settings", problem, "correct it in EZREC_HOME/.env or in the environment")
-        return  # where the spool and the camera are is not known
+        return  # the other checks need the settings
     hide(settings.secrets())
     yield ok("settings", f"sound, for {settings.home}; `ezrec config` shows them")
     yield from look(settings, quick=quick)
 
 
 def look(settings: Settings, *, quick: bool = False) -> Findings:
-    """What can be looked at once the settings are known."""
+    """The checks that need the settings."""
     for check in _QUICK if quick else _CHECKS:
         yield from check(settings)
 
@@ -67,7 +67,7 @@ def _encoder(settings: Settings) -> Findings:
 
 
 def key_kind(key: str) -> str:
-    """What a Supabase key is good for: `service_role`, `anon`, another role, or `unknown`. Trusts nothing."""
+    """The role of a Supabase key: `service_role`, `anon`, another one, `unknown`. Checks no signature."""
     import base64
     import json
 
@@ -97,7 +97,7 @@ def _key(settings: Settings) -> Findings:
     if kind == "service_role":
         yield warning(
             "key",
-            "the key may read and change everything of every account: who takes the card has it all",
+            "the key may read and change everything of every account: whoever takes the card can do so too",
             "give the device a sign-in of its own with the publishable (anon) key, then put that key into "
             "SUPABASE_KEY and revoke this one",
         )
@@ -189,12 +189,14 @@ def _network_camera(_: str, settings: Settings) -> Finding:
             return ok("camera", f"{host}, port {port} answers")
     except OSError as wrong:
         return fault(
-            "camera", f"{host}, port {port}: {wrong.strerror or wrong}", "is it switched on, and on this net?"
+            "camera",
+            f"{host}, port {port}: {wrong.strerror or wrong}",
+            "is it switched on, and in this network?",
         )
 
 
 def _microphone(settings: Settings) -> Findings:
-    """Listens for a moment: that a device is listed does not say that it gives sound."""
+    """Opens the microphone for a moment: a device that is listed may still give no sound."""
     if (microphone := recording.microphone(settings)) is None:
         return
     try:
@@ -268,7 +270,7 @@ def _cloud_project(settings: Settings) -> Findings:
 
 
 def _cloud_account(settings: Settings) -> Findings:
-    """What the services noted of the cloud's answers, whatever it answers just now."""
+    """How the cloud has answered the services, by their notes."""
     from ezrec.monitoring.collect import read_cloud
 
     found = read_cloud(settings)
@@ -292,7 +294,7 @@ def _count_ahead(rows: list[dict[str, Any]], settings: Settings) -> str:
 
 
 def _cache(settings: Settings) -> Findings:
-    """The cache is written when something changed: its age says when that was, not that it is stale."""
+    """The booking cache. It is written when bookings change: its age does not mean that it is stale."""
     import json
     import time
 

@@ -1,6 +1,6 @@
-"""The doctor's look at the spool: the ground it stands on, who works in it, and what is stuck.
+"""The doctor's checks of the spool: its file system, access and room, who works in it, and what is stuck.
 
-Takes no lock, moves nothing, and creates one hidden file for a moment, outside every watched directory.
+Takes no lock and moves nothing; creates one hidden file for a moment, outside every watched directory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system import disk_reserve, host
 
-# What a spool cannot stand on, and why. fuseblk is how NTFS and exFAT sticks appear.
+# File systems that cannot hold a spool, and why. NTFS and exFAT sticks appear as fuseblk.
 _NETWORK = "over a network a lock or a rename may not be what it seems, and recording stops with the network"
 _FOREIGN = "it keeps no owners, and a power cut can take the whole directory"
 _UNFIT = {
@@ -40,7 +40,7 @@ _NAMED = 3
 
 
 def placement(settings: Settings) -> Findings:
-    """What must be right before anything is written, for a spool that may not exist yet."""
+    """What must be right before anything is written; the spool may not exist yet."""
     root = settings.spool
     yield file_system(host.mount_of(host.nearest(root)))
     if not root.is_dir():
@@ -58,7 +58,7 @@ def placement(settings: Settings) -> Findings:
 
 
 def room(settings: Settings) -> Findings:
-    """What changes from day to day: whether there is room, and whether files still ring callbacks."""
+    """What changes from day to day: free space, the reserve, other disks, file events."""
     if not settings.spool.is_dir():
         return
     spool = Spool(settings.spool)
@@ -158,7 +158,7 @@ def _owner_by(uid: int) -> str:
 
 
 def _write_test(spool: Spool) -> Finding:
-    """Permissions may promise what the disk refuses: write, sync and forget one page."""
+    """Write, sync and delete one page: a disk may refuse what permissions allow."""
     locks = spool.root / ".locks"
     try:
         with tempfile.TemporaryFile(prefix=".doctor-", dir=locks if locks.is_dir() else spool.root) as file:
@@ -173,7 +173,7 @@ def _write_test(spool: Spool) -> Finding:
 
 
 def space(free: int, bitrate: int) -> Finding:
-    """Free disk as what it is good for."""
+    """Free space, in hours of recording."""
     hours = free * 8 / bitrate / 3600
     said = f"{hours:.1f} h of recording ({free / 1e9:.1f} GB free)"
     cure = "see what waits: ezrec spool ls; what fills the disk: sudo du -xh --threshold=100M /"
@@ -183,12 +183,12 @@ def space(free: int, bitrate: int) -> Finding:
 
 
 def _has_run(settings: Settings) -> bool:
-    """Whether the pulse `status`, which lays the reserve aside, was ever here."""
+    """Whether the periodic task `status`, which makes the reserve, has ever run here."""
     return read_status_file(settings.state) is not None
 
 
 def reserve(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
-    """Whether a full disk could still be written to."""
+    """Whether the reserve is there, with which a full disk can still be written to."""
     if not wanted:
         return warning(
             "reserve",
@@ -197,19 +197,19 @@ def reserve(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
         )
     missing = disk_reserve.missing(root, wanted)
     if not missing:
-        return ok("reserve", f"{wanted / 1e6:.0f} MB lie aside for a full disk")
+        return ok("reserve", f"{wanted / 1e6:.0f} MB are kept for a full disk")
     if free < 2 * missing:
         return warning(
             "reserve",
-            f"its {wanted / 1e6:.0f} MB are given up, or were never to be had: {free / 1e6:.0f} MB are free",
-            "make room, then it is laid aside again: ezrec spool purge; ezrec spool ls",
+            f"its {wanted / 1e6:.0f} MB are given up, or never had room: {free / 1e6:.0f} MB are free",
+            "make room, then the reserve is made again: ezrec spool purge; ezrec spool ls",
         )
     if not has_run:
-        return ok("reserve", f"{wanted / 1e6:.0f} MB are laid aside with the first beat of the pulse status")
+        return ok("reserve", f"{wanted / 1e6:.0f} MB are made by the first run of `ezrec pulse status`")
     return warning(
         "reserve",
-        f"{wanted / 1e6:.0f} MB are not laid aside yet, though there is room",
-        "the pulse status does it: sudo systemctl start ezrec, or ezrec pulse status",
+        f"{wanted / 1e6:.0f} MB are not there yet, although there is room",
+        "sudo systemctl start ezrec, or: ezrec pulse status",
     )
 
 
@@ -252,7 +252,7 @@ def _watch(spool: Spool) -> Finding:
 
 
 def jobs(settings: Settings) -> Findings:
-    """Who holds which stage, and the jobs that nobody will move."""
+    """Who works on which stage, and the jobs that nobody will move."""
     if not settings.spool.is_dir():
         return
     spool = Spool(settings.spool)
@@ -264,7 +264,7 @@ def jobs(settings: Settings) -> Findings:
         if stuck:
             yield warning(f"stage {name}", stuck, "start EZREC: sudo systemctl start ezrec, or ezrec run")
         else:
-            yield ok(f"stage {name}", f"worked by {holder}" if holder else "nothing due, nobody at work")
+            yield ok(f"stage {name}", f"worked by {holder}" if holder else "nothing due, no worker runs")
     failed = spool.names(State.FAILED)
     if failed:
         yield warning("failed jobs", _listed(failed), "see why, and the cure: ezrec spool ls --failed")
@@ -273,7 +273,7 @@ def jobs(settings: Settings) -> Findings:
 
 
 def _holder(spool: Spool, name: str) -> str | None:
-    """By the kernel's word; the label in the file only says it in words, and may be a dead one's."""
+    """The process that holds a stage's lock, by the kernel; the label in the file may be an old one."""
     lock = spool.root / ".locks" / f"{name}.lock"
     pid = host.holder_of(lock)
     if pid is None:
@@ -286,7 +286,7 @@ def _holder(spool: Spool, name: str) -> str | None:
 
 
 def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:
-    """What waits for a worker that is not there: jobs in hand of a dead one, and due since `before`."""
+    """Jobs that wait for a worker that does not run: claimed by a dead one, or due since `before`."""
     in_hand = spool.names(stage.works_in) if stage.works_in is not stage.takes_from else []
     due = [
         entry.id
@@ -295,9 +295,9 @@ def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:
     ]
     said = []
     if in_hand:
-        said.append(f"{_listed(in_hand)} in {stage.works_in}/ is in the hand of a process that is gone")
+        said.append(f"{_listed(in_hand)} in {stage.works_in}/ was claimed by a process that is gone")
     if due:
-        said.append(f"{_listed(due)} in {stage.takes_from}/ is due, and nobody comes")
+        said.append(f"{_listed(due)} in {stage.takes_from}/ is due, and no worker runs")
     return "; ".join(said)
 
 

@@ -1,4 +1,4 @@
-"""Where an installation keeps what, and which units are a shape. Names alone; no effects."""
+"""Where an installation keeps what, and which units make up a shape. Names alone; no effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of an installation. Looks at the machine, and changes it only when its steps are run."""
+"""The steps of an installation. Making the plan only looks at the machine; running its steps changes it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ezrec.install import env_file, layout, old_units, releases, system
 from ezrec.install.steps import Step, StepFailed
 
 _STARTS_S = 60.0
-# What services write. Recordings of the older EZREC lie beside them, and are not in this list.
+# What services write. Recordings of the older EZREC, which lie beside it, are not listed.
 _SHARED = ("spool", "state", "logs", "media_cache", "local", "bookings_cache.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What is to be so when the plan has run."""
+    """The state of the machine that the plan leads to."""
 
     shape: str
     release: str
@@ -35,7 +35,7 @@ class Installation:
 
 
 def known(home: Path) -> dict[str, str]:
-    """The settings that this machine has: of an installation before, or of the older EZREC."""
+    """The settings of an earlier installation or of the older EZREC, and the stored keys."""
     env = home / ".env" if (home / ".env").is_file() else layout.HOME / ".env"
     kept = {path.name: path.read_text().strip() for path in _credentials()}
     return {**env_file.read_file(env), **kept}
@@ -49,24 +49,24 @@ def _credentials() -> list[Path]:
 
 
 def shape() -> str | None:
-    """The shape that is in use; None when none is."""
+    """The shape that is enabled; None when none is."""
     return next((name for name, unit in layout.STARTS.items() if system.is_enabled(unit)), None)
 
 
 def camera() -> str:
-    """What a machine that says nothing about its camera most likely has; a test picture last of all."""
+    """The likely camera of this machine: the camera module, else a USB camera, else a test picture."""
     if system.is_installed(layout.CAMERA_PACKAGE) or system.is_to_be_had(layout.CAMERA_PACKAGE):
         return "auto"
     return "v4l2:/dev/video0" if Path("/dev/video0").exists() else "software"
 
 
 def install(target: Installation) -> list[Step]:
-    """Every step, in order: nothing is stopped before all that can fail elsewhere has been done."""
+    """All steps in order: running services are stopped after everything that is likely to fail."""
     source = layout.shipped()
     steps = [*_packages()]
     if target.source is not None:
         steps.append(releases.build_step(target.release, target.source))
-    steps += [*_ground(target, source), *_settings(target), _check(target)]
+    steps += [*_users_and_directories(target, source), *_settings(target), _check(target)]
     steps += [
         *old_units.set_older_aside(),
         releases.switch_step(target.release),
@@ -84,8 +84,8 @@ def _packages() -> Iterator[Step]:
     if system.is_to_be_had(layout.CAMERA_PACKAGE):
         wanted.append(layout.CAMERA_PACKAGE)
     yield Step(
-        f"have apt install {', '.join(wanted)}",
-        "EZREC works with them and does not bring them along",
+        f"install with apt: {', '.join(wanted)}",
+        "EZREC needs them and does not contain them",
         lambda: system.apt_install(*_missing(wanted)),
         lambda: not _missing(wanted),
     )
@@ -95,7 +95,7 @@ def _missing(packages: list[str]) -> list[str]:
     return [package for package in packages if not system.is_installed(package)]
 
 
-def _ground(target: Installation, source: Path) -> Iterator[Step]:
+def _users_and_directories(target: Installation, source: Path) -> Iterator[Step]:
     users = layout.written_for(source / "ezrec.sysusers", target.home)
     places = layout.written_for(source / "ezrec.tmpfiles", target.home)
     yield Step(
@@ -111,7 +111,7 @@ def _ground(target: Installation, source: Path) -> Iterator[Step]:
         lambda: system.says(layout.TMPFILES, places) and _are_made(places),
     )
     yield Step(
-        "give the group ezrec what an earlier installation left in them",
+        "give the group ezrec the files of an earlier installation",
         "its users may have had other numbers; recordings of the older EZREC are left alone",
         lambda: _share(target.home),
         lambda: not any(True for _ in _unshared(target.home)),
@@ -139,7 +139,7 @@ def _are_made(places: str) -> bool:
 
 
 def _unshared(home: Path) -> Iterator[tuple[str, int]]:
-    """What belongs to another group, and the mode that it should have."""
+    """Each path that belongs to another group, with the mode it should have."""
     group = system.gid()
     for name in _SHARED:
         top = home / name
@@ -214,8 +214,8 @@ def _check(target: Installation) -> Step:
     user = "ezrec" if target.shape == "one" else "ezrec-work"
     argv = (str(releases.program(target.release)), "doctor", "--quick")
     return Step(
-        "let the doctor look: ezrec doctor --quick",
-        "what would end at its start must not take the place of what works",
+        "run ezrec doctor --quick",
+        "a version that cannot start must not replace one that works",
         lambda: system.as_user(user, *argv, environ={"EZREC_HOME": str(target.home)}),
     )
 
@@ -239,7 +239,7 @@ def _files(target: Installation, source: Path) -> Iterator[Step]:
         lambda: system.say_all(pages),
     )
     yield Step(
-        f"let {layout.PROGRAM} be the program",
+        f"link {layout.PROGRAM} to the program",
         "so that `ezrec` is found",
         lambda: system.link(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
         lambda: system.points_to(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
@@ -281,7 +281,7 @@ def _start(target: Installation, source: Path) -> Step:
 
 
 def _stamp(target: Installation, source: Path) -> Callable[[], str]:
-    """What has to be the same for a start to be the start of this."""
+    """A fingerprint of release, shape, units, settings and keys: another one needs a restart."""
 
     def stamp() -> str:
         digest = hashlib.sha256(target.env.read_bytes() if target.env.is_file() else b"")

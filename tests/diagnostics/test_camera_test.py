@@ -103,7 +103,7 @@ def test_the_list_says_what_is_missing_of_the_chosen_camera_and_no_password(
         assert "token" not in shown
 
 
-# ---- the trial
+# ---- the test
 
 
 def test_a_trial_of_the_software_camera_is_fit_and_leaves_nothing(

@@ -96,11 +96,11 @@ def _rows(spool: Spool, place: str, now: datetime, since: datetime | None) -> It
     if place == DONE:
         for job in history(spool, since):
             size = job.result.size if job.result else None
-            yield Row(place, job.id, next_step(job, place, now), job, size, _since(job))
+            yield Row(place, job.id, next_step(job, place, now), job, size, job.since)
     elif place == KEPT:
         for entry in spool.kept_copies():
             size = entry.job.result.size if entry.job.result else entry.size()
-            yield Row(place, entry.id, next_step(entry.job, place, now), entry.job, size, _since(entry.job))
+            yield Row(place, entry.id, next_step(entry.job, place, now), entry.job, size, entry.job.since)
     elif place == TRASH:
         for entry in spool.discarded():
             yield _row(entry, place, now)
@@ -122,7 +122,7 @@ def _row(entry: Entry, place: str, now: datetime) -> Row:
         step,
         job,
         _size(entry, place),
-        _since(job),
+        job.since,
         progress,
     )
 
@@ -137,10 +137,6 @@ def _size(entry: Entry, place: str) -> int | None:
             total += take.size
         return total
     return entry.size()
-
-
-def _since(job: Job) -> datetime:
-    return job.arrivals[-1].at if job.arrivals else job.created
 
 
 def _order(row: Row) -> tuple[datetime, str]:

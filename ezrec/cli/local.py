@@ -17,7 +17,7 @@ import click
 from ezrec.cli.drawing import columns
 from ezrec.cli.formatting import printable
 from ezrec.cli.params import DurationParam
-from ezrec.cli.times import BadTime, parse_end, parse_time, whole_second_after
+from ezrec.cli.times import parse_end, parse_time, whole_second_after
 from ezrec.domain.booking import BadBooking, parse_booking
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
 from ezrec.domain.names import shown
@@ -66,7 +66,7 @@ def book(
     store, zone = _store(obj), obj.settings.zone
     now = store.clock.now()
     begins = whole_second_after(now + starts_in) if starts_in is not None else _time(start or "", now, zone)
-    ends = begins + lasts if lasts is not None else _end(end or "", begins, zone)
+    ends = begins + lasts if lasts is not None else parse_end(end or "", begins, zone)
     if ends <= begins:
         raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
     if ends <= now:
@@ -140,7 +140,7 @@ def change(obj: Context, booking_id: str, start: str | None, end: str | None) ->
     except BadBooking as fault:
         raise Refused(str(fault), "cancel it and make a new one") from fault
     begins = _time(start, old.start, zone) if start is not None else old.start
-    ends = _end(end, begins, zone) if end is not None else old.end
+    ends = parse_end(end, begins, zone) if end is not None else old.end
     if ends <= begins:
         raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
     if not store.change(row["id"], begins, ends):
@@ -166,12 +166,12 @@ def set_branding(
     no_sponsors: bool,
 ) -> None:
     """Set the intro, the logo and sponsors' logos (files are copied); what is not named stays."""
-    wishes = (("intro", intro, no_intro), ("logo", logo, no_logo), ("sponsors", sponsor, no_sponsors))
-    if any(given and gone for _, given, gone in wishes):
+    changes = (("intro", intro, no_intro), ("logo", logo, no_logo), ("sponsors", sponsor, no_sponsors))
+    if any(given and gone for _, given, gone in changes):
         raise click.UsageError("either give a file or do without it")
     if len(sponsor) > _MOST_SPONSORS:
         raise click.UsageError(f"at most {_MOST_SPONSORS} sponsors' logos")
-    remove = [kind for kind, _, gone in wishes if gone]
+    remove = [kind for kind, _, gone in changes if gone]
     if not (intro or logo or sponsor or remove):
         raise click.UsageError("give --intro, --logo or --sponsor")
     now = _store(obj).set_branding(intro, logo, sponsors=sponsor, remove=remove)
@@ -203,17 +203,7 @@ def _one(store: LocalBackend, typed: str) -> dict[str, Any]:
 
 
 def _time(text: str, near: datetime, zone: tzinfo) -> datetime:
-    try:
-        return parse_time(text, near.astimezone(zone).date(), zone)
-    except BadTime as fault:
-        raise click.UsageError(str(fault)) from fault
-
-
-def _end(text: str, start: datetime, zone: tzinfo) -> datetime:
-    try:
-        return parse_end(text, start, zone)
-    except BadTime as fault:
-        raise click.UsageError(str(fault)) from fault
+    return parse_time(text, near.astimezone(zone).date(), zone)
 
 
 def _window(row: Mapping[str, Any], zone: tzinfo) -> str:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ezrec.runtime.worker import Worker
     from ezrec.settings import Settings
 
-# What is complete only in a moment is waited for: a file of another user's is judged by its stillness, which
-# a process that ends at once never sees, and a path unit would start it for ever.
+# A stage waits for what is due within seconds: a file that another user copies counts as complete only when
+# it has not changed for a while. A process that ended before would be restarted by its path unit, for ever.
 _SOON_S, _PATIENCE_S = 5.0, 30.0
-# A path unit starts whatever ended, as long as there is work: with wrong settings that would be for ever and
-# at once. The rest is here and not in the unit's ExecStopPost=, which nothing can cut short.
+# A path unit restarts a service as long as there is work: with wrong settings that would be a storm. So the
+# process pauses itself: a pause in the unit's ExecStopPost= could not be cut short.
 _CONFIG_PAUSE_S = 30.0
 _END_LIMIT_S = 30.0
 
@@ -55,7 +55,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
     if kept:
         child_process.end_with_parent()
     settings: Settings = context.settings
-    if not kept:  # whoever keeps us has looked
+    if not kept:  # else the keeper has checked it
         _refuse_unfit_host(settings)
         if keeper.RECORDER in only and only != [keeper.RECORDER]:
             keeper.become(only, settings.logs, settings.log_format)
@@ -75,11 +75,11 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     log = log_setup.logger("record" if is_recorder else "run")
     services = app.services(settings, only)
     asked = _stop_on_signals(services)
-    # Beside the start, not before it: a recorder that was started again has a match to go on with.
+    # In a thread of its own: a restarted recorder may have a match to record.
     logging_start = threading.Thread(target=_log_start, args=(log, settings, only), name="versions")
     logging_start.start()
     if kept:
-        os.environ.pop("NOTIFY_SOCKET", None)  # systemd hears the keeper alone, and logs every other voice
+        os.environ.pop("NOTIFY_SOCKET", None)  # systemd listens to the keeper only, and logs all others
         _end_with_keeper(services)
     try:
         app.attend(services, kept=kept)
@@ -116,8 +116,8 @@ def _stop_on_signals(services: Services) -> list[str]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another
-    # (as it does for a traced process): the number itself, written here by whoever got it, wakes it.
+    # Python runs handlers in the main thread, which sleeps on when the kernel gave the signal to another one
+    # (as it does for a traced process). The signal's number, written to this descriptor, wakes it.
     signal.set_wakeup_fd(services.end_bell, warn_on_full_buffer=False)
     return came
 
@@ -145,16 +145,16 @@ def _log_busy_stages(log: Any, settings: Settings, parts: list[str]) -> None:
 
 
 def _end_with_keeper(services: Services) -> None:
-    """Whoever started us is gone when standard input ends.
+    """End when standard input ends: then the keeper that started us is gone.
 
-    The kernel has killed us then, as a rule. This is for the rest: one that came too late to be killed, or
-    a kernel that does not; and it takes no longer than the keeper itself would have waited.
+    As a rule the kernel has killed us by then. This covers a process that started too late for that, and
+    takes no longer than the keeper itself would have waited.
     """
 
     from ezrec.runtime import keeper
 
     def listen() -> None:
-        with contextlib.suppress(OSError):  # a keeper that was killed may have left words of ours unread
+        with contextlib.suppress(OSError):  # a killed keeper may have left our messages unread
             while os.read(0, 4096):
                 pass
         services.stop()

@@ -54,8 +54,8 @@ def _heading(snapshot: Snapshot, alerts: Sequence[Alert], title: str, zone: tzin
 def _alert(alert: Alert, snapshot: Snapshot, width: int | None, colour: bool) -> Iterator[str]:
     since = f"since {span((snapshot.at - alert.raised_at).total_seconds())}" if alert.raised_at else "new"
     mark = "!!" if alert.severity is Severity.CRITICAL else "! "
-    told = printable(f"{mark} {alert.message} ({since})")
-    for line in folded(told, width, "   "):
+    text = printable(f"{mark} {alert.message} ({since})")
+    for line in folded(text, width, "   "):
         yield _styled(line, str(alert.severity), colour)
     for line in folded(printable(f"   → {alert.remedy}"), width, "     "):
         yield _styled(line, "", colour, bold=True)

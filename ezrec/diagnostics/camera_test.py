@@ -76,7 +76,7 @@ def connected(settings: Settings) -> list[Connected]:
 
 
 def perform(
-    settings: Settings, seconds: float, tell: Callable[[float], None] = lambda done: None
+    settings: Settings, seconds: float, show_progress: Callable[[float], None] = lambda done: None
 ) -> CameraTest:
     """Record with the configured camera into a temporary file, and measure the take.
 
@@ -88,15 +88,15 @@ def perform(
         camera, clock = cameras.camera(settings), services.clock(settings)
         sound = _MicrophoneTest(settings, folder / "test.m4a")
         lost = threading.Event()
-        began = time.monotonic()
+        asked_at = time.monotonic()
         with camera.hold(lost.set), sound:
-            first_frame_s = sound.entered - began
+            first_frame_s = sound.entered - asked_at
             start = clock.now()
             recording = camera.attach(path, start)
-            begun = time.monotonic()
-            while (spent_s := time.monotonic() - begun) < seconds and not lost.is_set():
+            started_at = time.monotonic()
+            while (spent_s := time.monotonic() - started_at) < seconds and not lost.is_set():
                 check_still_free()
-                tell(spent_s / seconds)
+                show_progress(spent_s / seconds)
                 lost.wait(min(_LOOK_S, seconds - spent_s))
             take = recording.finish(clock.now(), _FINISH_LIMIT_S)
             health = camera.health()

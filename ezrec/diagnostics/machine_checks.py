@@ -59,9 +59,9 @@ def _shape(shape: str, shown: dict[str, dict[str, str]]) -> Findings:
 def _shown(names: list[str]) -> dict[str, dict[str, str]]:
     """By unit: its LoadState, ActiveState and UnitFileState."""
     keys = "Id,LoadState,ActiveState,UnitFileState"
-    told = _ask("systemctl", "show", "--property", keys, *names)
+    output = _ask("systemctl", "show", "--property", keys, *names)
     found: dict[str, dict[str, str]] = {name: {} for name in names}
-    for name, block in zip(names, told.split("\n\n"), strict=False):
+    for name, block in zip(names, output.split("\n\n"), strict=False):
         found[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     return found
 

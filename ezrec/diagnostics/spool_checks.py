@@ -22,7 +22,7 @@ from ezrec.domain.stages import STAGES, Stage, State
 from ezrec.monitoring.collect import other_disks, read_status_file
 from ezrec.runtime.scheduler import DirectoryWatcher, Unwatchable
 from ezrec.settings import Settings
-from ezrec.spool.spool import Entry, Spool
+from ezrec.spool.spool import Spool
 from ezrec.system import disk_reserve, host
 
 # File systems that cannot hold a spool, and why. NTFS and exFAT sticks appear as fuseblk.
@@ -73,7 +73,7 @@ def room(settings: Settings) -> Findings:
 def file_system(mount: host.Mount | None) -> Finding:
     """Whether a spool can be kept whole there."""
     if mount is None:
-        return warning("file system", "the kernel does not tell what it is", "is /proc mounted?")
+        return warning("file system", "the kernel does not say what it is", "is /proc mounted?")
     where = f"{mount.type}, mounted at {mount.point}"
     elsewhere = "move the spool to a local disk: set EZREC_SPOOL"
     if mount.read_only:
@@ -291,7 +291,7 @@ def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:
     due = [
         entry.id
         for entry in spool.entries(stage.takes_from)
-        if entry.job.is_due(before) and (entry.job.due or _arrival(entry)) <= before
+        if entry.job.is_due(before) and (entry.job.due or entry.job.since) <= before
     ]
     said = []
     if in_hand:
@@ -299,10 +299,6 @@ def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:
     if due:
         said.append(f"{_listed(due)} in {stage.takes_from}/ is due, and no worker runs")
     return "; ".join(said)
-
-
-def _arrival(entry: Entry) -> datetime:
-    return entry.job.arrivals[-1].at if entry.job.arrivals else entry.job.created
 
 
 def _listed(ids: Iterable[str]) -> str:

@@ -299,18 +299,14 @@ def _waiting(entry: Entry) -> Waiting:
 def _since(job: Job, state: str) -> datetime:
     """Since when it waits for its stage: a job that is deferred again and again waits all the while."""
     queue = job.return_to if state == State.DEFERRED else state
-    return min((arrival.at for arrival in job.arrivals if arrival.state == queue), default=_arrived(job))
-
-
-def _arrived(job: Job) -> datetime:
-    return job.arrivals[-1].at if job.arrivals else job.created
+    return min((arrival.at for arrival in job.arrivals if arrival.state == queue), default=job.since)
 
 
 def _failed(entries: list[Entry]) -> tuple[FailedJob, ...]:
     """The newest, the oldest of them first: how many there are, `jobs` says."""
-    newest = sorted(entries, key=lambda entry: (_arrived(entry.job), entry.id))[-FAILED_TOLD:]
+    newest = sorted(entries, key=lambda entry: (entry.job.since, entry.id))[-FAILED_TOLD:]
     return tuple(
-        FailedJob(entry.id, _arrived(entry.job), entry.job.reason[:_TOLD], entry.job.remedy[:_TOLD])
+        FailedJob(entry.id, entry.job.since, entry.job.reason[:_TOLD], entry.job.remedy[:_TOLD])
         for entry in newest
     )
 
@@ -373,7 +369,7 @@ def _to_process(entries: Mapping[State, list[Entry]]) -> int:
 
 
 def _weight(job: Job) -> int:
-    """Bytes of footage and video in a job, as its record tells them."""
+    """Bytes of footage and video in a job, by its record."""
     return sum(take.size for take in job.takes) + (job.result.size if job.result else 0)
 
 

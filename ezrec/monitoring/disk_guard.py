@@ -66,7 +66,7 @@ class DiskGuard:
         room_for_it = self.space(self.spool.root).free >= 2 * missing
         is_made = missing and room_for_it and disk_reserve.make(self.spool.root, self.reserve_bytes)
         if is_made:
-            self.log.info("%.0f MB are laid aside for a full disk", self.reserve_bytes / 1e6)
+            self.log.info("%.0f MB are kept in reserve for a full disk", self.reserve_bytes / 1e6)
 
     def _make_room(self, demand: Demand) -> None:
         space = self.space(self.spool.root)

@@ -117,8 +117,7 @@ class LogCollector:
 
     def _failed_today(self, job: Job) -> bool:
         """The next archive would fail for the same reason: one a day shows whether it still does."""
-        since = job.arrivals[-1].at if job.arrivals else job.created
-        return job.kind is Kind.LOGS and abs(self.clock.now() - since) < _DAY
+        return job.kind is Kind.LOGS and abs(self.clock.now() - job.since) < _DAY
 
     def _pack(self, sent: log_archive.Sent) -> None:
         now = self.clock.now()

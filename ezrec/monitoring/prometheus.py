@@ -150,7 +150,7 @@ def _machine(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("cpu_usage_ratio", "Processor in use, 0 to 1.", _ratio(machine.cpu_percent))
     yield _gauge("memory_usage_ratio", "Memory in use, 0 to 1.", _ratio(machine.memory_percent))
     yield _gauge("memory_size_bytes", "Memory of the machine.", machine.memory_bytes)
-    yield _gauge("memory_available_bytes", "Memory to be had.", machine.memory_available_bytes)
+    yield _gauge("memory_available_bytes", "Memory available to programs.", machine.memory_available_bytes)
     yield _gauge("temperature_celsius", "Temperature of the processor.", machine.temperature_c)
     yield _gauge("uptime_seconds", "Time since the machine started.", machine.uptime_s)
     for name, value in zip(("load1", "load5", "load15"), machine.load or (), strict=False):

@@ -11,6 +11,8 @@ import shutil
 import sys
 from datetime import UTC, datetime, tzinfo
 
+from ezrec.domain.durations import span as span
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?B)?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -46,20 +48,6 @@ def size(count: int) -> str:
             break
         number /= 1000
     return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
-
-
-def span(seconds: float) -> str:
-    """A length of time by its largest unit, or its two largest where that matters: 43 min, 2 h 05."""
-    whole = max(0, round(seconds))
-    if whole < 100:
-        return f"{whole} s"
-    minutes = round(whole / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    if minutes < 600:
-        return f"{minutes // 60} h {minutes % 60:02}"
-    hours = round(whole / 3600)
-    return f"{hours} h" if hours < 48 else f"{round(hours / 24)} d"
 
 
 def length(seconds: float) -> str:

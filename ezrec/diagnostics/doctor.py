@@ -17,6 +17,7 @@ from typing import Any
 from ezrec import __version__
 from ezrec.app import recording, services
 from ezrec.diagnostics import machine_checks, spool_checks
+from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.redaction import hide
@@ -312,14 +313,7 @@ def _cache(settings: Settings) -> Findings:
             "booking cache", f"{path} cannot be read: {wrong}", f"rm {path} (it is fetched again at once)"
         )
         return
-    yield ok("booking cache", f"{len(rows)} bookings; changed last {_age(age_s)} ago")
-
-
-def _age(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
+    yield ok("booking cache", f"{len(rows)} bookings; changed last {span(age_s)} ago")
 
 
 _QUICK: tuple[Callable[[Settings], Findings], ...] = (spool_checks.placement,)

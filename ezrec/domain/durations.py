@@ -1,4 +1,4 @@
-"""Lengths of time as people write them, in settings and on the command line."""
+"""Lengths of time as people write and read them, in settings and on the command line."""
 
 from __future__ import annotations
 
@@ -26,3 +26,17 @@ def format_duration(span: timedelta) -> str:
     seconds = span.total_seconds()
     unit = next((unit for unit in "wdhm" if seconds and seconds % _SECONDS[unit] == 0), "s")
     return f"{seconds / _SECONDS[unit]:g}{unit}" if seconds else "0"
+
+
+def span(seconds: float) -> str:
+    """A length of time by its largest unit, or its two largest where that matters: 43 min, 2 h 05."""
+    whole = max(0, round(seconds))
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60:02}"
+    hours = round(whole / 3600)
+    return f"{hours} h" if hours < 48 else f"{round(hours / 24)} d"

@@ -32,7 +32,7 @@ from ezrec.cloud.supabase.connection import ConnectionAccess
 from ezrec.cloud.supabase.schema import reference
 from ezrec.cloud.supabase.state_cache import _TOUCHED_S
 from ezrec.domain import heartbeat
-from ezrec.monitoring.collect import survey
+from ezrec.monitoring.collect import collect
 from ezrec.spool.spool import Spool
 from tests.cloud.supabase.test_schema import wait_for_the_tables
 from tests.fakes.clock import StandingClock
@@ -92,7 +92,7 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
         beat, machine, versions = itertools.count(), gauges.read(), periodic.versions(wishes)
 
         def row() -> dict[str, Any]:
-            facts = survey(spool, wishes, clock, machine, versions=versions)
+            facts = collect(spool, wishes, clock, machine, versions=versions)
             later = timedelta(seconds=wishes.status_interval_s * next(beat))
             facts = replace(facts, at=facts.at + later)
             return heartbeat.row(facts, account.user_id, account.camera_id)

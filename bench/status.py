@@ -62,14 +62,14 @@ def beats(jobs: int) -> list[Cost]:
         found: dict[str, list[float]] = {}
 
         def writing() -> None:
-            made._written = made._told = None
+            made._written = made._sent = None
             made()
-            made._newest.finish(60)
+            made._sender.finish(60)
 
         def resting() -> None:
-            made._told = None
+            made._sent = None
             made()
-            made._newest.finish(60)
+            made._sender.finish(60)
 
         ways: dict[str, Callable[[], object]] = {
             "psutil's gauges alone (floor)": gauges.read,

@@ -69,7 +69,7 @@ def _status(settings: Settings, log: logging.Logger) -> PeriodicWork:
         from ezrec.camera.snapshots import newest_picture
         from ezrec.monitoring.thumbnail import Thumbnail
 
-        status.still = Thumbnail(cloud, jobs, settings, newest_picture, log)
+        status.send_thumbnail = Thumbnail(cloud, jobs, settings, newest_picture, log)
     return status
 
 

@@ -48,7 +48,7 @@ def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Hand
     from ezrec.media.ffmpeg.trim import trim
     from ezrec.media.mp4.finish_in_place import give_index
     from ezrec.media.mp4.repair import repair
-    from ezrec.monitoring.log_upload import collect
+    from ezrec.monitoring.log_upload import pack_requested
     from ezrec.processing.process import process
 
     jobs = spool(settings)
@@ -68,15 +68,15 @@ def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Hand
         give_index=give_index,
     )
     logs = functools.partial(
-        collect, spool=jobs, clock=clock(settings), settings=settings, log=log_setup.logger("logs")
+        pack_requested, spool=jobs, clock=clock(settings), settings=settings, log=log_setup.logger("logs")
     )
     return {Kind.BOOKING: video, Kind.CLIP: video, Kind.LOGS: logs}
 
 
 def _is_short(settings: Settings) -> bool:
-    from ezrec.spool.usage import read_room
+    from ezrec.monitoring.collect import read_disk_measures
 
-    room = read_room(settings.state, clock(settings).now())
+    room = read_disk_measures(settings.state, clock(settings).now())
     return room is not None and room.is_unbranded
 
 

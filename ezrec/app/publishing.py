@@ -15,7 +15,7 @@ from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Backend
 from ezrec.domain.upload_schedule import upload_order
-from ezrec.monitoring.collect import last_report
+from ezrec.monitoring.collect import read_status_file
 from ezrec.runtime.handling import Handler
 from ezrec.settings import NO_KEY, Settings
 from ezrec.spool.spool import Spool
@@ -73,7 +73,9 @@ def upload_policy(settings: Settings) -> UploadPolicy:
         settings.upload_hours,
         settings.upload_while_recording,
         Connectivity(settings.reach).is_lost,
-        rate=lambda: report.facts.uploads.bytes_a_second if (report := last_report(settings.state)) else None,
+        rate=lambda: (
+            report.facts.uploads.bytes_a_second if (report := read_status_file(settings.state)) else None
+        ),
     )
     made.order = lambda job: upload_order(job, made.pressing(job))
     return made

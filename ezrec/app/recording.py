@@ -45,13 +45,13 @@ def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
 def _recorder_options(settings: Settings, log: logging.Logger) -> CameraOptions:
     from ezrec.camera.shared_camera import CameraOptions
     from ezrec.camera.take_writer import ReservingDisk
-    from ezrec.spool.usage import read_room
+    from ezrec.monitoring.collect import read_disk_measures
 
     now = clock(settings).now
 
     def bitrate() -> int:
         """In bits a second, for the next start of the camera."""
-        room = read_room(settings.state, now())
+        room = read_disk_measures(settings.state, now())
         lower = min(room.bitrate, settings.bitrate) if room is not None and room.bitrate > 0 else 0
         if 0 < lower < settings.bitrate:
             log.warning("the disk is short: recording at %.1f Mbit/s", lower / 1e6)

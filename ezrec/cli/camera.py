@@ -1,4 +1,4 @@
-"""`ezrec camera …`: which cameras there are, whether the chosen one is fit to record, and what it sees."""
+"""`ezrec camera …`: list the cameras, test the chosen one, take a picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ezrec.cli.formatting import printable
+from ezrec.cli.drawing import columns
+from ezrec.cli.formatting import printable, terminal
 from ezrec.cli.main import OK, USAGE, Context
 
 if TYPE_CHECKING:
@@ -21,25 +22,24 @@ as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 @click.group()
 def camera() -> None:
-    """Look at the cameras: what is connected, whether it records well, what it sees."""
+    """List the connected cameras, test the chosen one, take a picture."""
 
 
 @camera.command("list")
 @as_json
 @click.pass_obj
 def list_(context: Context, as_json: bool) -> None:
-    """List what is connected, and mark what EZREC_CAMERA chooses."""
+    """List the connected cameras, and mark the one that EZREC_CAMERA chooses."""
     from ezrec.diagnostics.camera_test import connected
 
     found = connected(context.settings)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1))
         return
-    widths = [max(len(one.kind) for one in found), max(len(one.setting) for one in found)]
-    for one in found:
-        mark = "*" if one.is_chosen else " "
-        line = f"{mark} {one.kind:<{widths[0]}}  {one.setting:<{widths[1]}}  {one.name}"
-        click.echo(printable(line.rstrip()))
+    rows = [
+        (f"{'*' if one.is_chosen else ' '} {one.kind}", one.setting, printable(one.name)) for one in found
+    ]
+    click.echo("\n".join(columns(rows)))
     click.echo("\n* is the one that EZREC_CAMERA chooses")
 
 
@@ -50,24 +50,28 @@ def list_(context: Context, as_json: bool) -> None:
 @as_json
 @click.pass_context
 def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
-    """Record a few seconds through the chosen camera, and judge what came out.
+    """Record a few seconds with the chosen camera, and judge the result.
 
     \b
     Nothing is kept. Exit codes: 0 fit to record (warnings may be), 1 not fit,
-    3 a booking needs the camera, 4 the recorder has it, 75 no camera to be had.
+    3 a booking needs the camera, 4 the recorder has it, 75 no camera found.
     """
     from ezrec.cli.doctor import draw
     from ezrec.diagnostics.camera_test import judge, perform, verdict
     from ezrec.domain.findings import Verdict
 
-    trial = perform(ctx.obj.settings, seconds, _bar() if not as_json else lambda done: None)
-    found = judge(trial)
+    result = perform(ctx.obj.settings, seconds, _bar() if not as_json else lambda done: None)
+    found = judge(result)
     if as_json:
-        told = {"verdict": verdict(found), "found": [one.as_json() for one in found], "trial": asdict(trial)}
-        click.echo(json.dumps(told, indent=1))
+        shown = {
+            "verdict": verdict(found),
+            "found": [one.as_json() for one in found],
+            "trial": asdict(result),
+        }
+        click.echo(json.dumps(shown, indent=1))
     else:
         for finding in found:
-            click.echo(draw(finding, colour=sys.stdout.isatty()))
+            click.echo(draw(finding, colour=terminal()[1]))
         click.echo("\n" + verdict(found))
     ctx.exit(USAGE if any(one.verdict is Verdict.FAULT for one in found) else OK)
 
@@ -78,7 +82,7 @@ def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
 def snapshot(context: Context, file: Path) -> None:
     """Write what the camera sees to FILE (.jpg or .png).
 
-    While the recorder has the camera it is the newest key frame of the take on disk.
+    While the recorder has the camera, it is the latest key frame of the take on disk.
     """
     from ezrec.diagnostics.camera_test import check_target
     from ezrec.diagnostics.camera_test import snapshot as take
@@ -88,7 +92,7 @@ def snapshot(context: Context, file: Path) -> None:
 
 
 def _bar() -> Callable[[float], None]:
-    """Tells how far it is, on a terminal only."""
+    """A progress display; none where stderr is no terminal."""
     if not sys.stderr.isatty():
         return lambda done: None
     return lambda done: click.echo(f"\rrecording … {100 * done:3.0f} % ", nl=False, err=True)

@@ -6,11 +6,12 @@ import os
 
 import click
 
+from ezrec.cli.drawing import columns
 from ezrec.cli.formatting import printable
 from ezrec.cli.main import Context
 from ezrec.settings import DEFAULT_HOME, Settings
 from ezrec.settings.definitions import TABLE
-from ezrec.settings.sources import KEPT, credentials, one_a_file
+from ezrec.settings.sources import KEPT, credentials, env_file, one_a_file
 
 
 @click.command()
@@ -28,15 +29,14 @@ def config(obj: Context, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=1))
         return
     origin = _origins(settings)
-    names = max(map(len, shown))
-    values = max(map(len, shown.values()))
-    for name, value in shown.items():
-        click.echo(f"{name:<{names}}  {printable(value) or '–':<{values}}  {origin[name]}".rstrip())
+    click.echo(
+        "\n".join(columns([(name, printable(value) or "–", origin[name]) for name, value in shown.items()]))
+    )
 
 
 def _origins(settings: Settings) -> dict[str, str]:
     """By setting: the variable and the place it was read from, in the order in which they win."""
-    file = _file(settings)
+    file = env_file(settings.home / ".env", [])
     secret = {one for found in credentials(os.environ, file, []) for one in found}
     if settings.home == DEFAULT_HOME:
         secret |= set(one_a_file(KEPT, "", []))
@@ -56,12 +56,3 @@ def _origins(settings: Settings) -> dict[str, str]:
                 origins[name] = f".env{as_what}"
                 break
     return origins
-
-
-def _file(settings: Settings) -> dict[str, str]:
-    path = settings.home / ".env"
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}

@@ -1,4 +1,4 @@
-"""`ezrec demo`: shows on this machine, without camera, account or root, what EZREC does."""
+"""`ezrec demo`: shows what EZREC does, without camera, account or root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ezrec.diagnostics.demo import DemoReport, Sight
+    from ezrec.diagnostics.demo import DemoReport, Progress
 
 _PATH = ("incoming", "recording", "raw", "processing", "processed", "done")
 _SAYS = {
@@ -29,7 +29,7 @@ _SAYS = {
 
 @click.command()
 @click.option(
-    "--home", type=click.Path(path_type=Path, file_okay=False), help="Where; default: ./demo/<time>."
+    "--home", type=click.Path(path_type=Path, file_okay=False), help="The directory; default: ./demo/<time>."
 )
 @click.option(
     "--seconds", type=click.IntRange(2, 600), default=10, show_default=True, help="Length of the booking."
@@ -71,7 +71,7 @@ def _tell(report: DemoReport) -> None:
 
 
 @contextlib.contextmanager
-def _live() -> Iterator[Callable[[Sight], None]]:
+def _live() -> Iterator[Callable[[Progress], None]]:
     """A view that is drawn anew on a terminal; elsewhere a line at every change."""
     from rich.console import Console
     from rich.live import Live
@@ -81,34 +81,34 @@ def _live() -> Iterator[Callable[[Sight], None]]:
         yield _by_line()
         return
     with Live(console=console, refresh_per_second=8) as live:
-        yield lambda sight: live.update(_picture(sight))
+        yield lambda progress: live.update(_picture(progress))
 
 
-def _by_line() -> Callable[[Sight], None]:
+def _by_line() -> Callable[[Progress], None]:
     last: list[Any] = [None]
 
-    def show(sight: Sight) -> None:
-        if sight.state != last[0] and sight.state is not None:
-            last[0] = sight.state
-            click.echo(f"{sight.spent_s:5.1f} s  {sight.state}/  {_SAYS.get(sight.state, '')}")
+    def show(progress: Progress) -> None:
+        if progress.state != last[0] and progress.state is not None:
+            last[0] = progress.state
+            click.echo(f"{progress.spent_s:5.1f} s  {progress.state}/  {_SAYS.get(progress.state, '')}")
 
     return show
 
 
-def _picture(sight: Sight) -> Any:
+def _picture(progress: Progress) -> Any:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    reached = _PATH.index(sight.state) if sight.state in _PATH else -1
+    reached = _PATH.index(progress.state) if progress.state in _PATH else -1
     for number, name in enumerate(_PATH):
         is_here = number == reached
-        mark = "●" if is_here else "✔" if number < reached or sight.state == "done" else "·"
+        mark = "●" if is_here else "✔" if number < reached or progress.state == "done" else "·"
         style = "bold cyan" if is_here else "green" if number < reached else "dim"
-        part = sight.progress.get("part") if is_here else None
+        part = progress.progress.get("part") if is_here else None
         bar: Any = ProgressBar(total=1, completed=part, width=30) if part is not None else ""
         said = Text(_SAYS[name] if is_here else "", style="cyan")
         table.add_row(Text(mark, style=style), Text(f"{name}/", style=style), bar, said)
-    table.add_row("", Text(f"{sight.spent_s:.0f} s", style="dim"), "", "")
+    table.add_row("", Text(f"{progress.spent_s:.0f} s", style="dim"), "", "")
     return table

@@ -1,15 +1,13 @@
-"""`ezrec doctor`: says what is wrong with this machine, and the cure."""
+"""`ezrec doctor`: checks this machine and prints every fault with its remedy."""
 
 from __future__ import annotations
 
-import os
-import sys
-import textwrap
 from typing import TYPE_CHECKING
 
 import click
 
-from ezrec.cli.formatting import printable
+from ezrec.cli.drawing import folded
+from ezrec.cli.formatting import printable, terminal
 from ezrec.cli.main import CONFIGURATION, OK, USAGE
 from ezrec.domain.redaction import cleaned
 
@@ -23,10 +21,10 @@ _WORD, _NAME = 9, 15  # columns of the verdict and of the check's name
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines: a list of findings.")
-@click.option("--quick", is_flag=True, help="Only software, settings and spool: what a start needs.")
+@click.option("--quick", is_flag=True, help="Only what a start needs: software, settings, spool.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
-    """Say what is wrong with this machine, and the cure.
+    """Check this machine: what is wrong, and how to fix it.
 
     \b
     Exit codes: 0 no fault (warnings may be), 78 the settings are wrong, 1 another fault.
@@ -40,8 +38,8 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
         click.echo(json.dumps([finding.as_json() for finding in found], indent=1))
     else:
         found = []
-        for finding in map(cleaned, examine(quick=quick)):  # told as they come: some take a second
-            click.echo(draw(finding, colour=_wants_colour()))
+        for finding in map(cleaned, examine(quick=quick)):  # printed as they come: some take a second
+            click.echo(draw(finding, colour=terminal()[1]))
             found.append(finding)
         click.echo("\n" + summary(found))
     ctx.exit(exit_code(found))
@@ -55,23 +53,15 @@ def exit_code(found: list[Finding]) -> int:
 
 
 def draw(finding: Finding, *, colour: bool = False) -> str:
-    """One finding in 80 columns: verdict, check, evidence; the cure below it."""
+    """One finding in 80 columns: verdict, check, evidence; the remedy below it."""
     word = f"{finding.verdict:<{_WORD}}"
     if colour:
         word = click.style(word, fg=_COLOURS[finding.verdict], bold=finding.verdict != "ok")
-    margin = " " * (_WORD + _NAME)
-    lines = _wrapped(printable(finding.evidence), "")
-    lines += _wrapped(printable(finding.remedy), "→ ") if finding.remedy else []
+    margin, width = " " * (_WORD + _NAME), _WIDTH - _WORD - _NAME
+    lines = folded(printable(finding.evidence), width, whole_words=True)
+    if finding.remedy:
+        lines = lines + folded(f"→ {printable(finding.remedy)}", width, "  ", whole_words=True)
     return "\n".join([f"{word}{finding.check:<{_NAME}}{lines[0]}", *(margin + line for line in lines[1:])])
-
-
-def _wrapped(text: str, mark: str) -> list[str]:
-    width = _WIDTH - _WORD - _NAME
-    # A path or a command must stay whole, to be copied.
-    return textwrap.wrap(
-        text, width, initial_indent=mark, subsequent_indent=" " * len(mark),
-        break_long_words=False, break_on_hyphens=False,
-    ) or [""]  # fmt: skip
 
 
 def summary(found: list[Finding]) -> str:
@@ -84,7 +74,3 @@ def summary(found: list[Finding]) -> str:
 
 def _number(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _wants_colour() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"

@@ -1,12 +1,17 @@
-"""Values as people read them: sizes, times, names. Pure; knows nothing of jobs.
+"""Values as people read and type them: sizes, times, names; and the terminal they are shown on.
 
 Whatever came from outside passes `printable` before it reaches a terminal.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 from datetime import UTC, datetime, tzinfo
+
+from ezrec.domain.durations import span as span
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?B)?")
@@ -19,6 +24,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def terminal() -> tuple[int | None, bool]:
+    """The width to fit (None: a file or a pipe takes any), and whether colours are welcome."""
+    is_terminal = sys.stdout.isatty()
+    colour = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    if is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return max(40, shutil.get_terminal_size().columns), colour
+    return None, colour
 
 
 def cut(text: str, width: int) -> str:
@@ -34,20 +48,6 @@ def size(count: int) -> str:
             break
         number /= 1000
     return f"{number:.0f} {unit}" if unit == "B" or number >= 99.5 else f"{number:.1f} {unit}"
-
-
-def span(seconds: float) -> str:
-    """A length of time by its largest unit, or its two largest where that matters: 43 min, 2 h 05."""
-    whole = max(0, round(seconds))
-    if whole < 100:
-        return f"{whole} s"
-    minutes = round(whole / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    if minutes < 600:
-        return f"{minutes // 60} h {minutes % 60:02}"
-    hours = round(whole / 3600)
-    return f"{hours} h" if hours < 48 else f"{round(hours / 24)} d"
 
 
 def length(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""`ezrec install`, `upgrade`, `uninstall`: handed on whole, since a clone has them without click."""
+"""`ezrec install`, `upgrade`, `uninstall`: passed on as typed; a clone has them without click."""
 
 from __future__ import annotations
 

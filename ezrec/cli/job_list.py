@@ -1,7 +1,7 @@
-"""`ezrec spool ls`, the looking: what lies in the spool, a row a thing. Prints nothing, moves nothing.
+"""Rows for `ezrec spool ls`: one for each job, file or broken entry in the spool. Prints and moves nothing.
 
-Ten thousand jobs are listed in half a second, so a row costs one small file: sizes come from the record
-where it tells them, and the disk is asked only for what is being written or was never understood.
+Ten thousand jobs are listed in half a second, so a row reads one small file: sizes come from the record where
+it has them, and from the disk only for what is being written or cannot be read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ezrec.cli.formatting import utc
-from ezrec.cli.next_step import Outlook, number_in, outlook, part_done, stage_of
+from ezrec.cli.next_step import NextStep, next_step, number_in, part_done, stage_of
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, State
@@ -32,7 +32,7 @@ class Row:
 
     place: str
     name: str
-    outlook: Outlook
+    next_step: NextStep
     job: Job | None = None
     size: int | None = None
     since: datetime | None = None
@@ -42,7 +42,7 @@ class Row:
     def kind(self) -> str:
         if self.job is not None:
             return str(self.job.kind)
-        return "loose" if self.outlook.next == "to be adopted" else "unreadable"
+        return "loose" if self.next_step.text == "to be adopted" else "unreadable"
 
     @property
     def tries(self) -> int:
@@ -70,15 +70,15 @@ class Row:
             "age_s": round((now - self.since).total_seconds(), 1) if self.since else None,
             "attempts": dict(job.attempts) if job else {},
             "tries": self.tries,
-            "next": self.outlook.next,
-            "next_at": utc(self.outlook.at),
+            "next": self.next_step.text,
+            "next_at": utc(self.next_step.at),
             "progress": part_done(self.progress),
             "eta_s": number_in(self.progress, "eta_s"),
             "speed": number_in(self.progress, "speed"),
             "held": job.held if job else "",
-            "why": self.outlook.why,
-            "cure": self.outlook.cure,
-            "needs_you": self.outlook.needs_you,
+            "why": self.next_step.why,
+            "cure": self.next_step.cure,
+            "needs_you": self.next_step.needs_you,
             "outcome": job.outcome if job else None,
         }
 
@@ -96,33 +96,33 @@ def _rows(spool: Spool, place: str, now: datetime, since: datetime | None) -> It
     if place == DONE:
         for job in history(spool, since):
             size = job.result.size if job.result else None
-            yield Row(place, job.id, outlook(job, place, now), job, size, _since(job))
+            yield Row(place, job.id, next_step(job, place, now), job, size, job.since)
     elif place == KEPT:
         for entry in spool.kept_copies():
             size = entry.job.result.size if entry.job.result else entry.size()
-            yield Row(place, entry.id, outlook(entry.job, place, now), entry.job, size, _since(entry.job))
+            yield Row(place, entry.id, next_step(entry.job, place, now), entry.job, size, entry.job.since)
     elif place == TRASH:
         for entry in spool.discarded():
             yield _row(entry, place, now)
     else:
-        entries, unknown_files = spool.look(State(place))
+        entries, unknown = spool.look(State(place))
         for entry in entries:
             yield _row(entry, place, now)
-        for unknown_file in unknown_files:
-            yield _unknown_file(spool, State(place), unknown_file)
+        for file in unknown:
+            yield _unknown(spool, State(place), file)
 
 
 def _row(entry: Entry, place: str, now: datetime) -> Row:
     job = entry.job
     progress = entry.progress() if place in _WITH_PROGRESS else {}
-    look = outlook(job, place, now, progress)
+    step = next_step(job, place, now, progress)
     return Row(
         place,
         entry.id if place != TRASH else entry.path.name,
-        look,
+        step,
         job,
         _size(entry, place),
-        _since(job),
+        job.since,
         progress,
     )
 
@@ -139,10 +139,6 @@ def _size(entry: Entry, place: str) -> int | None:
     return entry.size()
 
 
-def _since(job: Job) -> datetime:
-    return job.arrivals[-1].at if job.arrivals else job.created
-
-
 def _order(row: Row) -> tuple[datetime, str]:
     job = row.job
     if job is None:
@@ -152,21 +148,21 @@ def _order(row: Row) -> tuple[datetime, str]:
     return row.since or job.created, row.name
 
 
-def _unknown_file(spool: Spool, place: State, unknown_file: UnknownFile) -> Row:
-    """Something that is no job (yet): what becomes of it, or why nothing does."""
+def _unknown(spool: Spool, place: State, file: UnknownFile) -> Row:
+    """A file that is no job (yet): what will become of it, or why nothing does."""
     size, since, is_directory = None, None, False
     try:
-        info = os.lstat(spool.directory(place) / unknown_file.name)
+        info = os.lstat(spool.directory(place) / file.name)
         size, since = info.st_size, datetime.fromtimestamp(info.st_mtime, UTC)
         is_directory = stat.S_ISDIR(info.st_mode)
     except (OSError, OverflowError, ValueError):
         pass
     if place in ADOPTING and not is_directory:
-        why = f"{shown(unknown_file.name)} lies loose in {place}/ and becomes a job once it is complete"
+        why = f"{shown(file.name)} lies loose in {place}/ and becomes a job once it is complete"
         cure = f"not running? ezrec run-stage {_ADOPTER[place]} --once"
-        return Row(place, unknown_file.name, Outlook("to be adopted", None, why, cure), None, size, since)
+        return Row(place, file.name, NextStep("to be adopted", None, why, cure), None, size, since)
     where = spool.directory(place)
-    name = shown(unknown_file.name)
-    why = unknown_file.why if name in unknown_file.why else f"{name}: {unknown_file.why}"
-    look = Outlook("no job", None, why, f"look into it, then move it out of {where}", needs_you=True)
-    return Row(place, unknown_file.name, look, None, None if is_directory else size, since)
+    name = shown(file.name)
+    why = file.why if name in file.why else f"{name}: {file.why}"
+    step = NextStep("no job", None, why, f"look into it, then move it out of {where}", needs_you=True)
+    return Row(place, file.name, step, None, None if is_directory else size, since)

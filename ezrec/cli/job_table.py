@@ -1,26 +1,24 @@
-"""`ezrec spool ls`, the drawing: rows as plain lines that fit the terminal. Pure, and without a library.
+"""Draws `ezrec spool ls`: rows as plain lines that fit the terminal. Pure.
 
-One line a job; below it, only where something needs saying, why it waits and the command that cures it.
-Ids are cut to the shortest beginning that names one job, as long as the terminal is too narrow for them.
+One line for each job; below it, where there is something to say, why it waits and the command that helps.
+On a narrow terminal ids are cut to the shortest beginning that names one job only.
 """
 
 from __future__ import annotations
 
-import functools
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, tzinfo
 
 import click
 
+from ezrec.cli.drawing import GAP, column_widths, columns, folded
 from ezrec.cli.formatting import printable, size, span, window
 from ezrec.cli.job_list import Row
 from ezrec.spool.lookup import DONE, IN_SPOOL, TRASH
 
 HEADINGS = ("ID", "STATE", "BOOKING", "SIZE", "AGE", "TRY", "NEXT")
 _RIGHT = (3, 4, 5)  # columns of numbers
-_GAP = "  "
 _SHORTEST = 8  # characters of an id: enough to tell two jobs apart at a glance
 _INDENT = 4
 _WIDE = 110  # from here on there is room for the day of the week
@@ -43,20 +41,20 @@ def draw(
         return []
     names = _short_ids(rows, ids, width)
     cells = [HEADINGS, *(_cells(row, names, now, zone, width) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = column_widths(cells)
     if width is not None:
-        widths[0] = min(widths[0], max(_SHORTEST, width - sum(widths[1:]) - len(_GAP) * (len(widths) - 1)))
-    shapes = [f"{{:{'>' if n in _RIGHT else '<'}{w}}}" for n, w in enumerate(widths)]
-    shape = _GAP.join(shapes).format
-    lines = [shape(*HEADINGS).rstrip()]
-    state_at = widths[0] + len(_GAP)
-    for row, cell in zip(rows, cells[1:], strict=True):
-        if len(cell[0]) > widths[0]:  # one that no shorter beginning tells apart gets a line of its own
+        widths[0] = min(widths[0], max(_SHORTEST, width - sum(widths[1:]) - len(GAP) * (len(widths) - 1)))
+    is_long = [len(cell[0]) > widths[0] for cell in cells]  # no shorter beginning tells it apart from others
+    heading, *drawn = columns(
+        [("", *cell[1:]) if long else cell for cell, long in zip(cells, is_long, strict=True)], widths, _RIGHT
+    )
+    lines = [heading]
+    state_at = widths[0] + len(GAP)
+    for row, cell, long, line in zip(rows, cells[1:], is_long[1:], drawn, strict=True):
+        if long:
             lines.append(cell[0])
-            cell = ("", *cell[1:])
-        line = shape(*cell).rstrip()
         lines.append(_coloured(line, state_at, row) if colour else line)
-        if row.outlook.why:
+        if row.next_step.why:
             lines += _remarks(row, width, colour)
     return lines
 
@@ -74,12 +72,12 @@ def _cells(
         "–" if row.size is None else size(row.size),
         "–" if row.since is None else span((now - row.since).total_seconds()),
         str(row.tries or "–"),
-        row.outlook.next,
+        row.next_step.text,
     )
 
 
 def _short_ids(rows: Sequence[Row], ids: Collection[str], width: int | None) -> dict[str, str]:
-    """How each job is named: whole where there is room, else by its shortest unique beginning."""
+    """Each job's id: whole where there is room, else its shortest unique beginning."""
     names = [row.name for row in rows if row.job is not None]
     longest = max(map(len, names), default=0)
     if width is None or longest <= _SHORTEST or width >= _WIDE - _SHORTEST + longest:
@@ -89,7 +87,7 @@ def _short_ids(rows: Sequence[Row], ids: Collection[str], width: int | None) -> 
 
 
 def _unique_lengths(ids: Collection[str]) -> dict[str, int]:
-    """How many characters of each id tell it from all others: its neighbours in order decide."""
+    """How many characters tell each id from all others; comparing sorted neighbours is enough."""
     needed: dict[str, int] = {}
     before = ""
     for name in sorted(ids):
@@ -119,23 +117,11 @@ def _coloured(line: str, state_at: int, row: Row) -> str:
 
 
 def _remarks(row: Row, width: int | None, colour: bool) -> list[str]:
-    lines = folded(printable(row.outlook.why), width)
-    if not row.outlook.cure:
+    lines = folded(printable(row.next_step.why), width, indent=_INDENT)
+    if not row.next_step.cure:
         return lines
-    cure = folded("→ " + printable(row.outlook.cure), width, "  ")
+    cure = folded("→ " + printable(row.next_step.cure), width, "  ", _INDENT)
     return lines + ([click.style(line, bold=True) for line in cure] if colour else cure)
-
-
-@functools.cache
-def folded(text: str, width: int | None, more: str = "", indent: int = _INDENT) -> list[str]:
-    """`text` in lines of at most `width`; `more` indents those that follow the first."""
-    margin = " " * indent
-    if width is None or len(text) + indent <= width:
-        return [margin + text]
-    return textwrap.wrap(
-        text, max(width, 30), initial_indent=margin, subsequent_indent=margin + more,
-        break_on_hyphens=False, drop_whitespace=True,
-    )  # fmt: skip
 
 
 def footer(
@@ -146,7 +132,7 @@ def footer(
     words = (*IN_SPOOL, DONE, TRASH, *_NO_JOB.values())
     named = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
     jobs = sum(row.job is not None for row in rows)
-    waiting = sum(row.outlook.needs_you for row in rows)
+    waiting = sum(row.next_step.needs_you for row in rows)
     parts = [(f"{jobs} job{'' if jobs == 1 else 's'}: {named}" if rows else "no jobs", True)]
     if waiting:
         parts.append((f"{waiting} need{'s' if waiting == 1 else ''} you", False))

@@ -1,4 +1,4 @@
-"""`ezrec spool show`: the life of one job on one page. Looks into its directory; moves nothing."""
+"""`ezrec spool show`: one job on one page. Reads its directory; moves nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
+from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import length, moment, printable, size, span, utc, window
-from ezrec.cli.job_table import folded
-from ezrec.cli.next_step import Outlook, number_in, outlook, part_done
+from ezrec.cli.next_step import NextStep, next_step, number_in, part_done
 from ezrec.domain.job import Job, encode
 from ezrec.domain.redaction import cleaned
 from ezrec.spool.lookup import DONE, TRASH, JobMatch
@@ -22,17 +22,17 @@ _LABEL = 11  # columns of the first page part: "Booking    …"
 
 
 def as_json(found: JobMatch, now: datetime) -> dict[str, Any]:
-    """The whole record, with what the directory and the progress note add to it."""
+    """The whole record, with what its directory and progress file add."""
     progress = found.entry.progress() if found.entry else {}
-    look = outlook(found.job, found.place, now, progress)
+    step = next_step(found.job, found.place, now, progress)
     return {
         **json.loads(encode(found.job)),
         "state": found.place,
         "path": str(found.entry.path) if found.entry else None,
-        "next": look.next,
-        "next_at": utc(look.at),
-        "why": look.why,
-        "cure": look.cure,
+        "next": step.text,
+        "next_at": utc(step.at),
+        "why": step.why,
+        "cure": step.cure,
         "progress": part_done(progress),
         "eta_s": number_in(progress, "eta_s"),
         "speed": number_in(progress, "speed"),
@@ -45,9 +45,9 @@ def draw(found: JobMatch, now: datetime, zone: tzinfo, width: int | None, colour
     bold: Callable[[str], str] = (lambda text: click.style(text, bold=True)) if colour else str
     found = replace(found, job=cleaned(found.job))
     progress = found.entry.progress() if found.entry else {}
-    look = outlook(found.job, found.place, now, progress)
+    step = next_step(found.job, found.place, now, progress)
     lines = [bold(f"{found.job.id}  {found.place}")]
-    for label, text in (*_facts(found.job, zone, now), *_outlook(found, look, zone, now)):
+    for label, text in (*_facts(found.job, zone, now), *_next_step(found, step, zone, now)):
         lines += folded(f"{label:<{_LABEL}}{printable(text)}", width, " " * _LABEL, indent=2)
     for title, rows in _sections(found, zone):
         if rows:
@@ -77,19 +77,19 @@ def _facts(job: Job, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
     if job.attempts:
         yield "Tries", ", ".join(f"{stage} {count}" for stage, count in job.attempts.items() if count)
     if job.recoveries or job.power_cuts:
-        yield "Deaths", f"{job.recoveries} of its worker, {job.power_cuts} of the machine's power"
+        yield "Restarts", f"{job.recoveries} after its worker died, {job.power_cuts} after a power cut"
 
 
-def _outlook(found: JobMatch, look: Outlook, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
-    if look.why:
-        yield "Why", look.why
+def _next_step(found: JobMatch, step: NextStep, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
+    if step.why:
+        yield "Why", step.why
     if found.place == DONE:
-        yield "Outcome", look.next
+        yield "Outcome", step.text
     else:
-        at = f" ({moment(look.at, zone)})" if look.at and look.at > now else ""
-        yield "Next", _NEXT.get(look.next, look.next) + at
-    if look.cure:
-        yield "What to do", look.cure
+        at = f" ({moment(step.at, zone)})" if step.at and step.at > now else ""
+        yield "Next", _NEXT.get(step.text, step.text) + at
+    if step.cure:
+        yield "What to do", step.cure
 
 
 _NEXT = {

@@ -1,4 +1,4 @@
-"""`ezrec import-legacy`: adopts what the older EZREC left."""
+"""`ezrec import-legacy`: makes jobs of what the older EZREC left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--from", "home", type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="The older EZREC's directory; default: EZREC_HOME.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--remove-published", is_flag=True, help="Remove originals whose video is published.")
 @click.pass_context
 def import_legacy(ctx: click.Context, home: Path | None, dry_run: bool, remove_published: bool) -> None:

@@ -1,63 +1,30 @@
 """`ezrec local …`: the bookings, videos and branding of the local backend, for the person at the machine.
 
-Works beside running services and without any. Refuses where the bookings are kept in the cloud: there the
-front end is the place, and a second truth on the device would be one too many. Faults are raised: the root
-of the command line makes exit codes of them.
+Works with and without running services. Refuses when the bookings are kept in the cloud: they are changed
+there, in the front end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ezrec.cli.times import BadTime, parse_end, parse_time, whole_second_after
+from ezrec.cli.drawing import columns
+from ezrec.cli.formatting import printable
+from ezrec.cli.params import DurationParam
+from ezrec.cli.times import parse_end, parse_time, whole_second_after
 from ezrec.domain.booking import BadBooking, parse_booking
-from ezrec.domain.durations import parse_duration
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
 from ezrec.domain.names import shown
-from ezrec.domain.ports import Branding, Clock
-from ezrec.settings import Settings
 
-
-class LocalStore(Protocol):
-    """The person's side of the local backend."""
-
-    @property
-    def clock(self) -> Clock: ...
-    def book(self, start: datetime, end: datetime) -> str: ...
-    def cancel(self, booking_id: str) -> bool: ...
-    def change(self, booking_id: str, start: datetime | None = None, end: datetime | None = None) -> bool: ...
-    def all_bookings(self) -> list[dict[str, Any]]: ...
-    def videos(self) -> list[dict[str, Any]]: ...
-    def video_path(self, filename: str) -> Path | None: ...
-    def set_branding(
-        self,
-        intro: Path | None = None,
-        logo: Path | None = None,
-        *,
-        sponsors: Sequence[Path] = (),
-        remove: Collection[str] = (),
-    ) -> Branding: ...
-
-
-class Local(Protocol):
-    """What these commands need of `ctx.obj`."""
-
-    @property
-    def settings(self) -> Settings: ...
-    def local(self) -> LocalStore: ...
-
-
-def _duration(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
-    try:
-        return None if value is None else parse_duration(value)
-    except ValueError as fault:
-        raise click.BadParameter(str(fault)) from fault
+if TYPE_CHECKING:
+    from ezrec.cli.main import Context
+    from ezrec.cloud.local.backend import LocalBackend
 
 
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path)
@@ -76,15 +43,15 @@ def local() -> None:
     "--in",
     "starts_in",
     metavar="DURATION",
-    callback=_duration,
+    type=DurationParam(),
     help="Start so long from now: 90s, 5m, 1h30m.",
 )
 @click.option("--end", metavar="TIME", help="As --start; of the start's day if no date.")
-@click.option("--for", "lasts", metavar="DURATION", callback=_duration, help="End so long after the start.")
+@click.option("--for", "lasts", metavar="DURATION", type=DurationParam(), help="End so long after the start.")
 @click.option("--json", "as_json", is_flag=True, help="The new row as JSON.")
 @click.pass_obj
 def book(
-    obj: Local,
+    obj: Context,
     start: str | None,
     starts_in: timedelta | None,
     end: str | None,
@@ -99,7 +66,7 @@ def book(
     store, zone = _store(obj), obj.settings.zone
     now = store.clock.now()
     begins = whole_second_after(now + starts_in) if starts_in is not None else _time(start or "", now, zone)
-    ends = begins + lasts if lasts is not None else _end(end or "", begins, zone)
+    ends = begins + lasts if lasts is not None else parse_end(end or "", begins, zone)
     if ends <= begins:
         raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
     if ends <= now:
@@ -114,7 +81,7 @@ def book(
 @local.command()
 @_json
 @click.pass_obj
-def bookings(obj: Local, as_json: bool) -> None:
+def bookings(obj: Context, as_json: bool) -> None:
     """List this account's bookings."""
     rows = _store(obj).all_bookings()
     if as_json:
@@ -131,7 +98,7 @@ def bookings(obj: Local, as_json: bool) -> None:
 @local.command()
 @_json
 @click.pass_obj
-def videos(obj: Local, as_json: bool) -> None:
+def videos(obj: Context, as_json: bool) -> None:
     """List this account's published videos, and where each lies."""
     store = _store(obj)
     rows = [{**row, "path": _path(store, row["filename"])} for row in store.videos()]
@@ -148,8 +115,8 @@ def videos(obj: Local, as_json: bool) -> None:
 @local.command()
 @click.argument("booking_id", metavar="ID")
 @click.pass_obj
-def cancel(obj: Local, booking_id: str) -> None:
-    """Cancel a booking; also one that is being recorded. ID may be shortened while it is unique."""
+def cancel(obj: Context, booking_id: str) -> None:
+    """Cancel a booking, also one that is being recorded. The beginning of its ID is enough."""
     store = _store(obj)
     found = _one(store, booking_id)["id"]
     if not store.cancel(found):
@@ -162,8 +129,8 @@ def cancel(obj: Local, booking_id: str) -> None:
 @click.option("--start", metavar="TIME", help="The new start; of the same day if no date.")
 @click.option("--end", metavar="TIME", help="The new end.")
 @click.pass_obj
-def change(obj: Local, booking_id: str, start: str | None, end: str | None) -> None:
-    """Move the start or the end of a booking. ID may be shortened while it is unique."""
+def change(obj: Context, booking_id: str, start: str | None, end: str | None) -> None:
+    """Move the start or the end of a booking. The beginning of its ID is enough."""
     if start is None and end is None:
         raise click.UsageError("give --start, --end, or both")
     store, zone = _store(obj), obj.settings.zone
@@ -173,7 +140,7 @@ def change(obj: Local, booking_id: str, start: str | None, end: str | None) -> N
     except BadBooking as fault:
         raise Refused(str(fault), "cancel it and make a new one") from fault
     begins = _time(start, old.start, zone) if start is not None else old.start
-    ends = _end(end, begins, zone) if end is not None else old.end
+    ends = parse_end(end, begins, zone) if end is not None else old.end
     if ends <= begins:
         raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
     if not store.change(row["id"], begins, ends):
@@ -185,12 +152,12 @@ def change(obj: Local, booking_id: str, start: str | None, end: str | None) -> N
 @click.option("--intro", type=_FILE, help="Video that goes in front of every recording.")
 @click.option("--logo", type=_FILE, help="Picture for the bottom right corner.")
 @click.option("--sponsor", type=_FILE, multiple=True, help="A sponsor's logo; up to three, in their order.")
-@click.option("--no-intro", is_flag=True, help="Do without an intro.")
-@click.option("--no-logo", is_flag=True, help="Do without a logo.")
-@click.option("--no-sponsors", is_flag=True, help="Do without sponsors' logos.")
+@click.option("--no-intro", is_flag=True, help="Use no intro.")
+@click.option("--no-logo", is_flag=True, help="Use no logo.")
+@click.option("--no-sponsors", is_flag=True, help="Use no sponsors' logos.")
 @click.pass_obj
 def set_branding(
-    obj: Local,
+    obj: Context,
     intro: Path | None,
     logo: Path | None,
     sponsor: tuple[Path, ...],
@@ -198,13 +165,13 @@ def set_branding(
     no_logo: bool,
     no_sponsors: bool,
 ) -> None:
-    """Take a copy of an intro, a logo, sponsors' logos into use; what is not named stays."""
-    wishes = (("intro", intro, no_intro), ("logo", logo, no_logo), ("sponsors", sponsor, no_sponsors))
-    if any(given and gone for _, given, gone in wishes):
+    """Set the intro, the logo and sponsors' logos (files are copied); what is not named stays."""
+    changes = (("intro", intro, no_intro), ("logo", logo, no_logo), ("sponsors", sponsor, no_sponsors))
+    if any(given and gone for _, given, gone in changes):
         raise click.UsageError("either give a file or do without it")
     if len(sponsor) > _MOST_SPONSORS:
         raise click.UsageError(f"at most {_MOST_SPONSORS} sponsors' logos")
-    remove = [kind for kind, _, gone in wishes if gone]
+    remove = [kind for kind, _, gone in changes if gone]
     if not (intro or logo or sponsor or remove):
         raise click.UsageError("give --intro, --logo or --sponsor")
     now = _store(obj).set_branding(intro, logo, sponsors=sponsor, remove=remove)
@@ -213,7 +180,7 @@ def set_branding(
         click.echo(f"sponsor  {key}")
 
 
-def _store(obj: Local) -> LocalStore:
+def _store(obj: Context) -> LocalBackend:
     if obj.settings.backend != "local":
         raise Refused(
             f"the bookings and videos of this device are kept by {obj.settings.backend}",
@@ -222,8 +189,8 @@ def _store(obj: Local) -> LocalStore:
     return obj.local()
 
 
-def _one(store: LocalStore, typed: str) -> dict[str, Any]:
-    """The booking that a person means: its id, or the beginning of one id only."""
+def _one(store: LocalBackend, typed: str) -> dict[str, Any]:
+    """The booking with this id, or the only one whose id begins so."""
     rows = store.all_bookings()
     found = [row for row in rows if row["id"] == typed] or [
         row for row in rows if row["id"].startswith(typed)
@@ -236,17 +203,7 @@ def _one(store: LocalStore, typed: str) -> dict[str, Any]:
 
 
 def _time(text: str, near: datetime, zone: tzinfo) -> datetime:
-    try:
-        return parse_time(text, near.astimezone(zone).date(), zone)
-    except BadTime as fault:
-        raise click.UsageError(str(fault)) from fault
-
-
-def _end(text: str, start: datetime, zone: tzinfo) -> datetime:
-    try:
-        return parse_end(text, start, zone)
-    except BadTime as fault:
-        raise click.UsageError(str(fault)) from fault
+    return parse_time(text, near.astimezone(zone).date(), zone)
 
 
 def _window(row: Mapping[str, Any], zone: tzinfo) -> str:
@@ -265,7 +222,7 @@ def _span(start: datetime, end: datetime, zone: tzinfo) -> str:
     return f"{begins:%Y-%m-%d} {begins.strftime(clock)} – {ends.strftime(second)} {begins:%Z}".rstrip()
 
 
-def _path(store: LocalStore, filename: str) -> str | None:
+def _path(store: LocalBackend, filename: str) -> str | None:
     try:
         path = store.video_path(filename)
     except Reject:  # a row whose name no object can have: listed, as missing
@@ -283,15 +240,4 @@ def _size(row: Mapping[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:
-    """Columns as wide as they need to be; what came from outside cannot draw on the terminal."""
-    if not rows:
-        click.echo(nothing)
-        return
-    lines = [head, *([_plain(text) for text in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    click.echo("\n".join(columns([head, *(tuple(map(printable, row)) for row in rows)])) if rows else nothing)

@@ -1,4 +1,4 @@
-"""The logbook: the services' log files as a person reads them, from rotated parts to what is written now.
+"""Reads the services' log files for a person, from the rotated parts to what is being written now.
 
 Opens plain files alone, follows no link, and changes nothing.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.system import plain_files
+from ezrec.system.log_setup import log_files
 
 _AT_ONCE = 1 << 16
 _LOOK_S = 5.0  # the net under the file events
@@ -29,16 +29,9 @@ class LogTail:
     ends: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def parts(directory: Path, service: str) -> list[Path]:
+def _parts(directory: Path, service: str) -> list[Path]:
     """The files of a service, the oldest first: `recorder.log.2`, `recorder.log.1`, `recorder.log`."""
-    name = re.compile(rf"{re.escape(service)}\.log(?:\.(\d+))?")
-    found = []
-    with suppress(OSError):
-        for path in directory.iterdir():
-            match = name.fullmatch(path.name)
-            if match and stat.S_ISREG(path.lstat().st_mode):
-                found.append((-int(match[1] or 0), path))
-    return [path for _, path in sorted(found)]
+    return [path for name, path in log_files(directory) if name == f"{service}.log"]
 
 
 def tail(directory: Path, services: Sequence[str], count: int) -> LogTail:
@@ -46,7 +39,7 @@ def tail(directory: Path, services: Sequence[str], count: int) -> LogTail:
     entries: list[tuple[str, str, list[str]]] = []
     ends: dict[str, tuple[int, int]] = {}
     for service in services:
-        files = parts(directory, service)
+        files = _parts(directory, service)
         lines: list[str] = []
         for path in reversed(files):
             with suppress(OSError):
@@ -105,14 +98,14 @@ def follow_on(
 
     news = threading.Event()
 
-    class Ring(FileSystemEventHandler):
+    class WakeUp(FileSystemEventHandler):
         def on_any_event(self, event: FileSystemEvent) -> None:
             if event.event_type in ("modified", "created", "moved"):
                 news.set()
 
     at = dict(ends)
     observer = Observer()
-    observer.schedule(Ring(), str(directory), recursive=False)
+    observer.schedule(WakeUp(), str(directory), recursive=False)
     observer.start()
     try:
         while stopped is None or not stopped.is_set():
@@ -130,7 +123,7 @@ def _go_on(
 ) -> tuple[int, int]:
     """Show whole lines behind `end`, first those of the file that was rotated away meanwhile."""
     inode, size = end
-    files = [(path, path.lstat().st_ino) for path in parts(directory, service)]
+    files = [(path, path.lstat().st_ino) for path in _parts(directory, service)]
     numbers = [number for _, number in files]
     begin = numbers.index(inode) if inode in numbers else 0
     for path, number in files[begin:]:

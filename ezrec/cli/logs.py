@@ -1,4 +1,4 @@
-"""`ezrec logs`: what the services wrote, rotated files included; and what they go on to write."""
+"""`ezrec logs`: shows what the services wrote, rotated files included, and follows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _services(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
 
 @click.command()
 @click.argument("services", nargs=-1, callback=_services, metavar="[SERVICE]…")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Follow what is written, until Ctrl-C.")
 @click.option(
     "-n", "--lines", type=click.IntRange(0), default=_LINES, metavar="N", help=f"The last N lines; {_LINES}."
 )

@@ -1,7 +1,7 @@
 """`ezrec`: the root of the command line. Finds the command, and turns what it raises into an exit code.
 
-Nothing heavy is imported here: a command's module is imported when that command runs, and its line in
-`ezrec --help` stands in the table below for that reason.
+A command's module is imported only when that command runs; so its line of `ezrec --help` stands in the table
+below.
 """
 
 from __future__ import annotations
@@ -25,30 +25,34 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from ezrec.cloud.local.backend import LocalBackend
     from ezrec.domain.ports import Clock
     from ezrec.settings import Settings
     from ezrec.spool.spool import Spool
 
 COMMANDS = {
-    "run": ("ezrec.cli.run:run", "record, process and upload, until stopped"),
-    "status": ("ezrec.cli.status:status", "say whether all is well, what is stuck, and what to type"),
+    "run": ("ezrec.cli.run:run", "record, process and upload until stopped"),
+    "status": ("ezrec.cli.status:status", "show whether all is well, what is stuck, and what to type"),
     "logs": ("ezrec.cli.logs:logs", "show what the services wrote, and follow it"),
-    "spool": ("ezrec.cli.spool:spool", "look at the jobs; put in, retry, hold, remove"),
-    "doctor": ("ezrec.cli.doctor:doctor", "say what is wrong with this machine, and the cure"),
-    "camera": ("ezrec.cli.camera:camera", "list the cameras, try one, take a picture"),
+    "spool": ("ezrec.cli.spool:spool", "list the jobs; add, retry, hold, remove"),
+    "doctor": ("ezrec.cli.doctor:doctor", "check this machine: what is wrong, and how to fix it"),
+    "camera": ("ezrec.cli.camera:camera", "list the cameras, test one, take a picture"),
     "demo": ("ezrec.cli.demo:demo", "watch one booking go from camera to video, in 40 s"),
     "local": ("ezrec.cli.local:local", "book, and list videos, on the local backend"),
     "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),
     "schema": ("ezrec.cli.schema:schema", "print the SQL that a Supabase project needs"),
-    "install": ("ezrec.cli.install:install", "put EZREC on this machine (root)"),
+    "install": ("ezrec.cli.install:install", "install EZREC on this machine (root)"),
     "upgrade": (
         "ezrec.cli.install:upgrade",
-        "bring a newer version into use, or go back to the last (root)",
+        "install a newer version, or go back to the one before (root)",
     ),
-    "import-legacy": ("ezrec.cli.legacy:import_legacy", "adopt what the older EZREC left, by copy"),
-    "uninstall": ("ezrec.cli.install:uninstall", "remove all but spool, footage, settings and keys (root)"),
-    "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage"),
-    "pulse": ("ezrec.cli.run:pulse", "do once what a timer does: sync, status, logs"),
+    "import-legacy": ("ezrec.cli.legacy:import_legacy", "copy in the recordings that the older EZREC left"),
+    "uninstall": (
+        "ezrec.cli.install:uninstall",
+        "remove EZREC; spool, footage, settings and keys stay (root)",
+    ),
+    "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage, then end"),
+    "pulse": ("ezrec.cli.run:pulse", "run a periodic task once: sync, status, logs and others"),
 }
 
 OK, USAGE, NO_SUCH_JOB, REFUSED, BUSY, TEMPORARY, CONFIGURATION = 0, 1, 2, 3, 4, 75, 78
@@ -63,15 +67,15 @@ _CODES: dict[type[Exception], int] = {
     errors.Stopped: INTERRUPTED,
 }
 _EPILOG = """\b
-Jobs are named by their id or its beginning. Nothing here needs EZREC to be running.
+Name a job by its id or the beginning of it. No command needs EZREC to be running.
 \b
 Exit codes: 0 done · 1 wrong usage · 2 no such job · 3 refused, or the job failed
-4 somebody else was faster · 5 a warning, 6 an alarm (status)
-75 may work later · 78 the settings are wrong"""
+4 another process has it · 5 a warning, 6 an alarm (status)
+75 try again later · 78 the settings are wrong"""
 
 
 class Context:
-    """What the commands share; everything is made when it is first asked for."""
+    """What the commands share: each part is made when it is first used."""
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
@@ -116,16 +120,10 @@ class Context:
 
     @property
     def lead_s(self) -> float:
-        """How long before its start a booking is taken in hand: the camera is armed before it records."""
+        """Seconds before its start at which a booking is claimed: the camera is armed before it records."""
         return self.settings.arm_s + self.settings.pre_roll_s
 
-    @property
-    def backend_state(self) -> str:
-        from ezrec.app.publishing import backend_state
-
-        return backend_state(self.settings)
-
-    def local(self) -> Any:
+    def local(self) -> LocalBackend:
         """The local backend, whatever EZREC_BACKEND says."""
         from ezrec.app.publishing import local_backend
 
@@ -155,7 +153,7 @@ class Lazy(click.Group):
             found = super().invoke(ctx)
             sys.stdout.flush()
             return found
-        except BrokenPipeError:  # the reader (`| head`) has seen enough: that is nobody's fault
+        except BrokenPipeError:  # the reader (`| head`) has ended: no error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(OK) from None
 
@@ -173,7 +171,7 @@ def ezrec(ctx: click.Context) -> None:
 
 
 def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
-    """Run one command line; the exit code. Whatever is wrong is told on stderr, a line a problem."""
+    """Run one command line and return its exit code. Every problem is one line on stderr."""
     try:
         code = program.main(args=list(arguments), prog_name="ezrec", standalone_mode=False)
         return code if isinstance(code, int) else OK
@@ -183,22 +181,22 @@ def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except errors.ConfigError as fault:
-        return tell_wrong(fault)
+        return report_config_error(fault)
     except tuple(_CODES) as fault:
-        return tell(fault)
+        return report(fault)
     except OSError as fault:
         where = f": {fault.filename}" if fault.filename else ""
         code = CONFIGURATION if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else TEMPORARY
         return _say(code, f"{fault.strerror or fault}{where}")
 
 
-def tell_wrong(fault: errors.ConfigError) -> int:
-    """Say on stderr everything that is wrong with the settings; the exit code for it."""
+def report_config_error(fault: errors.ConfigError) -> int:
+    """Print everything that is wrong with the settings on stderr; returns the exit code."""
     return _say(CONFIGURATION, *fault.problems)
 
 
-def tell(fault: Exception) -> int:
-    """Say on stderr what went wrong and what to do; the exit code for it."""
+def report(fault: Exception) -> int:
+    """Print on stderr what went wrong and what to do; returns the exit code."""
     remedy = getattr(fault, "remedy", "")
     code = next(code for kind, code in _CODES.items() if isinstance(fault, kind))
     return _say(code, f"{fault} – {remedy}" if remedy else str(fault))
@@ -217,13 +215,13 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character must not end the command.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    sys.excepthook = _tell_bug
-    threading.excepthook = lambda bug: _tell_bug(bug.exc_type, bug.exc_value, bug.exc_traceback)
+    sys.excepthook = _report_bug
+    threading.excepthook = lambda bug: _report_bug(bug.exc_type, bug.exc_value, bug.exc_traceback)
     sys.exit(run(sys.argv[1:]))
 
 
-def _tell_bug(kind: type[BaseException], fault: BaseException | None, at: TracebackType | None) -> None:
-    """As Python would, but for what nobody may read: a fault quotes whatever it stumbled over."""
+def _report_bug(kind: type[BaseException], fault: BaseException | None, at: TracebackType | None) -> None:
+    """Print the traceback as Python does, with secrets masked: an exception may quote one."""
     import traceback
 
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, fault, at))))

@@ -1,6 +1,6 @@
-"""What will happen to a job next, when, and why it waits – with the command that cures it. Pure.
+"""What happens to a job next, when, why it waits, and the command that helps. Pure.
 
-One row a directory; nothing is read here and nothing is printed.
+One function for each directory; nothing is read here and nothing is printed.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """`next` fits a column; `why` is empty unless something needs saying; `cure` is a command or a hint."""
+class NextStep:
+    """What happens to a job next, as `text` that fits a column. `why`: empty unless something needs saying;
+    `cure`: a command or a hint."""
 
-    next: str
+    text: str
     at: datetime | None = None
     why: str = ""
     cure: str = ""
     needs_you: bool = False
 
 
-def outlook(job: Job, place: str, now: datetime, progress: Mapping[str, Any] | None = None) -> Outlook:
-    """The outlook of a job that lies in `place`: a directory of the spool, `done` or `trash`."""
+def next_step(job: Job, place: str, now: datetime, progress: Mapping[str, Any] | None = None) -> NextStep:
+    """What happens next to a job that lies in `place`: a directory of the spool, `done` or `trash`."""
     return cleaned(_BY_PLACE[place](job, now, progress or {}))
 
 
 def part_done(progress: Mapping[str, Any]) -> float | None:
-    """The finished part that a progress note tells, 0 to 1."""
+    """The finished part by the progress file, 0 to 1; None when it does not say."""
     part = progress.get("part")
     return min(1.0, max(0.0, float(part))) if isinstance(part, int | float) else None
 
 
 def number_in(progress: Mapping[str, Any], name: str) -> float | None:
-    """A number that a progress note tells; None for what is none, or cannot be."""
+    """A number of the progress file; None for anything else, and outside 0 to 1e9."""
     value = progress.get(name)
     return value if isinstance(value, int | float) and 0 <= value < 1e9 else None
 
 
 def rests_because(progress: Mapping[str, Any]) -> str:
-    """Why the work on a job rests, as its progress note tells; empty while it does not."""
+    """Why the work on a job is paused, by its progress file; empty while it is not."""
     why = progress.get("rests")
     return printable(why) if isinstance(why, str) else ""
 
@@ -61,47 +62,47 @@ def stage_of(job: Job, place: str) -> str:
     }.get(place, "")  # fmt: skip
 
 
-def _incoming(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
+def _incoming(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
     if job.held:
         return _held(job)
     if job.booking is not None and job.booking.is_cancelled:
-        return Outlook("ends unrecorded", why="cancelled")
+        return NextStep("ends unrecorded", why="cancelled")
     if job.booking is not None and now < job.booking.start:
-        return Outlook(f"starts {when(job.booking.start, now)}", job.due, job.reason)
+        return NextStep(f"starts {when(job.booking.start, now)}", job.due, job.reason)
     if job.due is not None and job.due > now:
-        return Outlook(f"again {when(job.due, now)}", job.due, job.reason)
-    return Outlook("due now", job.due, job.reason)
+        return NextStep(f"again {when(job.due, now)}", job.due, job.reason)
+    return NextStep("due now", job.due, job.reason)
 
 
-def _recording(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
+def _recording(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
     if job.booking is None:
-        return Outlook("recording")
+        return NextStep("recording")
     if now < job.booking.start:
-        return Outlook(f"starts {when(job.booking.start, now)}", job.booking.start, job.reason)
+        return NextStep(f"starts {when(job.booking.start, now)}", job.booking.start, job.reason)
     if now < job.booking.end:
-        return Outlook(f"ends {when(job.booking.end, now)}", job.booking.end, job.reason)
-    return Outlook("ending", job.booking.end, job.reason)
+        return NextStep(f"ends {when(job.booking.end, now)}", job.booking.end, job.reason)
+    return NextStep("ending", job.booking.end, job.reason)
 
 
-def _raw(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
-    return _held(job) if job.held else Outlook("waits its turn", job.due, job.reason)
+def _raw(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
+    return _held(job) if job.held else NextStep("waits its turn", job.due, job.reason)
 
 
-def _processing(job: Job, now: datetime, progress: Mapping[str, Any]) -> Outlook:
+def _processing(job: Job, now: datetime, progress: Mapping[str, Any]) -> NextStep:
     far = _how_far(progress, job, now) or "processing"
     if why := rests_because(progress):
-        return Outlook(f"{far}, rests", None, why, "set by EZREC_PROCESS_WHILE_RECORDING")
-    return Outlook(far, None, job.reason)
+        return NextStep(f"{far}, rests", None, why, "set by EZREC_PROCESS_WHILE_RECORDING")
+    return NextStep(far, None, job.reason)
 
 
-def _processed(job: Job, now: datetime, progress: Mapping[str, Any]) -> Outlook:
-    if job.boot_id:  # the mark of an owner: it is uploaded in place
-        return Outlook(_how_far(progress, job, now) or "uploading", None, job.reason)
+def _processed(job: Job, now: datetime, progress: Mapping[str, Any]) -> NextStep:
+    if job.boot_id:  # a process has claimed it: it is uploaded in place
+        return NextStep(_how_far(progress, job, now) or "uploading", None, job.reason)
     return _raw(job, now, progress)
 
 
 def _how_far(progress: Mapping[str, Any], job: Job, now: datetime) -> str:
-    """The part that is done, and what is left if the rest goes as fast."""
+    """The part that is done, and the time left at the same speed."""
     part = part_done(progress)
     if part is None:
         return ""
@@ -112,25 +113,25 @@ def _how_far(progress: Mapping[str, Any], job: Job, now: datetime) -> str:
         since = job.arrivals[-1].at if job.arrivals else now
         spent_s = (now - since).total_seconds()
         left_s = spent_s * (1 - part) / part if part >= 0.05 and spent_s > 0 else None
-    told = [f"{part * 100:.0f} %"]
+    parts = [f"{part * 100:.0f} %"]
     if speed:
-        told.append(f"{speed:.{0 if speed >= 10 else 1}f}× real time")
+        parts.append(f"{speed:.{0 if speed >= 10 else 1}f}× real time")
     if left_s is not None and part < 1:
-        told.append(f"{span(left_s)} left")
-    return ", ".join(told)
+        parts.append(f"{span(left_s)} left")
+    return ", ".join(parts)
 
 
-def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
+def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
     if job.held:
         return _held(job)
     at = job.due or now
     if job.booking is not None and job.booking.is_cancelled and job.return_to == "incoming":
         wanted = f"ezrec spool retry {job.id} --from process"
-        return Outlook(f"removed {when(job.kept_until or at, now)}", at, job.reason, f"publish it: {wanted}")
+        return NextStep(f"removed {when(job.kept_until or at, now)}", at, job.reason, f"publish it: {wanted}")
     cure = _NO_SOONER.get(job.waits_for, f"sooner: ezrec spool retry {job.id}")
     if job.waits_for == Wait.CURE and job.remedy:
         cure = f"{job.remedy}; {cure}"
-    return Outlook(f"again {when(at, now)}", at, job.reason, cure)
+    return NextStep(f"again {when(at, now)}", at, job.reason, cure)
 
 
 # A retry would only come back: these waits are settings.
@@ -140,28 +141,28 @@ _NO_SOONER: dict[str, str] = {
 }
 
 
-def _held(job: Job) -> Outlook:
-    return Outlook("held", None, job.held, f"ezrec spool release {job.id}", needs_you=True)
+def _held(job: Job) -> NextStep:
+    return NextStep("held", None, job.held, f"ezrec spool release {job.id}", needs_you=True)
 
 
-def _failed(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
+def _failed(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
     cure = job.remedy or f"ezrec spool retry {job.id}"
-    return Outlook("needs you", None, job.reason or "no reason is recorded", cure, needs_you=True)
+    return NextStep("needs you", None, job.reason or "no reason is recorded", cure, needs_you=True)
 
 
-def _done(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
-    return Outlook(str(job.outcome or "done"), None, job.reason)
+def _done(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
+    return NextStep(str(job.outcome or "done"), None, job.reason)
 
 
-def _kept(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
-    return Outlook("uploaded, and kept", None, "", "")
+def _kept(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
+    return NextStep("uploaded, and kept", None, "", "")
 
 
-def _trash(job: Job, now: datetime, _: Mapping[str, Any]) -> Outlook:
-    return Outlook("removed", None, "", f"ezrec spool restore {job.id}")
+def _trash(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
+    return NextStep("removed", None, "", f"ezrec spool restore {job.id}")
 
 
-_BY_PLACE: dict[str, Callable[[Job, datetime, Mapping[str, Any]], Outlook]] = {
+_BY_PLACE: dict[str, Callable[[Job, datetime, Mapping[str, Any]], NextStep]] = {
     "incoming": _incoming,
     "recording": _recording,
     "raw": _raw,

@@ -1,4 +1,4 @@
-"""`ezrec spool purge`: what may go, chosen, shown and let go. Works whether or not EZREC is running."""
+"""`ezrec spool purge`: chooses what may be removed, lists it and removes it, whether EZREC runs or not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def plan(spool: Spool, logs: Path, clock: Clock, older: timedelta | None, until_
 
 
 def carry_out(spool: Spool, made: Plan) -> list[Evictable]:
-    """Let go what was chosen, until enough is free; returns what went."""
+    """Remove what was chosen until enough is free; returns what was removed."""
     gone = []
     for one in made.chosen:
         if made.wanted is not None and usage.space(spool.root).free >= made.wanted:
@@ -66,14 +66,12 @@ def draw(made: Plan, gone: Sequence[Evictable] | None, now: datetime) -> list[st
         lines.append(f"{len(gone)} removed, {total}." if gone else "Nothing was removed.")
     elif not shown:
         lines.append(
-            f"Nothing has to go: {size(made.free)} are free." if made.is_enough else "Nothing may go."
+            f"Nothing has to go: {size(made.free)} are free." if made.is_enough else "Nothing may be removed."
         )
     else:
-        lines.append(f"{len(shown)} would go, {total}; to do it, add --yes.")
+        lines.append(f"{len(shown)} would be removed, {total}; to do it, add --yes.")
     if not made.is_enough:
-        lines.append(
-            f"That is not enough for {size(made.wanted or 0)}: what else lies here was never uploaded."
-        )
+        lines.append(f"That is not enough for {size(made.wanted or 0)}: all else here was never uploaded.")
     return lines
 
 

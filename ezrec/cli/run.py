@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SOON_S, _PATIENCE_S = 5.0, 30.0
 # A path unit starts the service again as long as there is work: with wrong settings for ever, and at once. So
 # the process sleeps here before it ends, and not in ExecStopPost=, which nothing can cut short.
-_REST_S = 30.0
+_CONFIG_PAUSE_S = 30.0
 _END_LIMIT_S = 30.0
 
 
@@ -39,15 +39,15 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 @click.option(
     "--only",
     callback=_names,
-    metavar="NAME,…",
+    metavar="PART,…",
     help="Some of: record, process, upload, retry, sync, tell, status, logs, tidy, ahead.",
 )
 @click.option("--kept", is_flag=True, hidden=True, help="End when standard input does.")
 @click.pass_obj
 def run(context: Any, only: list[str], kept: bool) -> None:
-    """Record, process and upload, until stopped.
+    """Record, process and upload until stopped.
 
-    The recorder runs in a process of its own, and so does everything else; a third keeps both running.
+    Three processes: the recorder, everything else, and a keeper that restarts either.
     """
     from ezrec.runtime import supervisor
     from ezrec.system import child_process
@@ -94,7 +94,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
 def _refuse_unfit_host(settings: Settings) -> None:
     """End with 78 and a line a fault where no start can go well: systemd then does not start us again.
 
-    It is done here because an ExecStartPre= cannot: RestartPreventExitStatus= heeds the main process alone.
+    An ExecStartPre= could not do this: RestartPreventExitStatus= looks at the main process only.
     """
     from ezrec.diagnostics.doctor import look
     from ezrec.domain.errors import ConfigError
@@ -104,10 +104,10 @@ def _refuse_unfit_host(settings: Settings) -> None:
         raise ConfigError([f"{found.check}: {found.evidence} – {found.remedy}" for found in wrong])
 
 
-def _begin_logs(settings: Settings, lanes: list[str]) -> None:
+def _begin_logs(settings: Settings, parts: list[str]) -> None:
     from ezrec.system import log_setup
 
-    log_setup.begin(settings.logs, lanes, secrets=settings.secrets())
+    log_setup.begin(settings.logs, parts, secrets=settings.secrets())
 
 
 def _stop_on_signals(services: Services) -> list[str]:
@@ -126,26 +126,26 @@ def _stop_on_signals(services: Services) -> list[str]:
     return came
 
 
-def _log_start(log: Any, settings: Settings, lanes: list[str]) -> None:
+def _log_start(log: Any, settings: Settings, parts: list[str]) -> None:
     """Log the versions. A missing FFmpeg stops nothing: jobs wait and say so until it is installed."""
     from ezrec import __version__
     from ezrec.app.processing import media_versions
 
-    _warn_of_held_stages(log, settings, lanes)
-    if lanes != ["record"]:  # of the two processes that begin together, one says it
+    _warn_of_held_stages(log, settings, parts)
+    if parts != ["record"]:  # of the two processes that begin together, one says it
         for note in settings.retired_notes():
             log.warning("%s", note)
     found = media_versions()
     shown = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-    recording = " to record" if lanes == ["record"] else ""
+    recording = " to record" if parts == ["record"] else ""
     log.info("ezrec %s begins%s: %s", __version__, recording, shown)
 
 
-def _warn_of_held_stages(log: Any, settings: Settings, lanes: list[str]) -> None:
+def _warn_of_held_stages(log: Any, settings: Settings, parts: list[str]) -> None:
     from ezrec.domain.stages import STAGES
     from ezrec.spool.spool import Spool
 
-    for stage in (name for name in STAGES if name in lanes):
+    for stage in (name for name in STAGES if name in parts):
         holder = Spool(settings.spool).lock(stage).holder()
         if holder and not f"{holder} ".startswith(f"pid {os.getpid()} "):
             log.warning("the %s stage is held by %s: it begins here when that process ends", stage, holder)
@@ -173,7 +173,7 @@ def _end_with_supervisor(services: Services) -> None:
 
 @click.command("run-stage")
 @click.argument("stage", type=click.Choice(["record", "process", "upload", "retry"]))
-@click.option("--once", is_flag=True, help="Do what is due, then end (the default, and what units say).")
+@click.option("--once", is_flag=True, help="Do what is due, then end: the default.")
 @click.option(
     "--wait",
     "wait_s",
@@ -197,8 +197,8 @@ def run_stage(context: Any, stage: str, once: bool, wait_s: float, patient: bool
     except ConfigError as fault:
         if not patient:
             raise
-        code = main.tell_wrong(fault)
-        time.sleep(_REST_S)
+        code = main.report_config_error(fault)
+        time.sleep(_CONFIG_PAUSE_S)
         raise click.exceptions.Exit(code) from None
 
 

@@ -1,10 +1,9 @@
-"""`ezrec spool …`: what a person at the machine sees of the jobs, and does to them."""
+"""`ezrec spool …`: list, show and move the jobs."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import click
 
-from ezrec.cli.formatting import parse_size, printable
-from ezrec.cli.main import Context, tell
-from ezrec.domain.durations import parse_duration
+from ezrec.cli.formatting import printable, terminal
+from ezrec.cli.main import Context, report
+from ezrec.cli.params import DurationParam, SizeParam
 from ezrec.domain.errors import Busy, NoSuchJob, Refused
 from ezrec.domain.stages import RETRY, STAGES
 from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH, resolve
@@ -26,35 +25,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 ids = click.argument("ids", nargs=-1, required=True, metavar="ID…")
 
 
-class DurationParam(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
-    """A length of time such as 90s, 30m, 12h, 2d."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return parse_duration(value) if isinstance(value, str) else value
-        except (ValueError, OverflowError) as fault:
-            return self.fail(str(fault), param, ctx)
-
-
-class SizeParam(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
-    """A number of bytes such as 500MB, 20GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return parse_size(value) if isinstance(value, str) else value
-        except (ValueError, OverflowError) as fault:
-            return self.fail(str(fault), param, ctx)
-
-
 @click.group()
 def spool() -> None:
-    """Look at the jobs and move them; running or not.
+    """List the jobs and move them, whether EZREC runs or not.
 
-    A job is named by its id or the beginning of it. To have the logs packed and uploaded now, make an empty
+    Name a job by its id or the beginning of it. To have the logs packed and uploaded now, create an empty
     file named `logs` in the spool's raw/.
     """
 
@@ -69,7 +44,7 @@ def spool() -> None:
 @as_json
 @click.pass_obj
 def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: Any, as_json: bool) -> None:
-    """List the jobs: where each is, what comes next, why it waits, and the cure.
+    """List the jobs: where each is, what happens next, why it waits, and what to do.
 
     \b
     STATE is one or more of: incoming recording raw processing processed
@@ -80,7 +55,7 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
 
     from ezrec.cli.job_list import rows
 
-    gc.disable()  # ten thousand jobs make no garbage, and looking for it takes a quarter of the time
+    gc.disable()  # ten thousand jobs make no garbage; collecting it would take a quarter of the time
     now = obj.now
     places = {*states, *(("failed",) if failed else ()), *((KEPT,) if kept else ())} or {
         *IN_SPOOL,
@@ -92,7 +67,7 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
     from ezrec.cli.job_table import draw, footer
     from ezrec.spool.lookup import all_ids
 
-    width, colour = _terminal()
+    width, colour = terminal()
     lines = draw(found, all_ids(obj.spool), now, obj.settings.zone, width, colour)
     if not found and places >= {*IN_SPOOL}:
         lines = ["The spool is empty: no booking waits, nothing is to be published."]
@@ -106,14 +81,14 @@ def ls(obj: Context, states: tuple[str, ...], failed: bool, kept: bool, since: A
 @as_json
 @click.pass_obj
 def show(obj: Context, job_id: str, as_json: bool) -> None:
-    """Tell the life of one job: windows, takes, faults, files, and what comes next."""
+    """Show one job: its window, takes, errors and files, and what happens next."""
     from ezrec.cli import job_view
     from ezrec.spool.lookup import find
 
     found = find(obj.spool, job_id)
     if as_json:
         return _echo_json(job_view.as_json(found, obj.now))
-    width, colour = _terminal()
+    width, colour = terminal()
     click.echo("\n".join(job_view.draw(found, obj.now, obj.settings.zone, width, colour)), color=colour)
     return None
 
@@ -123,7 +98,7 @@ def show(obj: Context, job_id: str, as_json: bool) -> None:
 @click.option("--booking", "booking_id", required=True, metavar="ID", help="The booking it belongs to.")
 @click.pass_obj
 def put(obj: Context, file: Path, booking_id: str) -> None:
-    """Put a copy of a video in, to be branded and published."""
+    """Copy a video into the spool, to be branded and published."""
     from ezrec.spool.imports import import_video
 
     if str(file) == "-":
@@ -139,7 +114,7 @@ def put(obj: Context, file: Path, booking_id: str) -> None:
 @click.option("--from", "stage", type=click.Choice(_STAGES), help="The stage to begin with.")
 @click.pass_context
 def retry(ctx: click.Context, ids: tuple[str, ...], stage: str | None) -> None:
-    """Try again what failed or is deferred, with all counts at zero."""
+    """Try failed or deferred jobs again, with all attempts counted from zero."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -149,10 +124,10 @@ def retry(ctx: click.Context, ids: tuple[str, ...], stage: str | None) -> None:
 
 @spool.command()
 @ids
-@click.option("--why", default="held by a person", help="A word for whoever finds it.")
+@click.option("--why", default="held by a person", help="The reason, shown with the job.")
 @click.pass_context
 def hold(ctx: click.Context, ids: tuple[str, ...], why: str) -> None:
-    """Lay jobs aside until they are released."""
+    """Hold jobs until they are released."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -164,7 +139,7 @@ def hold(ctx: click.Context, ids: tuple[str, ...], why: str) -> None:
 @ids
 @click.pass_context
 def release(ctx: click.Context, ids: tuple[str, ...]) -> None:
-    """Let held jobs go on where they were."""
+    """Let held jobs continue where they were."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -174,10 +149,10 @@ def release(ctx: click.Context, ids: tuple[str, ...]) -> None:
 
 @spool.command()
 @ids
-@click.option("--with-footage", is_flag=True, help="Also if that footage was never uploaded.")
+@click.option("--with-footage", is_flag=True, help="Also jobs whose footage was never uploaded.")
 @click.pass_context
 def rm(ctx: click.Context, ids: tuple[str, ...], with_footage: bool) -> None:
-    """Put jobs in the trash; `restore` brings them back."""
+    """Move jobs to the trash; `restore` brings them back."""
     from ezrec.spool import actions
 
     obj: Context = ctx.obj
@@ -209,17 +184,17 @@ def wait(obj: Context, job_id: str, timeout: Any) -> None:
 
 
 @spool.command()
-@click.option("--older", type=DurationParam(), help="Only what has been lying there for longer: 12h, 30d.")
+@click.option("--older", type=DurationParam(), help="Only what is older than that: 12h, 30d.")
 @click.option("--until-free", "until_free", type=SizeParam(), help="Only until so much is free: 500MB, 20GB.")
-@click.option("--yes", is_flag=True, help="Do it; without this it is only shown.")
+@click.option("--yes", is_flag=True, help="Remove it; without this it is only listed.")
 @as_json
 @click.pass_obj
 def purge(obj: Context, older: Any, until_free: int | None, yes: bool, as_json: bool) -> None:
-    """Make room: show what may go, in the order in which it would, or let it go.
+    """Free disk space: list what may be removed, in the order of removal, or remove it.
 
     \b
-    In this order, the oldest first: the trash, what is left of finished jobs,
-    kept copies of uploaded videos, rotated logs. Never what was not uploaded.
+    The order, oldest first: the trash, leftovers of finished jobs, kept copies
+    of uploaded videos, rotated logs. Never what was not uploaded.
     """
     from ezrec.cli import purge as purging
 
@@ -232,29 +207,22 @@ def purge(obj: Context, older: Any, until_free: int | None, yes: bool, as_json: 
 
 
 def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime], Any]) -> None:
-    """Do it to each job; one that cannot be had does not keep the others waiting."""
+    """Do it to each job; a job that fails does not stop the others."""
     codes = []
     for job_id in ids:
         try:
             entry = do(job_id, ctx.obj.now)
             click.echo(f"{entry.id} → {entry.path.parent.name.lstrip('.')}/")
         except (NoSuchJob, Refused, Busy) as fault:
-            codes.append(tell(fault))
+            codes.append(report(fault))
     if codes:
         ctx.exit(codes[0])
 
 
-def _terminal() -> tuple[int | None, bool]:
-    """The width to fit (None: a file or a pipe takes any), and whether colours are welcome."""
-    is_terminal = sys.stdout.isatty()
-    colour = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    if is_terminal or os.environ.get("COLUMNS", "").isdigit():
-        return max(40, shutil.get_terminal_size().columns), colour
-    return None, colour
-
-
 def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
-    """What an operator asks next: is there room, is the time right, is the backend there?"""
+    """What an operator asks next: is there room, is the clock right, which backend? `(text, is it good)`."""
+    from ezrec.app.publishing import backend_state
+
     settings = obj.settings
     free = shutil.disk_usage(settings.spool).free
     hours = free * 8 / settings.bitrate / 3600
@@ -263,7 +231,7 @@ def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
         yield "clock: synchronised", True
     else:
         yield "clock: NOT synchronised, no booking is called missed (ezrec doctor)", False
-    yield f"backend {obj.backend_state}", True
+    yield f"backend {backend_state(settings)}", True
 
 
 def _echo_json(value: Any) -> None:

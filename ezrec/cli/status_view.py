@@ -1,18 +1,18 @@
-"""`ezrec status`, the drawing: one screen that answers what an operator asks, in the order of the asking.
+"""Draws `ezrec status`: one screen with the answers to an operator's questions, in the order of asking.
 
-Is it recording what it should? Will what is booked fit? Is anything stuck, since when, and what do I type?
-Pure: facts in, lines out. Every line says its matter in words; colour only repeats it.
+Is it recording what it should? Do the bookings fit on the disk? Is anything stuck, since when, and what do I
+type? Pure: snapshot in, lines out. Every line says it in words; colour only repeats it.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 import click
 
+from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import moment, printable, size, span, when, window
 from ezrec.domain.alerts import Alert, Severity
 from ezrec.domain.snapshot import Snapshot
@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "critical": "bright_red", "": No
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One answer: what it is about, what there is to say, and how good that is."""
+    """One answer: its subject, its text, and how good it is: ok, warning, critical or empty."""
 
     label: str
     text: str
@@ -31,46 +31,40 @@ class Line:
 
 
 def draw(
-    facts: Snapshot, alerts: Sequence[Alert], title: str, zone: tzinfo, width: int | None, colour: bool
+    snapshot: Snapshot, alerts: Sequence[Alert], title: str, zone: tzinfo, width: int | None, colour: bool
 ) -> list[str]:
     """The screen. `alerts`: what is wrong now, the worst first."""
-    lines = [_heading(facts, alerts, title, zone, colour), ""]
+    lines = [_heading(snapshot, alerts, title, zone, colour), ""]
     for alert in alerts:
-        lines += _alert(alert, facts, width, colour)
+        lines += _alert(alert, snapshot, width, colour)
     if alerts:
         lines.append("")
-    for line in answers(facts, zone):
+    for line in answers(snapshot, zone):
         lines += _answer(line, width, colour)
     return lines
 
 
-def _heading(facts: Snapshot, alerts: Sequence[Alert], title: str, zone: tzinfo, colour: bool) -> str:
+def _heading(snapshot: Snapshot, alerts: Sequence[Alert], title: str, zone: tzinfo, colour: bool) -> str:
     raised = [str(alert.severity) for alert in alerts if alert.is_raised]
     worst = min(raised, default="warning") if alerts else "ok"  # "critical" comes before "warning"
     word = {"ok": "all is well", "warning": "look at this", "critical": "act now"}[worst]
-    return f"{printable(title)} · {moment(facts.at, zone)} · {_styled(word, worst, colour, bold=True)}"
+    return f"{printable(title)} · {moment(snapshot.at, zone)} · {_styled(word, worst, colour, bold=True)}"
 
 
-def _alert(alert: Alert, facts: Snapshot, width: int | None, colour: bool) -> Iterator[str]:
-    since = f"since {span((facts.at - alert.raised_at).total_seconds())}" if alert.raised_at else "new"
+def _alert(alert: Alert, snapshot: Snapshot, width: int | None, colour: bool) -> Iterator[str]:
+    since = f"since {span((snapshot.at - alert.raised_at).total_seconds())}" if alert.raised_at else "new"
     mark = "!!" if alert.severity is Severity.CRITICAL else "! "
-    told = printable(f"{mark} {alert.message} ({since})")
-    for line in _folded(told, width, "   "):
+    text = printable(f"{mark} {alert.message} ({since})")
+    for line in folded(text, width, "   "):
         yield _styled(line, str(alert.severity), colour)
-    for line in _folded(printable(f"   → {alert.remedy}"), width, "     "):
+    for line in folded(printable(f"   → {alert.remedy}"), width, "     "):
         yield _styled(line, "", colour, bold=True)
 
 
 def _answer(line: Line, width: int | None, colour: bool) -> Iterator[str]:
-    head, *rest = _folded(f"{line.label:<{_LABEL}}{printable(line.text)}", width, " " * _LABEL)
+    head, *rest = folded(f"{line.label:<{_LABEL}}{printable(line.text)}", width, " " * _LABEL)
     yield head[:_LABEL] + _styled(head[_LABEL:], line.mood, colour)
     yield from rest
-
-
-def _folded(text: str, width: int | None, margin: str) -> list[str]:
-    if width is None or len(text) <= width:
-        return [text]
-    return textwrap.wrap(text, max(width, 40), subsequent_indent=margin, break_on_hyphens=False)
 
 
 def _styled(text: str, mood: str, colour: bool, *, bold: bool = False) -> str:
@@ -80,22 +74,22 @@ def _styled(text: str, mood: str, colour: bool, *, bold: bool = False) -> str:
 # ---- the answers
 
 
-def answers(facts: Snapshot, zone: tzinfo) -> Iterator[Line]:
-    """All of them, in the order in which they are asked."""
-    yield _recording(facts)
-    yield _next(facts, zone)
-    yield _disk(facts)
-    yield _uploads(facts)
-    yield _jobs(facts)
-    yield _time(facts)
-    yield _cloud(facts)
-    yield _machine(facts)
-    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+def answers(snapshot: Snapshot, zone: tzinfo) -> Iterator[Line]:
+    """All lines, in order."""
+    yield _recording(snapshot)
+    yield _next(snapshot, zone)
+    yield _disk(snapshot)
+    yield _uploads(snapshot)
+    yield _jobs(snapshot)
+    yield _time(snapshot)
+    yield _cloud(snapshot)
+    yield _machine(snapshot)
+    versions = ", ".join(f"{name} {version}" for name, version in snapshot.versions.items())
     yield Line("versions", versions or "–")
 
 
-def _recording(facts: Snapshot) -> Line:
-    recorder, health = facts.recorder, facts.recorder.health
+def _recording(snapshot: Snapshot) -> Line:
+    recorder, health = snapshot.recorder, snapshot.recorder.health
     missing = sorted(set(recorder.expected) - set(recorder.recording))
     if missing:
         return Line("recording", f"NOT {', '.join(missing)}, whose window is now", "critical")
@@ -110,54 +104,53 @@ def _recording(facts: Snapshot) -> Line:
         return Line("recording", f"nothing, and nothing is due · {alive[recorder.is_alive]}{camera}", mood)
     evidence = ""
     if health and recorder.is_alive:
-        age_s = health.frame_age_s(facts.at)
+        age_s = health.frame_age_s(snapshot.at)
         evidence = f" · last frame {age_s:.0f} s ago" if age_s is not None else " · no frame yet"
         evidence += f" · {health.fps:.1f} fps" if health.fps else ""
         evidence += f" · {health.restarts} restarts" if health.restarts else ""
     return Line("recording", f"{', '.join(recorder.recording)}{evidence}", "ok")
 
 
-def _next(facts: Snapshot, zone: tzinfo) -> Line:
-    coming = facts.next_booking
+def _next(snapshot: Snapshot, zone: tzinfo) -> Line:
+    coming = snapshot.next_booking
     if coming is None:
         return Line("next", "no booking is known")
-    span_text = window(coming.start, coming.end, zone, facts.at)
-    return Line("next", f"{coming.booking} · {span_text} · {when(coming.start, facts.at)}")
+    span_text = window(coming.start, coming.end, zone, snapshot.at)
+    return Line("next", f"{coming.booking} · {span_text} · {when(coming.start, snapshot.at)}")
 
 
-def _disk(facts: Snapshot) -> Line:
-    free, hours = facts.machine.disk_free_bytes, facts.recording_hours
+def _disk(snapshot: Snapshot) -> Line:
+    free, hours = snapshot.machine.disk_free_bytes, snapshot.recording_hours
     if free is None or hours is None:
         return Line("disk", "its size cannot be read", "warning")
     text = f"{size(free)} free, {_hours(hours)} of recording"
-    done = f" · {facts.disk_measure}" if facts.disk_measure else ""
-    mood = "critical" if facts.forecast_short else "warning" if done else "ok"
-    if not facts.booked_s:
+    done = f" · {snapshot.disk_measure}" if snapshot.disk_measure else ""
+    mood = "critical" if snapshot.forecast_short else "warning" if done else "ok"
+    if not snapshot.booked_s:
         return Line("disk", f"{text} · nothing is booked for the next 24 h{done}", mood)
-    needs = (
-        f"the {_hours(facts.booked_s / 3600)} booked within 24 h need up to {size(int(facts.booked_bytes))}"
-    )
-    fits = _fits(facts, free)
+    needed = size(int(snapshot.booked_bytes))
+    needs = f"the {_hours(snapshot.booked_s / 3600)} booked within 24 h need up to {needed}"
+    fits = _fits(snapshot, free)
     return Line("disk", f"{text} · {needs}: {fits or 'TOO LITTLE'}{done}", mood if fits else "critical")
 
 
-def _fits(facts: Snapshot, free: int) -> str:
-    """In which way they do; empty when they do not."""
-    if facts.forecast_short:
+def _fits(snapshot: Snapshot, free: int) -> str:
+    """How the bookings fit on the disk; empty when they do not."""
+    if snapshot.forecast_short:
         return ""
-    if facts.booked_bytes <= free:
+    if snapshot.booked_bytes <= free:
         return "they fit"
-    if facts.disk_measure:
-        return "they fit with this"
-    return "they fit as uploads go on" if facts.uploads.bytes_a_second else ""
+    if snapshot.disk_measure:
+        return "they fit with this measure"
+    return "they fit as uploads go on" if snapshot.uploads.bytes_a_second else ""
 
 
 def _hours(hours: float) -> str:
     return f"{hours:.0f} h" if hours >= 10 else span(hours * 3600)
 
 
-def _uploads(facts: Snapshot) -> Line:
-    uploads = facts.uploads
+def _uploads(snapshot: Snapshot) -> Line:
+    uploads = snapshot.uploads
     if not uploads.jobs:
         return Line("uploads", "nothing waits", "ok")
     parts = [f"{uploads.jobs} wait{'s' if uploads.jobs == 1 else ''}, {size(uploads.left_bytes)}"]
@@ -166,32 +159,32 @@ def _uploads(facts: Snapshot) -> Line:
     if uploads.job:
         parts.append(f"{uploads.job} is under way")
     if uploads.oldest:
-        waits_s = (facts.at - uploads.oldest.since).total_seconds()
+        waits_s = (snapshot.at - uploads.oldest.since).total_seconds()
         parts.append(f"{uploads.oldest.job} waits since {span(waits_s)}")
     return Line("uploads", " · ".join(parts))
 
 
-def _jobs(facts: Snapshot) -> Line:
-    named = " · ".join(f"{count} {state}" for state, count in facts.jobs.items() if count)
+def _jobs(snapshot: Snapshot) -> Line:
+    named = " · ".join(f"{count} {state}" for state, count in snapshot.jobs.items() if count)
     oldest = ""
-    if facts.oldest:
-        oldest = f" · the oldest, {facts.oldest.job}, since {_ago(facts.oldest.since, facts.at)}"
-    return Line("jobs", f"{named or 'none'}{oldest}", "warning" if facts.failed else "")
+    if snapshot.oldest:
+        oldest = f" · the oldest, {snapshot.oldest.job}, since {_ago(snapshot.oldest.since, snapshot.at)}"
+    return Line("jobs", f"{named or 'none'}{oldest}", "warning" if snapshot.failed else "")
 
 
-def _time(facts: Snapshot) -> Line:
-    if facts.clock_synchronised:
+def _time(snapshot: Snapshot) -> Line:
+    if snapshot.clock_synchronised:
         return Line("clock", "synchronised", "ok")
     return Line("clock", "NOT synchronised: bookings wait for it", "critical")
 
 
-def _cloud(facts: Snapshot) -> Line:
-    reached = facts.cloud_reached_at
-    bookings = facts.booking_cache_at
-    parts = [f"reached {_ago(reached, facts.at)} ago" if reached else "never reached"]
-    parts.append(f"bookings fetched {_ago(bookings, facts.at)} ago" if bookings else "no bookings fetched")
-    if facts.cloud and facts.cloud.alarms:
-        parts.insert(0, "REFUSES this device" if facts.cloud.refusal else "SHOWS NO BOOKING any more")
+def _cloud(snapshot: Snapshot) -> Line:
+    reached = snapshot.cloud_reached_at
+    bookings = snapshot.booking_cache_at
+    parts = [f"reached {_ago(reached, snapshot.at)} ago" if reached else "never reached"]
+    parts.append(f"bookings fetched {_ago(bookings, snapshot.at)} ago" if bookings else "no bookings fetched")
+    if snapshot.cloud and snapshot.cloud.alarms:
+        parts.insert(0, "REFUSES this device" if snapshot.cloud.refusal else "SHOWS NO BOOKING any more")
         return Line("cloud", " · ".join(parts), "critical")
     return Line("cloud", " · ".join(parts), "" if reached else "warning")
 
@@ -200,8 +193,8 @@ def _ago(then: datetime, now: datetime) -> str:
     return span((now - then).total_seconds())
 
 
-def _machine(facts: Snapshot) -> Line:
-    machine = facts.machine
+def _machine(snapshot: Snapshot) -> Line:
+    machine = snapshot.machine
     parts = []
     if machine.cpu_percent is not None:
         parts.append(f"processor {machine.cpu_percent:.0f} %")

@@ -1,8 +1,10 @@
-"""Times as a person types them. Values in, values out; `now` is always given."""
+"""Moments as a person types them. Pure: the day and the zone that are meant are given."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+import click
 
 from ezrec.domain.booking import OVERNIGHT
 from ezrec.domain.names import shown
@@ -10,7 +12,7 @@ from ezrec.domain.names import shown
 _YEARS = range(2000, 2200)  # outside of them it is a typing error
 
 
-class BadTime(ValueError):
+class BadTime(click.UsageError):
     """Not a time; the message says what would be one."""
 
 

@@ -1,1 +1,1 @@
-"""What looks at the whole box for a person: the doctor, the camera test, the demonstration."""
+"""Checks for a person: the doctor, the camera test, the demonstration."""

@@ -1,7 +1,7 @@
-"""A person's looks at the camera: what is connected, a short trial of it, a picture. Disturbs no recording.
+"""Behind `ezrec camera`: lists the cameras, tests one, takes a picture. Disturbs no recording.
 
-A trial holds the recorder's lock, so that no second process fights for the camera. It begins only when no
-booking is near, and gives way to one that comes all the same.
+A test holds the record stage's lock, so that no second process uses the camera. It begins only when no
+booking is near, and ends early when one comes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ezrec.app import recording as cameras
 from ezrec.camera import snapshots
 from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.camera.v4l2_discovery import usb_cameras
-from ezrec.domain.camera_test import Asked, CameraTest, Heard
+from ezrec.domain.camera_test import Asked, CameraTest, MicrophoneResult
 from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
 from ezrec.domain.stages import STAGES, State
@@ -34,8 +34,8 @@ _SPARE_S = 20.0  # before a booking: what a slow camera takes to come and to go
 _LOOK_S = 0.25
 _FINISH_LIMIT_S = 15.0
 _SLOW_START_S = 5.0
-_RATE, _BITS = 0.02, 0.35  # how far rate and bitrate may be from what was asked
-_HEARD = 0.5  # of the trial's length: a microphone begins beside the camera, in its own time
+_RATE, _BITS = 0.02, 0.35  # how far rate and bitrate may be from the settings
+_HEARD = 0.5  # of the test's length: a microphone may start later than the camera
 _MOST_KEY_S = 2.1  # a take begins at a key frame: further apart, the edges of bookings get coarse
 
 
@@ -50,7 +50,7 @@ class Connected:
 
 
 def connected(settings: Settings) -> list[Connected]:
-    """Every camera that can be had here, the one that EZREC_CAMERA chooses marked."""
+    """Every camera found here; the one that EZREC_CAMERA chooses is marked."""
     chosen = "picamera2" if settings.camera == "auto" else settings.camera
     found: list[Connected] = []
 
@@ -76,31 +76,31 @@ def connected(settings: Settings) -> list[Connected]:
     return found
 
 
-# ---- the trial
+# ---- the test
 
 
 def perform(
-    settings: Settings, seconds: float, tell: Callable[[float], None] = lambda done: None
+    settings: Settings, seconds: float, show_progress: Callable[[float], None] = lambda done: None
 ) -> CameraTest:
-    """Record through the real adapter into a temporary file, and look at what came out.
+    """Record with the configured camera into a temporary file, and measure the take.
 
     Raises `Busy` while the recorder works, `Refused` when a booking is near or comes, `Retry` without a
     camera.
     """
-    with _the_camera_for(settings, seconds) as is_wanted, _folder(settings) as folder:
-        path = folder / "trial.mp4"
+    with _reserved_camera(settings, seconds) as check_still_free, _folder(settings) as folder:
+        path = folder / "test.mp4"
         camera, clock = cameras.camera(settings), common.clock(settings)
-        ear = _Ear(settings, folder / "trial.m4a")
+        sound = _MicrophoneTest(settings, folder / "test.m4a")
         lost = threading.Event()
-        began = time.monotonic()
-        with camera.hold(lost.set), ear:
-            first_frame_s = ear.entered - began
+        asked_at = time.monotonic()
+        with camera.hold(lost.set), sound:
+            first_frame_s = sound.entered - asked_at
             start = clock.now()
             recording = camera.attach(path, start)
-            begun = time.monotonic()
-            while (spent_s := time.monotonic() - begun) < seconds and not lost.is_set():
-                is_wanted()
-                tell(spent_s / seconds)
+            started_at = time.monotonic()
+            while (spent_s := time.monotonic() - started_at) < seconds and not lost.is_set():
+                check_still_free()
+                show_progress(spent_s / seconds)
                 lost.wait(min(_LOOK_S, seconds - spent_s))
             take = recording.finish(clock.now(), _FINISH_LIMIT_S)
             health = camera.health()
@@ -109,24 +109,24 @@ def perform(
         fps, bitrate = cameras.promised(settings)
         size = settings.resolution
         asked = Asked(size.width, size.height, seconds, fps, bitrate)
-        return CameraTest(asked, take_facts(path), first_frame_s, health.dropped, take.ended_by, ear.heard)
+        return CameraTest(asked, take_facts(path), first_frame_s, health.dropped, take.ended_by, sound.heard)
 
 
-class _Ear:
-    """The microphone beside a trial, in a thread of its own: what it cannot do costs the picture nothing."""
+class _MicrophoneTest:
+    """Records sound during a camera test, in a thread of its own: its faults do not touch the picture."""
 
     def __init__(self, settings: Settings, path: Path) -> None:
         self._microphone, self._path = cameras.microphone(settings), path
         self._name, self._clock = settings.audio, common.clock(settings)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="microphone", daemon=True)
-        self.heard: Heard | None = None
+        self.heard: MicrophoneResult | None = None
         self.entered = 0.0
 
     def __enter__(self) -> None:
         self.entered = time.monotonic()
         if self._microphone is not None:
-            self.heard = Heard(self._name, 0.0, "it did not begin in time")
+            self.heard = MicrophoneResult(self._name, 0.0, "it did not begin in time")
             self._thread.start()
 
     def __exit__(self, *_: object) -> None:
@@ -141,19 +141,19 @@ class _Ear:
                 recording = self._microphone.attach(self._path, self._clock.now())
                 self._is_over.wait()
                 take = recording.finish(self._clock.now(), _FINISH_LIMIT_S)
-            self.heard = Heard(self._name, take.duration_s, take.ended_by)
+            self.heard = MicrophoneResult(self._name, take.duration_s, take.ended_by)
         except Retry as fault:
-            self.heard = Heard(self._name, 0.0, fault.reason)
+            self.heard = MicrophoneResult(self._name, 0.0, fault.reason)
 
 
 def snapshot(settings: Settings, path: Path) -> str:
-    """Make a picture file; returns where the picture is from. Raises as `perform` does."""
+    """Write a picture to `path`; returns in words where it is from. Raises as `perform` does."""
     spool = Spool(settings.spool)
     if spool.lock(_LOCK).is_held() and (take := _growing_take(spool)):
         age_s = max(0.0, time.time() - take.stat().st_mtime)
         snapshots.draw(snapshots.newest_key_frame(take), path)
         return f"the newest key frame of {take.name}, written {age_s:.1f} s ago"
-    with _the_camera_for(settings, 0):
+    with _reserved_camera(settings, 0):
         camera = cameras.camera(settings)
         with camera.hold(lambda: None):
             camera.snapshot(path)
@@ -172,12 +172,12 @@ def _growing_take(spool: Spool) -> Path | None:
 
 
 @contextlib.contextmanager
-def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[], None]]:
-    """The camera, while no booking needs it; what is given raises `Refused` as soon as one does."""
+def _reserved_camera(settings: Settings, seconds: float) -> Iterator[Callable[[], None]]:
+    """Hold the camera while no booking needs it; yields a check that raises `Refused` when one does."""
     spool, clock = common.spool(settings), common.clock(settings)
     lead = timedelta(seconds=settings.arm_s + settings.pre_roll_s)
 
-    def is_wanted(ahead_s: float = 0.0) -> None:
+    def check_still_free(ahead_s: float = 0.0) -> None:
         ahead = clock.now() + lead + timedelta(seconds=ahead_s)
         for entry in spool.entries(State.INCOMING):
             booking = entry.job.booking
@@ -192,13 +192,13 @@ def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[],
                 )
 
     with spool.lock(_LOCK).held(0, "tries the camera"):
-        is_wanted(seconds + _SPARE_S)
+        check_still_free(seconds + _SPARE_S)
         try:
-            yield is_wanted
+            yield check_still_free
         except Retry as fault:
             if "busy" not in fault.reason:
                 raise
-            # A recorder that has nothing to record keeps its camera module open for the next booking.
+            # A recorder without a booking keeps its camera module open for the next one.
             raise Busy(
                 f"{fault.reason}; if that is EZREC: sudo systemctl stop ezrec, and start it again after"
             ) from None
@@ -206,20 +206,20 @@ def _the_camera_for(settings: Settings, seconds: float) -> Iterator[Callable[[],
 
 @contextlib.contextmanager
 def _folder(settings: Settings) -> Iterator[Path]:
-    """Beside the spool, on the disk that recordings go to: a slow card is part of the trial."""
-    with tempfile.TemporaryDirectory(dir=settings.spool.parent, prefix=".trial.") as name:
+    """A folder beside the spool: a slow disk is part of the test."""
+    with tempfile.TemporaryDirectory(dir=settings.spool.parent, prefix=".camera-test.") as name:
         yield Path(name)
 
 
 # ---- the verdict
 
 
-def judge(trial: CameraTest) -> list[Finding]:
-    """Each thing that was asked of the camera, and whether it was kept."""
+def judge(result: CameraTest) -> list[Finding]:
+    """One finding for each thing that was asked of the camera, and one for how it ended."""
     checks = (_start, _picture, _rate, _gaps, _drops, _bits, _keys, _decoding, _sound)
-    found = [finding for check in checks for finding in check(trial)]
-    if trial.ended_by:
-        found.append(fault("end", f"it broke off: {trial.ended_by}", _CABLE))
+    found = [finding for check in checks for finding in check(result)]
+    if result.ended_by:
+        found.append(fault("end", f"it broke off: {result.ended_by}", _CABLE))
     return found
 
 
@@ -227,16 +227,16 @@ _CABLE = "look at the cable and the power supply; then: ezrec camera test"
 _LOAD = "close what else runs, or lower RESOLUTION or RECORDING_FPS"
 
 
-def _start(trial: CameraTest) -> Iterator[Finding]:
-    said = f"{trial.first_frame_s:.1f} s from asking for the camera to the first picture"
-    if trial.first_frame_s > _SLOW_START_S:
+def _start(result: CameraTest) -> Iterator[Finding]:
+    said = f"{result.first_frame_s:.1f} s from asking for the camera to the first picture"
+    if result.first_frame_s > _SLOW_START_S:
         yield warning("first frame", said, "fine for bookings known half a minute ahead, late for others")
     else:
         yield ok("first frame", said)
 
 
-def _picture(trial: CameraTest) -> Iterator[Finding]:
-    asked, facts = trial.asked, trial.facts
+def _picture(result: CameraTest) -> Iterator[Finding]:
+    asked, facts = result.asked, result.facts
     said = f"{facts.width}×{facts.height}, {facts.codec}"
     if (facts.width, facts.height) == (asked.width, asked.height):
         yield ok("picture", said)
@@ -248,8 +248,8 @@ def _picture(trial: CameraTest) -> Iterator[Finding]:
         )
 
 
-def _rate(trial: CameraTest) -> Iterator[Finding]:
-    asked, facts = trial.asked.fps, trial.facts
+def _rate(result: CameraTest) -> Iterator[Finding]:
+    asked, facts = result.asked.fps, result.facts
     said = f"{facts.fps:.2f} frames a second, {facts.frames} in {facts.seconds:.2f} s"
     if asked and abs(facts.fps - asked) > asked * _RATE:
         yield fault("rate", f"{said}, where {asked:g} are set", _LOAD)
@@ -257,9 +257,9 @@ def _rate(trial: CameraTest) -> Iterator[Finding]:
         yield ok("rate", said)
 
 
-def _gaps(trial: CameraTest) -> Iterator[Finding]:
-    facts = trial.facts
-    usual_s = 1 / (trial.asked.fps or facts.fps or 1)
+def _gaps(result: CameraTest) -> Iterator[Finding]:
+    facts = result.facts
+    usual_s = 1 / (result.asked.fps or facts.fps or 1)
     missing = round(facts.longest_gap_s / usual_s) - 1
     said = f"longest time between two frames {1000 * facts.longest_gap_s:.0f} ms"
     if missing > 0:
@@ -268,45 +268,45 @@ def _gaps(trial: CameraTest) -> Iterator[Finding]:
         yield ok("gaps", said)
 
 
-def _drops(trial: CameraTest) -> Iterator[Finding]:
-    if trial.dropped:
+def _drops(result: CameraTest) -> Iterator[Finding]:
+    if result.dropped:
         yield fault(
-            "drops", f"{trial.dropped} frames were thrown away: the disk is too slow", "a faster card"
+            "drops", f"{result.dropped} frames were dropped: the disk is too slow", "use a faster card"
         )
     else:
         yield ok("drops", "none")
 
 
-def _bits(trial: CameraTest) -> Iterator[Finding]:
-    asked, facts = trial.asked.bitrate, trial.facts
+def _bits(result: CameraTest) -> Iterator[Finding]:
+    asked, facts = result.asked.bitrate, result.facts
     said = f"{facts.bitrate / 1e6:.2f} Mbit/s, {facts.bitrate * 3600 / 8e9:.1f} GB an hour"
     if asked and facts.bitrate > asked * (1 + _BITS):
-        yield warning("bitrate", f"{said}, where {asked / 1e6:g} are set", "reckon with fuller disks")
-    else:  # less is no fault: a still court needs little
+        yield warning("bitrate", f"{said}, where {asked / 1e6:g} are set", "expect larger recordings")
+    else:  # less is no fault: an empty court needs little
         yield ok("bitrate", said)
 
 
-def _keys(trial: CameraTest) -> Iterator[Finding]:
-    said = f"a key frame every {trial.facts.key_every_s:.2f} s at most"
-    if trial.facts.key_every_s > _MOST_KEY_S:
+def _keys(result: CameraTest) -> Iterator[Finding]:
+    said = f"a key frame every {result.facts.key_every_s:.2f} s at most"
+    if result.facts.key_every_s > _MOST_KEY_S:
         yield warning("key frames", said, "set the camera's key frame interval (GOP) to one second")
     else:
         yield ok("key frames", said)
 
 
-def _decoding(trial: CameraTest) -> Iterator[Finding]:
-    facts = trial.facts
+def _decoding(result: CameraTest) -> Iterator[Finding]:
+    facts = result.facts
     if facts.decoded != facts.frames:
         yield fault("decodes", f"{facts.decoded} of {facts.frames} frames", _CABLE)
     else:
         yield ok("decodes", f"all {facts.frames} frames")
 
 
-def _sound(trial: CameraTest) -> Iterator[Finding]:
-    if (heard := trial.heard) is None:
+def _sound(result: CameraTest) -> Iterator[Finding]:
+    if (heard := result.heard) is None:
         return
     said = f"{heard.seconds:.1f} s from {heard.microphone}"
-    if heard.fault or heard.seconds < trial.asked.seconds * _HEARD:
+    if heard.fault or heard.seconds < result.asked.seconds * _HEARD:
         said = f"{said}: {heard.fault}" if heard.fault else said
         yield warning("sound", said, "see what is plugged in (arecord -l), or set EZREC_AUDIO=off")
     else:
@@ -314,7 +314,7 @@ def _sound(trial: CameraTest) -> Iterator[Finding]:
 
 
 def verdict(found: list[Finding]) -> str:
-    """The one line that a person wants."""
+    """The result in one line."""
     faults = [finding.check for finding in found if finding.verdict is Verdict.FAULT]
     warnings = [finding.check for finding in found if finding.verdict is Verdict.WARNING]
     if faults:
@@ -325,7 +325,7 @@ def verdict(found: list[Finding]) -> str:
 
 
 def check_target(path: Path) -> None:
-    """Raise `Refused` for a name that no picture can be written under."""
+    """Raise `Refused` for a path that no picture can be written to."""
     if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise Refused(f"{path.name or path} is no name for a picture", "end it in .jpg or .png")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):

@@ -1,7 +1,7 @@
 """The demonstration: one booking goes from camera to published video, on this machine alone.
 
-Uses the product as anybody would: settings by the environment, `ezrec run` as a process, the local backend.
-It makes its own intro and logo, watches the spool, and draws a contact sheet of what came out.
+Uses EZREC as a user would: settings in the environment, `ezrec run` as a process, the local backend. Makes an
+intro and a logo, watches the spool, and draws a contact sheet of the video.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ezrec import settings
 from ezrec.app import common
 from ezrec.app.publishing import local_backend
 from ezrec.domain import health
 from ezrec.domain.errors import Refused, Retry
 from ezrec.domain.job import Job
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.settings import Settings
+from ezrec.settings import Settings, load
 from ezrec.spool.spool import Spool
 
 _LEAD_S = 2.0  # from booking to start, at least
@@ -47,7 +46,7 @@ class DemoStage:
 
 @dataclass(slots=True)
 class DemoReport:
-    """What the demonstration has to show."""
+    """What came out of the demonstration."""
 
     video: str
     duration_s: float
@@ -62,8 +61,8 @@ class DemoReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What can be seen of the job at one moment."""
+class Progress:
+    """The job at one moment; `state` None: it is not in the spool."""
 
     state: State | None
     job: Job | None
@@ -72,7 +71,7 @@ class Sight:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The settings of the demonstration; a person's own for the cloud are kept out of it."""
+    """The settings of the demonstration, without those of this machine's environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TERM", "TZ") if name in os.environ}
     return kept | {
         "EZREC_HOME": str(home),
@@ -89,27 +88,27 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def perform(
-    home: Path, seconds: int, show: Callable[[Sight], None], *, pull_plug: bool = False
+    home: Path, seconds: int, show: Callable[[Progress], None], *, pull_plug: bool = False
 ) -> DemoReport:
     """Run the demonstration in `home`. Raises `Retry` when it does not end in time, `Refused` on old work."""
     home.mkdir(parents=True, exist_ok=True)
     environ = environment(home)
-    wishes = settings.load(environ)
-    spool = common.spool(wishes)
+    settings = load(environ)
+    spool = common.spool(settings)
     if any(spool.names(state) for state in DIRECTORIES):
         raise Refused(
             f"there is work in {spool.root} already", "give another --home, or let `ezrec run` finish it"
         )
-    store = local_backend(wishes)
+    store = local_backend(settings)
     store.set_branding(*make_branding(home / "branding"))
     log = home / "demo.log"
     begun = time.monotonic()
     child = _run(environ, log)
     try:
-        _wait_for_the_recorder(wishes, log)
-        # What is slow to start here, is slow to start its camera too.
+        _wait_for_the_recorder(settings, log)
+        # A machine that starts slowly starts its camera slowly, too.
         lead_s = max(_LEAD_S, 1 + 1.5 * (time.monotonic() - begun))
-        start = common.clock(wishes).now() + timedelta(seconds=lead_s)
+        start = common.clock(settings).now() + timedelta(seconds=lead_s)
         booking = store.book(start, start + timedelta(seconds=seconds))
         began = time.monotonic()
         if pull_plug:
@@ -118,21 +117,21 @@ def perform(
                 booking,
                 began,
                 show,
-                lambda sight: _is_recording_since(sight, lead_s + seconds / 2),
+                lambda progress: _is_recording_since(progress, lead_s + seconds / 2),
                 seconds,
             )
             _kill(child)
             child = _run(environ, log)
-        _watch(spool, booking, began, show, lambda sight: sight.state is State.DONE, seconds)
+        _watch(spool, booking, began, show, lambda progress: progress.state is State.DONE, seconds)
     finally:
         _stop(child)
-    return _report(wishes, booking, home, interruptions=int(pull_plug))
+    return _report(settings, booking, home, interruptions=int(pull_plug))
 
 
-def _wait_for_the_recorder(wishes: Settings, log: Path) -> None:
-    """A booking that is made while nothing listens yet begins late."""
+def _wait_for_the_recorder(settings: Settings, log: Path) -> None:
+    """Wait for the recorder: a booking made before it runs would begin late."""
     ends = time.monotonic() + _UP_LIMIT_S
-    while not (wishes.state / health.FILE).exists():
+    while not (settings.state / health.FILE).exists():
         if time.monotonic() > ends:
             raise Retry(f"the recorder did not begin within {_UP_LIMIT_S:.0f} s: see {log}")
         time.sleep(_LOOK_S)
@@ -154,37 +153,37 @@ def _watch(
     spool: Spool,
     booking: str,
     began: float,
-    show: Callable[[Sight], None],
-    is_it: Callable[[Sight], bool],
+    show: Callable[[Progress], None],
+    is_it: Callable[[Progress], bool],
     seconds: int,
 ) -> None:
-    """Look until `is_it`: often, because here, and only here, a person wants to see the seconds pass."""
+    """Look at the job until `is_it`, five times a second, because a person watches."""
     limit_s = seconds * 5 + 90
     while (spent_s := time.monotonic() - began) < limit_s:
-        sight = _look(spool, booking, spent_s)
-        show(sight)
-        if is_it(sight):
+        progress = _look(spool, booking, spent_s)
+        show(progress)
+        if is_it(progress):
             return
-        if sight.state is State.FAILED and sight.job is not None:
-            raise Retry(f"the job failed: {sight.job.reason}; {sight.job.remedy}")
+        if progress.state is State.FAILED and progress.job is not None:
+            raise Retry(f"the job failed: {progress.job.reason}; {progress.job.remedy}")
         time.sleep(_LOOK_S)
     raise Retry(f"not done after {limit_s:.0f} s: see {spool.root.parent}/demo.log")
 
 
-def _look(spool: Spool, booking: str, spent_s: float) -> Sight:
+def _look(spool: Spool, booking: str, spent_s: float) -> Progress:
     entry = spool.find(booking)
     if entry is not None:
-        return Sight(entry.state, entry.job, entry.progress(), spent_s)
+        return Progress(entry.state, entry.job, entry.progress(), spent_s)
     finished = spool.finished(booking)
-    return Sight(State.DONE if finished else None, finished, {}, spent_s)
+    return Progress(State.DONE if finished else None, finished, {}, spent_s)
 
 
-def _is_recording_since(sight: Sight, spent_s: float) -> bool:
-    return sight.state is State.RECORDING and sight.spent_s >= spent_s
+def _is_recording_since(progress: Progress, spent_s: float) -> bool:
+    return progress.state is State.RECORDING and progress.spent_s >= spent_s
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """As a power cut would: everything at once, without a word."""
+    """Kill everything at once, as a power cut would."""
     os.killpg(child.pid, signal.SIGKILL)
     child.wait(_END_LIMIT_S)
 
@@ -198,8 +197,8 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
             _kill(child)
 
 
-def _report(wishes: Settings, booking: str, home: Path, interruptions: int) -> DemoReport:
-    store, job = local_backend(wishes), common.spool(wishes).finished(booking)
+def _report(settings: Settings, booking: str, home: Path, interruptions: int) -> DemoReport:
+    store, job = local_backend(settings), common.spool(settings).finished(booking)
     row = next((row for row in store.videos() if row["booking_id"] == booking), None)
     if job is None or job.result is None or row is None:
         raise Retry(f"the job ended without a video: {job.reason if job else 'no record'}")

@@ -1,10 +1,10 @@
-"""The doctor: looks at everything that can be wrong with this machine, and names the cure. Changes nothing.
+"""The doctor: checks this machine for all that can be wrong, and names the remedy. Changes nothing.
 
-Each check is a function that yields findings; `_CHECKS` says in which order. It makes no directory, no table
-and no entry: run by root, it would leave files that the service may not write.
+Each check is a function that yields findings; `_CHECKS` gives the order. The doctor creates no directory,
+table or entry: what root created, the services could not write to.
 
-`quick` is for a unit's ExecStartPre. It leaves out what may be wrong while the service should start all the
-same: on a full disk, say, it is the upload that makes room.
+`quick` is for the start of a service. It leaves out faults with which a service should start all the same: on
+a full disk, for example, it is the upload that makes room.
 """
 
 from __future__ import annotations
@@ -14,38 +14,39 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ezrec import __version__, settings
+from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.diagnostics import machine_checks, spool_checks
+from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.redaction import hide
-from ezrec.settings import Settings
+from ezrec.settings import Settings, load
 
 _INSTALL = "sudo apt-get install ffmpeg"
 
 
 def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) -> Findings:
-    """Every check in turn; `quick`: only what must be right before a service may start."""
+    """All findings, check by check; `quick`: only what must be right before a service may start."""
     yield from _software(quick)
     try:
-        wishes = settings.load(environ)
+        settings = load(environ)
     except ConfigError as wrong:
         for problem in wrong.problems:
             yield fault("settings", problem, "correct it in EZREC_HOME/.env or in the environment")
-        return  # where the spool and the camera are is not known
-    hide(wishes.secrets())
-    yield ok("settings", f"sound, for {wishes.home}; `ezrec config` shows them")
-    for note in wishes.retired_notes():
+        return  # the other checks need the settings
+    hide(settings.secrets())
+    yield ok("settings", f"sound, for {settings.home}; `ezrec config` shows them")
+    for note in settings.retired_notes():
         yield warning("settings", note, "edit EZREC_HOME/.env, or what sets it in the environment")
-    yield from look(wishes, quick=quick)
+    yield from look(settings, quick=quick)
 
 
-def look(wishes: Settings, *, quick: bool = False) -> Findings:
-    """What can be looked at once the settings are known."""
+def look(settings: Settings, *, quick: bool = False) -> Findings:
+    """The checks that need the settings."""
     for check in _QUICK if quick else _CHECKS:
-        yield from check(wishes)
+        yield from check(settings)
 
 
 # ---- software and settings
@@ -66,13 +67,13 @@ def _software(quick: bool) -> Findings:
     yield ok("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
-def _encoder(wishes: Settings) -> Findings:
-    if choice := processing.transcoder(wishes).encoder():
+def _encoder(settings: Settings) -> Findings:
+    if choice := processing.transcoder(settings).encoder():
         yield ok("encoder", str(choice))
 
 
 def key_kind(key: str) -> str:
-    """What a Supabase key is good for: `service_role`, `anon`, another role, or `unknown`. Trusts nothing."""
+    """The role of a Supabase key: `service_role`, `anon`, another one, `unknown`. Checks no signature."""
     import base64
     import json
 
@@ -88,21 +89,21 @@ def key_kind(key: str) -> str:
         return "unknown"
 
 
-def _key(wishes: Settings) -> Findings:
-    if wishes.backend != "supabase":
+def _key(settings: Settings) -> Findings:
+    if settings.backend != "supabase":
         return
-    if not wishes.supabase_key:
+    if not settings.supabase_key:
         yield fault(
             "settings",
             "SUPABASE_KEY is not set, or this user may not read it",
             "sudo ezrec doctor, which may; to set it: sudo ezrec install",
         )
         return
-    kind = key_kind(wishes.supabase_key)
+    kind = key_kind(settings.supabase_key)
     if kind == "service_role":
         yield warning(
             "key",
-            "the key may read and change everything of every account: who takes the card has it all",
+            "the key may read and change everything of every account: whoever takes the card can do so too",
             "give the device a sign-in of its own with the publishable (anon) key, then put that key into "
             "SUPABASE_KEY and revoke this one",
         )
@@ -112,7 +113,7 @@ def _key(wishes: Settings) -> Findings:
         )
     else:
         yield ok("key", f"of the kind {kind}")
-    yield from _env_file(wishes.home / ".env")
+    yield from _env_file(settings.home / ".env")
 
 
 def _env_file(path: Path) -> Findings:
@@ -140,20 +141,20 @@ def clock_finding(*, is_synchronised: bool, is_assumed: bool) -> Finding:
     )
 
 
-def _clock(wishes: Settings) -> Findings:
+def _clock(settings: Settings) -> Findings:
     yield clock_finding(
-        is_synchronised=common.clock(wishes).is_synchronised(), is_assumed=wishes.assume_clock
+        is_synchronised=common.clock(settings).is_synchronised(), is_assumed=settings.assume_clock
     )
 
 
-def _camera(wishes: Settings) -> Findings:
-    kind, _, rest = wishes.camera.partition(":")
-    yield _CAMERAS[kind](rest, wishes)
+def _camera(settings: Settings) -> Findings:
+    kind, _, rest = settings.camera.partition(":")
+    yield _CAMERAS[kind](rest, settings)
 
 
-def _software_camera(_: str, wishes: Settings) -> Finding:
-    size = f"{wishes.resolution} at {wishes.fps:g} fps"
-    if wishes.backend == "supabase":
+def _software_camera(_: str, settings: Settings) -> Finding:
+    size = f"{settings.resolution} at {settings.fps:g} fps"
+    if settings.backend == "supabase":
         return warning(
             "camera",
             f"a test picture, {size}: no court is recorded, and the test picture is published",
@@ -180,12 +181,12 @@ def _device(path: str, _: Settings) -> Finding:
     return ok("camera", f"{path} is there")
 
 
-def _network_camera(_: str, wishes: Settings) -> Finding:
+def _network_camera(_: str, settings: Settings) -> Finding:
     import socket
     from urllib.parse import urlsplit
 
     try:
-        parts = urlsplit(wishes.camera)
+        parts = urlsplit(settings.camera)
         host, port = parts.hostname or "", parts.port or 554
     except ValueError as wrong:
         return fault("camera", f"EZREC_CAMERA: {wrong}", "give it as rtsp://host:554/path")
@@ -194,13 +195,15 @@ def _network_camera(_: str, wishes: Settings) -> Finding:
             return ok("camera", f"{host}, port {port} answers")
     except OSError as wrong:
         return fault(
-            "camera", f"{host}, port {port}: {wrong.strerror or wrong}", "is it switched on, and on this net?"
+            "camera",
+            f"{host}, port {port}: {wrong.strerror or wrong}",
+            "is it switched on, and in this network?",
         )
 
 
-def _microphone(wishes: Settings) -> Findings:
-    """Listens for a moment: that a device is listed does not say that it gives sound."""
-    if (microphone := recording.microphone(wishes)) is None:
+def _microphone(settings: Settings) -> Findings:
+    """Opens the microphone for a moment: a device that is listed may still give no sound."""
+    if (microphone := recording.microphone(settings)) is None:
         return
     try:
         with microphone.hold(lambda: None):
@@ -216,10 +219,10 @@ def _microphone(wishes: Settings) -> Findings:
                 "plug it in, or name another in EZREC_AUDIO (arecord -l); without sound: EZREC_AUDIO=off",
             )
     else:
-        yield ok("sound", f"{wishes.audio} is heard")
+        yield ok("sound", f"{settings.audio} is heard")
 
 
-def _camera_module(_: str, wishes: Settings) -> Finding:
+def _camera_module(_: str, settings: Settings) -> Finding:
     try:
         models = camera_modules()
     except Reject as wrong:
@@ -240,12 +243,14 @@ _CAMERAS: Mapping[str, Callable[[str, Settings], Finding]] = {
 # ---- backend
 
 
-def _backend(wishes: Settings) -> Findings:
-    if wishes.backend == "local" and not (wishes.local_store / "tables.db").exists():
-        yield ok("backend", f"local; no tables in {wishes.local_store} yet: they are made with the first use")
+def _backend(settings: Settings) -> Findings:
+    if settings.backend == "local" and not (settings.local_store / "tables.db").exists():
+        yield ok(
+            "backend", f"local; no tables in {settings.local_store} yet: they are made with the first use"
+        )
         return
     try:
-        backend = publishing.backend(wishes, keeps_notes=False)
+        backend = publishing.backend(settings, keeps_notes=False)
         rows = backend.bookings()
         is_shut_out = not rows and not backend.sees_bookings()
     except Reject as wrong:
@@ -255,7 +260,7 @@ def _backend(wishes: Settings) -> Findings:
     except ConfigError as wrong:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
-        yield ok("backend", f"{publishing.backend_state(wishes)}; {_ahead(rows, wishes)}")
+        yield ok("backend", f"{publishing.backend_state(settings)}; {_count_ahead(rows, settings)}")
         if is_shut_out:
             yield warning(
                 "backend",
@@ -264,30 +269,30 @@ def _backend(wishes: Settings) -> Findings:
             )
 
 
-def _survey(wishes: Settings) -> Findings:
+def _cloud_project(settings: Settings) -> Findings:
     """Tables, columns, buckets and policies, as far as this device's key shows them."""
-    if wishes.backend == "supabase" and wishes.supabase_key:
+    if settings.backend == "supabase" and settings.supabase_key:
         from ezrec.cloud.supabase.check import survey
 
-        yield from survey(wishes)
+        yield from survey(settings)
 
 
-def _treatment(wishes: Settings) -> Findings:
-    """What the services noted of the cloud's answers, whatever it answers just now."""
+def _cloud_account(settings: Settings) -> Findings:
+    """How the cloud has answered the services, by their notes."""
     from ezrec.monitoring.collect import read_cloud
 
-    found = read_cloud(wishes)
+    found = read_cloud(settings)
     for alarm in found.alarms if found else ():
         yield fault("cloud account", *alarm)
 
 
-def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:
+def _count_ahead(rows: list[dict[str, Any]], settings: Settings) -> str:
     from ezrec.domain.booking import BadBooking, parse_booking
 
-    now, ahead, unread = common.clock(wishes).now(), 0, 0
+    now, ahead, unread = common.clock(settings).now(), 0, 0
     for row in rows:
         try:
-            booking = parse_booking(row, wishes.zone)
+            booking = parse_booking(row, settings.zone)
         except BadBooking:
             unread += 1
             continue
@@ -296,12 +301,12 @@ def _ahead(rows: list[dict[str, Any]], wishes: Settings) -> str:
     return f"{said}, {unread} cannot be read" if unread else said
 
 
-def _cache(wishes: Settings) -> Findings:
-    """The cache is written when something changed: its age says when that was, not that it is stale."""
+def _cache(settings: Settings) -> Findings:
+    """The booking cache. It is written when bookings change: its age does not mean that it is stale."""
     import json
     import time
 
-    path = wishes.booking_cache
+    path = settings.booking_cache
     try:
         rows = json.loads(path.read_bytes())
         age_s = time.time() - path.stat().st_mtime
@@ -315,20 +320,13 @@ def _cache(wishes: Settings) -> Findings:
             "booking cache", f"{path} cannot be read: {wrong}", f"rm {path} (it is fetched again at once)"
         )
         return
-    yield ok("booking cache", f"{len(rows)} bookings; changed last {_age(age_s)} ago")
+    yield ok("booking cache", f"{len(rows)} bookings; changed last {span(age_s)} ago")
 
 
-def _age(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
-_QUICK: tuple[Callable[[Settings], Findings], ...] = (spool_checks.ground_of,)
+_QUICK: tuple[Callable[[Settings], Findings], ...] = (spool_checks.placement,)
 _CHECKS = (
     _encoder,
     _key, _clock, _camera, _microphone,
-    spool_checks.ground_of, spool_checks.room, spool_checks.jobs,
-    _backend, _survey, _treatment, _cache, machine_checks.units,
+    spool_checks.placement, spool_checks.room, spool_checks.jobs,
+    _backend, _cloud_project, _cloud_account, _cache, machine_checks.units,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The doctor's look at what systemd runs: installed, enabled, alive, and no older EZREC beside it."""
+"""The doctor's checks of systemd's units: installed, enabled, running, and no older EZREC beside them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LIMIT_S = 10.0
 _REPAIR = "sudo ezrec install"
 
 
-def units(wishes: Settings) -> Findings:
-    """Nothing is said where there is no systemd, or nothing of EZREC is installed in it."""
+def units(settings: Settings) -> Findings:
+    """Findings about the units; none where there is no systemd."""
     if not shutil.which("systemctl") or not Path("/run/systemd/system").is_dir():
         return
     shown = _shown(sorted({unit for shape in SHAPES.values() for unit in shape}))
@@ -35,7 +35,9 @@ def units(wishes: Settings) -> Findings:
         if _runs(name):
             yield fault("units", f"{name}.service of the older EZREC runs as well", _REPAIR)
         elif "split" in used:
-            yield fault("units", f"{path} is the older EZREC's, in the place of ours", _REPAIR)
+            yield fault(
+                "units", f"{path} belongs to the older EZREC and stands in the place of ours", _REPAIR
+            )
 
 
 def _shape(shape: str, shown: dict[str, dict[str, str]]) -> Findings:
@@ -55,11 +57,11 @@ def _shape(shape: str, shown: dict[str, dict[str, str]]) -> Findings:
 
 
 def _shown(names: list[str]) -> dict[str, dict[str, str]]:
-    """Some of what systemd knows of each unit."""
+    """By unit: its LoadState, ActiveState and UnitFileState."""
     keys = "Id,LoadState,ActiveState,UnitFileState"
-    told = _ask("systemctl", "show", "--property", keys, *names)
+    output = _ask("systemctl", "show", "--property", keys, *names)
     found: dict[str, dict[str, str]] = {name: {} for name in names}
-    for name, block in zip(names, told.split("\n\n"), strict=False):
+    for name, block in zip(names, output.split("\n\n"), strict=False):
         found[name] = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
     return found
 

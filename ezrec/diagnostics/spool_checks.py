@@ -1,6 +1,6 @@
-"""The doctor's look at the spool: the ground it stands on, who works in it, and what is stuck.
+"""The doctor's checks of the spool: its file system, access and room, who works in it, and what is stuck.
 
-Takes no lock, moves nothing, and creates one hidden file for a moment, outside every watched directory.
+Takes no lock and moves nothing; creates one hidden file for a moment, outside every watched directory.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ezrec.domain.disk_policy import OtherDisk
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, Stage, State
-from ezrec.monitoring.collect import last_report, other_disks
+from ezrec.monitoring.collect import other_disks, read_status_file
 from ezrec.runtime.file_events import DirectoryWatcher, Unwatchable
 from ezrec.settings import Settings
-from ezrec.spool.spool import Entry, Spool
+from ezrec.spool.spool import Spool
 from ezrec.system import disk_reserve, host
 
-# What a spool cannot stand on, and why. fuseblk is how NTFS and exFAT sticks appear.
+# File systems that cannot hold a spool, and why. NTFS and exFAT sticks appear as fuseblk.
 _NETWORK = "over a network a lock or a rename may not be what it seems, and recording stops with the network"
 _FOREIGN = "it keeps no owners, and a power cut can take the whole directory"
 _UNFIT = {
@@ -38,9 +38,9 @@ _OVERDUE = timedelta(minutes=3)  # a rescan comes every minute
 _NAMED = 3
 
 
-def ground_of(wishes: Settings) -> Findings:
-    """What must be right before anything is written, for a spool that may not exist yet."""
-    root = wishes.spool
+def placement(settings: Settings) -> Findings:
+    """What must be right before anything is written; the spool may not exist yet."""
+    root = settings.spool
     yield file_system(host.mount_of(host.nearest(root)))
     if not root.is_dir():
         above = host.nearest(root)
@@ -56,23 +56,23 @@ def ground_of(wishes: Settings) -> Findings:
     yield _access(spool)
 
 
-def room(wishes: Settings) -> Findings:
-    """What changes from day to day: whether there is room, and whether files still ring bells."""
-    if not wishes.spool.is_dir():
+def room(settings: Settings) -> Findings:
+    """What changes from day to day: free space, the reserve, other disks, file events."""
+    if not settings.spool.is_dir():
         return
-    spool = Spool(wishes.spool)
-    yield _first_page(spool)
+    spool = Spool(settings.spool)
+    yield _write_test(spool)
     free = shutil.disk_usage(spool.root).free
-    yield space(free, wishes.bitrate)
-    yield laid_aside(spool.root, wishes.reserve_mb * 1_000_000, free, has_run=_has_run(wishes))
-    yield from map(beside, other_disks(wishes))
+    yield space(free, settings.bitrate)
+    yield reserve(spool.root, settings.reserve_mb * 1_000_000, free, has_run=_has_run(settings))
+    yield from map(other_disk, other_disks(settings))
     yield _watch(spool)
 
 
 def file_system(mount: host.Mount | None) -> Finding:
     """Whether a spool can be kept whole there."""
     if mount is None:
-        return warning("file system", "the kernel does not tell what it is", "is /proc mounted?")
+        return warning("file system", "the kernel does not say what it is", "is /proc mounted?")
     where = f"{mount.type}, mounted at {mount.point}"
     elsewhere = "move the spool to a local disk: set EZREC_SPOOL"
     if mount.read_only:
@@ -156,8 +156,8 @@ def _owner_by(uid: int) -> str:
         return f"user {uid}"
 
 
-def _first_page(spool: Spool) -> Finding:
-    """Permissions may promise what the disk refuses: write, sync and forget one page."""
+def _write_test(spool: Spool) -> Finding:
+    """Write, sync and delete one page: a disk may refuse what permissions allow."""
     locks = spool.root / ".locks"
     try:
         with tempfile.TemporaryFile(prefix=".doctor-", dir=locks if locks.is_dir() else spool.root) as file:
@@ -172,7 +172,7 @@ def _first_page(spool: Spool) -> Finding:
 
 
 def space(free: int, bitrate: int) -> Finding:
-    """Free disk as what it is good for."""
+    """Free space, in hours of recording."""
     hours = free * 8 / bitrate / 3600
     said = f"{hours:.1f} h of recording ({free / 1e9:.1f} GB free)"
     cure = "see what waits: ezrec spool ls; what fills the disk: sudo du -xh --threshold=100M /"
@@ -181,13 +181,13 @@ def space(free: int, bitrate: int) -> Finding:
     return warning("space", said, cure) if hours < _LITTLE_H else ok("space", said)
 
 
-def _has_run(wishes: Settings) -> bool:
-    """Whether the pulse `status`, which lays the reserve aside, was ever here."""
-    return last_report(wishes.state) is not None
+def _has_run(settings: Settings) -> bool:
+    """Whether the periodic task `status`, which makes the reserve, has ever run here."""
+    return read_status_file(settings.state) is not None
 
 
-def laid_aside(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
-    """Whether a full disk could still be written to."""
+def reserve(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
+    """Whether the reserve is there, with which a full disk can still be written to."""
     if not wanted:
         return warning(
             "reserve",
@@ -196,23 +196,23 @@ def laid_aside(root: Path, wanted: int, free: int, *, has_run: bool) -> Finding:
         )
     missing = disk_reserve.missing(root, wanted)
     if not missing:
-        return ok("reserve", f"{wanted / 1e6:.0f} MB lie aside for a full disk")
+        return ok("reserve", f"{wanted / 1e6:.0f} MB are kept for a full disk")
     if free < 2 * missing:
         return warning(
             "reserve",
-            f"its {wanted / 1e6:.0f} MB are given up, or were never to be had: {free / 1e6:.0f} MB are free",
-            "make room, then it is laid aside again: ezrec spool purge; ezrec spool ls",
+            f"its {wanted / 1e6:.0f} MB are given up, or never had room: {free / 1e6:.0f} MB are free",
+            "make room, then the reserve is made again: ezrec spool purge; ezrec spool ls",
         )
     if not has_run:
-        return ok("reserve", f"{wanted / 1e6:.0f} MB are laid aside with the first beat of the pulse status")
+        return ok("reserve", f"{wanted / 1e6:.0f} MB are made by the first run of `ezrec pulse status`")
     return warning(
         "reserve",
-        f"{wanted / 1e6:.0f} MB are not laid aside yet, though there is room",
-        "the pulse status does it: sudo systemctl start ezrec, or ezrec pulse status",
+        f"{wanted / 1e6:.0f} MB are not there yet, although there is room",
+        "sudo systemctl start ezrec, or: ezrec pulse status",
     )
 
 
-def beside(disk: OtherDisk) -> Finding:
+def other_disk(disk: OtherDisk) -> Finding:
     """One disk that holds something of ours beside the spool's."""
     if not disk.wrong:
         holds = ", ".join(disk.holds)
@@ -230,10 +230,10 @@ def _watch(spool: Spool) -> Finding:
     limits = host.inotify_limits()
     said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in limits.items())
     wider = "sudo sysctl fs.inotify.max_user_instances=512 fs.inotify.max_user_watches=262144"
-    bells: dict[Path, Callable[[], None]] = {
+    callbacks: dict[Path, Callable[[], None]] = {
         path: lambda: None for path in spool.places() if path.is_dir() and not path.name.startswith(".")
     }
-    watcher = DirectoryWatcher(bells, logging.getLogger("ezrec.doctor"))
+    watcher = DirectoryWatcher(callbacks, logging.getLogger("ezrec.doctor"))
     try:
         watcher.arm()
     except Unwatchable as wrong:
@@ -250,12 +250,12 @@ def _watch(spool: Spool) -> Finding:
 # ---- who works, and what is stuck
 
 
-def jobs(wishes: Settings) -> Findings:
-    """Who holds which stage, and the jobs that nobody will move."""
-    if not wishes.spool.is_dir():
+def jobs(settings: Settings) -> Findings:
+    """Who works on which stage, and the jobs that nobody will move."""
+    if not settings.spool.is_dir():
         return
-    spool = Spool(wishes.spool)
-    now = common.clock(wishes).now()
+    spool = Spool(settings.spool)
+    now = common.clock(settings).now()
     for name in STAGES:
         stage = STAGES[name]
         holder = spool.lock(name).holder()
@@ -263,35 +263,31 @@ def jobs(wishes: Settings) -> Findings:
         if stuck:
             yield warning(f"stage {name}", stuck, "start EZREC: sudo systemctl start ezrec, or ezrec run")
         else:
-            yield ok(f"stage {name}", f"worked by {holder}" if holder else "nothing due, nobody at work")
+            yield ok(f"stage {name}", f"worked by {holder}" if holder else "nothing due, no worker runs")
     failed = spool.names(State.FAILED)
     if failed:
-        yield warning("failed jobs", _some(failed), "see why, and the cure: ezrec spool ls --failed")
+        yield warning("failed jobs", _listed(failed), "see why, and the cure: ezrec spool ls --failed")
     else:
         yield ok("failed jobs", "none")
 
 
 def _stuck(spool: Spool, stage: Stage, before: datetime) -> str:
-    """What waits for a worker that is not there: jobs in hand of a dead one, and due since `before`."""
+    """Jobs that wait for a worker that does not run: claimed by a dead one, or due since `before`."""
     in_hand = spool.names(stage.works_in) if stage.works_in is not stage.takes_from else []
     due = [
         entry.id
         for entry in spool.entries(stage.takes_from)
-        if entry.job.is_due(before) and (entry.job.due or _arrival(entry)) <= before
+        if entry.job.is_due(before) and (entry.job.due or entry.job.since) <= before
     ]
     said = []
     if in_hand:
-        said.append(f"{_some(in_hand)} in {stage.works_in}/ is in the hand of a process that is gone")
+        said.append(f"{_listed(in_hand)} in {stage.works_in}/ was claimed by a process that is gone")
     if due:
-        said.append(f"{_some(due)} in {stage.takes_from}/ is due, and nobody comes")
+        said.append(f"{_listed(due)} in {stage.takes_from}/ is due, and no worker runs")
     return "; ".join(said)
 
 
-def _arrival(entry: Entry) -> datetime:
-    return entry.job.arrivals[-1].at if entry.job.arrivals else entry.job.created
-
-
-def _some(ids: Iterable[str]) -> str:
+def _listed(ids: Iterable[str]) -> str:
     ids = sorted(ids)
     more = "" if len(ids) <= _NAMED else f" and {len(ids) - _NAMED} more"
     return ", ".join(shown(one).strip("'") for one in ids[:_NAMED]) + more

@@ -1,4 +1,4 @@
-"""A camera's trial: what was asked of it, and what the take it made really holds. Values only."""
+"""A camera test: what was asked of the camera, and what the take that it made holds. Values only."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TakeFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class MicrophoneResult:
     """What the microphone gave meanwhile; `fault` says why it is not more."""
 
     microphone: str
@@ -50,11 +50,11 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class CameraTest:
-    """A take of a trial, and what the camera did around it."""
+    """The take of a camera test, and what the camera did around it."""
 
     asked: Asked
     facts: TakeFacts
     first_frame_s: float  # from asking for the camera until a take could begin
     dropped: int
     ended_by: str = ""
-    heard: Heard | None = None  # None where no sound is wanted
+    heard: MicrophoneResult | None = None  # None where no sound is wanted

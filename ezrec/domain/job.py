@@ -182,14 +182,18 @@ class Job:
         waits = self.waits_until(now)
         return not self.held and (waits is None or waits <= now)
 
+    @property
+    def since(self) -> datetime:
+        """When it came into the directory it lies in."""
+        return self.arrivals[-1].at if self.arrivals else self.created
+
     def waits_until(self, now: datetime) -> datetime | None:
         """When it is due; None: at once. A wait that began in the future says nothing any more.
 
         The clock was set back since, perhaps by years, and the job would lie there for as long. Then the
         start of its booking alone counts.
         """
-        began = self.arrivals[-1].at if self.arrivals else self.created
-        if self.due is None or began <= now + _SOON:
+        if self.due is None or self.since <= now + _SOON:
             return self.due
         return min(self.due, self.booking.start - _SOON) if self.booking else None
 

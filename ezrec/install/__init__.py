@@ -1,5 +1,5 @@
-"""Installation, upgrade and removal: plans of steps, executed by one small runner.
+"""Installs, upgrades and removes EZREC: plans of steps, and one small runner.
 
-Nothing here needs more than Python's standard library: `install.sh` runs it from a clone, before there
-is anything else. It writes programs, units and settings, and never touches a recording.
+Needs Python's standard library only: `install.sh` runs it from a clone, before anything is installed. It
+writes programs, units and settings, and never touches a recording.
 """

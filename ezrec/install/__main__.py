@@ -1,4 +1,4 @@
-"""`ezrec install`, `upgrade`, `uninstall`, and `python3 -m ezrec.install …` from a clone: arguments alone."""
+"""`ezrec install`, `upgrade`, `uninstall`, and `python3 -m ezrec.install …` from a clone: the arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OK, USAGE, REFUSED = 0, 1, 3
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if os.geteuid() != 0 and not options.dry_run:
-        return _say(REFUSED, "this changes the machine: type it with sudo (or look first with --dry-run)")
+        return _say(REFUSED, "this changes the machine: run it with sudo (or try it first with --dry-run)")
     try:
         doing = {"install": _install, "upgrade": _upgrade, "uninstall": _uninstall}[options.command]
         changed = doing(options)
@@ -31,9 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     except (EOFError, KeyboardInterrupt):
         return _say(130, "nothing was changed")
     if options.dry_run:
-        print(f"Nothing was changed; {changed} steps would do something.")
+        print(f"Nothing was changed; {changed} steps would change something.")
     else:
-        print(f"{changed} steps changed something." if changed else "Nothing was to be changed.")
+        print(f"{changed} steps changed something." if changed else "Nothing had to be changed.")
     return OK
 
 
@@ -43,30 +43,30 @@ def _say(code: int, text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ezrec", description="Put EZREC on this machine, renew or remove it."
-    )
+    parser = argparse.ArgumentParser(prog="ezrec", description="Install, upgrade or remove EZREC.")
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--dry-run", action="store_true", help="print every step, and change nothing")
     shared.add_argument("--home", type=Path, default=None, help=f"state and spool; default: {layout.HOME}")
     install = commands.add_parser("install", parents=[shared], help="install, repair, or change the shape")
-    install.add_argument("--shape", choices=layout.SHAPES, help="one unit, or a unit a part; default: one")
-    install.add_argument("--answers", type=Path, help="a file as .env, in place of questions")
-    install.add_argument("--yes", action="store_true", help="ask nothing: environment and defaults count")
+    install.add_argument(
+        "--shape", choices=layout.SHAPES, help="one unit, or a unit for each part; default: one"
+    )
+    install.add_argument("--answers", type=Path, help="a file like .env with the answers")
+    install.add_argument("--yes", action="store_true", help="ask nothing: use the environment and defaults")
     install.add_argument("--from", dest="source", type=Path, help="a clone or a wheel; default: this clone")
     install.add_argument("--release", help=argparse.SUPPRESS)
-    change = commands.add_parser("upgrade", parents=[shared], help="bring a newer version into use")
+    change = commands.add_parser("upgrade", parents=[shared], help="install a newer version")
     change.add_argument("source", type=Path, nargs="?", help="a clone or a wheel")
     change.add_argument("--back", action="store_true", help="return to the version before")
     commands.add_parser(
-        "uninstall", parents=[shared], help="remove all but spool, footage, settings and keys"
+        "uninstall", parents=[shared], help="remove EZREC; spool, footage, settings and keys stay"
     )
     return parser
 
 
 def _home(options: argparse.Namespace) -> Path:
-    """As given; else as this machine's units say it."""
+    """The directory given, else the one that this machine's units use."""
     if options.home is not None:
         return Path(options.home).absolute()
     if layout.TMPFILES.is_file():
@@ -86,13 +86,11 @@ def _install(options: argparse.Namespace) -> int:
         raise Refused("there is nothing to install", "name a clone or a wheel: --from")
     in_use = releases.current()
     if in_use not in (None, release) and not options.release:
-        raise Refused(
-            f"release {in_use} is installed", f"bring this one into use with: ezrec upgrade {source}"
-        )
+        raise Refused(f"release {in_use} is installed", f"install this one with: ezrec upgrade {source}")
     safe_to_change.refuse_if_older_records(home)
     shape = options.shape or plan.shape() or "one"
-    wish = plan.Wish(shape, release, source, home, _values(options, home))
-    steps = plan.install(wish)
+    target = plan.Installation(shape, release, source, home, _values(options, home))
+    steps = plan.install(target)
     if in_use is not None and not options.release and pending(steps):
         safe_to_change.refuse_if_busy(home, "change the installation")
     return run(steps, print, dry=options.dry_run)

@@ -1,4 +1,4 @@
-"""The settings as an installation asks for them, takes them over, and lays them down: `.env` and the keys.
+"""The settings that an installation asks for, takes over and writes: `.env` and the keys.
 
 Reads and writes `.env` line by line, so that a person's comments and unknown lines stay as they were.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from ezrec.domain import env_lines
 from ezrec.domain.errors import Refused
 
-# Newest name first: under all of them a value is the same secret.
+# Each secret's names, the newest first.
 SECRETS = {
     "SUPABASE_KEY": ("SUPABASE_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_ANON_KEY"),
     "EZREC_DEVICE_EMAIL": ("EZREC_DEVICE_EMAIL",),
@@ -23,7 +23,7 @@ EXACT = "EZREC_DEVICE_PASSWORD"  # may begin or end with a blank; of everything 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A setting that an installation wants to know."""
+    """A setting that an installation asks for."""
 
     name: str
     text: str
@@ -45,7 +45,7 @@ def questions(camera: str) -> tuple[Question, ...]:
 
 
 def read(text: str) -> dict[str, str]:
-    """What an `.env` sets; the last line of a name counts."""
+    """The settings of an `.env` text, without empty ones; the last line of a name counts."""
     found = {}
     for line in env_lines.lines(text):
         match = env_lines.LINE.fullmatch(line)
@@ -59,7 +59,7 @@ def read_file(path: Path) -> dict[str, str]:
 
 
 def rewritten(text: str, sets: Mapping[str, str], drops: frozenset[str] = frozenset()) -> str:
-    """The text with these settings in it, and without the dropped ones; every other line as it was."""
+    """The text with `sets` set and `drops` removed; every other line as it was."""
     left, lines = dict(sets), []
     for line in env_lines.lines(text):
         match = env_lines.LINE.fullmatch(line) if not line.lstrip().startswith("#") else None
@@ -88,7 +88,7 @@ def check(values: Mapping[str, str]) -> None:
 
 
 def secrets_of(known: Mapping[str, str]) -> dict[str, str]:
-    """The secrets among settings, each under its newest name."""
+    """The secrets among `known`, each under its newest name."""
     found = {}
     for name, names in SECRETS.items():
         value = next((known[one] for one in names if known.get(one)), None)
@@ -103,14 +103,14 @@ ALL_SECRETS = frozenset(name for names in SECRETS.values() for name in names)
 def answered(
     known: Mapping[str, str], given: Mapping[str, str], camera: str, ask: Callable[[Question], str] | None
 ) -> dict[str, str]:
-    """Everything to be set: what was given, else what is known, else what a person says, else the default."""
+    """Every setting to write: from `given`, else `known`, else the answer to `ask`, else the default."""
     values: dict[str, str] = {}
-    for source in (known, given):  # under its newest name a key wins over an older one of any name
+    for source in (known, given):  # a given key replaces a known one, whatever its name
         plain = {name: value for name, value in source.items() if value and name not in ALL_SECRETS}
         values |= plain | secrets_of(source)
     for question in questions(camera):
         is_known = any(values.get(name) for name in SECRETS.get(question.name, (question.name,)))
-        is_chosen = question.name == "SUPABASE_URL" and bool(known)  # an older file has chosen already
+        is_chosen = question.name == "SUPABASE_URL" and bool(known)  # an older file has decided that
         if is_known or is_chosen or (question.cloud and not values.get("SUPABASE_URL")):
             continue
         answer = (ask(question) if ask else "") or question.default

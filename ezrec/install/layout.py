@@ -1,4 +1,4 @@
-"""Where an installation keeps what, and which units are a shape. Names alone; no effects."""
+"""Where an installation keeps what, and which units make up a shape. Names alone; no effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HOME = Path("/opt/ezrec-backend")  # as the unit files say it; another home is w
 RELEASES = APP / "releases"
 CURRENT = APP / ".venv"  # a link to a release's venv: one rename switches
 PREVIOUS = APP / ".previous"
-STARTED = APP / ".started"  # what was running when systemd was last told to start
+STARTED = APP / ".started"  # a fingerprint of what systemd last started
 SHARE = APP / "share" / "systemd"
 PROGRAM = Path("/usr/local/bin/ezrec")
 UNITS = Path("/etc/systemd/system")
@@ -27,7 +27,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "one": ("ezrec.service",),
     "split": (
         "ezrec.target",
-        # The older EZREC has units of these names, too: `system.older_unit` tells them apart.
+        # The older EZREC has units of these names, too: see `system.older_unit`.
         *(f"{name}.service" for name in FORMER),
         *(f"ezrec-{part}.path" for part in ("process", "upload", "logs")),
         *(f"ezrec-{part}.timer" for part in ("sweep", "retry", "ahead", "sync", "status", "logs")),

@@ -1,8 +1,8 @@
-"""The names that more than one EZREC has used: who has one makes room, so that no unit runs twice.
+"""Units whose names another EZREC has used: makes room for ours, so that no unit runs twice.
 
-The five services of the checklist bear its names. So do the units of the older EZREC, which are stopped and
-laid aside, never removed. Installations before had them as `ezrec-recorder.service` and the like, with the
-checklist's names as aliases: there the two change places.
+Our five services are named as the checklist names them. The older EZREC has units of the same names: these
+are stopped and moved to another folder, never deleted. Earlier installations had `ezrec-recorder.service` and
+the like, with the checklist's names as aliases: there name and alias are swapped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def set_older_aside() -> Iterator[Step]:
     for name in FORMER:
         if (path := system.older_unit(name)) is not None:
             yield Step(
-                f"stop the older {name}.service and lay its file into {layout.SET_ASIDE}",
+                f"stop the older {name}.service and move its file to {layout.SET_ASIDE}",
                 "two recorders would fight for the camera",
                 lambda path=path: _set_aside(path),  # type: ignore[misc]
                 lambda name=name: system.older_unit(name) is None,  # type: ignore[misc]
@@ -32,7 +32,7 @@ def set_older_aside() -> Iterator[Step]:
 
 
 def _set_aside(path: Path) -> None:
-    """What a person added to the unit goes with it: it was not meant for ours, and would open it."""
+    """Move a unit's file away, with its drop-ins: written for another unit, they could open up ours."""
     text = path.read_text(encoding="utf-8", errors="replace")
     system.must("systemctl", "disable", "--now", path.name, limit_s=_STOP_LIMIT_S)
     system.write(_free(layout.SET_ASIDE / path.name, text), text)
@@ -46,7 +46,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _free(path: Path, text: str) -> Path:
-    """A name that would not take the place of another content."""
+    """`path`, or a numbered name, that is free or already holds `text`."""
     others = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
     return next(
         each for each in (path, *itertools.islice(others, 99)) if not each.exists() or system.says(each, text)
@@ -54,7 +54,7 @@ def _free(path: Path, text: str) -> Path:
 
 
 def let_former_be_aliases() -> Iterator[Step]:
-    """For when the new files are there: each name changes in one rename, and a power cut finds a recorder."""
+    """Swap names and aliases once the new files are there: by one rename each, safe against a power cut."""
     if any(map(system.former_unit, FORMER)):
         yield Step(
             f"let {', '.join(FORMER.values())} be aliases of {', '.join(FORMER)}",
@@ -85,7 +85,7 @@ def _change_places() -> None:
 
 
 def _move_drop_ins(source: Path, target: Path) -> None:
-    """What a person added stays in force, also when the alias is gone. The camera's is the installer's."""
+    """Keep the drop-ins that a person added. The camera's is written by the installer."""
     for path in sorted(source.glob("*.conf")):
         if path.name != layout.RTSP.name and not (target / path.name).exists():
             system.write(target / path.name, path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The plan of an installation. Looks at the machine, and changes it only when its steps are run."""
+"""The steps of an installation. Making the plan only looks at the machine; running its steps changes it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ezrec.install import env_file, layout, old_units, releases, system
 from ezrec.install.steps import Step, StepFailed
 
 _STARTS_S = 60.0
-# What services write. Recordings of the older EZREC lie beside them, and are not in this list.
+# What services write. Recordings of the older EZREC, which lie beside it, are not listed.
 _SHARED = ("spool", "state", "logs", "media_cache", "local", "bookings_cache.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be so when the plan has run."""
+class Installation:
+    """The state of the machine that the plan leads to."""
 
     shape: str
     release: str
@@ -35,7 +35,7 @@ class Wish:
 
 
 def known(home: Path) -> dict[str, str]:
-    """The settings that this machine has: of an installation before, or of the older EZREC."""
+    """The settings of an earlier installation or of the older EZREC, and the stored keys."""
     env = home / ".env" if (home / ".env").is_file() else layout.HOME / ".env"
     kept = {path.name: path.read_text().strip() for path in _credentials()}
     return {**env_file.read_file(env), **kept}
@@ -49,31 +49,31 @@ def _credentials() -> list[Path]:
 
 
 def shape() -> str | None:
-    """The shape that is in use; None when none is."""
+    """The shape that is enabled; None when none is."""
     return next((name for name, unit in layout.STARTS.items() if system.is_enabled(unit)), None)
 
 
 def camera() -> str:
-    """What a machine that says nothing about its camera most likely has; a test picture last of all."""
+    """The likely camera of this machine: the camera module, else a USB camera, else a test picture."""
     if system.is_installed(layout.CAMERA_PACKAGE) or system.is_to_be_had(layout.CAMERA_PACKAGE):
         return "auto"
     return "v4l2:/dev/video0" if Path("/dev/video0").exists() else "software"
 
 
-def install(wish: Wish) -> list[Step]:
-    """Every step, in order: nothing is stopped before all that can fail elsewhere has been done."""
+def install(target: Installation) -> list[Step]:
+    """All steps in order: running services are stopped after everything that is likely to fail."""
     source = layout.shipped()
     steps = [*_packages()]
-    if wish.source is not None:
-        steps.append(releases.build_step(wish.release, wish.source))
-    steps += [*_ground(wish, source), *_settings(wish), _check(wish)]
+    if target.source is not None:
+        steps.append(releases.build_step(target.release, target.source))
+    steps += [*_users_and_directories(target, source), *_settings(target), _check(target)]
     steps += [
         *old_units.set_older_aside(),
-        releases.switch_step(wish.release),
-        *_files(wish, source),
+        releases.switch_step(target.release),
+        *_files(target, source),
         *old_units.let_former_be_aliases(),
     ]
-    return [*steps, _start(wish, source)]
+    return [*steps, _start(target, source)]
 
 
 # ---- packages, users, directories
@@ -84,8 +84,8 @@ def _packages() -> Iterator[Step]:
     if system.is_to_be_had(layout.CAMERA_PACKAGE):
         wanted.append(layout.CAMERA_PACKAGE)
     yield Step(
-        f"have apt install {', '.join(wanted)}",
-        "EZREC works with them and does not bring them along",
+        f"install with apt: {', '.join(wanted)}",
+        "EZREC needs them and does not contain them",
         lambda: system.apt_install(*_missing(wanted)),
         lambda: not _missing(wanted),
     )
@@ -95,9 +95,9 @@ def _missing(packages: list[str]) -> list[str]:
     return [package for package in packages if not system.is_installed(package)]
 
 
-def _ground(wish: Wish, source: Path) -> Iterator[Step]:
-    users = layout.written_for(source / "ezrec.sysusers", wish.home)
-    places = layout.written_for(source / "ezrec.tmpfiles", wish.home)
+def _users_and_directories(target: Installation, source: Path) -> Iterator[Step]:
+    users = layout.written_for(source / "ezrec.sysusers", target.home)
+    places = layout.written_for(source / "ezrec.tmpfiles", target.home)
     yield Step(
         f"make the users {', '.join(layout.USERS)}",
         "a user for each service: none can read another's keys",
@@ -105,16 +105,16 @@ def _ground(wish: Wish, source: Path) -> Iterator[Step]:
         lambda: system.says(layout.SYSUSERS, users) and system.has_users(),
     )
     yield Step(
-        f"make the directories under {wish.home}",
+        f"make the directories under {target.home}",
         "setgid: what one service makes the next can move",
         lambda: _make(layout.TMPFILES, places, "systemd-tmpfiles", "--create", str(layout.TMPFILES)),
         lambda: system.says(layout.TMPFILES, places) and _are_made(places),
     )
     yield Step(
-        "give the group ezrec what an earlier installation left in them",
+        "give the group ezrec the files of an earlier installation",
         "its users may have had other numbers; recordings of the older EZREC are left alone",
-        lambda: _share(wish.home),
-        lambda: not any(True for _ in _unshared(wish.home)),
+        lambda: _share(target.home),
+        lambda: not any(True for _ in _unshared(target.home)),
     )
 
 
@@ -139,7 +139,7 @@ def _are_made(places: str) -> bool:
 
 
 def _unshared(home: Path) -> Iterator[tuple[str, int]]:
-    """What belongs to another group, and the mode that it should have."""
+    """Each path that belongs to another group, with the mode it should have."""
     group = system.gid()
     for name in _SHARED:
         top = home / name
@@ -164,10 +164,10 @@ def _share(home: Path) -> None:
 # ---- settings and keys
 
 
-def _settings(wish: Wish) -> Iterator[Step]:
-    secrets = env_file.secrets_of(wish.values)
-    plain = {name: value for name, value in wish.values.items() if name not in env_file.ALL_SECRETS}
-    is_split = wish.shape == "split"
+def _settings(target: Installation) -> Iterator[Step]:
+    secrets = env_file.secrets_of(target.values)
+    plain = {name: value for name, value in target.values.items() if name not in env_file.ALL_SECRETS}
+    is_split = target.shape == "split"
     if is_split:
         for name, value in secrets.items():
             path = layout.CREDENTIALS / name
@@ -183,13 +183,13 @@ def _settings(wish: Wish) -> Iterator[Step]:
     drops = env_file.ALL_SECRETS - sets.keys()
 
     def text() -> str:
-        return env_file.rewritten(_before(wish), sets, frozenset(drops))
+        return env_file.rewritten(_before(target), sets, frozenset(drops))
 
     yield Step(
-        f"write the settings into {wish.env}",
+        f"write the settings into {target.env}",
         "root's, and read by the group; lines that are not ours stay as they are",
-        lambda: system.write(wish.env, text(), 0o640, system.gid()),
-        lambda: system.says(wish.env, text()) and _is_closed(wish.env),
+        lambda: system.write(target.env, text(), 0o640, system.gid()),
+        lambda: system.says(target.env, text()) and _is_closed(target.env),
     )
     if not is_split:
         yield Step(
@@ -200,8 +200,8 @@ def _settings(wish: Wish) -> Iterator[Step]:
         )
 
 
-def _before(wish: Wish) -> str:
-    env = wish.env if wish.env.is_file() else layout.HOME / ".env"
+def _before(target: Installation) -> str:
+    env = target.env if target.env.is_file() else layout.HOME / ".env"
     return env.read_text(encoding="utf-8") if env.is_file() else ""
 
 
@@ -210,21 +210,21 @@ def _is_closed(path: Path) -> bool:
     return stat.S_IMODE(info.st_mode) == 0o640 and (info.st_uid, info.st_gid) == (0, system.gid())
 
 
-def _check(wish: Wish) -> Step:
-    user = "ezrec" if wish.shape == "one" else "ezrec-work"
-    argv = (str(releases.program(wish.release)), "doctor", "--quick")
+def _check(target: Installation) -> Step:
+    user = "ezrec" if target.shape == "one" else "ezrec-work"
+    argv = (str(releases.program(target.release)), "doctor", "--quick")
     return Step(
-        "let the doctor look: ezrec doctor --quick",
-        "what would end at its start must not take the place of what works",
-        lambda: system.as_user(user, *argv, environ={"EZREC_HOME": str(wish.home)}),
+        "run ezrec doctor --quick",
+        "a version that cannot start must not replace one that works",
+        lambda: system.as_user(user, *argv, environ={"EZREC_HOME": str(target.home)}),
     )
 
 
 # ---- units
 
 
-def _files(wish: Wish, source: Path) -> Iterator[Step]:
-    units = layout.unit_files(source, wish.home)
+def _files(target: Installation, source: Path) -> Iterator[Step]:
+    units = layout.unit_files(source, target.home)
     yield Step(
         f"put {len(units)} unit files into {layout.UNITS}",
         "both shapes; only the chosen one is enabled",
@@ -239,17 +239,17 @@ def _files(wish: Wish, source: Path) -> Iterator[Step]:
         lambda: system.say_all(pages),
     )
     yield Step(
-        f"let {layout.PROGRAM} be the program",
+        f"link {layout.PROGRAM} to the program",
         "so that `ezrec` is found",
         lambda: system.link(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
         lambda: system.points_to(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
     )
-    yield _rtsp(wish, source)
+    yield _rtsp(target, source)
 
 
-def _rtsp(wish: Wish, source: Path) -> Step:
+def _rtsp(target: Installation, source: Path) -> Step:
     text = (source / "rtsp-camera.conf").read_text()
-    if is_network_camera(wish.values.get("EZREC_CAMERA", "")):
+    if is_network_camera(target.values.get("EZREC_CAMERA", "")):
         return Step(
             "let the split recorder reach the local network",
             "its camera is there",
@@ -264,32 +264,32 @@ def _rtsp(wish: Wish, source: Path) -> Step:
     )
 
 
-def _start(wish: Wish, source: Path) -> Step:
-    other = "split" if wish.shape == "one" else "one"
-    stamp = _stamp(wish, source)
+def _start(target: Installation, source: Path) -> Step:
+    other = "split" if target.shape == "one" else "one"
+    stamp = _stamp(target, source)
     return Step(
-        f"enable and start {layout.STARTS[wish.shape]}",
+        f"enable and start {layout.STARTS[target.shape]}",
         "also after every boot; the other shape is disabled",
-        lambda: _restart(wish.shape, other, stamp),
+        lambda: _restart(target.shape, other, stamp),
         lambda: (
             system.says(layout.STARTED, stamp())
-            and all(system.is_enabled(unit) for unit in layout.SHAPES[wish.shape])
+            and all(system.is_enabled(unit) for unit in layout.SHAPES[target.shape])
             and not system.is_enabled(layout.STARTS[other])
-            and system.is_active(layout.STARTS[wish.shape])
+            and system.is_active(layout.STARTS[target.shape])
         ),
     )
 
 
-def _stamp(wish: Wish, source: Path) -> Callable[[], str]:
-    """What has to be the same for a start to be the start of this."""
+def _stamp(target: Installation, source: Path) -> Callable[[], str]:
+    """A fingerprint of release, shape, units, settings and keys: another one needs a restart."""
 
     def stamp() -> str:
-        digest = hashlib.sha256(wish.env.read_bytes() if wish.env.is_file() else b"")
-        for text in (*layout.unit_files(source, wish.home).values(), wish.values.get("EZREC_CAMERA", "")):
+        digest = hashlib.sha256(target.env.read_bytes() if target.env.is_file() else b"")
+        for text in (*layout.unit_files(source, target.home).values(), target.values.get("EZREC_CAMERA", "")):
             digest.update(text.encode())
         for path in _credentials():
             digest.update(path.read_bytes())
-        return f"{wish.release} {wish.shape} {digest.hexdigest()[:16]}\n"
+        return f"{target.release} {target.shape} {digest.hexdigest()[:16]}\n"
 
     return stamp
 

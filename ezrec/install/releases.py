@@ -1,7 +1,7 @@
-"""Releases: each version in a folder of its own, and a link that says which one counts.
+"""Releases: each version in a folder of its own, and a link to the one in use.
 
-The name of a release carries a fingerprint of what it was made from, so that the same source is built once
-and a half-built one is never taken for whole.
+A release's name ends with a fingerprint of its source, so that the same source is built once and a half-built
+release is never used.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def is_ready(release: str) -> bool:
 
 
 def current() -> str | None:
-    """The release that counts; None when there is none."""
+    """The release in use; None when there is none."""
     return _named(CURRENT)
 
 
@@ -75,7 +75,7 @@ def _named(link: Path) -> str | None:
 
 
 def build(release: str, source: Path) -> None:
-    """Make a release at the place where it stays: a venv cannot be moved."""
+    """Build a release in its final folder: a venv cannot be moved."""
     place = folder(release)
     if place.exists():
         shutil.rmtree(place)  # a half-built one
@@ -92,10 +92,10 @@ def build(release: str, source: Path) -> None:
 
 
 def switch(release: str) -> None:
-    """Let this release count, and remember the one that did."""
+    """Link to this release, and remember the one before."""
     before = current()
     if CURRENT.is_dir() and not CURRENT.is_symlink():
-        CURRENT.rename(CURRENT.with_name(".venv.before"))  # of an installation by hand
+        CURRENT.rename(CURRENT.with_name(".venv.before"))  # from an installation by hand
     if before is not None and before != release:
         system.link(PREVIOUS, folder(before) / "venv")
     system.link(CURRENT, folder(release) / "venv")
@@ -120,6 +120,6 @@ def switch_step(release: str) -> Step:
 
 
 def outdated() -> list[Path]:
-    """The releases that are neither the one that counts nor the one before."""
+    """The releases that are neither in use nor the one before."""
     kept = {current(), previous()}
     return [path for path in sorted(RELEASES.glob("*")) if path.name not in kept]

@@ -1,4 +1,4 @@
-"""Whether the camera may be disturbed now. Reads the spool's records as they lie, without the program."""
+"""Refuses a change while something is recorded or a booking is near. Reads the spool with no spool code."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _waiting(spool: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _read(path: Path) -> bytes:
-    """A record, as the program itself would read it: through no link, and waiting at no FIFO."""
+    """Read a record; follows no link and does not wait at a FIFO."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         return os.read(fd, _LARGEST)
@@ -67,7 +67,7 @@ def _instant(booking: Mapping[str, Any], name: str) -> datetime | None:
     except (KeyError, TypeError, ValueError):
         return None
     if not 1900 <= found.year < 2500:
-        return None  # nobody's booking: to the program the job is an unknown file
+        return None  # the program does not take such a job either
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""A plan is a list of steps, and this runs it. What a dry run prints is what a real one does."""
+"""A plan is a list of steps; this runs it. A dry run prints exactly what a real run does."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 
 class StepFailed(Exception):
-    """A step did not work. The message says which, and the last words of what it ran."""
+    """A step failed. The message names it, with the last output of what it ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change to the machine. `is_done` only looks; None: it is done each time."""
+    """One change to the machine. `is_done` only looks; None: the step runs each time."""
 
     what: str
     why: str
@@ -26,10 +26,9 @@ def pending(plan: Sequence[Step]) -> bool:
 
 
 def run(plan: Sequence[Step], say: Callable[[str], None], *, dry: bool = False) -> int:
-    """Do what is not done yet, in order; how many changes that were. Raises `StepFailed`.
+    """Run the steps that are not done yet, in order; returns how many changed something. Raises `StepFailed`.
 
-    A step that says it worked is asked again whether it is done: a package manager may end well without
-    having done anything.
+    After each step `is_done` is asked again: a package manager may succeed without having done anything.
     """
     changed = 0
     for step in plan:

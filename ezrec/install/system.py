@@ -1,4 +1,7 @@
-"""What steps do to the machine: files, programs, systemd. Small, and each says why it failed."""
+"""What steps do to the machine: files, programs, systemd. Each function says why it failed.
+
+`write` is stricter than `durable.write`: the file has its owner, group and mode before it has its name.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 
 from ezrec.install.layout import CURRENT, GROUP, UNITS, USERS
 from ezrec.install.steps import StepFailed
+from ezrec.system.durable import sync_directory
 from ezrec.system.journald import FORMER
 
 _LIMIT_S = 120.0
@@ -21,7 +25,7 @@ _STARTED_BY_UNITS = str(CURRENT / "bin" / "ezrec")
 
 
 def call(*argv: str, limit_s: float = _LIMIT_S) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, whatever it says."""
+    """Run a program to its end, whatever its exit code."""
     try:
         return subprocess.run(
             argv, capture_output=True, text=True, timeout=limit_s, check=False, stdin=subprocess.DEVNULL
@@ -33,7 +37,7 @@ def call(*argv: str, limit_s: float = _LIMIT_S) -> subprocess.CompletedProcess[s
 
 
 def must(*argv: str, limit_s: float = _LIMIT_S) -> str:
-    """As `call`; it has to succeed."""
+    """Run a program; returns its output. Raises `StepFailed` unless it ends with 0."""
     done = call(*argv, limit_s=limit_s)
     if done.returncode:
         words = (done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:]
@@ -42,7 +46,7 @@ def must(*argv: str, limit_s: float = _LIMIT_S) -> str:
 
 
 def write(path: Path, text: str, mode: int = 0o644, group: int = 0) -> None:
-    """Replace a file whole, durably; who may not read it never can, not even for a moment."""
+    """Replace a file whole and durably; at no moment can others read it than with `mode`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.new")
     part.unlink(missing_ok=True)
@@ -54,15 +58,7 @@ def write(path: Path, text: str, mode: int = 0o644, group: int = 0) -> None:
         file.flush()
         os.fsync(fd)
     part.rename(path)
-    sync(path.parent)
-
-
-def sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_directory(path.parent)
 
 
 def says(path: Path, text: str) -> bool:
@@ -88,7 +84,7 @@ def link(path: Path, target: Path) -> None:
     part.unlink(missing_ok=True)
     part.symlink_to(target)
     part.rename(path)
-    sync(path.parent)
+    sync_directory(path.parent)
 
 
 def points_to(path: Path, target: Path) -> bool:
@@ -117,7 +113,7 @@ def has_users() -> bool:
 
 
 def as_user(user: str, *argv: str, environ: Mapping[str, str], limit_s: float = _LIMIT_S) -> str:
-    """Run a program as one of the services' users; it has to succeed."""
+    """As `must`, as one of the services' users."""
     words = [f"{name}={value}" for name, value in environ.items()]
     return must("runuser", "-u", user, "--", "env", *words, *argv, limit_s=limit_s)
 
@@ -155,17 +151,17 @@ def is_ours(path: Path) -> bool:
     """Whether a unit file starts this EZREC, whatever its name."""
     try:
         return _STARTED_BY_UNITS in path.read_text(encoding="utf-8", errors="replace")
-    except OSError:  # who may not read it is not root, and changes nothing
+    except OSError:  # only root changes anything, and root may read it
         return False
 
 
 def older_unit(name: str) -> Path | None:
-    """A service of the older EZREC, which has the name that ours has: a file, or a link to one elsewhere."""
+    """The file (or link) of an older EZREC's service that has the name of ours; None where there is none."""
     path = UNITS / f"{name}.service"
     return path if path.is_file() and not is_ours(path) else None
 
 
 def former_unit(name: str) -> Path | None:
-    """The file of a service under the name that it had before, where an alias, a link, has to be."""
+    """A service's file under its former name, where now an alias (a link) belongs."""
     path = UNITS / f"{FORMER[name]}.service"
     return path if path.is_file() and not path.is_symlink() else None

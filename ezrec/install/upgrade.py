@@ -22,7 +22,7 @@ _STAYS_S = 6.0  # RestartSec of the units is 1 and 2 s: what falls does so withi
 
 
 def upgrade(source: Path | None, home: Path, release: str, say: Callable[[str], None], *, dry: bool) -> int:
-    """Bring a release into use; how many steps changed something."""
+    """Switch to a release; returns how many steps changed something."""
     shape = plan.shape()
     if shape is None:
         raise StepFailed("no installation is in use: sudo ezrec install")
@@ -45,7 +45,7 @@ def _look(release: str, home: Path, shape: str) -> Step:
     user = "ezrec" if shape == "one" else "ezrec-work"
     argv = (str(releases.program(release)), "doctor", "--quick")
     return Step(
-        f"let the doctor of release {release} look",
+        f"run the doctor of release {release}",
         "before anything is switched",
         lambda: system.as_user(user, *argv, environ={"EZREC_HOME": str(home)}),
     )
@@ -66,16 +66,16 @@ def _change(release: str, before: str | None, shape: str, home: Path, say: Calla
         except StepFailed as fault:
             if before is None or before == release:
                 raise
-            say(f"  it failed; release {before} is brought back: {fault}")
+            say(f"  it failed; going back to release {before}: {fault}")
             place(before)
             _restore_previous(kept)
             raise StepFailed(
-                f"release {release} was taken back, {before} is in use again: {fault}"
+                f"release {release} failed and was undone, {before} is in use again: {fault}"
             ) from fault
 
     return Step(
-        f"let release {release} take over from {before}",
-        "its own installer places its units; should it fail, the old one's does",
+        f"switch from release {before} to {release}",
+        "its own installer writes its units; if that fails, the old one's does",
         do,
         lambda: releases.current() == release and layout.STARTED.exists(),
     )
@@ -100,7 +100,7 @@ def _stay(shape: str) -> None:
 
 
 def uninstall(home: Path) -> list[Step]:
-    """Everything but what a person would miss: spool, footage, settings and keys stay."""
+    """The steps that remove EZREC; spool, footage, settings and keys stay."""
     foreign = {f"{name}.service" for name in FORMER if system.older_unit(name)}
     units = [unit for shape in layout.SHAPES.values() for unit in shape if unit not in foreign]
     files = [*layout.unit_files(layout.shipped(), home), layout.RTSP]

@@ -1,3 +1,1 @@
-"""What tells how the box is: the snapshot, the heartbeat, alerts, metrics, log archives; and the disk
-guard.
-"""
+"""Reports how the box is: snapshot, heartbeat, alerts, metrics, log archives; and guards the disk."""

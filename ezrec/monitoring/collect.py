@@ -1,28 +1,41 @@
-"""The survey: gathers the facts about this box from its files. Looks, and changes nothing.
+"""Gathers the snapshot of this box from its files: reads, and changes nothing.
 
-Works with no recorder, with a dead one whose last word still stands, and with a spool that is empty.
-Asks nobody over a network and starts no process: `ezrec status` has to answer while everything is stuck.
+Works with no recorder, with a dead one that left its `health.json`, and with an empty spool. Uses no network
+and starts no process: `ezrec status` must answer while everything else hangs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import TypeVar
 
-from ezrec.domain import cloud_state, json_decode, snapshot, status_file
-from ezrec.domain import health as healths
+from ezrec.domain import cloud_state, disk_policy, health, json_decode, status_file
+from ezrec.domain.alerts import Alert, Severity, judge
 from ezrec.domain.booking import BadBooking, Booking
 from ezrec.domain.cloud_state import Cloud
-from ezrec.domain.disk_policy import OtherDisk
+from ezrec.domain.disk_policy import DiskMeasures, OtherDisk
 from ezrec.domain.health import Health
 from ezrec.domain.job import OPEN, Job
 from ezrec.domain.machine import Machine
 from ezrec.domain.ports import Clock
-from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
+from ezrec.domain.redaction import cleaned
+from ezrec.domain.snapshot import (
+    Blocked,
+    FailedJob,
+    Recorder,
+    Snapshot,
+    Upcoming,
+    Uploads,
+    Waiting,
+    is_alive,
+    measured_rate,
+)
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
 from ezrec.domain.upload_schedule import PLACE, Deadline, Wait
@@ -31,17 +44,68 @@ from ezrec.spool.booking_intake import read_booking
 from ezrec.spool.spool import Entry, Spool, UnknownFile
 from ezrec.system import host, plain_files
 
-FAILED_TOLD = 20  # each costs the state file 250 bytes a beat; the listing of the spool has them all
+T = TypeVar("T")
+ALERTS = "alerts.json"  # in EZREC_STATE
+# While nothing happens the status files are written only so often: a memory card wears by writing, and these
+# few kilobytes cost it 60 each time with what the file system adds (bench/results/status.md).
+IDLE_S = 300.0
+FAILED_TOLD = 20  # each costs `status.json` 250 bytes every time; `ezrec spool ls` shows them all
 _TOLD = 500  # characters of a reason
 _DAY = timedelta(days=1)
-_LARGEST = 1 << 16  # bytes of a file of the state that is read; real ones have a few hundred
-# Who waits for the hours or a recording gets on as he is meant to, and of a cure another alert tells.
+_LARGEST = 1 << 16  # bytes of a booking or a `health.json` that are read; real ones have a few hundred
+_MEASURES_VALID_S = 3600.0  # a disk measure that nobody has confirmed for so long is no longer in force
+_MISSED_WRITES = 3  # with `status.json` older than so many intervals (and IDLE_S) the services are silent
+# A job that waits for the hours or a recording is as it should be; a cure has an alert of its own.
 _AS_MEANT = (Wait.HOURS, Wait.RECORDING, Wait.CURE)
 _WAITING = (State.RAW, State.PROCESSED, State.DEFERRED)
 _UNPUBLISHED = (State.RECORDING, State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
 
 
-def survey(
+def look(settings: Settings, clock: Clock) -> tuple[Snapshot, list[Alert]]:
+    """The box now, and its alerts, raised or about to be: the worst first. Secrets are masked."""
+    last = read_status_file(settings.state)
+    before = last.facts if last else None
+    machine = _machine(settings.spool, before, clock.now())
+    snapshot = collect(
+        Spool(settings.spool), settings, clock, machine, before, before.versions if before else None
+    )
+    if before is not None:
+        snapshot = replace(snapshot, forecast_short=before.forecast_short)
+    snapshot = with_disk_measure(snapshot, settings.state)
+    judged = judge(snapshot, read_alerts(settings.state), settings.upload_stall_h * 3600)
+    found = [alert for alert in judged.alerts if alert.gone_s is None]
+    found += _silent_services(snapshot, before, settings.status_interval_s)
+    order = list(Severity)[::-1]
+    found.sort(key=lambda alert: (order.index(alert.severity), not alert.is_raised))
+    return cleaned(snapshot), [cleaned(alert) for alert in found]
+
+
+def _machine(spool: Path, before: Snapshot | None, now: datetime) -> Machine:
+    """The last measurements unless they are old, with the disk, the load and the uptime of this moment."""
+    is_fresh = before is not None and abs((now - before.at).total_seconds()) < 2 * IDLE_S
+    one, five, fifteen = (round(load, 2) for load in os.getloadavg())
+    disk = os.statvfs(host.nearest(spool))
+    return replace(
+        before.machine if before is not None and is_fresh else Machine(),
+        uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME),
+        load=(one, five, fifteen),
+        disk_bytes=disk.f_blocks * disk.f_frsize,
+        disk_free_bytes=disk.f_bavail * disk.f_frsize,
+    )
+
+
+def _silent_services(snapshot: Snapshot, before: Snapshot | None, interval_s: float) -> Iterator[Alert]:
+    """An alert when nobody writes `status.json` any more: then nobody raises the other alerts either."""
+    limit_s = _MISSED_WRITES * interval_s + IDLE_S
+    if before is not None and abs((snapshot.at - before.at).total_seconds()) <= limit_s:
+        return
+    message = "EZREC's services are silent" if before else "EZREC's services have never run here"
+    remedy = "systemctl status ezrec; without systemd: ezrec run"
+    at = before.at if before and before.at <= snapshot.at else None
+    yield Alert("services_silent", Severity.WARNING, message, remedy, snapshot.boot_id, 0.0, at)
+
+
+def collect(
     spool: Spool,
     settings: Settings,
     clock: Clock,
@@ -49,7 +113,7 @@ def survey(
     before: Snapshot | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Snapshot:
-    """The facts of this moment. `before`: the last ones, for what is measured between two looks."""
+    """The snapshot of this moment. `before`: the last one, for what is measured between the two."""
     now = clock.now()
     is_synchronised = clock.is_synchronised()
     seen = {state: spool.look(state) for state in DIRECTORIES}
@@ -59,7 +123,7 @@ def survey(
     if is_synchronised:
         recorder = replace(recorder, expected=tuple(sorted(_expected(entries, loose, now))))
     failed = _failed(entries[State.FAILED])
-    last_word = recorder.health.last_error if recorder.health and recorder.is_alive else ""
+    camera_error = recorder.health.last_error if recorder.health and recorder.is_alive else ""
     return Snapshot(
         at=now,
         boot_id=clock.boot_id(),
@@ -82,9 +146,15 @@ def survey(
         cloud_reached_at=before.cloud_reached_at if before else None,
         cloud_fault=before.cloud_fault if before else "",
         cloud=read_cloud(settings),
-        last_error=failed[-1].reason if failed else last_word,
+        last_error=failed[-1].reason if failed else camera_error,
         other_disks=other_disks(settings),
     )
+
+
+def with_disk_measure(snapshot: Snapshot, state: Path) -> Snapshot:
+    """The snapshot with the measure against a full disk that is in force, in words."""
+    measures = read_disk_measures(state, snapshot.at)
+    return replace(snapshot, disk_measure=measures.told if measures else "")
 
 
 def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:
@@ -100,70 +170,73 @@ def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:
     return host.other_disks(settings.spool, places)
 
 
+# ---- what the services wrote into EZREC_STATE; None where there is no readable file
+
+
+def read_status_file(state: Path) -> StatusFile | None:
+    """What the status task last wrote."""
+    return _read(state / status_file.FILE, status_file.decode, limit=1 << 24)
+
+
+def read_health(state: Path) -> Health | None:
+    """What the recorder last wrote."""
+    return _read(state / health.FILE, health.decode)
+
+
+def read_cloud(settings: Settings) -> Cloud | None:
+    """How the cloud last treated this box; None without Supabase: the file is then of an earlier time."""
+    if settings.backend != "supabase":
+        return None
+    return _read(settings.state / cloud_state.FILE, cloud_state.decode)
+
+
+def read_alerts(state: Path) -> tuple[Alert, ...]:
+    """The alerts as last remembered; none where there is no readable file."""
+    return _read(state / ALERTS, lambda data: json_decode.decode(data, tuple[Alert, ...]), 1 << 24) or ()
+
+
+def read_disk_measures(state: Path, now: datetime) -> DiskMeasures | None:
+    """The disk measures in force; None when none was confirmed within an hour: then all is as usual."""
+    measures = _read(state / disk_policy.FILE, disk_policy.decode)
+    is_valid = measures is not None and abs((now - measures.at).total_seconds()) <= _MEASURES_VALID_S
+    return measures if is_valid else None
+
+
+def _read(path: Path, decode: Callable[[bytes], T], limit: int = _LARGEST) -> T | None:
+    try:
+        return decode(plain_files.read(path, limit, shared=True))
+    except (OSError, ValueError):
+        return None
+
+
 # ---- the recorder
 
 
 def _recorder(
     spool: Spool, settings: Settings, entries: Mapping[State, list[Entry]], clock: Clock
 ) -> Recorder:
-    health = read_health(settings.state)
-    if health is None:
+    found = read_health(settings.state)
+    if found is None:
         return Recorder(recording=tuple(_open_takes(spool, entries[State.RECORDING])))
-    alive = snapshot.is_alive(health, clock.now(), clock.boot_id(), has_process=_has_process(health.pid))
-    return Recorder(alive, recording=health.recording if alive else (), health=health)
+    alive = is_alive(found, clock.now(), clock.boot_id(), has_process=host.has_process(found.pid))
+    return Recorder(alive, recording=found.recording if alive else (), health=found)
 
 
 def recorder_lives(settings: Settings, clock: Clock) -> bool:
-    """Whether a recorder that is alive left its word, wherever its spool is."""
-    health = read_health(settings.state)
-    return health is not None and snapshot.is_alive(
-        health, clock.now(), clock.boot_id(), has_process=_has_process(health.pid)
+    """Whether a recorder runs that writes its health, wherever its spool is."""
+    found = read_health(settings.state)
+    return found is not None and is_alive(
+        found, clock.now(), clock.boot_id(), has_process=host.has_process(found.pid)
     )
 
 
-def last_report(state: Path) -> StatusFile | None:
-    """What the status pulse last wrote; None where there is nothing, or nothing readable."""
-    try:
-        return status_file.decode((state / status_file.FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def read_health(state: Path) -> Health | None:
-    """The recorder's last word; None where there is none, or no readable one."""
-    try:
-        return healths.decode(plain_files.read(state / healths.FILE, _LARGEST, shared=True))
-    except (OSError, ValueError):
-        return None
-
-
-def read_cloud(settings: Settings) -> Cloud | None:
-    """How the cloud last treated this box; None where nothing readable says so, or no cloud is set."""
-    if settings.backend != "supabase":
-        return None  # what stands there is of another time
-    try:
-        return cloud_state.decode(plain_files.read(settings.state / cloud_state.FILE, _LARGEST, shared=True))
-    except (OSError, ValueError):
-        return None
-
-
 def _open_takes(spool: Spool, entries: list[Entry]) -> Iterator[str]:
-    """Without a health: a take is open, and somebody holds the camera's lock."""
+    """Without a `health.json`: the jobs with an open take, while somebody holds the record stage's lock."""
     if not entries or not spool.lock("record").is_held():
         return
     for entry in entries:
         if any(take.ended_by == OPEN for take in entry.job.takes):
             yield entry.id
-
-
-def _has_process(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (ProcessLookupError, OverflowError):
-        return False
-    return pid > 0
 
 
 def _bytes_a_minute(recorder: Recorder, bitrate: int) -> float:
@@ -174,12 +247,12 @@ def _bytes_a_minute(recorder: Recorder, bitrate: int) -> float:
 # ---- bookings
 
 
-def _loose_bookings(spool: Spool, unknown_files: list[UnknownFile], zone: tzinfo) -> Iterator[Booking]:
-    """Bookings that nobody has adopted: when no recorder runs they would be seen by nobody else."""
-    for unknown_file in unknown_files:
-        if unknown_file.name.endswith(".json"):
+def _loose_bookings(spool: Spool, unknown: list[UnknownFile], zone: tzinfo) -> Iterator[Booking]:
+    """Bookings that lie in incoming/ and are no jobs yet: without a recorder nobody else sees them."""
+    for file in unknown:
+        if file.name.endswith(".json"):
             with suppress(OSError, BadBooking):
-                yield read_booking(spool.directory(State.INCOMING) / unknown_file.name, zone)
+                yield read_booking(spool.directory(State.INCOMING) / file.name, zone)
 
 
 def _expected(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> set[str]:
@@ -230,18 +303,14 @@ def _waiting(entry: Entry) -> Waiting:
 def _since(job: Job, state: str) -> datetime:
     """Since when it waits for its stage: a job that is deferred again and again waits all the while."""
     queue = job.return_to if state == State.DEFERRED else state
-    return min((arrival.at for arrival in job.arrivals if arrival.state == queue), default=_arrived(job))
-
-
-def _arrived(job: Job) -> datetime:
-    return job.arrivals[-1].at if job.arrivals else job.created
+    return min((arrival.at for arrival in job.arrivals if arrival.state == queue), default=job.since)
 
 
 def _failed(entries: list[Entry]) -> tuple[FailedJob, ...]:
     """The newest, the oldest of them first: how many there are, `jobs` says."""
-    newest = sorted(entries, key=lambda entry: (_arrived(entry.job), entry.id))[-FAILED_TOLD:]
+    newest = sorted(entries, key=lambda entry: (entry.job.since, entry.id))[-FAILED_TOLD:]
     return tuple(
-        FailedJob(entry.id, _arrived(entry.job), entry.job.reason[:_TOLD], entry.job.remedy[:_TOLD])
+        FailedJob(entry.id, entry.job.since, entry.job.reason[:_TOLD], entry.job.remedy[:_TOLD])
         for entry in newest
     )
 
@@ -280,7 +349,7 @@ def _uploads(
     )
     return replace(
         found,
-        bytes_a_second=snapshot.measured_rate(then, found, seconds),
+        bytes_a_second=measured_rate(then, found, seconds),
         moved_at=now if has_moved else then.moved_at,
     )
 
@@ -315,7 +384,7 @@ def _to_process(entries: Mapping[State, list[Entry]]) -> int:
 
 
 def _weight(job: Job) -> int:
-    """Bytes of footage and video in a job, as its record tells them."""
+    """Bytes of footage and video in a job, by its record."""
     return sum(take.size for take in job.takes) + (job.result.size if job.result else 0)
 
 

@@ -1,6 +1,6 @@
-"""`LatestSender`: sends the newest heartbeat in a thread of its own; older ones are forgotten, never queued.
+"""`LatestSender`: sends the latest heartbeat in a thread of its own; one that waits is replaced.
 
-A network that is away holds a request up for its whole time limit; the local files must not wait for that.
+Without a network each request lasts its whole time limit; the local files must not wait for that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ezrec.domain.ports import Clock, Row
 
 
 class LatestSender:
-    """`send` gets the newest row that was offered, one at a time; a fault is told once."""
+    """Calls `send` with the latest row that was offered, one at a time; logs each fault once."""
 
     def __init__(self, send: Callable[[Row], None], clock: Clock, log: logging.Logger) -> None:
         self.reached_at: datetime | None = None  # when one last arrived
@@ -25,37 +25,37 @@ class LatestSender:
         self._log = log
         self._row: Row | None = None
         self._thread: threading.Thread | None = None
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._is_sending = False
-        self.fault: str | None = None  # why the last one did not; empty: it did; None: none was tried yet
+        self.fault: str | None = None  # why the last one failed; "": it arrived; None: none was tried yet
 
     def offer(self, row: Row) -> None:
-        """Take the place of a row that was not sent yet. Returns at once."""
-        with self._news:
+        """Send this row next, instead of one that still waits. Returns at once."""
+        with self._changed:
             self._row = row
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._work, name="status", daemon=True)
                 self._thread.start()
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def finish(self, limit_s: float) -> bool:
         """Wait until nothing is left to be sent; False if it took too long."""
-        with self._news:
-            return self._news.wait_for(lambda: self._row is None and not self._is_sending, limit_s)
+        with self._changed:
+            return self._changed.wait_for(lambda: self._row is None and not self._is_sending, limit_s)
 
     def _work(self) -> None:
         while True:
-            with self._news:
-                self._news.wait_for(lambda: self._row is not None)
+            with self._changed:
+                self._changed.wait_for(lambda: self._row is not None)
                 row, self._row = self._row, None
                 self._is_sending = True
             try:
                 if row is not None:
                     self._try(row)
             finally:
-                with self._news:
+                with self._changed:
                     self._is_sending = False
-                    self._news.notify_all()
+                    self._changed.notify_all()
 
     def _try(self, row: Row) -> None:
         began = time.monotonic()

@@ -1,25 +1,23 @@
-"""Log archives: what the services wrote since the last one, in a zip. Nothing is sent twice, nothing secret.
+"""Log archives: what the services wrote since the last archive, in a zip; no line twice, and no secret.
 
 How far was read stands in `EZREC_STATE/logs_sent.json`: bytes by file (known by its inode and its first
-bytes, because a rotated file keeps them and changes its name) and the journal's cursors by unit.
+bytes, which a rotation keeps), and the journal's cursors by unit.
 
-1. look what is new, in files of LOGS_DIR and in the journal
-2. write the zip, beside it how far it reaches: `logs_sent.next.json`, with the job that will hold it
-3. the job goes into the spool, or the zip into the job
-4. `logs_sent.next.json` becomes `logs_sent.json`
+1. find what is new in the files of LOGS_DIR and in the journal
+2. write the zip, and beside it how far it reaches: `logs_sent.next.json`, with the job that will hold it
+3. put the job into the spool, or the zip into the job
+4. rename `logs_sent.next.json` to `logs_sent.json`
 
-A crash before 3 is as if nothing had been done; after it, the next collector does 4.
+A crash before 3 changes nothing; after a crash behind 3, the next collector does 4.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import stat
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -32,13 +30,13 @@ from ezrec.domain import json_decode
 from ezrec.domain.redaction import redacted
 from ezrec.spool.spool import Spool
 from ezrec.system import durable, journald, plain_files
+from ezrec.system.log_setup import log_files
 
 STATE, NEXT = "logs_sent.json", "logs_sent.next.json"
 NOTE = "NOTE.txt"
 MOST_BYTES = 32 << 20  # of one archive, unpacked
-_HEAD = 256  # bytes by which a file is known again
-_QUIET_S = 10.0  # a last line without an end is whole when nobody has gone on with it for so long
-_NAME = re.compile(r"([\w.-]+\.log)(?:\.(\d{1,4}))?")
+_HEAD = 256  # bytes by which a file is recognised
+_QUIET_S = 10.0  # a last line without a newline counts as whole after so long without a change
 _STAMP = "%Y%m%d_%H%M%S"
 _DAY = timedelta(days=1)
 Journal = Callable[[str, str | None], tuple[str, str] | None]
@@ -72,7 +70,7 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _NewPart:
     """What is new in one file."""
 
     name: str
@@ -86,7 +84,7 @@ class _Piece:
 
 
 def read_sent(state: Path, spool: Spool) -> Sent:
-    """How far was read, with step 4 done for whoever died before it."""
+    """How far was read; first does step 4 for a collector that died before it."""
     with suppress(OSError, msgspec.DecodeError):
         pending = json_decode.decode((state / NEXT).read_bytes(), Pending)
         if _is_in(spool, pending):
@@ -123,15 +121,15 @@ def keep(state: Path) -> None:
 
 
 def is_rotated_and_new(directory: Path, sent: Sent) -> bool:
-    """True when a file was rotated away that has something unsent: later rotations would lose it."""
-    return any(not piece.path.name.endswith(".log") for piece in _pieces(directory, sent)[0])
+    """True when a rotated file has something unsent: a later rotation would delete it."""
+    return any(not part.path.name.endswith(".log") for part in _new_parts(directory, sent)[0])
 
 
-def _pieces(directory: Path, sent: Sent) -> tuple[list[_Piece], dict[str, Mark]]:
+def _new_parts(directory: Path, sent: Sent) -> tuple[list[_NewPart], dict[str, Mark]]:
     """What is new in the log files, the oldest part of each first; and how far that reaches."""
-    pieces: list[_Piece] = []
+    parts: list[_NewPart] = []
     marks: dict[str, Mark] = {}
-    for name, path in _files(directory):
+    for name, path in log_files(directory):
         with suppress(OSError):
             with plain_files.opened(path, shared=True) as file:
                 info = os.fstat(file.fileno())
@@ -142,30 +140,18 @@ def _pieces(directory: Path, sent: Sent) -> tuple[list[_Piece], dict[str, Mark]]
                 head = file.read(min(_HEAD, ends))
             marks[str(info.st_ino)] = Mark(ends, zlib.crc32(head), len(head))
             if ends > begins:
-                pieces.append(_Piece(name, path, begins, ends, info.st_mtime))
-    return pieces, marks
-
-
-def _files(directory: Path) -> Iterator[tuple[str, Path]]:
-    """`(recorder.log, …/recorder.log.2)`, the oldest part first."""
-    found = []
-    with suppress(OSError):
-        for path in directory.iterdir():
-            match = _NAME.fullmatch(path.name)
-            if match and not path.name.startswith(".") and stat.S_ISREG(path.lstat().st_mode):
-                found.append((match[1], -int(match[2] or 0), path))
-    for name, _, path in sorted(found):
-        yield name, path
+                parts.append(_NewPart(name, path, begins, ends, info.st_mtime))
+    return parts, marks
 
 
 def _is_known(file: BinaryIO, mark: Mark, size: int) -> bool:
-    """True for the file that was read before: not one that was emptied, or that has got its inode."""
+    """True for the file that was read before; False when it was emptied, or another has its inode now."""
     file.seek(0)
     return size >= mark.size and zlib.crc32(file.read(mark.length)) == mark.head
 
 
 def _end(file: BinaryIO, begins: int, info: os.stat_result, *, is_rotated: bool) -> int:
-    """Where the whole lines end: half a line could hold half a secret, which nobody would recognise."""
+    """Where the last whole line ends: half a line could hold half a secret, which no pattern matches."""
     if is_rotated or time.time() - info.st_mtime > _QUIET_S:
         return info.st_size
     at = info.st_size
@@ -190,29 +176,29 @@ def pack(
     most_bytes: int = MOST_BYTES,
 ) -> Sent | None:
     """Write what is new into the new zip `target`; how far it reaches, or None when there is nothing."""
-    pieces, marks = _pieces(directory, sent)
-    spoken: dict[str, str] = {}
+    parts, marks = _new_parts(directory, sent)
+    journal: dict[str, str] = {}
     cursors = dict(sent.cursors)
     for unit in journald.UNITS:
         found = read_journal(
             unit, sent.cursors.get(unit) or sent.cursors.get(journald.FORMER.get(unit, unit))
         )
         if found is not None:
-            spoken[unit], cursors[unit] = found
-    if not pieces and not spoken:
+            journal[unit], cursors[unit] = found
+    if not parts and not journal:
         return None
-    cut = _cut(spoken, most_bytes // 2)
-    room = most_bytes - sum(len(text) for text in spoken.values())
-    pieces, dropped = _bounded(pieces, room)
+    cut = _cut(journal, most_bytes // 2)
+    room = most_bytes - sum(len(text) for text in journal.values())
+    parts, dropped = _bounded(parts, room)
     dropped |= cut
     try:
         with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted({piece.name for piece in pieces}):
+            for name in sorted({part.name for part in parts}):
                 with archive.open(name, "w", force_zip64=True) as member:
-                    for piece in pieces:
-                        if piece.name == name:
-                            member.write(redacted(_read(piece)).encode())
-            for unit, text in spoken.items():
+                    for part in parts:
+                        if part.name == name:
+                            member.write(redacted(_read(part)).encode())
+            for unit, text in journal.items():
                 archive.writestr(f"journal_{unit}.log", redacted(text))
             if dropped:
                 archive.writestr(NOTE, _note(dropped))
@@ -223,30 +209,30 @@ def pack(
     return replace(sent, files=marks, cursors=cursors)
 
 
-def _cut(spoken: dict[str, str], most: int) -> dict[str, int]:
-    """Leave each unit the newest of what it said, an equal share of `most`; what that left out, by name."""
-    share, dropped = most // max(1, len(spoken)), {}
-    for unit, text in spoken.items():
+def _cut(journal: dict[str, str], most: int) -> dict[str, int]:
+    """Cut each unit's text to its newest part, an equal share of `most`; the bytes left out, by log name."""
+    share, dropped = most // max(1, len(journal)), {}
+    for unit, text in journal.items():
         if len(text) > share:
-            spoken[unit] = text[-share:].partition("\n")[2]
-            dropped[f"journal_{unit}.log"] = len(text) - len(spoken[unit])
+            journal[unit] = text[-share:].partition("\n")[2]
+            dropped[f"journal_{unit}.log"] = len(text) - len(journal[unit])
     return dropped
 
 
-def _bounded(pieces: list[_Piece], room: int) -> tuple[list[_Piece], dict[str, int]]:
+def _bounded(parts: list[_NewPart], room: int) -> tuple[list[_NewPart], dict[str, int]]:
     """What fits, and how many bytes of each log were dropped: the oldest go first."""
-    excess = sum(piece.ends - piece.begins for piece in pieces) - max(0, room)
-    kept: list[_Piece] = []
+    excess = sum(part.ends - part.begins for part in parts) - max(0, room)
+    kept: list[_NewPart] = []
     dropped: dict[str, int] = {}
-    for piece in sorted(pieces, key=lambda piece: piece.written):
-        cut = min(max(0, excess), piece.ends - piece.begins)
+    for part in sorted(parts, key=lambda part: part.written):
+        cut = min(max(0, excess), part.ends - part.begins)
         excess -= cut
         if cut:
-            dropped[piece.name] = dropped.get(piece.name, 0) + cut
-        if piece.begins + cut < piece.ends:
-            kept.append(replace(piece, begins=piece.begins + cut))
-    order = {piece.path: number for number, piece in enumerate(pieces)}
-    return sorted(kept, key=lambda piece: order[piece.path]), dropped
+            dropped[part.name] = dropped.get(part.name, 0) + cut
+        if part.begins + cut < part.ends:
+            kept.append(replace(part, begins=part.begins + cut))
+    order = {part.path: number for number, part in enumerate(parts)}
+    return sorted(kept, key=lambda part: order[part.path]), dropped
 
 
 def _note(dropped: dict[str, int]) -> str:
@@ -254,14 +240,14 @@ def _note(dropped: dict[str, int]) -> str:
     return "\n".join(["Left out, because an archive is bounded in size:", *lines, ""])
 
 
-def _read(piece: _Piece) -> str:
-    with plain_files.opened(piece.path, shared=True) as file:
-        file.seek(piece.begins)
-        return file.read(piece.ends - piece.begins).decode(errors="replace")
+def _read(part: _NewPart) -> str:
+    with plain_files.opened(part.path, shared=True) as file:
+        file.seek(part.begins)
+        return file.read(part.ends - part.begins).decode(errors="replace")
 
 
 def stamp_after(last: str, now: datetime) -> str:
-    """The time in an archive's name: now, but never that of an archive before it, which it would replace."""
+    """The time in an archive's name: now, or a second after the last archive, which it must not replace."""
     with suppress(ValueError):
         earliest = datetime.strptime(last, _STAMP).replace(tzinfo=UTC) + timedelta(seconds=1)
         if now < earliest < now + _DAY:  # further ahead: the clock was once wrong by more than that

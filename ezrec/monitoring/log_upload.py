@@ -1,15 +1,15 @@
-"""The pulse `logs`: collects the logs into a job that is uploaded like any other.
+"""The periodic task `logs`: packs the logs into a job that is uploaded like any other.
 
-Also the handler of a request for them, which a person drops into `raw/`: packed by the same rules, at once.
+Also the handler of a person's request: an empty file named `logs` in `raw/` has them packed at once.
 
-Where each part is a unit of its own, the one that works on `raw/` may not read the journal: it reads hostile
-files. There the pulse, which may, answers the request:
+With one unit for each part, the unit that works on `raw/` may not read the journal, because it reads hostile
+files. There the periodic task, which may, answers the request:
 
-1. the handler marks the job with the file `asked`, rings (`logs.asked` in EZREC_STATE) and lets the job wait
-2. the path unit starts the pulse, which packs everything into the waiting job and gives it back to `raw/`
-3. the handler finds the archive there, and is done
+1. the handler marks the job with the file `asked`, touches `logs.asked` in EZREC_STATE, and lets the job wait
+2. a path unit starts the periodic task, which packs into the waiting job and returns it to `raw/`
+3. the handler finds the archive there and is done
 
-Should nobody come within a minute, the handler packs what it may read itself.
+When nobody has come within a minute, the handler packs what it may read itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ezrec.domain.outcomes import Closed, Done
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import RETRY, State, settle
 from ezrec.monitoring import log_archive
-from ezrec.monitoring.collect import last_report
+from ezrec.monitoring.collect import read_status_file
 from ezrec.monitoring.log_archive import Pending
 from ezrec.runtime.periodic import PeriodicWork
 from ezrec.settings import Settings
@@ -39,16 +39,16 @@ from ezrec.system import durable, journald
 from ezrec.system.task import Task
 
 _WAITING = (State.PROCESSED, State.DEFERRED)
-# An uplink that is measured to be faster than this takes logs without a recording noticing.
+# A faster uplink than this takes logs without disturbing a recording.
 FAST_BYTES_S = 1_250_000
-ASKED = "logs.asked"  # in EZREC_STATE: the bell of the pulse's path unit
+ASKED = "logs.asked"  # in EZREC_STATE: a path unit starts the periodic task when it appears
 _MARK = "asked"  # in the job: somebody else was asked to pack it
 _ANSWER_S = 60.0
 _ON_ITS_WAY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 _LOCK = "logs"
 _LOCK_WAIT_S = 60.0
 _DAY = timedelta(days=1)
-_EARLY = 0.8  # of the interval: a beat that comes sooner was rung by an event
+_EARLY = 0.8  # of the interval: a run that comes sooner was started by an event
 
 
 @dataclass(slots=True)
@@ -78,10 +78,10 @@ class LogCollector(PeriodicWork):
             if not is_regular and not log_archive.is_rotated_and_new(self.settings.logs, sent):
                 return
             self._began = now
-            self._collect(sent)
+            self._pack(sent)
 
     def _answer_requests(self) -> bool:
-        """Pack into the jobs that wait for somebody who may read the journal; True when there was one."""
+        """Pack into the jobs that wait for a reader of the journal; True when there was one."""
         with suppress(OSError):  # first: what fails below must not start the unit without end
             (self.settings.state / ASKED).unlink(missing_ok=True)
         asked = self._asked()
@@ -93,7 +93,7 @@ class LogCollector(PeriodicWork):
         return bool(asked)
 
     def _asked(self) -> list[Entry]:
-        """The handler rings before its job lies in `deferred/`: one that is on its way is waited for."""
+        """Requests in `deferred/`. The handler asks before its job is moved there, so it is waited for."""
         for pause_s in _ON_ITS_WAY_S:
             if not any(_is_asked(entry) for entry in self.spool.entries(State.PROCESSING)):
                 break
@@ -101,7 +101,7 @@ class LogCollector(PeriodicWork):
         return [entry for entry in self.spool.entries(State.DEFERRED) if _is_asked(entry)]
 
     def _answer(self, entry: Entry) -> None:
-        _collect_into(entry.path, entry.id, self.spool, self.clock, self.settings, self.log)
+        _pack_into(entry.path, entry.id, self.spool, self.clock, self.settings, self.log)
         state, job = settle(RETRY, entry.job, Done(), self.clock.now(), 0.0)
         self.spool.move(entry, state, job)
 
@@ -112,38 +112,29 @@ class LogCollector(PeriodicWork):
             return True
         if not self.spool.names(State.RECORDING):
             return False
-        last = last_report(self.settings.state)
+        last = read_status_file(self.settings.state)
         rate = last.facts.uploads.bytes_a_second if last else None
         return rate is None or rate < FAST_BYTES_S
 
     def _failed_today(self, job: Job) -> bool:
-        """Whatever an archive failed of, the next one would too: one a day shows whether it still does."""
-        since = job.arrivals[-1].at if job.arrivals else job.created
-        return job.kind is Kind.LOGS and abs(self.clock.now() - since) < _DAY
+        """The next archive would fail for the same reason: one a day shows whether it still does."""
+        return job.kind is Kind.LOGS and abs(self.clock.now() - job.since) < _DAY
 
-    def _collect(self, sent: log_archive.Sent) -> None:
+    def _pack(self, sent: log_archive.Sent) -> None:
         now = self.clock.now()
         stamp = log_archive.stamp_after(sent.stamp, now)
-        name = f"{stamp}_logs.zip"
         job = Job(JobId(f"logs-{stamp.replace('_', '-')}-{secrets.token_hex(2)}"), Kind.LOGS, now)
         for old in self.spool.root.glob(".*_logs.zip"):
-            old.unlink(missing_ok=True)  # of one that was killed
-        building = self.spool.root / f".{name}"
-        try:
-            reached = log_archive.pack(building, self.settings.logs, sent)
-            if reached is None:
-                return
-            log_archive.prepare(self.settings.state, Pending(job.id, name, replace(reached, stamp=stamp)))
+            old.unlink(missing_ok=True)  # of a collector that was killed
+
+        def put(archive: Path, name: str) -> None:
             self.log.info("logs packed as job %s", job.id)
-            self.spool.create(State.PROCESSED, job, (building, name))
-            log_archive.keep(self.settings.state)
-        except OSError as fault:  # a full disk, say: nothing counts as sent
-            raise Retry(f"the logs cannot be packed: {fault.strerror}") from None
-        finally:
-            building.unlink(missing_ok=True)
+            self.spool.create(State.PROCESSED, job, (archive, name))
+
+        _archive(self.spool.root, job.id, stamp, sent, self.settings, put)
 
 
-def collect(
+def pack_requested(
     entry: Entry,
     task: Task,
     *,
@@ -154,20 +145,20 @@ def collect(
     wait_s: float = _LOCK_WAIT_S,
     is_closed: Callable[[], bool] = journald.is_closed,
 ) -> Done | Closed:
-    """The handler of a request for logs: packs them into the job. `is_closed`: the journal, to us."""
+    """The handler of a request: packs the logs into its job. `is_closed`: we may not read the journal."""
     if _is_packed(entry):
         return Done()
     if is_closed():
-        _ask_the_pulse(entry, spool, settings, log)
+        _ask_the_periodic_task(entry, spool, settings, log)
     try:
         with spool.lock(_LOCK).held(wait_s, "collecting logs", lambda: task.is_stopping):
-            return _collect_into(entry.path, entry.id, spool, clock, settings, log)
+            return _pack_into(entry.path, entry.id, spool, clock, settings, log)
     except Busy as fault:
         raise Retry(str(fault), blameless=True) from None
 
 
-def _ask_the_pulse(entry: Entry, spool: Spool, settings: Settings, log: logging.Logger) -> None:
-    """Raises `Retry` while another may come who reads the journal; returns when nobody did."""
+def _ask_the_periodic_task(entry: Entry, spool: Spool, settings: Settings, log: logging.Logger) -> None:
+    """Raises `Retry` while the periodic task may still answer; returns when it did not, or never does."""
     if (entry.path / _MARK).exists():
         log.warning("job %s: nobody came who may read the journal; its logs are packed without it", entry.id)
         return
@@ -178,7 +169,9 @@ def _ask_the_pulse(entry: Entry, spool: Spool, settings: Settings, log: logging.
         (settings.state / ASKED).touch()
     except OSError as fault:
         raise Retry(f"the logs cannot be asked for: {fault.strerror}") from None
-    raise Retry("the logs are packed by the pulse, which may read the journal", _ANSWER_S, blameless=True)
+    raise Retry(
+        "the logs are packed by `ezrec pulse logs`, which may read the journal", _ANSWER_S, blameless=True
+    )
 
 
 def _is_asked(entry: Entry) -> bool:
@@ -190,22 +183,43 @@ def _is_packed(entry: Entry) -> bool:
     return any(entry.path.glob("*_logs.zip"))
 
 
-def _collect_into(
-    place: Path, job_id: str, spool: Spool, clock: Clock, settings: Settings, log: logging.Logger
+def _pack_into(
+    folder: Path, job_id: str, spool: Spool, clock: Clock, settings: Settings, log: logging.Logger
 ) -> Done | Closed:
+    """Pack what is new into the folder of a job that is there."""
     sent = log_archive.read_sent(settings.state, spool)
     stamp = log_archive.stamp_after(sent.stamp, clock.now())
+
+    def put(archive: Path, name: str) -> None:
+        durable.rename(archive, folder / name)
+
+    if not _archive(folder, job_id, stamp, sent, settings, put):
+        return Closed(JobOutcome.PUBLISHED, "nothing was written since the last archive")
+    log.info("job %s: logs packed as asked", job_id)
+    return Done()
+
+
+def _archive(
+    folder: Path,
+    job_id: str,
+    stamp: str,
+    sent: log_archive.Sent,
+    settings: Settings,
+    put: Callable[[Path, str], None],
+) -> bool:
+    """Pack what is new under a hidden name in `folder`, then `put` it into its job; False: nothing is new."""
     name = f"{stamp}_logs.zip"
-    building = place / f".{name}"
+    building = folder / f".{name}"
     building.unlink(missing_ok=True)
     try:
         reached = log_archive.pack(building, settings.logs, sent)
         if reached is None:
-            return Closed(JobOutcome.PUBLISHED, "nothing was written since the last archive")
+            return False
         log_archive.prepare(settings.state, Pending(job_id, name, replace(reached, stamp=stamp)))
-        durable.rename(building, place / name)
+        put(building, name)
         log_archive.keep(settings.state)
-    except OSError as fault:
+    except OSError as fault:  # a full disk, say: nothing counts as sent
         raise Retry(f"the logs cannot be packed: {fault.strerror}") from None
-    log.info("job %s: logs packed as asked", job_id)
-    return Done()
+    finally:
+        building.unlink(missing_ok=True)
+    return True

@@ -1,8 +1,8 @@
-"""The facts as Prometheus reads them: the text format, for node_exporter's textfile collector. Pure.
+"""The snapshot for Prometheus: the text format, for node_exporter's textfile collector. Pure.
 
 Names follow Prometheus's rules: base units (seconds, bytes, ratios, celsius) at the end of the name, `_total`
-for what only grows, moments as timestamps instead of ages (an age in a file is wrong as soon as it is read).
-A figure that nobody knows is left out; a 0 would be a lie.
+for what only grows, timestamps instead of ages (an age in a file is wrong as soon as it is read).
+A figure that is not known is left out, never 0.
 """
 
 from __future__ import annotations
@@ -31,14 +31,20 @@ class Metric:
     samples: tuple[tuple[Mapping[str, str], _Value], ...]
 
 
-def text(facts: Snapshot, alerts: Sequence[Alert], camera_id: str) -> str:
+def text(snapshot: Snapshot, alerts: Sequence[Alert], camera_id: str) -> str:
     """The whole file; ends with a line end, as the format wants."""
-    return "".join(f"{line}\n" for metric in metrics(facts, alerts, camera_id) for line in _lines(metric))
+    return "".join(f"{line}\n" for metric in metrics(snapshot, alerts, camera_id) for line in _lines(metric))
 
 
-def metrics(facts: Snapshot, alerts: Sequence[Alert], camera_id: str) -> Iterator[Metric]:
+def metrics(snapshot: Snapshot, alerts: Sequence[Alert], camera_id: str) -> Iterator[Metric]:
     """Every family of which something is known."""
-    families = (*_box(facts, camera_id), *_recorder(facts), *_jobs(facts), *_machine(facts), _alerts(alerts))
+    families = (
+        *_box(snapshot, camera_id),
+        *_recorder(snapshot),
+        *_jobs(snapshot),
+        *_machine(snapshot),
+        _alerts(alerts),
+    )
     for metric in families:
         if any(value is not None for _, value in metric.samples):
             yield metric
@@ -72,29 +78,29 @@ def _by(label: str, name: str, help_text: str, values: Iterable[tuple[str, _Valu
     return Metric(f"ezrec_{name}", "gauge", help_text, samples)
 
 
-def _box(facts: Snapshot, camera_id: str) -> Iterator[Metric]:
-    labels = {"camera": camera_id, **{name: facts.versions[name] for name in sorted(facts.versions)}}
+def _box(snapshot: Snapshot, camera_id: str) -> Iterator[Metric]:
+    labels = {"camera": camera_id, **{name: snapshot.versions[name] for name in sorted(snapshot.versions)}}
     yield Metric("ezrec_build_info", "gauge", "What runs here; always 1.", ((labels, 1),))
-    yield _gauge("status_timestamp_seconds", "When these figures were gathered.", facts.at)
-    yield _gauge("clock_synchronised", "1 if the wall clock can be trusted.", facts.clock_synchronised)
+    yield _gauge("status_timestamp_seconds", "When these figures were gathered.", snapshot.at)
+    yield _gauge("clock_synchronised", "1 if the wall clock can be trusted.", snapshot.clock_synchronised)
     yield _gauge(
         "cloud_reached_timestamp_seconds",
         "When a heartbeat last arrived in the cloud.",
-        facts.cloud_reached_at,
+        snapshot.cloud_reached_at,
     )
     yield _gauge(
         "booking_cache_timestamp_seconds",
         "When the bookings were last fetched, to five minutes.",
-        facts.booking_cache_at,
+        snapshot.booking_cache_at,
     )
-    start = facts.next_booking.start if facts.next_booking else None
+    start = snapshot.next_booking.start if snapshot.next_booking else None
     yield _gauge("next_booking_timestamp_seconds", "When the next booking starts.", start)
-    yield _gauge("booked_seconds", "Bookings within the next day.", facts.booked_s)
-    yield _gauge("booked_bytes", "What these will take on the disk at most.", facts.booked_bytes)
+    yield _gauge("booked_seconds", "Bookings within the next day.", snapshot.booked_s)
+    yield _gauge("booked_bytes", "What these will take on the disk at most.", snapshot.booked_bytes)
 
 
-def _recorder(facts: Snapshot) -> Iterator[Metric]:
-    recorder, health = facts.recorder, facts.recorder.health
+def _recorder(snapshot: Snapshot) -> Iterator[Metric]:
+    recorder, health = snapshot.recorder, snapshot.recorder.health
     yield _gauge("recorder_up", "1 if the recorder writes its health.", recorder.is_alive)
     yield _gauge("recording_expected", "Bookings whose window is now.", len(recorder.expected))
     yield _gauge("recording", "Bookings that are being recorded.", len(recorder.recording))
@@ -116,13 +122,13 @@ def _camera(health: Health) -> Iterator[Metric]:
     yield _counter("recorded_bytes", "Bytes written into takes.", health.bytes_written)
 
 
-def _jobs(facts: Snapshot) -> Iterator[Metric]:
-    uploads = facts.uploads
-    yield _by("state", "jobs", "Jobs by the directory they lie in.", facts.jobs.items())
-    since = facts.oldest.since if facts.oldest else None
+def _jobs(snapshot: Snapshot) -> Iterator[Metric]:
+    uploads = snapshot.uploads
+    yield _by("state", "jobs", "Jobs by the directory they lie in.", snapshot.jobs.items())
+    since = snapshot.oldest.since if snapshot.oldest else None
     yield _gauge("oldest_waiting_job_timestamp_seconds", "Since when the oldest job waits.", since)
     yield _gauge(
-        "unpublished_bytes", "Footage and videos that are not in the cloud.", facts.unpublished_bytes
+        "unpublished_bytes", "Footage and videos that are not in the cloud.", snapshot.unpublished_bytes
     )
     yield _gauge("upload_jobs", "Jobs that wait for their upload.", uploads.jobs)
     yield _gauge("upload_waiting_bytes", "Bytes that wait for their upload.", uploads.left_bytes)
@@ -130,9 +136,9 @@ def _jobs(facts: Snapshot) -> Iterator[Metric]:
     yield _gauge("upload_estimated_seconds", "Time that the waiting uploads will take.", uploads.left_s)
 
 
-def _machine(facts: Snapshot) -> Iterator[Metric]:
-    machine = facts.machine
-    hours = facts.recording_hours
+def _machine(snapshot: Snapshot) -> Iterator[Metric]:
+    machine = snapshot.machine
+    hours = snapshot.recording_hours
     yield _gauge("disk_size_bytes", "Size of the spool's file system.", machine.disk_bytes)
     yield _gauge("disk_free_bytes", "Free bytes on the spool's file system.", machine.disk_free_bytes)
     yield _gauge(
@@ -140,11 +146,11 @@ def _machine(facts: Snapshot) -> Iterator[Metric]:
         None if hours is None else hours * 3600,
     )  # fmt: skip
     yield _by("place", "other_disk_free_bytes", "Free bytes on the disks that hold state, logs or caches.",
-              [(disk.place, disk.free_bytes) for disk in facts.other_disks])  # fmt: skip
+              [(disk.place, disk.free_bytes) for disk in snapshot.other_disks])  # fmt: skip
     yield _gauge("cpu_usage_ratio", "Processor in use, 0 to 1.", _ratio(machine.cpu_percent))
     yield _gauge("memory_usage_ratio", "Memory in use, 0 to 1.", _ratio(machine.memory_percent))
     yield _gauge("memory_size_bytes", "Memory of the machine.", machine.memory_bytes)
-    yield _gauge("memory_available_bytes", "Memory to be had.", machine.memory_available_bytes)
+    yield _gauge("memory_available_bytes", "Memory available to programs.", machine.memory_available_bytes)
     yield _gauge("temperature_celsius", "Temperature of the processor.", machine.temperature_c)
     yield _gauge("uptime_seconds", "Time since the machine started.", machine.uptime_s)
     for name, value in zip(("load1", "load5", "load15"), machine.load or (), strict=False):

@@ -1,8 +1,7 @@
-"""The pulse `tidy`: lets go by age what nobody needs any more, while the clock can be trusted.
+"""The periodic task `tidy`: removes by age what nobody needs any more.
 
-A clock that is not synchronised makes everything look old: then nothing goes but what broken-off writes left,
-which nobody ever reads. What goes because the disk is
-short is the guard's (`disk.py`), and needs no clock.
+While the clock is not synchronised everything may look old: then only temporary files of killed writers go.
+Making room on a short disk is the disk guard's task (`disk_guard.py`), and needs no clock.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool import imports, usage
 from ezrec.spool.spool import Spool, forget
 
-TRASHED = timedelta(days=30)  # as long as the history: for so long `ezrec spool restore` brings a job back
+TRASHED = timedelta(days=30)  # as long as the history: until then `ezrec spool restore` brings a job back
 
 
 @dataclass(slots=True)
 class Retention(PeriodicWork):
-    """`keep`: how long finished videos stay after their upload. `places`: where stray files may lie."""
+    """`keep`: how long videos stay after their upload. `places`: where temporary files may be left."""
 
     spool: Spool
     clock: Clock
@@ -51,7 +50,7 @@ class Retention(PeriodicWork):
                 )
 
     def _sweep(self) -> None:
-        """What killed writers left: at the start, and then with each beat."""
+        """Remove the temporary files that killed writers left."""
         for path in imports.sweep(self.spool):
             self.log.info("removed %s, which a killed process left", path)
         for place in (self.spool.root, *self.places):

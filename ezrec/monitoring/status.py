@@ -1,11 +1,11 @@
-"""The pulse `status`: gathers the facts once, and tells them to everybody who asks.
+"""The periodic task `status`: collects one snapshot and passes it on to everything that reports the box.
 
 In this order, because the last may fail for hours and the first must not wait for it:
 
-1. the facts, from files and gauges
-2. the alerts that follow, told once: log, hooks
-3. `status.json` and the metrics, for the machine's own people
-4. the heartbeat, the newest alone, in a thread of its own
+1. the snapshot, from files and gauges
+2. the alerts that follow: each is logged and given to the hooks once
+3. `status.json` and the metrics, for people at this machine
+4. the heartbeat to the cloud, sent in a thread of its own
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ezrec.domain import json_decode, status_file
+from ezrec.domain import status_file
 from ezrec.domain.alerts import Alert, Judged, is_same, judge, worst_first
 from ezrec.domain.heartbeat import row
 from ezrec.domain.ports import Backend, Clock, Gauges, Row
@@ -27,22 +26,24 @@ from ezrec.domain.redaction import cleaned
 from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.status_file import StatusFile
 from ezrec.monitoring import prometheus
-from ezrec.monitoring.collect import last_report, survey
+from ezrec.monitoring.collect import (
+    ALERTS,
+    IDLE_S,
+    collect,
+    read_alerts,
+    read_status_file,
+    with_disk_measure,
+)
 from ezrec.monitoring.latest_sender import LatestSender
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.periodic import PeriodicWork
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
-from ezrec.spool.usage import read_room
 from ezrec.system import durable
 
-ALERTS = "alerts.json"  # in EZREC_STATE
 METRICS = "metrics"
-# While nothing happens the files are written no oftener: a memory card wears by writing, and these few
-# kilobytes cost it 60 each time with what the file system adds (bench/results/status.md).
-IDLE_S = 300.0
 _SHOWN = 300  # characters of why a heartbeat did not arrive
-_SLACK_S = 2.0  # the pulse is jittered; the fourth of four 15 s beats may come a little early
+_SLACK_S = 2.0  # runs are jittered: the fourth of four 15 s intervals may end a little early
 
 
 @dataclass(slots=True)
@@ -57,77 +58,76 @@ class StatusReporter(PeriodicWork):
     hooks: Hooks
     log: logging.Logger
     versions: Callable[[], Mapping[str, str]] = dict
-    still: Callable[[], None] = lambda: None  # whatever goes beside the heartbeat; keeps its faults to itself
-    forecast: Callable[[Snapshot], str] = lambda _: ""  # why the disk will not do for what is booked, or ""
+    send_thumbnail: Callable[[], None] = lambda: None  # after each heartbeat; raises nothing
+    forecast: Callable[[Snapshot], str] = lambda _: ""  # why the disk is too small for what is booked, or ""
     heartbeat_rest_s: float = 0.0  # while nothing happens: for a backend that is a file on the same card
     _before: Snapshot | None = None
     _alerts: tuple[Alert, ...] = ()
     _written: tuple[float, object] | None = None
-    _told: tuple[float, object] | None = None
+    _sent: tuple[float, object] | None = None
     _versions: Mapping[str, str] = field(default_factory=dict)
-    _newest: LatestSender = field(init=False)
-    _has_begun: bool = False
+    _sender: LatestSender = field(init=False)
+    _is_loaded: bool = False
 
     def __post_init__(self) -> None:
-        self._newest = LatestSender(self._send, self.clock, self.log)
+        self._sender = LatestSender(self._send, self.clock, self.log)
 
     def __call__(self) -> None:
-        self._begin()
+        self._load_state()
         machine = self.gauges.read()
-        facts = survey(self.spool, self.settings, self.clock, machine, self._before, self._versions)
-        facts = self._with_cloud(facts)
-        facts = replace(facts, forecast_short=self.forecast(facts))
-        measure = read_room(self.settings.state, facts.at)
-        facts = replace(facts, disk_measure=measure.told if measure else "")
-        judged = judge(facts, self._alerts, self.settings.upload_stall_h * 3600)
-        self._keep(judged)
-        self._before, self._alerts = facts, judged.alerts
+        snapshot = collect(self.spool, self.settings, self.clock, machine, self._before, self._versions)
+        snapshot = self._with_cloud(snapshot)
+        snapshot = replace(snapshot, forecast_short=self.forecast(snapshot))
+        snapshot = with_disk_measure(snapshot, self.settings.state)
+        judged = judge(snapshot, self._alerts, self.settings.upload_stall_h * 3600)
+        self._raise_and_clear(judged)
+        self._before, self._alerts = snapshot, judged.alerts
         with suppress(OSError):  # a full disk must not silence the heartbeat
-            self._write(StatusFile(facts, judged.alerts))
+            self._write(StatusFile(snapshot, judged.alerts))
         last_error = "; ".join(alert.message for alert in worst_first(judged.alerts))
-        newest = row(facts, self.settings.user_id, self.settings.camera_id, last_error)
-        if self._is_worth_telling(newest):
-            self._newest.offer(newest)
+        heartbeat = row(snapshot, self.settings.user_id, self.settings.camera_id, last_error)
+        if self._is_worth_sending(heartbeat):
+            self._sender.offer(heartbeat)
 
     def finish(self, limit_s: float) -> None:
-        """Let the heartbeat and the hooks come to their end: for a process that lives for one beat."""
-        self._newest.finish(limit_s)
-        if self._newest.fault is not None and self._before:
+        """Wait for the heartbeat and the hooks: for a process that a timer starts for one run."""
+        self._sender.finish(limit_s)
+        if self._sender.fault is not None and self._before:
             self._before = self._with_cloud(self._before)
             with suppress(OSError):
                 self._replace(status_file.FILE, status_file.encode(StatusFile(self._before, self._alerts)))
         self.hooks.finish(limit_s)
 
-    def _with_cloud(self, facts: Snapshot) -> Snapshot:
-        fault = facts.cloud_fault if self._newest.fault is None else self._newest.fault
-        reached = self._newest.reached_at or facts.cloud_reached_at
-        return replace(facts, cloud_reached_at=reached, cloud_fault=fault[:_SHOWN])
+    def _with_cloud(self, snapshot: Snapshot) -> Snapshot:
+        fault = snapshot.cloud_fault if self._sender.fault is None else self._sender.fault
+        reached = self._sender.reached_at or snapshot.cloud_reached_at
+        return replace(snapshot, cloud_reached_at=reached, cloud_fault=fault[:_SHOWN])
 
-    def _is_worth_telling(self, newest: Row) -> bool:
-        if self._told is None or not self.heartbeat_rest_s:
+    def _is_worth_sending(self, heartbeat: Row) -> bool:
+        if self._sent is None or not self.heartbeat_rest_s:
             return True
-        told_s, told = self._told
-        return _news(newest) != told or self.clock.monotonic() - told_s >= self.heartbeat_rest_s
+        sent_s, sent = self._sent
+        return _news(heartbeat) != sent or self.clock.monotonic() - sent_s >= self.heartbeat_rest_s
 
-    def _send(self, newest: Row) -> None:
-        self.backend.heartbeat(newest)
-        self._told = (self.clock.monotonic(), _news(newest))
-        self.still()
+    def _send(self, heartbeat: Row) -> None:
+        self.backend.heartbeat(heartbeat)
+        self._sent = (self.clock.monotonic(), _news(heartbeat))
+        self.send_thumbnail()
 
-    def _begin(self) -> None:
-        """What an earlier process knew: it may have been one that a timer starts for every beat."""
-        if self._has_begun:
+    def _load_state(self) -> None:
+        """Load what an earlier process knew: a timer may start a new one for each run."""
+        if self._is_loaded:
             return
-        self._has_begun = True
+        self._is_loaded = True
         self._versions = self.versions()
-        last = last_report(self.settings.state)
+        last = read_status_file(self.settings.state)
         self._before = last.facts if last else None
         self._alerts = read_alerts(self.settings.state)
 
     # ---- alerts
 
-    def _keep(self, judged: Judged) -> None:
-        """Remember first, tell then: who is killed in between tells nobody twice."""
+    def _raise_and_clear(self, judged: Judged) -> None:
+        """Remember first, then log and call hooks: a kill in between repeats nothing."""
         if not is_same(judged.alerts, self._alerts):
             with suppress(OSError):
                 self.settings.state.mkdir(parents=True, exist_ok=True)
@@ -141,39 +141,31 @@ class StatusReporter(PeriodicWork):
 
     # ---- files
 
-    def _write(self, report: StatusFile) -> None:
-        """When something has changed that matters, while something is in hand, and now and then."""
-        facts, now_s = report.facts, self.clock.monotonic()
+    def _write(self, status: StatusFile) -> None:
+        """Write when something that matters has changed, while something is in hand, and every `IDLE_S`."""
+        snapshot, recorder, now_s = status.facts, status.facts.recorder, self.clock.monotonic()
         worth = (
-            facts.jobs, facts.recorder.is_alive, facts.recorder.recording, facts.recorder.expected,
-            facts.clock_synchronised, facts.next_booking, facts.last_error, facts.disk_measure,
-            [(alert.name, alert.raised_at) for alert in report.alerts],
+            snapshot.jobs, recorder.is_alive, recorder.recording, recorder.expected,
+            snapshot.clock_synchronised, snapshot.next_booking, snapshot.last_error, snapshot.disk_measure,
+            [(alert.name, alert.raised_at) for alert in status.alerts],
         )  # fmt: skip
-        if self._written and not facts.is_busy:
+        if self._written and not snapshot.is_busy:
             written_s, written = self._written
             if worth == written and now_s - written_s < IDLE_S - _SLACK_S:
                 return
         (self.settings.state / METRICS).mkdir(parents=True, exist_ok=True)
-        self._replace(status_file.FILE, status_file.encode(report))
-        text = prometheus.text(facts, report.alerts, self.settings.camera_id)
+        self._replace(status_file.FILE, status_file.encode(status))
+        text = prometheus.text(snapshot, status.alerts, self.settings.camera_id)
         self._replace(f"{METRICS}/{prometheus.FILE}", text.encode(), mode=0o644)
         self._written = (now_s, worth)
 
     def _replace(self, name: str, data: bytes, mode: int = 0o640) -> None:
-        """Whole or not at all, but not synced: what a power cut takes is told anew after the start."""
+        """Whole or not at all, but not synced: what a power cut takes is written again after the start."""
         durable.swap(self.settings.state / name, data, mode=mode)
 
 
-def _news(newest: Row) -> object:
-    return newest["is_recording"], newest["last_error"]
-
-
-def read_alerts(state: Path) -> tuple[Alert, ...]:
-    """The alerts as last remembered; none where there is no such file, or no readable one."""
-    try:
-        return json_decode.decode((state / ALERTS).read_bytes(), tuple[Alert, ...])
-    except (OSError, msgspec.DecodeError):
-        return ()
+def _news(heartbeat: Row) -> object:
+    return heartbeat["is_recording"], heartbeat["last_error"]
 
 
 def _fields(alert: Alert) -> dict[str, Any]:

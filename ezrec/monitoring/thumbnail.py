@@ -1,7 +1,7 @@
-"""The still: a small picture of what is being recorded, for whoever wonders whether the camera looks right.
+"""The thumbnail: a small picture of what is being recorded, to see from afar if the camera is well aimed.
 
-Goes with the heartbeat every 5 minutes when EZREC_STATUS_STILL is on; while nothing is recorded it rests,
-and the last one stays. One object a camera, replaced each time.
+Sent after a heartbeat, every 5 minutes while something is recorded, when EZREC_STATUS_STILL is on. One object
+a camera, replaced each time; the last one stays.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
 from ezrec.system import durable
 
-FILE = "still.jpg"  # in EZREC_STATE; its time tells when the next one is due, also to another process
+FILE = "still.jpg"  # in EZREC_STATE; its mtime tells any process when the next one is due
 EVERY_S = 300.0
 _SLACK_S = 5.0
 
 
 @dataclass(slots=True)
 class Thumbnail:
-    """`draw` makes a small JPEG of the newest picture in a take."""
+    """`draw` writes a small JPEG of the newest picture in a take: `draw(take, target)`."""
 
     backend: Backend
     spool: Spool
@@ -43,7 +43,7 @@ class Thumbnail:
         return f"status/{self.settings.camera_id}.jpg"
 
     def __call__(self) -> None:
-        """Send one if it is due. What fails is told once, and tried again when the next one is due."""
+        """Send one if it is due. A fault is logged once; the next try is when the next one is due."""
         target = self.settings.state / FILE
         take = self._newest_take() if self._is_due(target) else None
         if take is None:
@@ -58,7 +58,7 @@ class Thumbnail:
             self._fault = ""
         except (Retry, Reject, OSError) as fault:
             if str(fault) != self._fault:
-                self.log.warning("no still was sent: %s", fault)
+                self.log.warning("no thumbnail was sent: %s", fault)
             self._fault = str(fault)
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What lies on the spool's disk that may go, and the letting go of it; and the measure in force, as a file.
+"""What lies on the spool's disk that may go, and the letting go of it.
 
 What may go: the trash, what is left of finished jobs, kept copies of uploaded videos, rotated logs. What
 nobody has uploaded is never looked at here, so nothing here can lose it. `domain/disk_policy.py` decides.
@@ -18,11 +18,11 @@ from pathlib import Path
 from ezrec.domain import disk_policy
 from ezrec.domain import job as records
 from ezrec.domain.booking import instant_of
-from ezrec.domain.disk_policy import DiskMeasures, Evictable, Goes, Space
+from ezrec.domain.disk_policy import Evictable, Goes, Space
 from ezrec.domain.job import BadRecord
 from ezrec.spool.entry import read_record
 from ezrec.spool.spool import Gone, Spool
-from ezrec.system import durable
+from ezrec.system import host
 
 _ROTATED = re.compile(r".+\.log\.\d+")
 # What `durable` writes beside a file, and what earlier versions wrote.
@@ -31,7 +31,6 @@ _TEMPORARY = re.compile(
 )
 _STALE_S, _JUST_S = 86400.0, 600.0
 _BLOCK = 512
-_BELIEVED_S = 3600.0  # a measure that nobody has confirmed for so long is in force no more
 
 
 def space(place: Path) -> Space:
@@ -140,46 +139,7 @@ def sweep(place: Path, now_s: float | None = None) -> list[Path]:
             writer = match["pid"]
             with contextlib.suppress(OSError):
                 age_s = abs(now_s - os.lstat(path).st_mtime)
-                if age_s > (_STALE_S if writer and _lives(int(writer)) else _JUST_S):
+                if age_s > (_STALE_S if writer and host.has_process(int(writer)) else _JUST_S):
                     path.unlink()
                     swept.append(path)
     return swept
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-# ---- the measure in force
-
-
-def read_room(state: Path, now: datetime) -> DiskMeasures | None:
-    """The measure in force; None when nobody has said one lately: then everything goes its usual way."""
-    try:
-        room = disk_policy.decode((state / disk_policy.FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return room if abs((now - room.at).total_seconds()) <= _BELIEVED_S else None
-
-
-def write_room(state: Path, room: DiskMeasures) -> None:
-    """Whole or not at all; where a full disk takes no new file, in place of the old one."""
-    data = disk_policy.encode(room)
-    path = state / disk_policy.FILE
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        durable.write(path, data)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                os.pwrite(fd, data, 0)
-                os.ftruncate(fd, len(data))
-            finally:
-                os.close(fd)

@@ -78,6 +78,17 @@ def other_disks(root: Path, places: Mapping[str, Path]) -> tuple[OtherDisk, ...]
     return tuple(found.values())
 
 
+def has_process(pid: int) -> bool:
+    """Whether a process of that id lives, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return pid > 0
+
+
 def inotify_limits() -> dict[str, int]:
     """How much one user may watch: instances, watches, queued events."""
     limits = {}

@@ -10,6 +10,8 @@ import fcntl
 import logging
 import logging.handlers
 import os
+import re
+import stat
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -33,6 +35,7 @@ SERVICES = {
     "tidy": "ezrec",
     "run": "ezrec",
 }
+_LOG_FILE = re.compile(r"([\w.-]+\.log)(?:\.(\d{1,4}))?")
 _LARGEST = 5 << 20
 _KEPT = 3
 _ASIDE = ("ezrec.supabase", "ezrec.upload", "ezrec.local")
@@ -153,3 +156,14 @@ def begin(
         files[service] = file
     for name in _ASIDE:
         logging.getLogger(name).addHandler(_Aside(files))
+
+
+def log_files(directory: Path) -> list[tuple[str, Path]]:
+    """`("recorder.log", …/recorder.log.2)` for each plain log file, each log's oldest part first."""
+    found = []
+    with suppress(OSError):
+        for path in directory.iterdir():
+            match = _LOG_FILE.fullmatch(path.name)
+            if match and not path.name.startswith(".") and stat.S_ISREG(path.lstat().st_mode):
+                found.append((match[1], -int(match[2] or 0), path))
+    return [(name, path) for name, _, path in sorted(found)]

@@ -16,7 +16,7 @@ from ezrec.cli.formatting import length, printable, size, span, window
 from ezrec.cli.job_list import Row, rows
 from ezrec.cli.job_table import draw, footer
 from ezrec.cli.main import run
-from ezrec.cli.next_step import outlook
+from ezrec.cli.next_step import next_step
 from ezrec.domain.job import Fault, JobOutcome
 from ezrec.domain.stages import State
 from ezrec.spool.lookup import IN_SPOOL, all_ids, find
@@ -387,6 +387,6 @@ def test_other_ways_of_writing_values() -> None:
 @pytest.mark.parametrize("place", IN_SPOOL)
 def test_every_place_has_an_outlook_for_a_job_with_nothing_known(spool: Spool, place: str) -> None:
     job = laid(spool, State(place), "j", booking=None, takes=(), return_to=None, reason="", remedy="").job
-    look = outlook(job, place, NOW)
-    assert look.next
-    assert Row(place, "j", look, job).as_json(NOW)["state"] == place
+    step = next_step(job, place, NOW)
+    assert step.text
+    assert Row(place, "j", step, job).as_json(NOW)["state"] == place

@@ -121,7 +121,7 @@ def test_the_screen_fits_80_columns_and_24_lines_and_obeys_no_name(facts: Snapsh
         ({"uploads": Uploads(bytes_a_second=1e6)}, "they fit as uploads go on", "ok"),
         (
             {"disk_measure": "videos are published without branding"},
-            "they fit with this · videos are",
+            "they fit with this measure · videos are",
             "warning",
         ),
         ({"booked_s": 60.0}, "they fit", "ok"),

@@ -23,7 +23,7 @@ from ezrec.camera.v4l2_discovery import usb_cameras
 from ezrec.cli.main import run
 from ezrec.diagnostics.camera_test import judge, verdict
 from ezrec.domain.booking import Booking
-from ezrec.domain.camera_test import Asked, CameraTest, Heard, TakeFacts
+from ezrec.domain.camera_test import Asked, CameraTest, MicrophoneResult, TakeFacts
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.findings import Verdict
 from ezrec.domain.job import Job, Kind, Take
@@ -103,7 +103,7 @@ def test_the_list_says_what_is_missing_of_the_chosen_camera_and_no_password(
         assert "token" not in shown
 
 
-# ---- the trial
+# ---- the test
 
 
 def test_a_trial_of_the_software_camera_is_fit_and_leaves_nothing(
@@ -217,8 +217,8 @@ def test_a_camera_that_somebody_else_has_open_is_refused_with_the_holder_named(
         ({"size": 50_000_000}, "bitrate", Verdict.WARNING),
         ({"key_every_s": 8.0}, "key frames", Verdict.WARNING),
         ({"decoded": 290}, "decodes", Verdict.FAULT),
-        ({"heard": Heard("alsa:hw:1,0", 0.0, "No such device")}, "sound", Verdict.WARNING),
-        ({"heard": Heard("alsa:hw:1,0", 3.0)}, "sound", Verdict.WARNING),
+        ({"heard": MicrophoneResult("alsa:hw:1,0", 0.0, "No such device")}, "sound", Verdict.WARNING),
+        ({"heard": MicrophoneResult("alsa:hw:1,0", 3.0)}, "sound", Verdict.WARNING),
     ],
 )
 def test_each_shortcoming_is_told_with_what_to_do(changes: dict[str, Any], check: str, how: Verdict) -> None:

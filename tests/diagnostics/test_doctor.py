@@ -63,7 +63,7 @@ def test_the_reserve_is_looked_at(home: Path, disk: Path) -> None:
     assert found(home)["reserve"].verdict is Verdict.OK, "nothing has run yet, so nothing laid it aside"
     assert found(home, EZREC_RESERVE_MB="0")["reserve"].verdict is Verdict.WARNING
     assert disk_reserve.make(home / "spool", 2_000_000)
-    assert "2 MB lie aside" in found(home, EZREC_RESERVE_MB="2")["reserve"].evidence
+    assert "2 MB are kept" in found(home, EZREC_RESERVE_MB="2")["reserve"].evidence
     disk_reserve.give_up(home / "spool")
     (home / "state").mkdir()
     (home / "state" / "status.json").write_bytes(encode(StatusFile(Snapshot(NOW))))

@@ -1,4 +1,4 @@
-"""The survey: what the files of a box say, with a recorder, without one, and after its death."""
+"""Collecting: what the files of a box say, with a recorder, without one, and after its death."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import pytest
 from ezrec.cli import log_reader
 from ezrec.cli.job_list import rows
 from ezrec.domain import health as healths
+from ezrec.domain import redaction
 from ezrec.domain.alerts import judge
 from ezrec.domain.job import OPEN, Arrival, Kind, Take
 from ezrec.domain.snapshot import SILENT_S
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile, encode
 from ezrec.monitoring import log_archive as archive
-from ezrec.monitoring.collect import last_report, read_health
+from ezrec.monitoring.collect import look, read_health, read_status_file
 from ezrec.runtime.liveness import Liveness
 from ezrec.system import journald, plain_files
 from tests.fakes.camera import FakeCamera
@@ -38,7 +39,7 @@ def box(tmp_path: Path) -> CourtBox:
 
 
 def test_an_empty_box_has_no_facts_to_tell_and_no_trouble_telling_them(box: CourtBox) -> None:
-    facts = box.survey()
+    facts = box.collect()
     assert facts.jobs == dict.fromkeys(
         ("incoming", "recording", "raw", "processing", "processed", "deferred", "failed"), 0
     )
@@ -54,7 +55,7 @@ def test_an_empty_box_has_no_facts_to_tell_and_no_trouble_telling_them(box: Cour
 
 def test_a_living_recorder_is_believed(box: CourtBox) -> None:
     box.healthy(recording=("b1",), bytes_a_minute=30_000_000)
-    facts = box.survey()
+    facts = box.collect()
     assert facts.recorder.is_alive
     assert facts.recorder.recording == ("b1",)
     assert facts.recording_bytes_a_minute == 30_000_000
@@ -75,7 +76,7 @@ def test_the_last_word_of_a_dead_recorder_is_not(box: CourtBox, why: str) -> Non
         boot_id="boot-0" if why == "another boot" else "boot-1",
         pid=_ended_process() if why == "no such process" else os.getpid(),
     )
-    facts = box.survey()
+    facts = box.collect()
     assert facts.recorder.is_alive is False
     assert facts.recorder.recording == ()
     assert facts.last_error == ""
@@ -86,25 +87,25 @@ def test_a_spoilt_health_is_as_good_as_none(box: CourtBox, content: bytes) -> No
     box.settings.state.mkdir()
     (box.settings.state / "health.json").write_bytes(content)
     assert read_health(box.settings.state) is None
-    assert last_report(box.settings.state) is None
-    assert box.survey().recorder.is_alive is None
+    assert read_status_file(box.settings.state) is None
+    assert box.collect().recorder.is_alive is None
 
 
 def test_without_a_health_an_open_take_counts_while_somebody_holds_the_camera(box: CourtBox) -> None:
     take = Take("raw_b1_20260601_180000.mp4", box.now, 0.0, 0, OPEN)
     laid(box.spool, State.RECORDING, "b1", takes=(take,))
-    assert not box.survey().is_recording, "its recorder is dead"
+    assert not box.collect().is_recording, "its recorder is dead"
     with box.spool.lock("record").held(5):
-        assert box.survey().recorder.recording == ("b1",)
+        assert box.collect().recorder.recording == ("b1",)
 
 
 def test_a_last_error_is_the_newest_failed_job_or_the_recorders(box: CourtBox) -> None:
     box.healthy(last_error="no camera")
-    assert box.survey().last_error == "no camera"
+    assert box.collect().last_error == "no camera"
     for job_id, reason in (("z-old", "older"), ("a-new", "newer")):
         failed = laid(box.spool, State.FAILED, job_id, reason=reason)
         failed.update(arrivals=(Arrival("failed", box.now + timedelta(hours=reason == "newer")),))
-    assert box.survey().last_error == "newer"
+    assert box.collect().last_error == "newer"
 
 
 # ---- bookings
@@ -116,7 +117,7 @@ def test_a_booking_whose_window_is_now_is_expected(box: CourtBox, state: State) 
     laid(box.spool, State.INCOMING, "b2", booking=box.booking("b2", starts_in_s=7200))
     laid(box.spool, State.INCOMING, "off", booking=replace(box.booking("off"), status="cancelled"))
     laid(box.spool, State.INCOMING, "held", booking=box.booking("held"), held="by a person")
-    facts = box.survey()
+    facts = box.collect()
     assert facts.recorder.expected == ("b1",)
     assert facts.next_booking is not None
     assert facts.next_booking.booking == "b2"
@@ -129,7 +130,7 @@ def test_a_booking_that_no_recorder_has_adopted_is_expected_too(box: CourtBox) -
     (incoming / "bad.json").write_text("{")
     (incoming / "link.json").symlink_to("/etc/passwd")
     os.mkfifo(incoming / "pipe.json")
-    assert box.survey().recorder.expected == ("b1",)
+    assert box.collect().recorder.expected == ("b1",)
 
 
 def test_nothing_is_expected_by_a_clock_that_nobody_trusts(box: CourtBox) -> None:
@@ -139,7 +140,7 @@ def test_nothing_is_expected_by_a_clock_that_nobody_trusts(box: CourtBox) -> Non
 
     box.clock = Unsure(box.now)
     laid(box.spool, State.INCOMING, "b1", booking=box.booking())
-    facts = box.survey()
+    facts = box.collect()
     assert facts.recorder.expected == ()
     assert not facts.clock_synchronised
 
@@ -155,13 +156,13 @@ def test_a_job_deferred_again_and_again_has_waited_since_it_first_came(box: Cour
     job.path.rename(box.spool.directory(State.DEFERRED) / "b1")
     deferred = box.spool.read(State.DEFERRED, "b1")
     deferred.update(arrivals=tuple(arrivals), return_to="processed")
-    facts = box.survey()
+    facts = box.collect()
     assert facts.oldest is not None
     assert (facts.oldest.job, facts.oldest.state, facts.oldest.since) == ("b1", "deferred", first)
     assert facts.uploads.oldest == facts.oldest
     assert (facts.uploads.jobs, facts.uploads.bytes) == (1, 6)
     deferred.update(waits_for="hours")
-    facts = box.survey()
+    facts = box.collect()
     assert facts.uploads.oldest is None, "its hours are a setting, and nothing that hangs"
     assert (facts.uploads.jobs, facts.uploads.bytes) == (1, 6)
 
@@ -170,20 +171,20 @@ def test_the_rate_of_an_upload_is_measured_from_one_look_to_the_next(box: CourtB
     entry = laid(box.spool, State.PROCESSED, "b1", boot_id="boot-1")
     entry.update(result=replace(entry.job.result, size=1_000_000) if entry.job.result else None)
     entry.report(stage="upload", part=0.1)
-    first = box.survey()
+    first = box.collect()
     assert (first.uploads.job, first.uploads.sent_bytes) == ("b1", 100_000)
     box.pass_time(10)
     entry.report(stage="upload", part=0.6)
-    second = box.survey(first)
+    second = box.collect(first)
     assert second.uploads.bytes_a_second == 50_000
     assert second.uploads.left_s == pytest.approx(8)
     assert second.uploads.moved_at == box.now
     box.pass_time(10)
-    third = box.survey(second)
+    third = box.collect(second)
     assert third.uploads.bytes_a_second == 50_000
     assert third.uploads.moved_at == second.uploads.moved_at, "it did not get on"
     box.spool.leave(entry, entry.job)
-    fourth = box.survey(third)
+    fourth = box.collect(third)
     assert fourth.uploads.moved_at == box.now, "one that is gone has got on"
     assert fourth.uploads.left_s == 0
 
@@ -192,7 +193,7 @@ def test_a_progress_note_that_lies_makes_no_figure_out_of_its_bounds(box: CourtB
     entry = laid(box.spool, State.PROCESSED, "b1", boot_id="boot-1")
     for part, sent in ((-3, 0), (7, 6), ("x", 0), (None, 0)):
         entry.report(stage="upload", part=part)
-        assert box.survey().uploads.sent_bytes == sent
+        assert box.collect().uploads.sent_bytes == sent
 
 
 def test_bytes_to_upload_are_those_of_the_finished_and_all_footage_is_unpublished(box: CourtBox) -> None:
@@ -200,7 +201,7 @@ def test_bytes_to_upload_are_those_of_the_finished_and_all_footage_is_unpublishe
     laid(box.spool, State.PROCESSED, "p1")
     archive = laid(box.spool, State.PROCESSED, "logs-1", kind=Kind.LOGS, booking=None, takes=(), result=None)
     (archive.path / "x_logs.zip").write_bytes(b"z" * 100)
-    facts = box.survey()
+    facts = box.collect()
     assert facts.uploads.bytes == 6 + archive.size()
     assert facts.unpublished_bytes == 5 + 5 + 6
 
@@ -212,7 +213,7 @@ def test_of_a_thousand_failed_jobs_the_newest_are_told_and_all_are_counted(box: 
     for number in range(1000):
         entry = laid(box.spool, State.FAILED, f"f{number:03}", reason="no picture " * 100)
         entry.update(arrivals=(Arrival("failed", box.now + timedelta(seconds=number)),))
-    facts = box.survey()
+    facts = box.collect()
     assert [job.job for job in facts.failed] == [f"f{number}" for number in range(980, 1000)]
     assert facts.jobs["failed"] == 1000
     alert = next(one for one in judge(facts, (), 3600.0).alerts if one.name == "failed_jobs")
@@ -236,14 +237,14 @@ def test_a_look_leaves_no_descriptor_open_whatever_lies_there(box: CourtBox) -> 
     (box.settings.state / "health.json").mkdir()
 
     def looks() -> None:
-        box.survey()
+        box.collect()
         rows(box.spool, [str(state) for state in DIRECTORIES], box.now)
         with contextlib.suppress(OSError, ValueError):
             plain_files.opened(strange / "folder.json")
         with contextlib.suppress(OSError):
             log_reader._last_lines(box.settings.logs / "camera_control.log", 5)
         journald._may_read(strange)
-        archive._pieces(box.settings.logs, archive.read_sent(box.settings.state, box.spool))
+        archive._new_parts(box.settings.logs, archive.read_sent(box.settings.state, box.spool))
 
     looks()
     before = len(os.listdir("/proc/self/fd"))
@@ -310,3 +311,14 @@ def test_what_two_write_at_once_is_never_read_half(
         thread.join(30)
     assert (half, faults) == (0, [])
     assert [one for one in os.listdir(path.parent) if one.endswith(".new")] == []
+
+
+def test_a_look_masks_secrets_in_the_snapshot_and_in_its_alerts(box: CourtBox) -> None:
+    laid(box.spool, State.FAILED, "b9", reason="the key canary-canary was refused")
+    redaction.hide(["canary-canary"])
+    try:
+        snapshot, alerts = look(box.settings, box.clock)
+    finally:
+        redaction.forget()
+    assert any("was refused" in alert.message for alert in alerts)
+    assert "canary" not in repr((snapshot, alerts))

@@ -21,8 +21,8 @@ from ezrec.domain.errors import Refused
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.stages import State
-from ezrec.monitoring.collect import last_report
-from ezrec.monitoring.disk_guard import DiskGuard
+from ezrec.monitoring.collect import read_disk_measures, read_status_file
+from ezrec.monitoring.disk_guard import DiskGuard, write_disk_measures
 from ezrec.monitoring.retention import Retention
 from ezrec.monitoring.status import StatusReporter
 from ezrec.settings.types import Resolution
@@ -99,7 +99,7 @@ def guard(box: CourtBox, disk: Callable[[Path], Space], reserve_bytes: int = 0) 
 
 def booked(box: CourtBox, **changes: Any) -> Snapshot:
     """The facts with an hour of bookings ahead: 9.9 GB and the spare, 10.65 GB."""
-    return replace(box.survey(), booked_s=3600.0, recording_bytes_a_minute=75.0 * MB, **changes)
+    return replace(box.collect(), booked_s=3600.0, recording_bytes_a_minute=75.0 * MB, **changes)
 
 
 # ---- what goes
@@ -221,7 +221,7 @@ def test_the_trash_stays_when_only_the_disk_of_the_logs_is_short(logs_elsewhere:
 
 
 def test_the_facts_tell_of_the_disks_beside_the_spools(logs_elsewhere: CourtBox) -> None:
-    (disk,) = logs_elsewhere.survey().other_disks
+    (disk,) = logs_elsewhere.collect().other_disks
     assert disk.holds == ("LOGS_DIR",)
     assert disk.free_bytes == pytest.approx(usage.space(Path("/dev/shm")).free, rel=0.5)
 
@@ -251,7 +251,7 @@ def test_what_has_another_name_elsewhere_frees_nothing(box: CourtBox) -> None:
 def test_the_measure_is_written_once_and_believed_for_an_hour(box: CourtBox) -> None:
     watch = guard(box, lambda _: Space(5_300 * MB))
     watch(booked(box))
-    found = usage.read_room(box.settings.state, box.now)
+    found = read_disk_measures(box.settings.state, box.now)
     assert found is not None
     assert found.measure is DiskMeasure.UNBRANDED
     stamp = (box.settings.state / "room.json").stat().st_mtime_ns
@@ -259,9 +259,9 @@ def test_the_measure_is_written_once_and_believed_for_an_hour(box: CourtBox) -> 
     watch(booked(box))
     assert (box.settings.state / "room.json").stat().st_mtime_ns == stamp
     box.pass_time(3700)
-    assert usage.read_room(box.settings.state, box.now) is None
+    assert read_disk_measures(box.settings.state, box.now) is None
     watch(booked(box))
-    assert usage.read_room(box.settings.state, box.now) is not None
+    assert read_disk_measures(box.settings.state, box.now) is not None
 
 
 def test_the_measure_is_taken_back_when_there_is_room(
@@ -270,7 +270,7 @@ def test_the_measure_is_taken_back_when_there_is_room(
     guard(box, lambda _: Space(0))(booked(box))
     with caplog.at_level(logging.WARNING):
         assert guard(box, lambda _: Space(20_000 * MB))(booked(box)) == ""
-    found = usage.read_room(box.settings.state, box.now)
+    found = read_disk_measures(box.settings.state, box.now)
     assert found is not None
     assert (found.measure, found.bitrate) == (DiskMeasure.AMPLE, box.settings.bitrate)
     assert "there is room again" in caplog.text
@@ -279,19 +279,19 @@ def test_the_measure_is_taken_back_when_there_is_room(
 def test_what_is_measured_at_a_lower_bitrate_does_not_take_the_measure_back(box: CourtBox) -> None:
     disk = Space(3_000 * MB)
     guard(box, lambda _: disk)(booked(box))
-    found = usage.read_room(box.settings.state, box.now)
+    found = read_disk_measures(box.settings.state, box.now)
     assert found is not None
     assert found.measure is DiskMeasure.LOWER_BITRATE
     guard(box, lambda _: disk)(replace(booked(box), recording_bytes_a_minute=30.0 * MB))
-    assert usage.read_room(box.settings.state, box.now) == found
+    assert read_disk_measures(box.settings.state, box.now) == found
 
 
 def test_junk_in_the_file_is_no_measure(box: CourtBox) -> None:
     box.settings.state.mkdir(exist_ok=True)
     (box.settings.state / "room.json").write_bytes(b"\0\0")
-    assert usage.read_room(box.settings.state, box.now) is None
+    assert read_disk_measures(box.settings.state, box.now) is None
     guard(box, lambda _: Space(0))(booked(box))
-    assert usage.read_room(box.settings.state, box.now) is not None
+    assert read_disk_measures(box.settings.state, box.now) is not None
 
 
 # ---- the reserve
@@ -456,7 +456,7 @@ def test_the_kept_copies_are_listed(box: CourtBox) -> None:
 def test_a_recorders_camera_starts_with_the_bitrate_that_the_disk_allows(box: CourtBox) -> None:
     wishes = replace(box.settings, camera="software", resolution=Resolution(320, 180), bitrate=1_000_000)
     camera = recording.camera(wishes, LOG)
-    usage.write_room(
+    write_disk_measures(
         wishes.state, DiskMeasures(SystemClock(assume=True).now(), DiskMeasure.LOWER_BITRATE, 400_000)
     )
     with camera.hold(lambda: None):
@@ -488,7 +488,7 @@ def test_the_status_tells_the_measure_and_the_alert(box: CourtBox) -> None:
     box.healthy()
     status()
     status.finish(60)
-    found = last_report(box.settings.state)
+    found = read_status_file(box.settings.state)
     assert found is not None
     assert "at 4.0 Mbit/s, and even so" in found.facts.disk_measure
     assert [alert.name for alert in found.alerts if alert.is_raised] == ["disk_short"]
@@ -498,7 +498,7 @@ def test_the_disk_is_looked_at_anew_when_the_bookings_change(tmp_path: Path) -> 
     court = Box(tmp_path / "home", SYSTEM_STATUS_INTERVAL="3600")
     daemon = court.run("--only", "status")
     try:
-        assert eventually(lambda: last_report(court.settings.state) is not None, 60)
+        assert eventually(lambda: read_status_file(court.settings.state) is not None, 60)
         start = datetime.now(UTC) + timedelta(hours=1)
         row = {
             "id": "b1",
@@ -512,7 +512,7 @@ def test_the_disk_is_looked_at_anew_when_the_bookings_change(tmp_path: Path) -> 
 
 
 def _booked_s(court: Box) -> float:
-    found = last_report(court.settings.state)
+    found = read_status_file(court.settings.state)
     return found.facts.booked_s if found else 0.0
 
 

@@ -23,7 +23,7 @@ from ezrec.domain.stages import STAGES, State, settle
 from ezrec.domain.status_file import StatusFile, encode
 from ezrec.monitoring import log_archive
 from ezrec.monitoring.log_archive import MOST_BYTES, Pending, Sent, pack, stamp_after
-from ezrec.monitoring.log_upload import ASKED, LogCollector, collect
+from ezrec.monitoring.log_upload import ASKED, LogCollector, pack_requested
 from ezrec.settings.definitions import SECRETS
 from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry
@@ -372,7 +372,7 @@ def adopt(box: CourtBox) -> list[Entry]:
 
 def handle(box: CourtBox, entry: Entry, wait_s: float = 60, *, closed: bool = False) -> Done | Closed:
     known = {"spool": box.spool, "clock": box.clock, "settings": box.settings, "log": LOG}
-    return collect(entry, Task(), **known, wait_s=wait_s, is_closed=lambda: closed)  # type: ignore[arg-type]
+    return pack_requested(entry, Task(), **known, wait_s=wait_s, is_closed=lambda: closed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["logs", "logs.request"])

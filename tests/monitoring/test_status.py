@@ -20,7 +20,7 @@ from ezrec.domain.errors import Retry
 from ezrec.domain.job import Arrival
 from ezrec.domain.stages import State
 from ezrec.domain.status_file import StatusFile
-from ezrec.monitoring.collect import last_report
+from ezrec.monitoring.collect import read_status_file
 from ezrec.monitoring.status import StatusReporter
 from ezrec.system.gauges import SystemGauges
 from tests.fakes.backend import FakeBackend
@@ -44,7 +44,7 @@ def beat(box: CourtBox, status: StatusReporter | None = None) -> dict[str, Any]:
 
 
 def report(box: CourtBox) -> StatusFile:
-    found = last_report(box.settings.state)
+    found = read_status_file(box.settings.state)
     assert found is not None
     return found
 

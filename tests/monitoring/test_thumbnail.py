@@ -1,4 +1,4 @@
-"""The still: a picture of the newest key frame, while something is recorded, and in nobody's way."""
+"""The thumbnail: a picture of the newest key frame, while something is recorded, and in nobody's way."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def box(tmp_path: Path) -> CourtBox:
     return a_box(tmp_path / "home")
 
 
-def still(box: CourtBox, made: list[str]) -> Thumbnail:
+def thumbnail(box: CourtBox, made: list[str]) -> Thumbnail:
     def draw(take: Path, target: Path) -> None:
         made.append(take.name)
         target.write_bytes(b"jpeg of " + take.name.encode())
@@ -100,7 +100,7 @@ def recording(box: CourtBox) -> None:
 
 
 def test_while_nothing_is_recorded_there_is_no_still(box: CourtBox) -> None:
-    still(box, [])()
+    thumbnail(box, [])()
     assert box.cloud.objects == {}
 
 
@@ -108,12 +108,12 @@ def test_one_goes_every_five_minutes_also_from_fresh_processes(box: CourtBox) ->
     made: list[str] = []
     recording(box)
     for _ in range(3):
-        still(box, made)()
+        thumbnail(box, made)()
     assert box.cloud.objects == {("logs", "status", "0.jpg"): b"jpeg of " + TAKE.encode()}
     assert len(made) == 1
     old = time.time() - EVERY_S
     os.utime(box.settings.state / "still.jpg", (old, old))
-    still(box, made)()
+    thumbnail(box, made)()
     assert len(made) == 2
 
 
@@ -122,13 +122,13 @@ def test_a_still_that_fails_is_told_once_and_harms_no_heartbeat(
 ) -> None:
     recording(box)
     box.cloud.fail_next(2, Retry("no network"), "store")
-    picture = still(box, [])
+    picture = thumbnail(box, [])
     status = box.status()
-    status.still = picture
+    status.send_thumbnail = picture
     for _ in range(2):
         status()
         status.finish(60)
         old = time.time() - EVERY_S
         os.utime(box.settings.state / "still.jpg", (old, old))
     assert box.cloud.calls["heartbeat"] == box.cloud.calls["store"] == 2
-    assert len([record for record in caplog.records if "no still" in record.message]) == 1
+    assert len([record for record in caplog.records if "no thumbnail" in record.message]) == 1

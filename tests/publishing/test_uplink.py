@@ -16,7 +16,7 @@ import pytest
 
 from ezrec import settings
 from ezrec.app import common, services
-from ezrec.cli.next_step import outlook
+from ezrec.cli.next_step import next_step
 from ezrec.cloud.connectivity import Connectivity, WakeOnReturn
 from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
 from ezrec.domain.alerts import judge
@@ -30,7 +30,7 @@ from ezrec.domain.ownership import Mark
 from ezrec.domain.ports import OnStop
 from ezrec.domain.stages import State
 from ezrec.domain.upload_schedule import Hours, Wait, read_hours, upload_order
-from ezrec.monitoring.collect import survey
+from ezrec.monitoring.collect import collect
 from ezrec.monitoring.log_upload import LogCollector
 from ezrec.publishing.policy import UploadPolicy
 from ezrec.publishing.upload import archive, upload
@@ -131,7 +131,7 @@ def test_outside_the_hours_a_video_waits_with_the_reason_and_the_time(tmp_path: 
     assert where(court.spool) == {"match": "deferred"}
     assert job.due == datetime(2026, 6, 1, 22, 0, tzinfo=ZONE)
     assert job.attempts["upload"] == 0, "nobody is to blame"
-    seen = outlook(job, "deferred", court.clock.now())
+    seen = next_step(job, "deferred", court.clock.now())
     assert seen.at == job.due
     assert "22:00-07:00" in seen.why
     assert seen.cure == "set by EZREC_UPLOAD_WINDOW", "a retry would only come back"
@@ -502,7 +502,7 @@ def test_what_is_cured_in_the_cloud_waits_for_it_and_is_told_and_goes_on_by_itse
         job = read(court.spool, "a")
         assert job.due == court.clock.now() + timedelta(minutes=15)
         assert (job.attempts["upload"], len(job.errors)) == (0, 1), "said once, however often it is tried"
-        seen = outlook(job, "deferred", court.clock.now())
+        seen = next_step(job, "deferred", court.clock.now())
         assert "413" in seen.why
         assert "raise the size limit" in seen.cure
         court.clock.pass_time(901)
@@ -518,7 +518,7 @@ def test_a_job_that_waits_for_a_cure_is_an_alert_and_no_stopped_upload(tmp_path:
     court.upload()
     chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
     court.clock.pass_time(24 * 3600)
-    seen = survey(court.spool, chosen, court.clock, Machine(uptime_s=9000.0))
+    seen = collect(court.spool, chosen, court.clock, Machine(uptime_s=9000.0))
     facts = replace(seen, cloud_reached_at=seen.at, clock_synchronised=True)
     raised = judge(facts, (), 3600).raised
     assert [alert.name for alert in raised] == ["upload_blocked"]

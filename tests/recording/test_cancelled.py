@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.cli.next_step import outlook
+from ezrec.cli.next_step import next_step
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job, JobOutcome, Kind, Take
 from ezrec.domain.names import safe_id
@@ -38,7 +38,7 @@ def test_a_cancelled_booking_leaves_the_camera_within_seconds_and_its_footage_ca
     assert time.monotonic() - cancelled < 8, "two seconds, the sync before, and what a loaded machine adds"
     entry = box.find(booking)
     assert entry is not None
-    assert outlook(entry.job, "deferred", datetime.now(UTC)).next.startswith("removed ")
+    assert next_step(entry.job, "deferred", datetime.now(UTC)).text.startswith("removed ")
     box.once("spool", "retry", booking, "--from", "process")
     job = box.published(booking)
     assert job.recording is JobOutcome.CANCELLED

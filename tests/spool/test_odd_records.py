@@ -117,8 +117,8 @@ def look_at_everything(box: CourtBox) -> None:
         found = rows(spool, [*EVERYWHERE, KEPT], NOW)
         draw_table(found, all_ids(spool), NOW, zone, 100)
         json.dumps([row.as_json(NOW) for row in found])
-    facts = box.survey()
-    box.survey(facts)
+    facts = box.collect()
+    box.collect(facts)
     judged = alerts.judge(facts, (), 3600.0).alerts
     assert status_file.decode(status_file.encode(status_file.StatusFile(facts, judged))).facts == facts
     prometheus.text(facts, judged, "0")

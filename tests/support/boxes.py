@@ -15,7 +15,7 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.names import safe_id
 from ezrec.domain.snapshot import Snapshot
-from ezrec.monitoring.collect import survey
+from ezrec.monitoring.collect import collect
 from ezrec.monitoring.status import StatusReporter
 from ezrec.runtime.hooks import Hooks
 from ezrec.settings import Settings
@@ -54,8 +54,8 @@ class CourtBox:
             self.cloud, self.gauges, self.spool, self.clock, self.settings, hooks, LOG, lambda: versions
         )
 
-    def survey(self, before: Snapshot | None = None) -> Snapshot:
-        return survey(self.spool, self.settings, self.clock, self.gauges.read(), before)
+    def collect(self, before: Snapshot | None = None) -> Snapshot:
+        return collect(self.spool, self.settings, self.clock, self.gauges.read(), before)
 
     def healthy(self, **changes: Any) -> Health:
         """Leave a `health.json` as a recorder that lives would, now."""

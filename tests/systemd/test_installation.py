@@ -264,7 +264,7 @@ def test_an_upgrade_a_rollback_a_way_back_and_a_removal(machine: Machine) -> Non
     )
     assert failed.returncode == 1, failed.stdout
     assert "release 8.0.0" in failed.stderr
-    assert "was taken back" in failed.stderr
+    assert "was undone" in failed.stderr
     assert machine.version() == "7.0.0"
     machine.bed.wait_for(lambda: machine.bed.show("ezrec", "SubState") == "running", "it is not back")
 

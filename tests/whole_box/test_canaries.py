@@ -41,7 +41,7 @@ for command in sys.argv[1:]:
     try:
         main.run(command.split())
     except Exception as bug:
-        main._tell_bug(type(bug), bug, bug.__traceback__)
+        main._report_bug(type(bug), bug, bug.__traceback__)
 """
 
 

@@ -27,11 +27,11 @@ from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import repair
+from ezrec.monitoring.collect import read_disk_measures
 from ezrec.monitoring.disk_guard import DiskGuard
 from ezrec.processing.process import process
 from ezrec.publishing.upload import upload
 from ezrec.runtime.handling import Handler
-from ezrec.spool import usage
 from ezrec.spool.spool import Entry, Spool
 from ezrec.sync.booking_sync import BookingSync
 from ezrec.sync.branding_cache import BrandingCache
@@ -312,8 +312,8 @@ def test_process_waits_without_blame_and_publishes_as_recorded_when_no_room_come
     waits = box.spool.read(State.DEFERRED, "match")
     assert "disk full" in waits.job.reason
     assert waits.job.attempts["process"] == 0
-    guard(box)(box.survey())
-    measure = usage.read_room(box.settings.state, box.now)
+    guard(box)(box.collect())
+    measure = read_disk_measures(box.settings.state, box.now)
     assert measure is None or measure.measure is DiskMeasure.ALARM, "told even where no file can be written"
     box.spool.move(waits, State.RAW)
     a_drain("process", box.spool, processing(lambda: True)).run()
@@ -375,7 +375,7 @@ def test_a_kept_copy_is_the_first_thing_to_go_when_the_disk_is_full(card: Card, 
     assert os.listdir(kept.path) != []
     waiting = footage_of(box.spool, State.RAW, "other")
     fill(card.at)
-    guard(box)(replace(box.survey(), booked_s=3600.0))
+    guard(box)(replace(box.collect(), booked_s=3600.0))
     assert box.spool.kept_copies() == []
     assert (waiting.path / TAKE).exists()
 
@@ -424,10 +424,10 @@ def test_logs_that_no_disk_takes_stop_nobody(card: Card, box: CourtBox) -> None:
 def test_the_reserve_is_made_again_when_there_is_room(card: Card, box: CourtBox) -> None:
     disk_reserve.give_up(box.spool.root)
     ballast = fill(card.at)
-    guard(box)(box.survey())
+    guard(box)(box.collect())
     assert not has_reserve(box.spool)
     ballast.unlink()
-    guard(box)(box.survey())
+    guard(box)(box.collect())
     assert has_reserve(box.spool)
 
 

@@ -56,11 +56,11 @@ def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
     return from_settings(settings, clock(settings), state)
 
 
-def cloud_survey(settings: Settings) -> Findings:
-    """What a person should know of the Supabase project. Asks alone."""
-    from ezrec.cloud.supabase.check import survey
+def cloud_check(settings: Settings) -> Findings:
+    """What a person should know about the Supabase project. Changes nothing there."""
+    from ezrec.cloud.supabase.check import check
 
-    return survey(settings)
+    return check(settings)
 
 
 def backend_state(settings: Settings) -> str:
@@ -80,7 +80,7 @@ def gate(settings: Settings) -> UploadPolicy:
         settings.zone,
         settings.upload_hours,
         settings.upload_while_recording,
-        Connectivity(settings.reach).is_lost,
+        Connectivity(settings.reach).is_offline,
         rate=lambda: report.facts.uploads.bytes_a_second if (report := last_report(settings.state)) else None,
     )
     made.order = upload_order(settings.upload_order, made.pressing)

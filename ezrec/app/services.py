@@ -29,7 +29,7 @@ from ezrec.app.processing import software_missing as software_missing
 from ezrec.app.processing import transcoder as transcoder
 from ezrec.app.publishing import backend as backend
 from ezrec.app.publishing import backend_state as backend_state
-from ezrec.app.publishing import cloud_survey as cloud_survey
+from ezrec.app.publishing import cloud_check as cloud_check
 from ezrec.app.publishing import gate, shared_supabase, uploading
 from ezrec.app.publishing import local_backend as local_backend
 from ezrec.app.recording import camera as camera
@@ -256,12 +256,12 @@ def _on_return(
     """
     from ezrec.cloud.connectivity import Connectivity
 
-    reach, now = Connectivity(settings.reach), clock(settings)
+    connectivity, now = Connectivity(settings.reach), clock(settings)
     rests_until = float("-inf")
 
     def ring() -> None:
         nonlocal rests_until
-        if reach.is_lost():
+        if connectivity.is_offline():
             return
         retry()
         if now.monotonic() >= rests_until:

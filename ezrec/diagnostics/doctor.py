@@ -17,6 +17,7 @@ from typing import Any
 from ezrec import __version__, settings
 from ezrec.app import recording, services
 from ezrec.diagnostics import machine_checks, spool_checks
+from ezrec.domain import api_key
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.redaction import hide
@@ -66,23 +67,6 @@ def _encoder(wishes: Settings) -> Findings:
         yield ok("encoder", said)
 
 
-def key_kind(key: str) -> str:
-    """What a Supabase key is good for: `service_role`, `anon`, another role, or `unknown`. Trusts nothing."""
-    import base64
-    import json
-
-    if key.startswith("sb_secret_"):
-        return "service_role"
-    if key.startswith("sb_publishable_"):
-        return "anon"
-    parts = key.split(".")
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return str(claims["role"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return "unknown"
-
-
 def _key(wishes: Settings) -> Findings:
     if wishes.backend != "supabase":
         return
@@ -93,7 +77,7 @@ def _key(wishes: Settings) -> Findings:
             "sudo ezrec doctor, which may; to set it: sudo ezrec install",
         )
         return
-    kind = key_kind(wishes.supabase_key)
+    kind = api_key.role(wishes.supabase_key)
     if kind == "service_role":
         yield warning(
             "key",
@@ -262,7 +246,7 @@ def _backend(wishes: Settings) -> Findings:
 def _survey(wishes: Settings) -> Findings:
     """Tables, columns, buckets and policies, as far as this device's key shows them."""
     if wishes.backend == "supabase" and wishes.supabase_key:
-        yield from services.cloud_survey(wishes)
+        yield from services.cloud_check(wishes)
 
 
 def _treatment(wishes: Settings) -> Findings:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.chunk_size import ChunkSize
 from ezrec.domain.ownership import Mark
 from tests.fakes.clock import StandingClock
@@ -19,7 +19,7 @@ from tests.fakes.clock import StandingClock
 def upload(url: str, key: str, user: str, name: str, source: str, state: str, piece: str) -> None:
     # Paced, so that a kill after a moment meets an upload under way and not one that is over.
     backend = SupabaseBackend(
-        ConnectionAccess(url, key),
+        Credentials(url, key),
         user,
         "0",
         StandingClock(),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.tus import Upload, UploadThrottle
 from ezrec.cloud.supabase.tus_state import ChunkSizes
 from ezrec.domain.chunk_size import USUAL, ChunkSize
@@ -170,7 +170,7 @@ def test_a_token_that_expires_within_a_piece_is_no_fault(project: Project, tmp_p
     own = f"(owner_id = '{user_id}')"
     database.sql(f'create policy "{email}" on storage.objects to authenticated using {own} with check {own}')
     cloud = SupabaseBackend(
-        ConnectionAccess(project.url, project.anon_key, email, "a-password"), user_id, "0", StandingClock(),
+        Credentials(project.url, project.anon_key, email, "a-password"), user_id, "0", StandingClock(),
         upload_bytes_s=1_000_000, sizes=GROWN,
     )  # fmt: skip
     lengths = sent(cloud)

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from ezrec.cloud.connectivity import Connectivity
 from ezrec.cloud.supabase.bookings import Bookings, Scope, rows_of
-from ezrec.cloud.supabase.connection import Connection, ConnectionAccess, check_key
+from ezrec.cloud.supabase.connection import Connection
+from ezrec.cloud.supabase.credentials import Credentials, check_key
 from ezrec.cloud.supabase.errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
 from ezrec.cloud.supabase.objects import Objects
 from ezrec.cloud.supabase.realtime import Hint
@@ -47,7 +48,7 @@ class SupabaseBackend:
 
     def __init__(
         self,
-        access: ConnectionAccess,
+        credentials: Credentials,
         user_id: str,
         camera_id: str,
         clock: Clock,
@@ -59,17 +60,17 @@ class SupabaseBackend:
         wait_s: float = 0.25,
         state: Path | None = None,
         sizes: ChunkSize | None = None,
-        reach: Connectivity | None = None,
+        connectivity: Connectivity | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
-        self._notes = StateCache(state, clock, access.mark)
+        self._notes = StateCache(state, clock, credentials.mark)
         self._lacking = Lacking(state, clock)
         self._cloud = Connection(
-            access,
+            credentials,
             silence_s=silence_s,
             on_access=self._notes.access,
-            reach=reach,
-            rest=self._notes.rest(LOCKED_AFTER_S),
+            connectivity=connectivity,
+            pause=self._notes.rest(LOCKED_AFTER_S),
             state=state,
             boot_id=clock.boot_id(),
         )
@@ -80,7 +81,7 @@ class SupabaseBackend:
         )
         self._objects = Objects(
             self._cloud,
-            Limit(state, clock, access.url),
+            Limit(state, clock, credentials.url),
             upload_bytes_s=upload_bytes_s,
             wait_s=wait_s,
             sizes=sizes,
@@ -282,15 +283,13 @@ class SupabaseBackend:
 
 def from_settings(settings: Settings, clock: Clock, state: Path | None) -> SupabaseBackend:
     """The backend that the settings describe. Warns of a weak or all too strong key; raises `ConfigError`."""
-    access = ConnectionAccess(
-        settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
-    )
-    warnings = check_key(access)
+    credentials = Credentials.from_settings(settings)
+    warnings = check_key(credentials)
     if warnings and StateCache(state, clock).is_worth_saying("key"):
         for warning in warnings:
             _log.warning("%s", warning)
     return SupabaseBackend(
-        access,
+        credentials,
         settings.user_id,
         settings.camera_id,
         clock,
@@ -299,7 +298,7 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
         upload_bytes_s=settings.upload_kbps * 125.0,
         state=state,
         sizes=None if settings.upload_piece_mib is None else pieces("", settings.upload_piece_mib),
-        reach=Connectivity(settings.reach),
+        connectivity=Connectivity(settings.reach),
     )
 
 

@@ -87,7 +87,7 @@ class Bookings:
         or another camera's. Other tables are no witnesses: row-level security is switched on table by table,
         and a project where `bookings` alone went dark is the usual accident.
         """
-        if self._cloud.is_above_policies:
+        if self._cloud.credentials.bypasses_policies:
             return True
         return self._cloud.call("looking whether bookings can be seen", self._has_witness)
 
@@ -103,7 +103,7 @@ class Bookings:
 
     def _devices(self) -> list[dict[str, Any]]:
         """What `devices` shows to who is signed in: by our policies its own row alone."""
-        if not self._cloud.access.email:
+        if not self._cloud.credentials.email:
             return []
         query = self._cloud.supabase.table("devices").select("user_id,camera_id")
         try:

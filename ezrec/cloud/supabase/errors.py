@@ -1,6 +1,6 @@
 """What the cloud's answers mean. The only place that sorts them: one table, first row that fits.
 
-Four verdicts: *passing* comes back by itself; *locked* is a matter of keys or of the account, and *curable*
+Four kinds: *passing* comes back by itself; *locked* is a matter of keys or of the account, and *curable*
 one of limits, rights, buckets or tables: both are tried again slowly, because a person cures them in the
 cloud and nobody will restart the box, or its jobs, for it; *final* waits for a person here. Storage answers
 nearly every error with HTTP 400 and the real status in the body.
@@ -108,7 +108,7 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     return min(max(until.total_seconds(), 0.0), _LONGEST_WAIT_S)
 
 
-class ErrorVerdict(Enum):
+class ErrorKind(Enum):
     PASSING = "passing"
     LOCKED = "locked"
     CURABLE = "curable"
@@ -119,7 +119,7 @@ class ErrorVerdict(Enum):
 class ErrorRule:
     """One row of the table: which errors it fits, what they are, and what a person can do."""
 
-    verdict: ErrorVerdict
+    kind: ErrorKind
     fits: Callable[[CloudError], bool]
     remedy: str = ""
 
@@ -143,8 +143,8 @@ _BAD_TOKEN = (
 )
 _RIGHTS = "the device may not do this: apply the policies that `ezrec schema` prints"
 _TABLES = "compare the tables with what `ezrec schema` prints"
-_PASSING, _LOCKED = ErrorVerdict.PASSING, ErrorVerdict.LOCKED
-_CURABLE, _FINAL = ErrorVerdict.CURABLE, ErrorVerdict.FINAL
+_PASSING, _LOCKED = ErrorKind.PASSING, ErrorKind.LOCKED
+_CURABLE, _FINAL = ErrorKind.CURABLE, ErrorKind.FINAL
 RULES = (
     ErrorRule(_PASSING, _code(PORTAL)),
     ErrorRule(_LOCKED, _says(_BAD_TOKEN)),
@@ -175,14 +175,14 @@ RULES = (
 )
 
 
-def verdict(error: CloudError) -> ErrorRule:
+def rule_for(error: CloudError) -> ErrorRule:
     """The row of the table for this error."""
     return next(rule for rule in RULES if rule.fits(error))
 
 
 def is_about_the_token(error: CloudError) -> bool:
     """True when a fresh token may cure it."""
-    return error.code != PORTAL and verdict(error).verdict is ErrorVerdict.LOCKED and error.status != 402
+    return error.code != PORTAL and rule_for(error).kind is ErrorKind.LOCKED and error.status != 402
 
 
 def is_from_the_future(error: CloudError) -> bool:
@@ -192,20 +192,20 @@ def is_from_the_future(error: CloudError) -> bool:
 
 def as_fault(error: CloudError, doing: str) -> Retry | Reject:
     """The same in the two words that handlers know."""
-    rule = verdict(error)
+    rule = rule_for(error)
     said = redacted(str(error))
-    match rule.verdict:
-        case ErrorVerdict.PASSING:
+    match rule.kind:
+        case ErrorKind.PASSING:
             waits_for = Wait.NETWORK if error.code == PORTAL else ""
             return Retry(f"{doing}: {said}", error.after_s, waits_for=waits_for)
-        case ErrorVerdict.LOCKED:
+        case ErrorKind.LOCKED:
             return Retry(
                 f"{doing}: the cloud refuses this device's key or sign-in: {said}",
                 error.after_s or LOCKED_AFTER_S,
             )
-        case ErrorVerdict.CURABLE:
+        case ErrorKind.CURABLE:
             return Reject(f"{doing}: {said}", rule.remedy, again_s=CURED_AFTER_S)
-        case ErrorVerdict.FINAL:
+        case ErrorKind.FINAL:
             return Reject(f"{doing}: {said}", rule.remedy)
 
 

@@ -65,7 +65,7 @@ class Objects:
 
     def _download(self, path: str, target: Path, size: int | None) -> None:
         part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
-        url = f"{self._cloud.access.url}/storage/v1/object/{quote(path)}"
+        url = f"{self._cloud.credentials.url}/storage/v1/object/{quote(path)}"
         try:
             # Unpacked content would not have the promised length.
             with (
@@ -92,7 +92,7 @@ class Objects:
 
     def _bucket_limit(self, bucket: str) -> int:
         """0 too where the bucket is not shown to this key, which is the rule for a device's."""
-        url = f"{self._cloud.access.url}/storage/v1/bucket/{bucket}"
+        url = f"{self._cloud.credentials.url}/storage/v1/bucket/{bucket}"
         with contextlib.suppress(Reject):
             found = self._cloud.call(f"looking at {bucket}", lambda: self._cloud.http.get(url).json())
             limit = found.get("file_size_limit") if isinstance(found, dict) else None
@@ -190,7 +190,7 @@ class Objects:
             raise Retry(f"{path} was uploaded, and storage has {there} bytes of {size}")
 
     def _piece_sizes(self) -> ChunkSizes:
-        host = urlsplit(self._cloud.access.url).hostname or ""
+        host = urlsplit(self._cloud.credentials.url).hostname or ""
         sizes = self._sizes or pieces(host, None)
         sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
         return ChunkSizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
@@ -198,7 +198,7 @@ class Objects:
 
 def told_limit(cloud: Connection) -> int:
     """The project's limit, as its storage tells whoever asks; 0: it does not."""
-    answer = cloud.http.request("OPTIONS", f"{cloud.access.url}/storage/v1/upload/resumable")
+    answer = cloud.http.request("OPTIONS", f"{cloud.credentials.url}/storage/v1/upload/resumable")
     told = answer.headers.get("tus-max-size", "")
     return int(told) if told.isdecimal() and len(told) < _DIGITS else 0
 

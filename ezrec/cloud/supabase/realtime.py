@@ -52,7 +52,7 @@ class Hint(WakeUp):
         from websockets.exceptions import WebSocketException
 
         logging.getLogger("realtime").setLevel(logging.CRITICAL)  # what goes wrong is said here, once
-        token = self._cloud.call("listening for changed bookings", self._cloud.token)
+        token = self._cloud.call("listening for changed bookings", self._cloud.sign_in.token)
         try:
             asyncio.run(self._listen(token))
         except (OSError, WebSocketException, TimeoutError) as fault:
@@ -66,9 +66,9 @@ class Hint(WakeUp):
         self._loop = asyncio.get_running_loop()
         if self.wait(0):
             return  # asked to end before there was a loop that could hear it
-        key = self._cloud.access.key
+        key = self._cloud.credentials.key
         client = AsyncRealtimeClient(
-            f"{self._cloud.access.url}/realtime/v1", token=key, auto_reconnect=False, max_retries=1
+            f"{self._cloud.credentials.url}/realtime/v1", token=key, auto_reconnect=False, max_retries=1
         )
         try:
             await client.set_auth(token)
@@ -112,7 +112,7 @@ class Hint(WakeUp):
                 if done:
                     break
                 fresh = await asyncio.to_thread(
-                    self._cloud.call, "renewing the token of the hints", self._cloud.token
+                    self._cloud.call, "renewing the token of the hints", self._cloud.sign_in.token
                 )
                 if fresh != token:
                     token = fresh

@@ -30,11 +30,11 @@ from urllib.parse import urlsplit
 from ezrec.cloud.supabase.errors import (
     PORTAL,
     CloudError,
-    ErrorVerdict,
+    ErrorKind,
     is_about_the_token,
     is_from_the_future,
     redacted,
-    verdict,
+    rule_for,
 )
 from ezrec.cloud.supabase.tus_state import ChunkSizes, UploadState, UploadStateFile
 from ezrec.domain.chunk_size import USUAL, ChunkSize
@@ -95,7 +95,7 @@ class Upload:
         replaces: bool = True,
     ) -> None:
         self._connection = connection
-        self._endpoint = f"{connection.access.url}/storage/v1/upload/resumable"
+        self._endpoint = f"{connection.credentials.url}/storage/v1/upload/resumable"
         self._bucket, self._key, self._source = bucket, key, source
         self._state = UploadStateFile(state)
         self._progress, self._is_stopped = progress, is_stopped
@@ -178,9 +178,9 @@ class Upload:
             if faults > 1:
                 raise error
             if not is_from_the_future(error):
-                self._connection.renew()
+                self._connection.sign_in.renew()
             return
-        if verdict(error).verdict is not ErrorVerdict.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
+        if rule_for(error).kind is not ErrorKind.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
             raise error
 
     def _rest(self, fault: Exception, faults: int) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.realtime import Hint
 from ezrec.domain.errors import Retry
 from ezrec.runtime.scheduler import PeriodicTask, WorkerThread
@@ -48,7 +48,7 @@ def front(project: Project) -> Iterator[Front]:
 @contextmanager
 def listening(project: Project, front: Front, key: str = "") -> Iterator[Listener]:
     account, bell = project.account(), WakeUp()
-    access = ConnectionAccess(front.url, key or project.service_key)
+    access = Credentials(front.url, key or project.service_key)
     cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
     yield Listener(front, FrontEnd(project, account), cloud.hint(bell.ring), bell)
     cloud.close()

@@ -97,7 +97,7 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
             facts = replace(facts, at=facts.at + later)
             return heartbeat.row(facts, account.user_id, account.camera_id)
 
-        cloud._camera_row.told({}, there=False)  # counted apart
+        cloud._camera_row.record({}, there=False)  # counted apart
         for _ in range(2):
             cloud.heartbeat(row())
 

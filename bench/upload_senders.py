@@ -141,7 +141,9 @@ def _ezrec(target: Target, source: Path, most: int | None) -> Run:
     from tests.fakes.clock import StandingClock
 
     sizes = ChunkSize(most) if most else None
-    backend = SupabaseBackend(Credentials(target.url, target.key), "bench", "0", StandingClock(), sizes=sizes)
+    backend = SupabaseBackend(
+        Credentials(target.url, target.key), "bench", "0", StandingClock(), chunk_size=sizes
+    )
     backend.size_of("videos", "bench/none.mp4")  # imports and connects
     state = source.with_suffix(".json")
     return _measured(lambda: backend.store("videos", "bench/ezrec.mp4", source, lambda _: None, state=state))

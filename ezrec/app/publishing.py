@@ -70,11 +70,11 @@ def backend_state(settings: Settings) -> str:
     return f"supabase, {settings.supabase_url}"
 
 
-def gate(settings: Settings) -> UploadPolicy:
+def upload_policy(settings: Settings) -> UploadPolicy:
     from ezrec.cloud.connectivity import Connectivity
     from ezrec.publishing.policy import UploadPolicy
 
-    made = UploadPolicy(
+    policy = UploadPolicy(
         Spool(settings.spool),
         clock(settings),
         settings.zone,
@@ -83,8 +83,8 @@ def gate(settings: Settings) -> UploadPolicy:
         Connectivity(settings.reach).is_offline,
         rate=lambda: report.facts.uploads.bytes_a_second if (report := last_report(settings.state)) else None,
     )
-    made.order = upload_order(settings.upload_order, made.pressing)
-    return made
+    policy.order = upload_order(settings.upload_order, policy.urgent_until)
+    return policy
 
 
 def uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -99,7 +99,7 @@ def uploading(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
         user_id=settings.user_id,
         camera_id=settings.camera_id,
         log=log,
-        gate=gate(settings).check,
+        check_policy=upload_policy(settings).check,
     )
     keeper = functools.partial(
         archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log

@@ -30,8 +30,8 @@ from ezrec.app.processing import transcoder as transcoder
 from ezrec.app.publishing import backend as backend
 from ezrec.app.publishing import backend_state as backend_state
 from ezrec.app.publishing import cloud_check as cloud_check
-from ezrec.app.publishing import gate, shared_supabase, uploading
 from ezrec.app.publishing import local_backend as local_backend
+from ezrec.app.publishing import shared_supabase, upload_policy, uploading
 from ezrec.app.recording import camera as camera
 from ezrec.app.recording import camera_modules as camera_modules
 from ezrec.app.recording import microphone as microphone
@@ -72,9 +72,9 @@ def drain(name: str, settings: Settings, wait_s: float = -1, recorder: Liveness 
     bookings = _known_bookings(settings)
     extra: dict[str, Any] = {}
     if name == "upload":
-        extra["order"] = gate(settings).order
+        extra["order"] = upload_policy(settings).order
     elif name == "retry":
-        extra["come"] = gate(settings).come
+        extra["come"] = upload_policy(settings).ended_waits
     adopter = Intake(
         spool=spool(settings),
         state=stage.takes_from,

@@ -114,7 +114,7 @@ def hold(
 
 # ---- what goes first
 
-PLACE = "upload.json"  # in a job: where its upload stands, for the backend that can go on with it
+UPLOAD_STATE = "upload.json"  # in a job: how far its upload is; written by the backend
 _SPARE_S = 1800.0
 
 
@@ -125,7 +125,7 @@ class Deadline:
     expires: Instant | None = None
     size: int = 0
 
-    def is_pressing(self, now: datetime, part: float, bytes_s: float | None) -> bool:
+    def is_urgent(self, now: datetime, part: float, bytes_s: float | None) -> bool:
         """True when what was sent will be lost unless it goes on now. One that will be late whatever is done
         presses nobody. `part` is sent; `bytes_s` None: nothing was measured.
         """
@@ -153,17 +153,16 @@ ORDERS: dict[str, _Key] = {
 
 
 def upload_order(
-    words: tuple[str, ...], pressing: Callable[[Job], datetime | None] = lambda job: None
+    words: tuple[str, ...], urgent_until: Callable[[Job], datetime | None] = lambda job: None
 ) -> _Key:
     """A sort key: by the first word, then by the next. Logs go last: nobody waits for them.
 
-    `pressing` tells until when an upload must be done that goes before the others, lest what was sent be
-    lost.
+    `urgent_until`: when an upload expires that must go before the others, so that what was sent is not lost.
     """
     keys = [ORDERS[word] for word in words]
 
     def key(job: Job) -> Any:
-        until = pressing(job)
+        until = urgent_until(job)
         first = (1, 0.0) if until is None else (0, until.timestamp())
         return job.kind is Kind.LOGS, *first, *(key(job) for key in keys), job.id
 

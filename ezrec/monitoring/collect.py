@@ -27,7 +27,7 @@ from ezrec.domain.ports import Clock
 from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
-from ezrec.domain.upload_schedule import PLACE, Deadline, Wait
+from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Wait
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Spool, UnknownFile
 from ezrec.system import host, plain_files
@@ -290,7 +290,7 @@ def _uploads(
 def _expires(entry: Entry) -> datetime | None:
     """When the address of an upload ends, where the service told."""
     try:
-        return json_decode.decode(_read_small(entry.path / PLACE), Deadline).expires
+        return json_decode.decode(_read_small(entry.path / UPLOAD_STATE), Deadline).expires
     except (OSError, ValueError):
         return None
 

@@ -24,7 +24,7 @@ def upload(url: str, key: str, user: str, name: str, source: str, state: str, pi
         "0",
         StandingClock(),
         upload_bytes_s=8_000_000,
-        sizes=ChunkSize(int(piece)),
+        chunk_size=ChunkSize(int(piece)),
         wait_s=0.05,
     )
     mark = Mark("1" * 32, "a" * 32)  # as its job would: nothing is replaced, whatever stands there

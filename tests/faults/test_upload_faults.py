@@ -134,7 +134,7 @@ def test_an_upload_that_the_server_calls_gone_starts_over(project: Project, tmp_
     stops: list[Callable[[], None]] = []
     with (
         project.another_front(TUS_EXPIRY_MS="1000") as front,
-        backend(front.url, project.service_key, account, sizes=ChunkSize(65536)) as cloud,
+        backend(front.url, project.service_key, account, chunk_size=ChunkSize(65536)) as cloud,
     ):
         with pytest.raises(Stopped):
             cloud.store("videos", name, source, lambda _: stops[0](), state=state, on_stop=stops.append)

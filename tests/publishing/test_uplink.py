@@ -81,7 +81,7 @@ class Pieces(FakeBackend):
 
 
 class Court:
-    """A spool with an upload stage and a retry stage behind one gate."""
+    """A spool with an upload stage and a retry stage behind one policy."""
 
     def __init__(
         self, root: Path, hours: Hours = ALWAYS, *, while_recording: bool = True, now: datetime = NOON
@@ -89,7 +89,7 @@ class Court:
         self.spool: Spool = a_spool(root)
         self.clock = StandingClock(now)
         self.connectivity = Connectivity(root / "reach")
-        self.gate = UploadPolicy(
+        self.policy = UploadPolicy(
             self.spool, self.clock, ZONE, hours, while_recording, self.connectivity.is_offline
         )
         self.cloud = Pieces()
@@ -119,11 +119,11 @@ class Court:
             user_id="user-1",
             camera_id="0",
             log=logging.getLogger("test"),
-            gate=self.gate.check,
+            check_policy=self.policy.check,
         )
 
     def retry(self) -> float | None:
-        return a_drain("retry", self.spool, clock=self.clock, come=self.gate.come).run()
+        return a_drain("retry", self.spool, clock=self.clock, come=self.policy.ended_waits).run()
 
 
 def test_outside_the_hours_a_video_waits_with_the_reason_and_the_time(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_hours_that_were_widened_let_go_on_at_once(tmp_path: Path) -> None:
     court = Court(tmp_path, NIGHT)
     court.finished("match")
     court.upload()
-    court.gate = UploadPolicy(
+    court.policy = UploadPolicy(
         court.spool, court.clock, ZONE, read_hours("11:00-14:00"), True, court.connectivity.is_offline
     )
     court.retry()
@@ -351,7 +351,7 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
 
 def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.gate = replace(court.gate, order=upload_order(("newest",)))
+    court.policy = replace(court.policy, order=upload_order(("newest",)))
     old = court.finished("old", NOON - timedelta(days=1))
     stored: list[str] = []
     sent: list[int] = []
@@ -374,7 +374,7 @@ def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path
 
 def test_one_that_comes_between_the_look_and_the_upload_goes_first_too(tmp_path: Path) -> None:
     court, order = Court(tmp_path), upload_order(("newest",))
-    court.gate = replace(court.gate, order=order)
+    court.policy = replace(court.policy, order=order)
     for day in range(1, 4):
         court.finished(f"day-{day}", NOON - timedelta(days=day))
 
@@ -460,7 +460,7 @@ def test_a_disk_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
 
 def test_an_upload_whose_address_ends_soon_is_not_overtaken(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.gate.order = order = upload_order(("newest",), court.gate.pressing)
+    court.policy.order = order = upload_order(("newest",), court.policy.urgent_until)
     court.finished("old", NOON - timedelta(days=1))
     sent: list[int] = []
 

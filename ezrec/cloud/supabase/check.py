@@ -1,7 +1,7 @@
-"""What a person should know of a Supabase project: tables, columns, buckets, policies. Changes nothing.
+"""Checks a Supabase project for the doctor: tables, columns, buckets, policies. Changes nothing.
 
-Every answer is judged for the key that this device has: what row-level security hides from it looks like
-what is not there, and is said to be so.
+It sees what this device's key may see: what row-level security hides looks like what is not there, and the
+findings say so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ezrec.cloud.supabase.connection import Connection
 from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.errors import CloudError
-from ezrec.cloud.supabase.objects import told_limit
+from ezrec.cloud.supabase.objects import upload_limit
 from ezrec.domain.cloud_state import TOO_LARGE_REMEDY
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
@@ -43,7 +43,7 @@ _SHOWN = 3
 
 
 def check(settings: Settings) -> Findings:
-    """Every check that the key allows; ends with the first silence of the cloud."""
+    """Every check that the key allows; stops when the cloud does not answer."""
     cloud = Connection(Credentials.from_settings(settings), connect_s=5, silence_s=10)
     try:
         for table in TABLES:
@@ -118,7 +118,7 @@ def _cameras(cloud: Connection, settings: Settings) -> Findings:
 
 def _limit(cloud: Connection, settings: Settings) -> Finding:
     """Of the whole project: a bucket's own may be smaller, and is not shown to a device's key."""
-    most = cloud.call("asking for the largest upload", lambda: told_limit(cloud))
+    most = cloud.call("asking for the largest upload", lambda: upload_limit(cloud))
     match = settings.bitrate / 8 * _MATCH_S
     if not most:
         return ok("uploads", "the project does not tell how large a file it takes")

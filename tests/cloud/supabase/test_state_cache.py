@@ -235,12 +235,12 @@ def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
 
 def test_a_process_believes_the_newest_word_of_any_other(tmp_path: Path) -> None:
     one, other = (StateCache(tmp_path, StandingClock()) for _ in range(2))
-    one.access(cloud_state.Access.GOOD)
-    other.access(cloud_state.Access.REFUSED, "no such key")
-    one.access(cloud_state.Access.GOOD)
+    one.record_access(cloud_state.Access.GOOD)
+    other.record_access(cloud_state.Access.REFUSED, "no such key")
+    one.record_access(cloud_state.Access.GOOD)
     assert told(tmp_path).access is cloud_state.Access.GOOD, "it answers now, whoever was refused before"
-    one.hidden(True)
-    other.access(cloud_state.Access.REFUSED, "no such key")
+    one.record_hidden(True)
+    other.record_access(cloud_state.Access.REFUSED, "no such key")
     assert told(tmp_path).hidden
     assert len(told(tmp_path).alarms) == 2
 
@@ -270,7 +270,9 @@ def test_the_largest_file_that_the_cloud_takes_is_noted_with_a_heartbeat_and_ask
         with project.another_front(FILE_SIZE_LIMIT=most) as front:
             access = Credentials(front.url, project.anon_key if is_device else project.service_key)
             cloud = SupabaseBackend(access, account.user_id, account.camera_id, clock, state=state)
-            cloud._notes.access(cloud_state.Access.GOOD)  # a heartbeat of the public key is refused by policy
+            cloud._state.record_access(
+                cloud_state.Access.GOOD
+            )  # a heartbeat of the public key is refused by policy
             with contextlib.suppress(Reject):
                 cloud.heartbeat({"pi_active": True})
             cloud._ask_for_limit()

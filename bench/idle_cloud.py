@@ -28,7 +28,7 @@ from bench import machine
 from ezrec import settings
 from ezrec.app import common, periodic
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.schema import reference
 from ezrec.cloud.supabase.state_cache import _TOUCHED_S
 from ezrec.domain import heartbeat
@@ -85,7 +85,7 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
     project.insert("cameras", {"id": account.camera_id, "user_id": account.user_id, "name": "Court 1"})
     wishes = settings.load({"EZREC_HOME": "/nonexistent", "USER_ID": account.user_id, "TZ": "UTC"})
     with CountingProxy(front.port) as proxy:
-        access = ConnectionAccess(proxy.url, project.anon_key, email, password)
+        access = Credentials(proxy.url, project.anon_key, email, password)
         cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
         gauges, spool, clock = common.gauges(wishes), Spool(wishes.spool), common.clock(wishes)
 
@@ -97,7 +97,7 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
             facts = replace(facts, at=facts.at + later)
             return heartbeat.row(facts, account.user_id, account.camera_id)
 
-        cloud._camera_row.told({}, there=False)  # counted apart
+        cloud._camera_row.record({}, there=False)  # counted apart
         for _ in range(2):
             cloud.heartbeat(row())
 
@@ -113,9 +113,9 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
             "heartbeat": spent(lambda: cloud.heartbeat(row())),
             "heartbeat, whole": spent(lambda: _whole(cloud, row())),
             "camera row": spent(lambda: _touch(cloud, row())),
-            "token": spent(lambda: (cloud._cloud.renew(), cloud._cloud.token())),
+            "token": spent(lambda: (cloud._cloud.sign_in.renew(), cloud._cloud.sign_in.token())),
         }
-        longer = HOSTED_TOKEN - len(cloud._cloud.token()) + HOSTED_KEY - len(project.anon_key)
+        longer = HOSTED_TOKEN - len(cloud._cloud.sign_in.token()) + HOSTED_KEY - len(project.anon_key)
         cloud.close()
     often = {
         "bookings": 3600 / wishes.sync_interval_s,

@@ -136,13 +136,13 @@ def ezrec_hosted(target: Target, source: Path) -> Run:
 
 def _ezrec(target: Target, source: Path, most: int | None) -> Run:
     from ezrec.cloud.supabase.backend import SupabaseBackend
-    from ezrec.cloud.supabase.connection import ConnectionAccess
+    from ezrec.cloud.supabase.credentials import Credentials
     from ezrec.domain.chunk_size import ChunkSize
     from tests.fakes.clock import StandingClock
 
     sizes = ChunkSize(most) if most else None
     backend = SupabaseBackend(
-        ConnectionAccess(target.url, target.key), "bench", "0", StandingClock(), sizes=sizes
+        Credentials(target.url, target.key), "bench", "0", StandingClock(), chunk_size=sizes
     )
     backend.size_of("videos", "bench/none.mp4")  # imports and connects
     state = source.with_suffix(".json")

@@ -72,12 +72,12 @@ def upload_policy(settings: Settings) -> UploadPolicy:
         settings.zone,
         settings.upload_hours,
         settings.upload_while_recording,
-        Connectivity(settings.reach).is_lost,
+        Connectivity(settings.reach).is_offline,
         rate=lambda: (
             report.facts.uploads.bytes_a_second if (report := read_status_file(settings.state)) else None
         ),
     )
-    made.order = lambda job: upload_order(job, made.pressing(job))
+    made.order = lambda job: upload_order(job, made.urgent_until(job))
     return made
 
 
@@ -93,7 +93,7 @@ def upload_handlers(settings: Settings, log: logging.Logger, policy: UploadPolic
         user_id=settings.user_id,
         camera_id=settings.camera_id,
         log=log,
-        gate=policy.check,
+        check_policy=policy.check,
     )
     logs = functools.partial(
         archive, backend=cloud, bucket=settings.log_bucket, camera_id=settings.camera_id, log=log

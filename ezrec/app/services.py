@@ -75,7 +75,7 @@ def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness
         made.handlers = upload_handlers(settings, log, policy)
         made.order = policy.order or made.order
     else:
-        made.come = upload_policy(settings).come
+        made.come = upload_policy(settings).ended_waits
     return made
 
 

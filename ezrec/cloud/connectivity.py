@@ -1,8 +1,8 @@
 """Whether the cloud can be reached, as the processes of this device last found it.
 
-A file `offline` stands in `folder` from the first connection that could not be made until one succeeds; it
-is then renamed to `online`, which is the event that wakes what waits. Who begins late, or misses the event,
-reads the same from the name. A connection that broke off in its middle says nothing of the network.
+The file `offline` is made in `folder` when a connection cannot be made, and renamed to `online` at the next
+success: that rename is the event that wakes waiting jobs. A process that starts later, or misses the event,
+reads the same from the name. A connection that breaks off in the middle changes nothing.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ _RETURN_S = 10.0
 
 
 class Connectivity:
-    """Never fails: a disk that cannot be written costs speed, not the work."""
+    """Never fails: on a disk that cannot be written, jobs wait longer."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._offline, self._online = folder / "offline", folder / "online"
 
-    def is_lost(self) -> bool:
+    def is_offline(self) -> bool:
         return self._offline.exists()
 
-    def lose(self) -> None:
+    def mark_offline(self) -> None:
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._offline.touch(exist_ok=True)
 
-    def find(self) -> None:
-        """Called after every success: one look at a name, unless there is news."""
+    def mark_online(self) -> None:
+        """Called after every success; cheap while nothing has changed."""
         with suppress(OSError):
             self._offline.rename(self._online)
 
@@ -56,7 +56,7 @@ class WakeOnReturn:
         self._rests_until = float("-inf")
 
     def __call__(self) -> None:
-        if self._connectivity.is_lost():
+        if self._connectivity.is_offline():
             return
         for wake in self._always:
             wake()

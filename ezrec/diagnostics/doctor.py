@@ -18,6 +18,7 @@ from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.diagnostics import machine_checks, spool_checks
+from ezrec.domain import api_key
 from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
@@ -72,23 +73,6 @@ def _encoder(settings: Settings) -> Findings:
         yield ok("encoder", str(choice))
 
 
-def key_kind(key: str) -> str:
-    """The role of a Supabase key: `service_role`, `anon`, another one, `unknown`. Checks no signature."""
-    import base64
-    import json
-
-    if key.startswith("sb_secret_"):
-        return "service_role"
-    if key.startswith("sb_publishable_"):
-        return "anon"
-    parts = key.split(".")
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        return str(claims["role"])
-    except (IndexError, KeyError, TypeError, ValueError):
-        return "unknown"
-
-
 def _key(settings: Settings) -> Findings:
     if settings.backend != "supabase":
         return
@@ -99,7 +83,7 @@ def _key(settings: Settings) -> Findings:
             "sudo ezrec doctor, which may; to set it: sudo ezrec install",
         )
         return
-    kind = key_kind(settings.supabase_key)
+    kind = api_key.role(settings.supabase_key)
     if kind == "service_role":
         yield warning(
             "key",
@@ -272,9 +256,9 @@ def _backend(settings: Settings) -> Findings:
 def _cloud_project(settings: Settings) -> Findings:
     """Tables, columns, buckets and policies, as far as this device's key shows them."""
     if settings.backend == "supabase" and settings.supabase_key:
-        from ezrec.cloud.supabase.check import survey
+        from ezrec.cloud.supabase.check import check
 
-        yield from survey(settings)
+        yield from check(settings)
 
 
 def _cloud_account(settings: Settings) -> Findings:

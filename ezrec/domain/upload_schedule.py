@@ -113,7 +113,7 @@ def hold(
 
 # ---- what goes first
 
-PLACE = "upload.json"  # in a job: where its upload stands, for the backend that can go on with it
+UPLOAD_STATE = "upload.json"  # in a job: how far its upload is; written by the backend
 _SPARE_S = 1800.0
 
 
@@ -124,7 +124,7 @@ class Deadline:
     expires: Instant | None = None
     size: int = 0
 
-    def is_pressing(self, now: datetime, part: float, bytes_s: float | None) -> bool:
+    def is_urgent(self, now: datetime, part: float, bytes_s: float | None) -> bool:
         """True when what was sent will be lost unless it goes on now. One that will be late whatever is done
         presses nobody. `part` is sent; `bytes_s` None: nothing was measured.
         """

@@ -1,11 +1,10 @@
-"""What accompanies a video goes to the service after it: poster, preview, storyboard, loudness.
+"""Publishes what accompanies a video: poster, preview, storyboard, loudness.
 
-Best effort. The video is published and told before the first byte of these is sent; one that cannot be sent
-is logged and let go. Their keys lie a folder deeper than the videos, where no list of videos looks.
+Best effort, after the video is published: what cannot be sent is logged and given up. The keys lie a folder
+deeper than the videos, so that no list of videos shows them.
 
-They keep no hours and wait for no recording: the gate let their video through a moment ago, and beside one of
-an hour they are less than a hundredth. To wait for the night would hold a published match on the disk all
-day, and show it without its poster.
+The upload policy is not checked: it has just let the video through, and these are less than a hundredth of
+it. Waiting for the night would keep a published match on the disk all day, and show it without its poster.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ _NAMES = ("poster.jpg", "preview.mp4", "storyboard.jpg", "storyboard.vtt", "loud
 
 
 def prefix(owner: str, name: str) -> str:
-    """Where the artefacts of a video of that name lie, in the bucket that holds the video."""
+    """The key prefix of the artefacts of the video `name`, in the bucket of the video."""
     return f"{owner}/{FOLDER}/{name.removesuffix('.mp4')}"
 
 
 def publish(entry: Entry, task: Task, backend: Backend, bucket: str, below: str, log: logging.Logger) -> None:
-    """Store them `below` that prefix, each under the job's mark: never over those of another video."""
+    """Store them `below` that prefix, each with the job's mark. Never overwrites another video's."""
     for path in _found(entry.path / FOLDER):
         key = f"{below}/{path.name}"
         try:
@@ -52,7 +51,7 @@ def publish(entry: Entry, task: Task, backend: Backend, bucket: str, below: str,
 
 
 def _found(folder: Path) -> Iterator[Path]:
-    """Files of ours that have something in them; an empty one the service would refuse for ever."""
+    """The files that are not empty; the service would refuse an empty one for ever."""
     if plain_files.is_folder(folder):
         for name in _NAMES:
             with suppress(OSError):

@@ -1,7 +1,7 @@
-"""The gate before the uplink: closed outside the hours for uploads and, if so set, during a recording.
+"""The upload policy: no uploads outside their hours and, if so set, none during a recording.
 
-Asked before an upload and between its pieces. What was held tells by `come` that it may go on: the retry
-stage asks, and knows no reason.
+It is checked before an upload and between its chunks. The retry stage asks `ended_waits` which waiting jobs
+may go on.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ezrec.domain.errors import Retry, Stopped
 from ezrec.domain.job import Job
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import State
-from ezrec.domain.upload_schedule import PLACE, Deadline, Hours, Wait, hold
+from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Hours, Wait, hold
 from ezrec.spool.spool import Entry, Spool
 
 
-def open_always(job: Job) -> None:
-    """The gate that never closes."""
+def allow_always(job: Job) -> None:
+    """The policy without a rule."""
 
 
 @dataclass(slots=True)
 class UploadPolicy:
-    """`is_offline`: whether the last try to reach the cloud found no way. `rate`: the measured bytes a second
-    of uploads, once there is one.
+    """`is_offline`: True when the last try did not reach the cloud. `rate`: measured bytes a second of
+    uploads, None before the first. `order`: the sort key of uploads.
     """
 
     spool: Spool
@@ -43,12 +43,12 @@ class UploadPolicy:
     _seen: int = 0
 
     def check(self, job: Job) -> None:
-        """Raise `Retry`, which is nobody's fault, while uploads have to wait; and `Stopped` when a job has
-        come that goes before this one: the drain looks again, and what was sent is kept.
+        """Raise `Retry` (blameless) while uploads have to wait, and `Stopped` when a job has come that goes
+        first: the worker then takes that one, and what was sent is kept.
         """
         self._check_time()
         directory = self.spool.directory(State.PROCESSED)
-        stamp = os.stat(directory).st_mtime_ns  # changes with every arrival, and with no piece of ours
+        stamp = os.stat(directory).st_mtime_ns  # changes with every arrival, and not with our chunks
         if self.order is None or stamp == self._seen:
             return
         self._seen = stamp
@@ -71,23 +71,23 @@ class UploadPolicy:
             raise Retry(found.reason, wait_s, blameless=True, waits_for=found.what)
 
     def _recorded_until(self) -> datetime | None:
-        """When what is in the recorder's hand will end, the last of it."""
+        """When the last recording in hand will end."""
         jobs = [entry.job for entry in self.spool.entries(State.RECORDING)]
         return max((job.booking.end if job.booking else job.created for job in jobs), default=None)
 
-    def pressing(self, job: Job) -> datetime | None:
-        """Until when an upload under way must be done, where that is so soon that none may go before it."""
+    def urgent_until(self, job: Job) -> datetime | None:
+        """When a started upload expires, if that is so soon that no other may go first."""
         path = self.spool.directory(State.PROCESSED) / job.id
         with suppress(OSError, ValueError):
-            deadline = json_decode.decode((path / PLACE).read_bytes(), Deadline)
+            deadline = json_decode.decode((path / UPLOAD_STATE).read_bytes(), Deadline)
             part = Entry(path, job).progress().get("part")
             sent = float(part) if isinstance(part, int | float) else 0.0
-            if deadline.is_pressing(self.clock.now(), sent, self.rate()):
+            if deadline.is_urgent(self.clock.now(), sent, self.rate()):
                 return deadline.expires
         return None
 
-    def come(self) -> frozenset[str]:
-        """What a deferred job need not wait for any longer."""
+    def ended_waits(self) -> frozenset[str]:
+        """What deferred jobs need no longer wait for."""
         waits = {
             Wait.NETWORK: not self.is_offline(),
             Wait.HOURS: self.hours.are_open(self.clock.now(), self.zone),

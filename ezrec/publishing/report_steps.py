@@ -1,4 +1,4 @@
-"""The pulse `tell`: tells the backend how far the bookings have come."""
+"""The periodic task `tell`: reports to the backend how far the bookings have come."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.ports import Backend, Clock
 from ezrec.domain.stages import State
 from ezrec.publishing import step_log
-from ezrec.publishing.upload import booking_id
 from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool.spool import Entry, Spool
 
@@ -21,9 +20,9 @@ COMPLETED, PROCESSED, _ = FINISHED
 
 @dataclass(slots=True)
 class StepReporter(PeriodicWork):
-    """Tells the backend how far the bookings have come, beside their work and never in its way.
+    """Reports each status once, without waiting for the work or holding it up.
 
-    What was told stands in the job's outbox; what was refused is tried again hours later.
+    What was reported stands in the job's step log; what was refused is tried again an hour later.
     """
 
     backend: Backend
@@ -34,23 +33,23 @@ class StepReporter(PeriodicWork):
     def __call__(self) -> None:
         for state in _WITH_FOOTAGE:
             for entry in self.spool.entries(state):
-                self._tell(entry)
+                self._report(entry)
 
-    def _tell(self, entry: Entry) -> None:
-        wanted, now = _reached(entry.job), self.clock.now()
-        if wanted is None or step_log.is_settled(entry, wanted, now):
+    def _report(self, entry: Entry) -> None:
+        status, now = _reached(entry.job), self.clock.now()
+        if status is None or step_log.is_settled(entry, status, now):
             return
         try:
-            self.backend.advance_status(booking_id(entry.job), wanted)
+            self.backend.advance_status(step_log.booking_id(entry.job), status)
         except Reject as fault:
-            self.log.error("job %s: its status %s was refused: %s; %s", entry.id, wanted, fault, fault.remedy)
-            step_log.tell(entry, wanted, now, is_refused=True)
+            self.log.error("job %s: its status %s was refused: %s; %s", entry.id, status, fault, fault.remedy)
+            step_log.record_report(entry, status, now, is_refused=True)
         else:
-            step_log.tell(entry, wanted, now)
+            step_log.record_report(entry, status, now)
 
 
 def _reached(job: Job) -> str | None:
-    """The status that a job's record speaks for, before it is uploaded."""
+    """The status that the job has reached, before its upload."""
     if job.kind is Kind.LOGS:
         return None
     if job.result is not None:

@@ -1,17 +1,17 @@
 """Upload: a finished video becomes an object, a row and a status, exactly once in effect.
 
-The order is the promise: nobody is told of a video that is not there, and nothing is deleted here before
-the service has confirmed it.
+The order matters: no row names a video that is not there, and nothing is deleted before the service has
+confirmed it.
 
-1. a name: the video's own, or one with the job's tag where that name is another job's
-2. the object, unless our own stands there already
-3. ask the service for its size
-4. the row in `videos`
-5. the status
-6. what accompanies the video, as far as that goes
+1. choose a name: the video's own, or one with the job's tag when the name is another job's
+2. store the object, unless ours is there already
+3. compare the size that the service has
+4. write the row in `videos`
+5. advance the booking's status
+6. publish the artefacts; failures are only logged
 
-What stands under a name is ours when it carries our mark, not when it has our size: two clips of one booking
-may want one name, and so may two boxes. Neither an object nor a row of another job is ever written over.
+An object is ours when it carries our mark, not when it has our size: two clips of one booking, or two boxes,
+may want the same name. Neither an object nor a row of another job is ever overwritten.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from ezrec.domain.outcomes import Done
 from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.ownership import mark as mark_of
 from ezrec.domain.ports import Backend, Clock
-from ezrec.domain.upload_schedule import PLACE
+from ezrec.domain.upload_schedule import UPLOAD_STATE
 from ezrec.publishing import artefacts, step_log
-from ezrec.publishing.policy import open_always
+from ezrec.publishing.policy import allow_always
 from ezrec.spool.progress import ProgressMeter
 from ezrec.spool.spool import Entry
 from ezrec.system import plain_files
@@ -51,9 +51,9 @@ def upload(
     user_id: str,
     camera_id: str,
     log: logging.Logger,
-    gate: Callable[[Job], None] = open_always,
+    check_policy: Callable[[Job], None] = allow_always,
 ) -> Done:
-    """The handler of bookings and clips that have a finished video. `gate` raises while it has to wait."""
+    """The handler of finished videos. `check_policy` raises while the upload has to wait."""
     job, result = entry.job, entry.job.result
     if result is None:
         raise Reject(
@@ -67,21 +67,21 @@ def upload(
             continue
         if name != result.file and entry.job.published_as != name:
             entry.update(published_as=name)
-        if whose is not Whose.OURS and not _put(entry, task, backend, f"{owner}/{name}", mark, gate):
+        if whose is not Whose.OURS and not _put(entry, task, backend, f"{owner}/{name}", mark, check_policy):
             continue
         _check_size(entry, backend, f"{owner}/{name}")
         step_log.record(entry, OBJECT, clock.now())
         row = _row(entry.job, result, owner, name, camera_id, clock.now(), zone)
         if backend.publish_row(row, job=mark.job):
             break
-        log.warning("job %s: the row of %s is another job's: it goes by another name", job.id, name)
+        log.warning("job %s: the row of %s is another job's: the next name is tried", job.id, name)
     else:
         raise Reject(
             f"{owner}/{result.file} is another job's video, and so is the name with this job's tag",
             f"look at them in the bucket {BUCKET}; then: ezrec spool retry {job.id}",
         )
     step_log.record(entry, "row", clock.now())
-    backend.advance_status(booking_id(job), UPLOADED)
+    backend.advance_status(step_log.booking_id(job), UPLOADED)
     step_log.record(entry, UPLOADED, clock.now())
     entry.update(outcome=JobOutcome.PUBLISHED)
     log.info("job %s: published as %s/%s/%s", job.id, BUCKET, owner, name)
@@ -90,7 +90,7 @@ def upload(
 
 
 def _mark(entry: Entry, file: str) -> Mark:
-    """What the object of the job's `file` carries."""
+    """The mark that the object of the job's `file` carries. Raises `Reject` where the file is not usable."""
     try:
         info = plain_files.look(entry.path / file)
     except plain_files.NotPlain as fault:
@@ -113,8 +113,8 @@ def _names(job: Job, result: Result, mark: Mark) -> tuple[str, ...]:
 
 
 def _whose(entry: Entry, backend: Backend, owner: str, name: str, mark: Mark) -> Whose:
-    """Whose the name is. A row alone makes it another's: of a video that somebody deleted, say."""
-    path, state = entry.path / _file(entry), entry.path / PLACE
+    """Whose the name is. A row alone makes it another's: that of a deleted video, for example."""
+    path, state = entry.path / _file(entry), entry.path / UPLOAD_STATE
     whose = backend.whose(BUCKET, f"{owner}/{name}", path, mark, state=state)
     if whose is Whose.NOBODYS and OBJECT not in entry.job.steps:
         return Whose.ANOTHERS if backend.has_row(owner, name, job=mark.job) else whose
@@ -136,19 +136,19 @@ def _file(entry: Entry) -> str:
 
 
 def _put(
-    entry: Entry, task: Task, backend: Backend, key: str, mark: Mark, gate: Callable[[Job], None]
+    entry: Entry, task: Task, backend: Backend, key: str, mark: Mark, check_policy: Callable[[Job], None]
 ) -> bool:
-    """Have the video stand at `key`, whole; False when another job was faster."""
-    path, state = entry.path / _file(entry), entry.path / PLACE
+    """Store the whole video at `key`; False when another job was faster."""
+    path, state = entry.path / _file(entry), entry.path / UPLOAD_STATE
     task.check()
-    gate(entry.job)
+    check_policy(entry.job)
     meter = ProgressMeter(entry, "upload", "uploading")
 
     def progress(part: float) -> None:
         task.check()
         meter(part)
-        if part < 1:  # what is there is told, whatever the hour
-            gate(entry.job)
+        if part < 1:  # once it is stored, it is published whatever the hour
+            check_policy(entry.job)
 
     return backend.store(BUCKET, key, path, progress, state=state, on_stop=task.on_stop, mark=mark)
 
@@ -157,14 +157,6 @@ def _check_size(entry: Entry, backend: Backend, key: str) -> None:
     size, found = (entry.path / _file(entry)).stat().st_size, backend.size_of(BUCKET, key)
     if found != size:
         raise Retry(f"{BUCKET}/{key} was sent with {size} bytes, and the service has {found}")
-
-
-def booking_id(job: Job) -> str:
-    """A dropped clip belongs to the booking it was named after, though its job may be called …-2."""
-    if job.booking is not None:
-        return job.booking.id
-    first = job.takes[0].file if job.takes else ""
-    return first.removeprefix("raw_").rsplit("_", 2)[0] or job.id
 
 
 def _row(
@@ -178,12 +170,12 @@ def _row(
         "filename": name,
         "storage_path": f"{owner}/{name}",
         "user_id": owner,
-        "file_url": f"{BUCKET}/{owner}/{name}",  # a place, not a link: whoever shows it signs its own
+        "file_url": f"{BUCKET}/{owner}/{name}",  # a path, not a link: whoever shows it signs its own
         "file_size": result.size,
         "created_at": started.isoformat(),
         "upload_timestamp": now.isoformat(),
         "duration_seconds": round(result.duration_s, 3),
-        "booking_id": booking_id(job),
+        "booking_id": step_log.booking_id(job),
         "camera_id": (job.booking.camera_id if job.booking else "") or camera_id,
         "recording_date": f"{begins.astimezone(zone):%Y-%m-%d}",
         "recording_start_time": begins.isoformat(),
@@ -221,5 +213,5 @@ def archive(
 
 
 def _tagged_archive(name: str, mark: Mark) -> str:
-    """The stamp stays in front, and `_logs.zip` at the end: by these two an archive is known."""
+    """The time stamp stays in front and `_logs.zip` at the end: an archive is recognised by these."""
     return f"{name.removesuffix('_logs.zip')}_{mark.tag}_logs.zip"

@@ -75,7 +75,7 @@ class Legacy:
         self._home, self._known, self._spool, self._zone = home, known, spool, zone
         self._file = state / FILE
         self._jobs: dict[tuple[str, int], str] | None = None
-        self._notes: dict[str, LegacyNote] | None = None
+        self._state: dict[str, LegacyNote] | None = None
 
     # ---- looking
 
@@ -104,11 +104,11 @@ class Legacy:
 
     def notes(self) -> dict[str, LegacyNote]:
         """Read once, as the spool is: whoever imports holds the lock `legacy`."""
-        if self._notes is None:
-            self._notes = {}
+        if self._state is None:
+            self._state = {}
             with contextlib.suppress(FileNotFoundError):
-                self._notes = json_decode.decode(self._file.read_bytes(), dict[str, LegacyNote])
-        return self._notes
+                self._state = json_decode.decode(self._file.read_bytes(), dict[str, LegacyNote])
+        return self._state
 
     def is_known(self, found: LegacyFile) -> bool:
         if found.is_noted(self.notes().get(str(found.path))):

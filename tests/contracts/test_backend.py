@@ -19,7 +19,7 @@ import pytest
 from ezrec.cloud.local.backend import LocalBackend
 from ezrec.cloud.local.tables import put, transaction
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.errors import Reject
 from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.ports import Backend, Branding
@@ -135,7 +135,7 @@ class SupabaseRig:
             project.request("DELETE", f"/rest/v1/{table}", params={"user_id": f"in.({USER},{STRANGER})"})
         keys = [f"{USER}/a.mp4", f"{USER}/b.mp4"]
         project.request("DELETE", "/storage/v1/object/videos", json={"prefixes": keys})
-        access = ConnectionAccess(project.url, project.service_key)
+        access = Credentials(project.url, project.service_key)
         self.backend = SupabaseBackend(access, USER, CAMERA, StandingClock(), past_days=None)
 
     def add_bookings(self, *rows: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How large the pieces of an upload are."""
+"""How large the chunks of an upload are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from ezrec.domain.chunk_size import USUAL, ChunkSize, is_hosted, pieces
+from ezrec.domain.chunk_size import USUAL, ChunkSize, choose, is_hosted
 
 FAST = 0.01  # seconds: the line bounds nothing
 
@@ -15,16 +15,16 @@ def test_pieces_double_on_a_line_that_takes_them_up_to_a_bound() -> None:
     sizes, now = [], ChunkSize(most=4 * USUAL)
     for _ in range(4):
         sizes.append(now.size)
-        now = now.taken(now.size, FAST)
+        now = now.accepted(now.size, FAST)
     assert sizes == [USUAL, 2 * USUAL, 4 * USUAL, 4 * USUAL]
 
 
-def test_no_piece_is_larger_than_the_line_carries_in_a_moment() -> None:
+def test_no_chunk_is_larger_than_the_line_carries_in_a_moment() -> None:
     now = ChunkSize()
     for _ in range(9):
-        now = now.taken(now.size, now.size / 1e6)
+        now = now.accepted(now.size, now.size / 1e6)
     assert now.size == 20_000_000
-    assert now.taken(now.size, now.size / 1000).size == USUAL, "the line became slow"
+    assert now.accepted(now.size, now.size / 1000).size == USUAL, "the line became slow"
 
 
 def test_after_a_cut_pieces_are_small_again_and_may_grow_again() -> None:
@@ -33,7 +33,7 @@ def test_after_a_cut_pieces_are_small_again_and_may_grow_again() -> None:
     assert (after.size, after.most) == (USUAL, grown.most)
 
 
-def test_a_large_piece_of_which_nothing_was_kept_does_not_come_again() -> None:
+def test_a_large_chunk_of_which_nothing_was_kept_does_not_come_again() -> None:
     assert ChunkSize(size=8 * USUAL).cut(8 * USUAL, kept=0).most == 4 * USUAL
     assert ChunkSize().cut(USUAL, kept=0) == ChunkSize(), "that says nothing of sizes"
 
@@ -52,14 +52,14 @@ def test_what_is_called_too_large_is_halved_until_the_size_cannot_be_it() -> Non
     some.integers(1, 1 << 40),
     some.lists(some.tuples(some.sampled_from(["taken", "cut", "refused"]), some.floats(0, 1e4)), max_size=30),
 )
-def test_whatever_happens_a_piece_has_bytes_and_keeps_within_its_bounds(
+def test_whatever_happens_a_chunk_has_bytes_and_keeps_within_its_bounds(
     most: int, met: list[tuple[str, float]]
 ) -> None:
     now = ChunkSize(most=most)
     for what, number in met:
         match what:
             case "taken":
-                now = now.taken(now.size, number)
+                now = now.accepted(now.size, number)
             case "cut":
                 now = now.cut(now.size, int(number))
             case _:
@@ -78,7 +78,7 @@ def test_whatever_happens_a_piece_has_bytes_and_keeps_within_its_bounds(
     ],
 )
 def test_hosted_projects_get_what_they_ask_for(host: str, most: int) -> None:
-    found = pieces(host)
+    found = choose(host)
     assert (found.most, found.size) == (most, min(USUAL, most))
 
 

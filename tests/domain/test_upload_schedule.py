@@ -137,8 +137,8 @@ def test_an_upload_presses_when_what_was_sent_would_be_lost(
 ) -> None:
     now = at("2026-06-01 12:00")
     deadline = Deadline(now + timedelta(seconds=lasts_s), 4_000_000_000)
-    assert deadline.is_pressing(now, part, bytes_s) is presses
-    assert not Deadline(None, 10).is_pressing(now, part, bytes_s)
+    assert deadline.is_urgent(now, part, bytes_s) is presses
+    assert not Deadline(None, 10).is_urgent(now, part, bytes_s)
 
 
 def test_an_upload_that_presses_goes_before_the_newest_match_and_the_first_to_expire_before_all() -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.chunk_size import ChunkSize
 from ezrec.domain.ownership import Mark
 from tests.fakes.clock import StandingClock
@@ -19,12 +19,12 @@ from tests.fakes.clock import StandingClock
 def upload(url: str, key: str, user: str, name: str, source: str, state: str, piece: str) -> None:
     # Paced, so that a kill after a moment meets an upload under way and not one that is over.
     backend = SupabaseBackend(
-        ConnectionAccess(url, key),
+        Credentials(url, key),
         user,
         "0",
         StandingClock(),
         upload_bytes_s=8_000_000,
-        sizes=ChunkSize(int(piece)),
+        chunk_size=ChunkSize(int(piece)),
         wait_s=0.05,
     )
     mark = Mark("1" * 32, "a" * 32)  # as its job would: nothing is replaced, whatever stands there

@@ -71,7 +71,7 @@ def test_a_hundred_uploads_arrive_whole_over_bad_uplinks(project: Project, tmp_p
         with (
             ChaosProxy(front.port) as proxy,
             backend(
-                proxy.url, project.service_key, account, wait_s=0.01, silence_s=1.5, sizes=sizes
+                proxy.url, project.service_key, account, wait_s=0.01, silence_s=1.5, chunk_size=sizes
             ) as cloud,
         ):
             box = Line(project, account, proxy, cloud, folder, random.Random(line), sizes.most)
@@ -112,7 +112,7 @@ def test_uploads_go_on_when_the_server_is_killed_under_them(project: Project, tm
                         half.wait()
 
             with backend(
-                front.url, project.service_key, account, wait_s=0.1, sizes=ChunkSize(PIECE)
+                front.url, project.service_key, account, wait_s=0.1, chunk_size=ChunkSize(PIECE)
             ) as cloud:
                 for _ in range(12):
                     with contextlib.suppress(Retry):

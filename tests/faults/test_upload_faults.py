@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.chunk_size import USUAL as PIECE
 from ezrec.domain.chunk_size import ChunkSize
 from ezrec.domain.errors import Reject, Retry, Stopped
@@ -40,7 +40,7 @@ def test_a_silent_link_is_left_after_a_while_and_the_upload_goes_on(project: Pro
     _, front = project.local()
     with ChaosProxy(front.port, [Blackhole(100_000)]) as proxy:
         cloud = SupabaseBackend(
-            ConnectionAccess(proxy.url, project.service_key),
+            Credentials(proxy.url, project.service_key),
             account.user_id,
             "0",
             StandingClock(),
@@ -98,7 +98,7 @@ def test_a_token_that_expires_in_mid_upload_is_renewed(project: Project, tmp_pat
     database, _ = project.local()
     own = f"(owner_id = '{user_id}')"
     database.sql(f'create policy "{email}" on storage.objects to authenticated using {own} with check {own}')
-    access = ConnectionAccess(project.url, project.anon_key, email, "a-password")
+    access = Credentials(project.url, project.anon_key, email, "a-password")
     # Slower than the token lives: the second piece needs another one than the first.
     cloud = SupabaseBackend(access, user_id, "0", StandingClock(), upload_bytes_s=2_000_000)
     cloud.store("videos", f"{user_id}/token.mp4", source, deaf, state=tmp_path / "upload.json")
@@ -134,7 +134,7 @@ def test_an_upload_that_the_server_calls_gone_starts_over(project: Project, tmp_
     stops: list[Callable[[], None]] = []
     with (
         project.another_front(TUS_EXPIRY_MS="1000") as front,
-        backend(front.url, project.service_key, account, sizes=ChunkSize(65536)) as cloud,
+        backend(front.url, project.service_key, account, chunk_size=ChunkSize(65536)) as cloud,
     ):
         with pytest.raises(Stopped):
             cloud.store("videos", name, source, lambda _: stops[0](), state=state, on_stop=stops.append)

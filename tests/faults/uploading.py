@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.errors import Retry
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.fixture import Account, Project
@@ -18,7 +18,7 @@ from tests.supabase_server.fixture import Account, Project
 @contextlib.contextmanager
 def backend(url: str, key: str, account: Account, **options: Any) -> Iterator[SupabaseBackend]:
     made = SupabaseBackend(
-        ConnectionAccess(url, key),
+        Credentials(url, key),
         account.user_id,
         account.camera_id,
         StandingClock(),

@@ -293,13 +293,13 @@ def test_a_refused_key_is_told_once_and_is_over_when_the_cloud_takes_it_again(tm
     cloud = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_KEY": "sb_publishable_x"}
     box = a_box(tmp_path, EZREC_BACKEND="supabase", **cloud)
     told, notes = hook(box), StateCache(box.settings.state, box.clock)
-    notes.access(Access.REFUSED, "Invalid login credentials")
+    notes.record_access(Access.REFUSED, "Invalid login credentials")
     for _ in range(3):
         found = beat(box)
         box.pass_time(15)
     assert "Invalid login credentials" in found["last_error"]
     assert told.read_text() == "cloud_refused raised alert\n"
-    notes.access(Access.GOOD)
+    notes.record_access(Access.GOOD)
     for _ in range(3):
         found = beat(box)
         box.pass_time(15)

@@ -18,7 +18,8 @@ from ezrec import settings
 from ezrec.app import common, services
 from ezrec.cli.next_step import next_step
 from ezrec.cloud.connectivity import Connectivity, WakeOnReturn
-from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
+from ezrec.cloud.supabase.connection import Connection
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.alerts import judge
 from ezrec.domain.booking import Booking
 from ezrec.domain.errors import Reject, Retry
@@ -80,15 +81,17 @@ class Pieces(FakeBackend):
 
 
 class Court:
-    """A spool with an upload stage and a retry stage behind one gate."""
+    """A spool with an upload stage and a retry stage behind one policy."""
 
     def __init__(
         self, root: Path, hours: Hours = ALWAYS, *, while_recording: bool = True, now: datetime = NOON
     ) -> None:
         self.spool: Spool = a_spool(root)
         self.clock = StandingClock(now)
-        self.reach = Connectivity(root / "reach")
-        self.gate = UploadPolicy(self.spool, self.clock, ZONE, hours, while_recording, self.reach.is_lost)
+        self.connectivity = Connectivity(root / "reach")
+        self.policy = UploadPolicy(
+            self.spool, self.clock, ZONE, hours, while_recording, self.connectivity.is_offline
+        )
         self.cloud = Pieces()
 
     def finished(self, name: str, start: datetime = NOON, video: bytes = VIDEO) -> Entry:
@@ -116,11 +119,11 @@ class Court:
             user_id="user-1",
             camera_id="0",
             log=logging.getLogger("test"),
-            gate=self.gate.check,
+            check_policy=self.policy.check,
         )
 
     def retry(self) -> float | None:
-        return a_drain("retry", self.spool, clock=self.clock, come=self.gate.come).run()
+        return a_drain("retry", self.spool, clock=self.clock, come=self.policy.ended_waits).run()
 
 
 def test_outside_the_hours_a_video_waits_with_the_reason_and_the_time(tmp_path: Path) -> None:
@@ -152,8 +155,8 @@ def test_hours_that_were_widened_let_go_on_at_once(tmp_path: Path) -> None:
     court = Court(tmp_path, NIGHT)
     court.finished("match")
     court.upload()
-    court.gate = UploadPolicy(
-        court.spool, court.clock, ZONE, read_hours("11:00-14:00"), True, court.reach.is_lost
+    court.policy = UploadPolicy(
+        court.spool, court.clock, ZONE, read_hours("11:00-14:00"), True, court.connectivity.is_offline
     )
     court.retry()
     assert where(court.spool) == {"match": "processed"}
@@ -253,12 +256,12 @@ def test_when_the_network_is_back_all_that_waited_for_it_goes_on_at_once(tmp_pat
     for name in ("a", "b", "c"):
         court.finished(name)
     put(court.spool, State.DEFERRED, "other", created=NOON, due=NOON + timedelta(hours=1), return_to="raw")
-    court.reach.lose()
+    court.connectivity.mark_offline()
     court.cloud.fail_next(3, Retry("no connection", 900, waits_for=Wait.NETWORK), "whose")
     court.upload()
     court.retry()
     assert where(court.spool) == dict.fromkeys(("a", "b", "c", "other"), "deferred")
-    court.reach.find()
+    court.connectivity.mark_online()
     court.retry()
     assert where(court.spool) == {**dict.fromkeys(("a", "b", "c"), "processed"), "other": "deferred"}
     assert read(court.spool, "a").waits_for == ""
@@ -283,8 +286,8 @@ def test_a_match_that_comes_meanwhile_goes_before_the_backlog(tmp_path: Path) ->
 def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> None:
     # A rescan every hour: what happens within seconds was not found by looking.
     chosen = replace(settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"}), rescan_s=3600)
-    spool, reach = common.spool(chosen), Connectivity(chosen.reach)
-    reach.lose()
+    spool, connectivity = common.spool(chosen), Connectivity(chosen.reach)
+    connectivity.mark_offline()
     later = datetime.now(UTC) + timedelta(hours=1)
     put(spool, State.DEFERRED, "match", due=later, return_to="processed", waits_for=Wait.NETWORK)
     running = services.build(chosen, ["retry"])
@@ -294,7 +297,7 @@ def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> No
     try:
         assert is_ready.wait(LIMIT_S)
         assert where(spool) == {"match": "deferred"}
-        reach.find()
+        connectivity.mark_online()
         until(lambda: where(spool) == {"match": "processed"})
     finally:
         running.stop()
@@ -306,21 +309,21 @@ def test_the_lanes_that_pause_are_woken_when_the_cloud_is_there_again_and_not_wi
     tmp_path: Path,
 ) -> None:
     chosen = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC"})
-    reach = Connectivity(chosen.reach)
+    connectivity = Connectivity(chosen.reach)
     woken: list[str] = []
     came = WakeOnReturn(
-        reach, common.clock(chosen), [lambda: woken.append("retry")], [lambda: woken.append("sync")]
+        connectivity, common.clock(chosen), [lambda: woken.append("retry")], [lambda: woken.append("sync")]
     )
-    reach.lose()
+    connectivity.mark_offline()
     came()
     assert woken == [], "its loss is an event in the same folder"
-    reach.find()
+    connectivity.mark_online()
     came()
     assert woken == ["retry", "sync"]
     for _ in range(9):  # one lane gets through, and another does not
-        reach.lose()
+        connectivity.mark_offline()
         came()
-        reach.find()
+        connectivity.mark_online()
         came()
     assert woken == ["retry", "sync", *["retry"] * 9]
 
@@ -329,8 +332,8 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
     environ = {"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_BACKEND": "local", "USER_ID": "user-1"}
     chosen = settings.load({**environ, "BOOKING_FETCH_INTERVAL": "3600"})
     common.spool(chosen)
-    reach = Connectivity(chosen.reach)
-    reach.lose()
+    connectivity = Connectivity(chosen.reach)
+    connectivity.mark_offline()
     running = services.build(chosen, ["sync"])
     is_ready = threading.Event()
     thread = threading.Thread(target=running.run, args=(is_ready.set, lambda: None, 3600.0))
@@ -339,7 +342,7 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
         assert is_ready.wait(LIMIT_S)
         until(chosen.booking_cache.exists)  # its first look
         chosen.booking_cache.unlink()
-        reach.find()
+        connectivity.mark_online()
         until(chosen.booking_cache.exists)
     finally:
         running.stop()
@@ -349,7 +352,7 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
 
 def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.gate = replace(court.gate, order=upload_order)
+    court.policy = replace(court.policy, order=upload_order)
     old = court.finished("old", NOON - timedelta(days=1))
     stored: list[str] = []
     sent: list[int] = []
@@ -372,7 +375,7 @@ def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path
 
 def test_one_that_comes_between_the_look_and_the_upload_goes_first_too(tmp_path: Path) -> None:
     court, order = Court(tmp_path), upload_order
-    court.gate = replace(court.gate, order=order)
+    court.policy = replace(court.policy, order=order)
     for day in range(1, 4):
         court.finished(f"day-{day}", NOON - timedelta(days=day))
 
@@ -391,72 +394,74 @@ def test_one_that_comes_between_the_look_and_the_upload_goes_first_too(tmp_path:
 
 
 def ask(connection: Connection) -> None:
-    connection.call("asking", lambda: connection.http.get(f"{connection.access.url}/rest/v1/bookings"))
+    connection.call("asking", lambda: connection.http.get(f"{connection.credentials.url}/rest/v1/bookings"))
 
 
-def a_connection(url: str, reach: Connectivity) -> Connection:
-    return Connection(ConnectionAccess(url, "sb_publishable_x"), connect_s=5, silence_s=5, reach=reach)
+def a_connection(url: str, connectivity: Connectivity) -> Connection:
+    return Connection(
+        Credentials(url, "sb_publishable_x"), connect_s=5, silence_s=5, connectivity=connectivity
+    )
 
 
 def test_a_connection_that_cannot_be_made_waits_for_the_network(tmp_path: Path) -> None:
-    reach = Connectivity(tmp_path / "reach")
-    connection = a_connection("http://127.0.0.1:1", reach)
+    connectivity = Connectivity(tmp_path / "reach")
+    connection = a_connection("http://127.0.0.1:1", connectivity)
     with pytest.raises(Retry) as caught:
         ask(connection)
     connection.close()
     assert caught.value.waits_for == Wait.NETWORK
-    assert reach.is_lost()
+    assert connectivity.is_offline()
 
 
 def test_one_that_broke_off_does_not(tmp_path: Path) -> None:
-    reach = Connectivity(tmp_path / "reach")
+    connectivity = Connectivity(tmp_path / "reach")
     with ChaosProxy(1, [Portal()] * 5) as other, ChaosProxy(other.port, [Cut(20)] * 5) as proxy:
-        connection = a_connection(proxy.url, reach)
+        connection = a_connection(proxy.url, connectivity)
         with pytest.raises(Retry) as caught:
             ask(connection)
         connection.close()
     assert caught.value.waits_for == ""
-    assert not reach.is_lost()
+    assert not connectivity.is_offline()
 
 
 def test_the_page_of_a_guest_network_is_not_the_cloud(tmp_path: Path) -> None:
-    reach = Connectivity(tmp_path / "reach")
+    connectivity = Connectivity(tmp_path / "reach")
     with ChaosProxy(1, [Portal()] * 5) as proxy:
-        connection = a_connection(proxy.url, reach)
+        connection = a_connection(proxy.url, connectivity)
         with pytest.raises(Retry) as caught:
             ask(connection)
         connection.close()
     assert caught.value.waits_for == Wait.NETWORK
-    assert reach.is_lost()
+    assert connectivity.is_offline()
 
 
 def test_any_answer_of_the_cloud_ends_it_also_a_refusal(tmp_path: Path) -> None:
-    reach = Connectivity(tmp_path / "reach")
-    reach.lose()
+    connectivity = Connectivity(tmp_path / "reach")
+    connectivity.mark_offline()
 
     def refused() -> None:
         from ezrec.cloud.supabase.errors import CloudError
 
         raise CloudError(413, "EntityTooLarge", "too large")
 
-    connection = a_connection("http://127.0.0.1:1", reach)
+    connection = a_connection("http://127.0.0.1:1", connectivity)
     with pytest.raises(Reject):
         connection.call("asking", refused)
-    assert not reach.is_lost()
-    assert (reach.folder / "online").exists(), "its coming is the event"
+    assert not connectivity.is_offline()
+    assert (connectivity.folder / "online").exists(), "its coming is the event"
 
 
 def test_a_disk_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    reach = Connectivity(tmp_path / "file")
-    reach.lose()
-    reach.find()
-    assert not reach.is_lost()
+    connectivity = Connectivity(tmp_path / "file")
+    connectivity.mark_offline()
+    connectivity.mark_online()
+    assert not connectivity.is_offline()
 
 
 def test_an_upload_whose_address_ends_soon_is_not_overtaken(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.gate.order = order = lambda each: upload_order(each, court.gate.pressing(each))
+    court.policy.order = order = lambda each: upload_order(each, court.policy.urgent_until(each))
     court.finished("old", NOON - timedelta(days=1))
     sent: list[int] = []
 

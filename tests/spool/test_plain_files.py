@@ -200,16 +200,16 @@ def amended(entry: Entry) -> Any:
 
 
 def told(entry: Entry) -> Any:
-    step_log.tell(entry, "completed", NOW)
+    step_log.record_report(entry, "completed", NOW)
     return step_log.is_settled(entry, "completed", NOW)
 
 
 def placed(entry: Entry) -> Any:
     place = UploadState("http://x/1", "videos", "k", 1, 1)
     file = UploadStateFile(entry.path / "upload.json")
-    file.recall("http://x", place)
-    file.remember(place)
-    return file.recall("http://x", place) == place
+    file.load("http://x", place)
+    file.save(place)
+    return file.load("http://x", place) == place
 
 
 def reported(entry: Entry) -> Any:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.schema import reference
 from ezrec.domain.booking import parse_booking
 from ezrec.domain.errors import Retry
@@ -175,7 +175,7 @@ def test_a_deleted_row_is_not_recorded(box: Box, front_end: FrontEnd) -> None:
 def offline(front_end: FrontEnd, uplink: ChaosProxy, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A box in this process, with a clock moved by hand."""
     clock = StandingClock(datetime(2026, 6, 1, 0, 0, tzinfo=UTC))
-    access = ConnectionAccess(uplink.url, front_end.project.service_key)
+    access = Credentials(uplink.url, front_end.project.service_key)
     account = front_end.account
     cloud = SupabaseBackend(access, account.user_id, account.camera_id, clock, wait_s=0.001)
     yield {"clock": clock, "cloud": cloud, "spool": a_spool(tmp_path)}

@@ -1,14 +1,14 @@
-"""`LocalBackend`: the port `Backend` on this machine's own disk, and what a person does there.
+"""`LocalBackend`: the port `Backend` on this machine's own disk, and what `ezrec local` does there.
 
-The embedded default: no account, no network. What lies under its root:
+The default: no account, no network. Under its root:
 
-    tables.db         bookings, videos, user_settings, system_status, cameras   (local_tables)
-    buckets/          videos/ usermedia/ logs/, an object at exactly its key     (local_buckets)
+    tables.db         bookings, videos, user_settings, system_status, cameras   (tables.py)
+    buckets/          videos/ usermedia/ logs/, an object at exactly its key     (buckets.py)
     changes/bookings  written whenever a person changed a booking or the branding
 
-Whoever wants to hear of a change at once watches the folder `changes/`, and never the root: a reader of the
-tables makes and removes SQLite's own files there, and would wake itself for ever. The file is a hint and
-carries no facts: after it, as after any wake-up, ask `bookings()`.
+To learn of changes at once, watch the folder `changes/`, and never the root: a reader of the tables makes
+and removes SQLite's own files there, and would wake itself for ever. The file carries no facts: after it, as
+after any wake-up, ask `bookings()`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ezrec.domain.errors import Reject
 from ezrec.domain.ownership import Mark, Whose
 from ezrec.domain.ports import Branding, Clock, OnStop, Row
 
-# As `statuses.normal` does it, for use in a statement.
+# As `booking.normal` does it, in SQL.
 _STATUS = "lower(trim(coalesce(status, ''), char(9, 10, 13, 32)))"
 _SPONSORS = tuple(f"sponsor_logo{number}" for number in (1, 2, 3))
 _ASSETS = {
@@ -125,7 +125,7 @@ class LocalBackend:
         place = f"{row.get('user_id')}/{row.get('filename')}"
         if job and self.buckets.job_of("videos", place) not in ("", job):
             return False
-        self._tell_left_out("videos", self.tables.put("videos", row, ("user_id", "filename")))
+        self._warn_left_out("videos", self.tables.put("videos", row, ("user_id", "filename")))
         return True
 
     def heartbeat(self, row: Row) -> None:
@@ -140,9 +140,9 @@ class LocalBackend:
         with self.tables.open() as db, transaction(db):
             left_out = put(db, "system_status", {**row, **own}, ("user_id", "camera_id"))
             put(db, "cameras", camera, ("user_id", "id"))
-        self._tell_left_out("system_status", left_out)
+        self._warn_left_out("system_status", left_out)
 
-    # ---- the person's side
+    # ---- for `ezrec local`
 
     def book(self, start: datetime, end: datetime) -> str:
         """Enter a booking for this camera; returns its id."""
@@ -210,10 +210,10 @@ class LocalBackend:
         sponsors: Sequence[Path] = (),
         remove: Collection[str] = (),
     ) -> Branding:
-        """Take a copy of an intro or a logo into use; `remove` names those to do without. The rest stays.
+        """Store and use an intro or a logo; `remove` names those to use no more. The rest stays.
 
-        Sponsors' logos, three at most, take the place of all that there were.
-        A new file always gets a new key: whoever has the old one cached, or is reading it, is not disturbed.
+        `sponsors`, three at most, replace all sponsors' logos. A new file always gets a new key, so that
+        readers and caches of the old one are not disturbed.
         """
         gone = [name for kind in remove for name in (_SPONSORS if kind == "sponsors" else (kind,))]
         row: dict[str, Any] = {_ASSETS[kind]: None for kind in (*gone, *(_SPONSORS if sponsors else ()))}
@@ -229,7 +229,7 @@ class LocalBackend:
     # ---- how
 
     def _set_status(self, booking_id: str, status: str, before: tuple[str, ...]) -> bool:
-        """Compare and set in one statement: of several that try, one moves the row."""
+        """Compare and set in one statement: when several try, one moves the row."""
         moved = self.tables.change(
             "UPDATE bookings SET status = ?, updated_at = ? WHERE id = ? AND user_id = ? "
             f"AND {_STATUS} IN ({', '.join('?' * len(before))})",
@@ -273,14 +273,14 @@ class LocalBackend:
         return key
 
     def _notify(self) -> None:
-        """Tell whoever watches `changes/`. A hint: when it fails, the next regular look finds the change."""
+        """Wake whoever watches `changes/`. When it fails, the next regular sync finds the change."""
         with suppress(OSError):
             self.changes.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.changes / "bookings", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o664)
             with open(fd, "w") as file:
                 file.write(f"{self.clock.now().isoformat()}\n")
 
-    def _tell_left_out(self, table: str, columns: list[str]) -> None:
+    def _warn_left_out(self, table: str, columns: list[str]) -> None:
         for column in columns:
             if (name := f"{table}.{column}") not in self._left_out:
                 self._left_out.add(name)

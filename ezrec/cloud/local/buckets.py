@@ -120,7 +120,9 @@ class Buckets:
         if mark is None:
             durable.rename(staged, path)
             return True
-        with contextlib.suppress(OSError):  # one that keeps no marks: then the bytes tell
+        with contextlib.suppress(
+            OSError
+        ):  # a file system without extended attributes: then the bytes are compared
             os.setxattr(out, _MARK, f"{mark.job} {mark.made}".encode())
             os.fsync(out)
         with self._naming():
@@ -146,7 +148,7 @@ class Buckets:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o664)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.fstat(fd).st_nlink == 0:  # swept between the two calls: rare, and cured by coming back
+            if os.fstat(fd).st_nlink == 0:  # swept between the two calls: rare, and another try cures it
                 raise Retry("another writer is clearing up; trying again", after_s=1)
             yield path, fd
         finally:
@@ -204,7 +206,7 @@ def _source(path: Path) -> Iterator[int]:
 
 
 def _copy(source: int, total: int, target: int, progress: Callable[[float], None]) -> int:
-    """Copy all bytes, telling the part of `total` that is done; returns how many there were."""
+    """Copy all bytes and report the finished part of `total`; returns how many there were."""
     done = synced = 0
     step: Callable[[int, int], int] = _range_copy
     while True:
@@ -221,7 +223,7 @@ def _copy(source: int, total: int, target: int, progress: Callable[[float], None
         if done - synced >= _UNSYNCED:
             os.fdatasync(target)
             synced = done
-        progress(min(done / total, 0.999) if total else 0.999)  # 1.0 is said when it stands under its name
+        progress(min(done / total, 0.999) if total else 0.999)  # 1.0 is reported when it has its name
 
 
 def _range_copy(source: int, target: int) -> int:

@@ -1,4 +1,4 @@
-"""What SQLite and the disk say, in the two words of the ports: later or no."""
+"""Turns errors of SQLite and the disk into `Retry` and `Reject`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from ezrec.domain.errors import Busy, Reject, Retry
 from ezrec.domain.names import InvalidKey
 
-# The database itself is damaged; waiting mends nothing, and writing on could cost what is left.
+# The database is damaged; waiting does not help, and writing more could destroy what is left.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-# Somebody holds it, the disk is full or failing, the place is (still) missing or read-only: it may pass.
+# Busy, the disk is full or failing, the folder is (still) missing or read-only: it may pass.
 _PASSING = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,

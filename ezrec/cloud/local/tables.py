@@ -1,8 +1,8 @@
 """The tables of the local backend: one SQLite file, its schema, and how it is opened.
 
 Several processes use it at once: record, process, upload, sync, and a person's commands. So every
-operation has a connection of its own for the moment it lasts: nothing is held across a fork, a thread or
-an idle hour, and between operations the one file is a complete copy of everything.
+operation opens a connection of its own: nothing is held across a fork, a thread or an idle hour, and between
+operations the one file is complete.
 
 WAL with synchronous=FULL: in power cuts WAL with NORMAL kept 0 of 50 commits, with FULL all of them.
 Must not know what a status or a booking means.
@@ -25,7 +25,7 @@ from ezrec.domain.errors import Reject
 from ezrec.system import durable
 from ezrec.system.locks import Lock
 
-# A write takes milliseconds, or an SD card's worst seconds; who waits longer than this comes back later.
+# A write takes milliseconds, or seconds on a slow SD card; after this wait the caller tries again later.
 BUSY_S = 20.0
 _SETTLES_S = 2.0  # two changes in one tick of the file system's clock have the same stamp
 
@@ -86,7 +86,7 @@ class Tables:
             return [dict(row) for row in db.execute(query, values)]
 
     def rows_again(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """As `rows`, for whoever asks every few seconds: opens nothing while the file is as it was.
+        """As `rows`, for callers every few seconds: opens nothing while the file is unchanged.
 
         SQLite makes and removes two files at each opening, which cost a memory card 300 MB a day.
         """
@@ -100,7 +100,7 @@ class Tables:
         return found
 
     def _stamp(self) -> tuple[int, ...] | None:
-        """What changes with the file; None while it may be in somebody's hands, or was a moment ago."""
+        """What changes with the file; None while it is being written, or was a moment ago."""
         try:
             info = os.stat(self.path)
         except OSError:
@@ -165,7 +165,7 @@ class Tables:
 
 def put(db: sqlite3.Connection, table: str, row: Mapping[str, Any], unique: tuple[str, ...]) -> list[str]:
     """See `Tables.put`; for use within a transaction."""
-    # Only names that the table itself names become part of a statement: the row's may be anything.
+    # Only the table's own column names become part of a statement: the row's are not trusted.
     columns = [found["name"] for found in db.execute("SELECT name FROM pragma_table_info(?)", (table,))]
     names = [name for name in columns if name in row]
     changing = [f"{name} = excluded.{name}" for name in names if name not in unique]
@@ -194,7 +194,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def cell(value: Any) -> str | int | float | None:
-    """A value as SQLite keeps it; `Reject` for what no column could hold."""
+    """A value as SQLite keeps it; raises `Reject` for what no column can hold."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).isoformat()
     if value is None or isinstance(value, (int, float)):

@@ -1,8 +1,7 @@
 """`SupabaseBackend`: the port `Backend` over a Supabase project, for one account and one camera.
 
 Rows go through the `supabase` client, uploads through `tus`, and both through one `Connection`, which
-sorts every error. Nothing here may trust that a write happened once: answers get lost, so every write
-can be said twice.
+sorts every error. Answers get lost, so every write may be sent twice without harm.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from typing import Any, TypeVar
 
 from ezrec.cloud.connectivity import Connectivity
 from ezrec.cloud.supabase.bookings import Bookings, Scope, rows_of
-from ezrec.cloud.supabase.connection import Connection, ConnectionAccess, check_key
+from ezrec.cloud.supabase.connection import Connection
+from ezrec.cloud.supabase.credentials import Credentials, check_key
 from ezrec.cloud.supabase.errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
-from ezrec.cloud.supabase.objects import Objects
-from ezrec.cloud.supabase.state_cache import CameraRow, Heartbeats, Lacking, Limit, StateCache
+from ezrec.cloud.supabase.objects import ObjectStore
+from ezrec.cloud.supabase.state_cache import CameraRowSchedule, HeartbeatChanges, MissingColumns, StateCache
 from ezrec.domain.chunk_size import ChunkSize
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ownership import Mark, Whose
@@ -36,17 +36,16 @@ class SupabaseBackend:
     """May be shared between threads. Connects at the first call.
 
     `past_days`: bookings older than that are not asked for (None: all of them). `unassigned`: rows that
-    name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a link that is silent
-    for so long is given up; not below 15 in use, for a request that died holds an upload's lock for 3.
-    `wait_s`: the first of the growing waits within one upload; `sizes`: of its requests (None: by
-    who the server is, and what it has refused).
-    `state`: the folder where it says how the cloud treats it, and remembers which columns the tables lack;
-    None: only in memory.
+    name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a connection that is
+    silent for so long is given up; at least 15 in use: a request that died holds an upload's lock for 3.
+    `wait_s`: the first of the growing waits within one upload. `chunk_size`: of uploads (None: chosen by
+    who the server is). `state`: the folder of `cloud.json`, `columns.json` and the session; None: these
+    are kept in memory.
     """
 
     def __init__(
         self,
-        access: ConnectionAccess,
+        credentials: Credentials,
         user_id: str,
         camera_id: str,
         clock: Clock,
@@ -57,18 +56,18 @@ class SupabaseBackend:
         silence_s: float = 30.0,
         wait_s: float = 0.25,
         state: Path | None = None,
-        sizes: ChunkSize | None = None,
-        reach: Connectivity | None = None,
+        chunk_size: ChunkSize | None = None,
+        connectivity: Connectivity | None = None,
     ) -> None:
         self.user_id, self.camera_id = user_id, camera_id
-        self._notes = StateCache(state, clock, access.mark)
-        self._lacking = Lacking(state, clock)
+        self._state = StateCache(state, clock, credentials.mark)
+        self._missing_columns = MissingColumns(state, clock)
         self._cloud = Connection(
-            access,
+            credentials,
             silence_s=silence_s,
-            on_access=self._notes.access,
-            reach=reach,
-            rest=self._notes.rest(LOCKED_AFTER_S),
+            on_access=self._state.record_access,
+            connectivity=connectivity,
+            pause=self._state.pause(LOCKED_AFTER_S),
             state=state,
             boot_id=clock.boot_id(),
         )
@@ -77,15 +76,14 @@ class SupabaseBackend:
             clock,
             Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
         )
-        self._objects = Objects(
+        self._objects = ObjectStore(
             self._cloud,
-            Limit(state, clock, access.url),
             upload_bytes_s=upload_bytes_s,
             wait_s=wait_s,
-            sizes=sizes,
+            chunk_size=chunk_size,
         )
-        self._camera_row = CameraRow(clock)
-        self._heartbeats = Heartbeats(clock, fixed=("user_id", "camera_id"))
+        self._camera_row = CameraRowSchedule(clock)
+        self._heartbeats = HeartbeatChanges(clock, fixed=("user_id", "camera_id"))
 
     def close(self) -> None:
         self._cloud.close()
@@ -95,12 +93,12 @@ class SupabaseBackend:
     def bookings(self) -> list[dict[str, Any]]:
         rows = self._bookings.fetch()
         if rows:
-            self._notes.hidden(False)
+            self._state.record_hidden(False)
         return rows
 
     def sees_bookings(self) -> bool:
         seen = self._bookings.are_seen()
-        self._notes.hidden(not seen)
+        self._state.record_hidden(not seen)
         return seen
 
     def advance_status(self, booking_id: str, status: str) -> bool:
@@ -164,7 +162,7 @@ class SupabaseBackend:
             except CloudError as error:
                 if error.code != "23505":
                     raise
-            try:  # somebody was faster, perhaps a request of ours that was still on its way
+            try:  # another writer was faster, perhaps a request of ours that was still on its way
                 return self._publish(row, job, doing)
             except CloudError as error:
                 if error.code == "23505" and job:  # a row that this device may not even see
@@ -175,7 +173,7 @@ class SupabaseBackend:
 
     def _publish(self, row: Row, job: str, doing: str) -> bool:
         whose = {name: row[name] for name in ("user_id", "filename")}
-        # Made of the job: a request that is still on its way when we ask again meets its own key.
+        # Made from the job's id: a request that is still on its way when we try again meets its own key.
         own, former = _row_id(**whose, job=job), _row_id(**whose, job="")
         found = self._ids(**whose)
         if job and any(_is_anothers(each, (own, former)) for each in found):
@@ -185,41 +183,41 @@ class SupabaseBackend:
         return True
 
     def _ids(self, user_id: str, filename: str) -> list[str]:
-        """The ids of the rows of that name; of a table that gives its rows none, an empty word for each."""
+        """The ids of the rows of that name; an empty string for each where the table has no ids."""
         query = self._table("videos").select("*").eq("user_id", user_id).eq("filename", filename).limit(10)
         found = rows_of(query.execute().data, f"asking for the row of {filename}")
         return [str(each.get("id", "")) for each in found]
 
     def heartbeat(self, row: Row) -> None:
         whose = {"user_id": self.user_id, "camera_id": self.camera_id}
-        doing = "telling the status"
+        doing = "sending the heartbeat"
 
         def work() -> Row:
-            news = self._heartbeats.news(row)
+            news = self._heartbeats.changes(row)
             if self._update("system_status", whose, news, doing):
                 return news
             self._insert("system_status", {**row, **whose}, (*whose,), doing)
             return row
 
-        self._heartbeats.told(self._cloud.call(doing, work))
+        self._heartbeats.record(self._cloud.call(doing, work))
         self._touch_camera(row)
         self._ask_for_limit()
 
     def _ask_for_limit(self) -> None:
-        """What is too large for the project is better told before the match than by its upload."""
-        if self._notes.is_limit_due():
+        """So that a limit that is too low for a match raises an alert before the match."""
+        if self._state.is_upload_limit_due():
             with suppress(Retry, Reject):
-                self._notes.limit(self._objects.most_bytes("videos"))
+                self._state.record_upload_limit(self._objects.most_bytes("videos"))
 
     def _touch_camera(self, heartbeat: Row) -> None:
-        """Bring the camera's row in `cameras` up to date, where there is one. It never makes one: a person
-        registers cameras. What goes wrong here is no reason to call the heartbeat a failure.
+        """Update the camera's row in `cameras` if there is one; a person registers cameras. A failure here
+        does not make the heartbeat fail.
         """
         row = self._camera_row.due(heartbeat)
         if row is None:
             return
         whose = {"id": self.camera_id, "user_id": self.user_id}
-        doing = "telling that the camera is there"
+        doing = "updating the camera's row"
         try:
             there = self._cloud.call(doing, lambda: self._update("cameras", whose, row, doing))
         except Reject as fault:
@@ -227,18 +225,18 @@ class SupabaseBackend:
             there = False
         except Retry:
             return
-        self._camera_row.told(row, there=there)
+        self._camera_row.record(row, there=there)
 
     def _update(self, table: str, whose: Row, row: Row, doing: str) -> bool:
-        """Change the rows that are there; False when there is none."""
+        """Change the rows that match; False when there is none."""
 
         def send(known: dict[str, Any]) -> bool:
             query = self._table(table).update(known, count="exact", returning="minimal")
             for name, value in whose.items():
                 query = query.eq(name, value)
             count = query.execute().count
-            if count is None:  # always told when it is asked for
-                raise CloudError(502, PORTAL, "a change was answered without saying of how many rows")
+            if count is None:  # PostgREST always answers it when asked
+                raise CloudError(502, PORTAL, "a change was answered without the number of rows")
             return bool(count)
 
         return self._without_unknown(table, row, (*whose,), send)
@@ -255,9 +253,9 @@ class SupabaseBackend:
     def _without_unknown(
         self, table: str, row: Row, required: tuple[str, ...], send: Callable[[dict[str, Any]], T]
     ) -> T:
-        """Send the row without the columns that this table lacks; each is met once and remembered."""
+        """Send the row without the columns that this table lacks; each is found once and remembered."""
         while True:
-            lacking = self._lacking.of(table)
+            lacking = self._missing_columns.of(table)
             known = {name: value for name, value in row.items() if name not in lacking}
             try:
                 return send(known)
@@ -266,7 +264,7 @@ class SupabaseBackend:
                 column = "id" if is_bad_id else unknown_column(error)
                 if column is None or column not in known or column in required:
                     raise
-                self._lacking.add(table, column)
+                self._missing_columns.add(table, column)
                 _log.warning("the table %s has no column %s: left out from now on", table, column)
 
     # ---- both
@@ -276,16 +274,14 @@ class SupabaseBackend:
 
 
 def from_settings(settings: Settings, clock: Clock, state: Path | None) -> SupabaseBackend:
-    """The backend that the settings describe. Warns of a weak or all too strong key; raises `ConfigError`."""
-    access = ConnectionAccess(
-        settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
-    )
-    warnings = check_key(access)
-    if warnings and StateCache(state, clock).is_worth_saying("key"):
+    """The backend that the settings describe. Warns of a weak or too strong key; raises `ConfigError`."""
+    credentials = Credentials.from_settings(settings)
+    warnings = check_key(credentials)
+    if warnings and StateCache(state, clock).is_warning_due("key"):
         for warning in warnings:
             _log.warning("%s", warning)
     return SupabaseBackend(
-        access,
+        credentials,
         settings.user_id,
         settings.camera_id,
         clock,
@@ -293,17 +289,17 @@ def from_settings(settings: Settings, clock: Clock, state: Path | None) -> Supab
         unassigned=settings.unassigned or settings.camera_id == "0",
         upload_bytes_s=settings.upload_kbps * 125.0,
         state=state,
-        reach=Connectivity(settings.reach),
+        connectivity=Connectivity(settings.reach),
     )
 
 
 def _row_id(user_id: str, filename: str, job: str) -> str:
-    """The id of a job's row. Without a job it is what older versions gave: of the name alone."""
+    """The id of a job's row. With an empty `job` it is the id that older versions gave."""
     return str(uuid.uuid5(_VIDEO_IDS, "/".join(filter(None, (job, user_id, filename)))))
 
 
 def _is_anothers(row_id: str, ours: tuple[str, ...]) -> bool:
-    """True of an id that only EZREC makes (others are random, or numbers), and makes of another job."""
+    """True for an id that EZREC made for another job; ids that EZREC did not make are random, or numbers."""
     try:
         return uuid.UUID(row_id).version == 5 and row_id not in ours
     except ValueError:

@@ -1,7 +1,7 @@
-"""The table `bookings`: read whole, and its statuses moved forward. The only column ever written is `status`.
+"""The table `bookings`: reads it whole, and moves statuses forward. Writes only the column `status`.
 
-A select is never believed to be complete because it succeeded: it stops at 1,000 rows without a word, and
-to whoever is shut out it is empty. An update that nothing allows is answered like one that found nothing.
+A successful select may be incomplete: it stops silently at 1,000 rows, and is empty when row-level security
+hides all rows. An update that is not allowed is answered like one that found no row.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Bookings:
         self._scope = scope
 
     def fetch(self) -> list[dict[str, Any]]:
-        """All of them, in the order of their times."""
+        """All of them, ordered by time. Raises `Retry` or `Reject`."""
         rows = self._cloud.call("fetching the bookings", self._fetch)
         return sorted(
             rows, key=lambda row: tuple(str(row.get(name)) for name in ("date", "start_time", "id"))
@@ -80,14 +80,14 @@ class Bookings:
         return (self._clock.now() - timedelta(days=days)).date()
 
     def are_seen(self) -> bool:
-        """True when a witness says that we would see bookings if there were any.
+        """True when something shows that we would see bookings if there were any.
 
         The key itself, if no policy binds it. Else the row in `devices` by which the policies of `ezrec
         schema` know whose bookings are whose; it must name our camera. Else any booking of the account, older
         or another camera's. Other tables are no witnesses: row-level security is switched on table by table,
         and a project where `bookings` alone went dark is the usual accident.
         """
-        if self._cloud.is_above_policies:
+        if self._cloud.credentials.bypasses_policies:
             return True
         return self._cloud.call("looking whether bookings can be seen", self._has_witness)
 
@@ -103,7 +103,7 @@ class Bookings:
 
     def _devices(self) -> list[dict[str, Any]]:
         """What `devices` shows to who is signed in: by our policies its own row alone."""
-        if not self._cloud.access.email:
+        if not self._cloud.credentials.email:
             return []
         query = self._cloud.supabase.table("devices").select("user_id,camera_id")
         try:
@@ -122,7 +122,7 @@ class Bookings:
             safe_id(booking_id)
         except BadName:
             return False
-        doing = f"telling {status} for booking {booking_id}"
+        doing = f"reporting {status} for booking {booking_id}"
         return self._cloud.call(doing, lambda: self._advance(booking_id, status, before, doing))
 
     def _advance(self, booking_id: str, status: str, before: tuple[str, ...], doing: str) -> bool:
@@ -143,7 +143,7 @@ class Bookings:
             done = change.execute()
             if rows_of(done.data, doing):
                 return True
-            # Changed meanwhile, or row-level security forbids it: that too is answered with 200 and [].
+            # Changed meanwhile, or row-level security forbids it: both are answered with 200 and [].
             _log.warning("%s: expected the changed row and got %s", doing, redacted(str(done.data)))
         raise Reject(
             f"{doing}: it is read as {seen!r}, and no change of it takes",
@@ -158,7 +158,7 @@ class Bookings:
 
 
 def rows_of(data: object, doing: str) -> list[dict[str, Any]]:
-    """The rows of an answer; what is none is logged whole, and may pass."""
+    """The rows of an answer; anything else is logged whole and raises `Retry`."""
     if isinstance(data, list) and all(isinstance(row, dict) for row in data):
         return data
     _log.warning("%s: expected rows and got %s", doing, redacted(str(data)))

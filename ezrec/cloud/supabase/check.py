@@ -1,7 +1,7 @@
-"""What a person should know of a Supabase project: tables, columns, buckets, policies. Changes nothing.
+"""Checks a Supabase project for the doctor: tables, columns, buckets, policies. Changes nothing.
 
-Every answer is judged for the key that this device has: what row-level security hides from it looks like
-what is not there, and is said to be so.
+It sees what this device's key may see: what row-level security hides looks like what is not there, and the
+findings say so.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
+from ezrec.cloud.supabase.connection import Connection
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.errors import CloudError
-from ezrec.cloud.supabase.objects import told_limit
+from ezrec.cloud.supabase.objects import upload_limit
 from ezrec.domain.cloud_state import TOO_LARGE_REMEDY
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
@@ -41,12 +42,9 @@ _MATCH_S = 5400  # a match of 90 minutes is what a bucket has to take
 _SHOWN = 3
 
 
-def survey(settings: Settings) -> Findings:
-    """Every check that the key allows; ends with the first silence of the cloud."""
-    access = ConnectionAccess(
-        settings.supabase_url, settings.supabase_key, settings.device_email, settings.device_password
-    )
-    cloud = Connection(access, connect_s=5, silence_s=10)
+def check(settings: Settings) -> Findings:
+    """Every check that the key allows; stops when the cloud does not answer."""
+    cloud = Connection(Credentials.from_settings(settings), connect_s=5, silence_s=10)
     try:
         for table in TABLES:
             yield _table(cloud, table)
@@ -54,7 +52,7 @@ def survey(settings: Settings) -> Findings:
         yield _limit(cloud, settings)
         for bucket in ("videos", "usermedia", settings.log_bucket):
             yield _bucket(cloud, bucket, settings)
-        if not cloud.is_above_policies:
+        if not cloud.credentials.bypasses_policies:
             yield _policies(settings)
     except Retry as wrong:
         yield warning("cloud", wrong.reason, "the other questions were not asked: try again later")
@@ -65,7 +63,7 @@ def survey(settings: Settings) -> Findings:
 
 
 def _rest(cloud: Connection, table: str, **params: str) -> list[dict[str, Any]]:
-    found = cloud.http.get(f"{cloud.access.url}/rest/v1/{table}", params=params).json()
+    found = cloud.http.get(f"{cloud.credentials.url}/rest/v1/{table}", params=params).json()
     return found if isinstance(found, list) else []
 
 
@@ -120,7 +118,7 @@ def _cameras(cloud: Connection, settings: Settings) -> Findings:
 
 def _limit(cloud: Connection, settings: Settings) -> Finding:
     """Of the whole project: a bucket's own may be smaller, and is not shown to a device's key."""
-    most = cloud.call("asking for the largest upload", lambda: told_limit(cloud))
+    most = cloud.call("asking for the largest upload", lambda: upload_limit(cloud))
     match = settings.bitrate / 8 * _MATCH_S
     if not most:
         return ok("uploads", "the project does not tell how large a file it takes")
@@ -136,7 +134,7 @@ def _limit(cloud: Connection, settings: Settings) -> Finding:
 def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:
     def work() -> dict[str, Any] | None:
         try:
-            found = cloud.http.get(f"{cloud.access.url}/storage/v1/bucket/{bucket}").json()
+            found = cloud.http.get(f"{cloud.credentials.url}/storage/v1/bucket/{bucket}").json()
         except CloudError as error:
             if error.status in (400, 404):
                 return None
@@ -145,7 +143,7 @@ def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:
 
     found = cloud.call(f"looking at the bucket {bucket}", work)
     if found is None:
-        if not cloud.is_above_policies:
+        if not cloud.credentials.bypasses_policies:
             return ok("buckets", f"{bucket} is not shown to a device's key; the first upload will tell")
         return fault("buckets", f"there is no bucket {bucket}", _SCHEMA)
     limit, match = found.get("file_size_limit"), settings.bitrate / 8 * _MATCH_S
@@ -164,9 +162,7 @@ def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:
 
 def _policies(settings: Settings) -> Finding:
     """Ask as anybody could who has the public key: without the device's sign-in."""
-    anybody = Connection(
-        ConnectionAccess(settings.supabase_url, settings.supabase_key), connect_s=5, silence_s=10
-    )
+    anybody = Connection(Credentials(settings.supabase_url, settings.supabase_key), connect_s=5, silence_s=10)
     try:
         rows = anybody.call("asking as anybody", lambda: _rest(anybody, "bookings", select="id", limit="1"))
     except Reject:

@@ -1,9 +1,9 @@
-"""What the cloud's answers mean. The only place that sorts them: one table, first row that fits.
+"""What the cloud's answers mean. Only this table sorts them; the first row that fits counts.
 
-Four verdicts: *passing* comes back by itself; *locked* is a matter of keys or of the account, and *curable*
-one of limits, rights, buckets or tables: both are tried again slowly, because a person cures them in the
-cloud and nobody will restart the box, or its jobs, for it; *final* waits for a person here. Storage answers
-nearly every error with HTTP 400 and the real status in the body.
+Four kinds. *Passing* errors pass by themselves. *Locked* is about keys or the account, *curable* about
+limits, rights, buckets or tables: both are tried again slowly, because a person cures them in the cloud and
+nobody restarts the box, or its jobs, for that. *Final* waits for a person here. Storage answers nearly every
+error with HTTP 400 and the real status in the body.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LOCKED_AFTER_S = 300.0  # how soon a refused key is tried again
 CURED_AFTER_S = 900.0  # how soon a job is tried again that is waiting for a cure in the cloud
 _LONGEST_WAIT_S = 3600.0
-_SILENT = (520, 521, 522, 523, 524, 530, 540)  # a gateway's words for: nobody is there behind me
+_SILENT = (520, 521, 522, 523, 524, 530, 540)  # of a gateway that reaches nothing behind it
 _SHOWN = 2000  # characters of an answer that are logged
 
 
@@ -38,8 +38,8 @@ def redacted(text: str) -> str:
 class CloudError(Exception):
     """An answer that is no success. `code` is PostgREST's, PostgreSQL's or storage's own.
 
-    `code`, `message` and `body` are as they came, for the program to sort. What people are told is `str()` of
-    it: an answer may repeat what it was sent.
+    `code`, `message` and `body` are as they came, for the program. People are shown `str()` of it, with
+    secrets left out: an answer may repeat what it was sent.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class CloudError(Exception):
         self.after_s = after_s
 
 
-PORTAL = "portal"  # the code of an answer that is somebody else's
+PORTAL = "portal"  # the code of an answer that is not the cloud's
 
 
 def read_error(response: httpx.Response) -> CloudError | None:
@@ -91,7 +91,7 @@ def read_error(response: httpx.Response) -> CloudError | None:
 
 
 def _of_page(status: int) -> str:
-    """What a gateway's page of HTML says. Pages are not for logs: a box would write them all night."""
+    """What a gateway's page of HTML means. Pages are not logged: a box would write them all night."""
     if status in _SILENT:
         return "the project does not answer; is it paused? Restore it in the dashboard"
     return "a page of HTML instead of an answer"
@@ -101,14 +101,14 @@ def _retry_after_s(response: httpx.Response) -> float | None:
     text = response.headers.get("retry-after", "")
     if re.fullmatch(r"\d{1,6}", text):
         return min(float(text), _LONGEST_WAIT_S)
-    try:  # a date, told against the server's own clock: ours may be wrong
+    try:  # a date, compared with the server's own clock: ours may be wrong
         until = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers.get("date", ""))
     except (ValueError, TypeError):
         return None
     return min(max(until.total_seconds(), 0.0), _LONGEST_WAIT_S)
 
 
-class ErrorVerdict(Enum):
+class ErrorKind(Enum):
     PASSING = "passing"
     LOCKED = "locked"
     CURABLE = "curable"
@@ -117,9 +117,9 @@ class ErrorVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorRule:
-    """One row of the table: which errors it fits, what they are, and what a person can do."""
+    """One row of the table: which errors it fits, their kind, and what a person can do."""
 
-    verdict: ErrorVerdict
+    kind: ErrorKind
     fits: Callable[[CloudError], bool]
     remedy: str = ""
 
@@ -143,8 +143,8 @@ _BAD_TOKEN = (
 )
 _RIGHTS = "the device may not do this: apply the policies that `ezrec schema` prints"
 _TABLES = "compare the tables with what `ezrec schema` prints"
-_PASSING, _LOCKED = ErrorVerdict.PASSING, ErrorVerdict.LOCKED
-_CURABLE, _FINAL = ErrorVerdict.CURABLE, ErrorVerdict.FINAL
+_PASSING, _LOCKED = ErrorKind.PASSING, ErrorKind.LOCKED
+_CURABLE, _FINAL = ErrorKind.CURABLE, ErrorKind.FINAL
 RULES = (
     ErrorRule(_PASSING, _code(PORTAL)),
     ErrorRule(_LOCKED, _says(_BAD_TOKEN)),
@@ -175,14 +175,14 @@ RULES = (
 )
 
 
-def verdict(error: CloudError) -> ErrorRule:
+def rule_for(error: CloudError) -> ErrorRule:
     """The row of the table for this error."""
     return next(rule for rule in RULES if rule.fits(error))
 
 
 def is_about_the_token(error: CloudError) -> bool:
     """True when a fresh token may cure it."""
-    return error.code != PORTAL and verdict(error).verdict is ErrorVerdict.LOCKED and error.status != 402
+    return error.code != PORTAL and rule_for(error).kind is ErrorKind.LOCKED and error.status != 402
 
 
 def is_from_the_future(error: CloudError) -> bool:
@@ -191,29 +191,29 @@ def is_from_the_future(error: CloudError) -> bool:
 
 
 def as_fault(error: CloudError, doing: str) -> Retry | Reject:
-    """The same in the two words that handlers know."""
-    rule = verdict(error)
+    """The same as `Retry` or `Reject`, which handlers understand."""
+    rule = rule_for(error)
     said = redacted(str(error))
-    match rule.verdict:
-        case ErrorVerdict.PASSING:
+    match rule.kind:
+        case ErrorKind.PASSING:
             waits_for = Wait.NETWORK if error.code == PORTAL else ""
             return Retry(f"{doing}: {said}", error.after_s, waits_for=waits_for)
-        case ErrorVerdict.LOCKED:
+        case ErrorKind.LOCKED:
             return Retry(
                 f"{doing}: the cloud refuses this device's key or sign-in: {said}",
                 error.after_s or LOCKED_AFTER_S,
             )
-        case ErrorVerdict.CURABLE:
+        case ErrorKind.CURABLE:
             return Reject(f"{doing}: {said}", rule.remedy, again_s=CURED_AFTER_S)
-        case ErrorVerdict.FINAL:
+        case ErrorKind.FINAL:
             return Reject(f"{doing}: {said}", rule.remedy)
 
 
 def as_transport_fault(error: Exception, doing: str) -> Retry:
     """A connection that failed. A certificate "from the future" means that our clock is in the past.
 
-    One that could not be made at all waits for the network; one that broke off comes back by its backoff,
-    for the others may well get through.
+    One that could not be made at all waits for the network. One that broke off is retried by backoff: other
+    requests may well get through.
     """
     import httpx
 

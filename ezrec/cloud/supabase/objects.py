@@ -1,4 +1,4 @@
-"""Objects of a Supabase project: fetched, stored, and told whose they are. Knows no table.
+"""Objects of a Supabase project: fetches and stores them, and finds whose they are. Knows no table.
 
 What is stored for a job carries the job's mark in its metadata. No request may replace an object unless it
 was shown to be ours just before: the service itself says no to a name that is taken, when an upload begins
@@ -15,17 +15,15 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ezrec.cloud.supabase.connection import Connection
 from ezrec.cloud.supabase.errors import CloudError, redacted
-from ezrec.cloud.supabase.state_cache import Limit
 from ezrec.cloud.supabase.tus import Upload, UploadThrottle
-from ezrec.cloud.supabase.tus_state import ChunkSizes, UploadState, UploadStateFile, version_of
-from ezrec.domain.chunk_size import ChunkSize, pieces
+from ezrec.cloud.supabase.tus_state import ChunkSizer, UploadState, UploadStateFile, version_of
+from ezrec.domain.chunk_size import ChunkSize, choose
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.names import InvalidKey, object_parts
 from ezrec.domain.ownership import Mark, Whose
@@ -43,31 +41,30 @@ _DIGITS = 16  # of a size that somebody could mean
 _log = logging.getLogger("ezrec.supabase")
 
 
-class Objects:
-    """The objects behind one connection. `sizes`: of uploads' requests; None: by who the server is."""
+class ObjectStore:
+    """The objects behind one connection. `chunk_size`: of uploads; None: chosen by host and answers."""
 
     def __init__(
         self,
         cloud: Connection,
-        limit: Limit,
         *,
         upload_bytes_s: float,
         wait_s: float,
-        sizes: ChunkSize | None,
+        chunk_size: ChunkSize | None,
     ) -> None:
-        self._cloud, self._limit = cloud, limit
-        self._upload_bytes_s, self._wait_s, self._sizes = upload_bytes_s, wait_s, sizes
+        self._cloud = cloud
+        self._upload_bytes_s, self._wait_s, self._chunk_size = upload_bytes_s, wait_s, chunk_size
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         path = "/".join(_parts(bucket, key))
-        size = self.size_of(bucket, key)  # what is fetched is kept for good: it must be the object itself
+        size = self.size_of(bucket, key)  # the file is kept for good: it must be the whole object
         self._cloud.call(f"fetching {path}", lambda: self._download(path, target, size))
 
     def _download(self, path: str, target: Path, size: int | None) -> None:
         part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
-        url = f"{self._cloud.access.url}/storage/v1/object/{quote(path)}"
+        url = f"{self._cloud.credentials.url}/storage/v1/object/{quote(path)}"
         try:
-            # Unpacked content would not have the promised length.
+            # Decompressed content would not have the length that storage names.
             with (
                 self._cloud.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
                 part.open("wb") as file,
@@ -86,13 +83,13 @@ class Objects:
         return None if found is None else int(found["size"])
 
     def most_bytes(self, bucket: str) -> int:
-        """The largest file that may be stored; 0 where nothing tells."""
-        found = (self._cloud.call("asking for the largest upload", lambda: told_limit(self._cloud)),)
-        return min(filter(None, (*found, self._bucket_limit(bucket))), default=0)
+        """The largest file that may be stored, in bytes; 0 when unknown."""
+        of_project = self._cloud.call("asking for the largest upload", lambda: upload_limit(self._cloud))
+        return min(filter(None, (of_project, self._bucket_limit(bucket))), default=0)
 
     def _bucket_limit(self, bucket: str) -> int:
-        """0 too where the bucket is not shown to this key, which is the rule for a device's."""
-        url = f"{self._cloud.access.url}/storage/v1/bucket/{bucket}"
+        """0 also when this key may not see the bucket, which is usual for a device."""
+        url = f"{self._cloud.credentials.url}/storage/v1/bucket/{bucket}"
         with contextlib.suppress(Reject):
             found = self._cloud.call(f"looking at {bucket}", lambda: self._cloud.http.get(url).json())
             limit = found.get("file_size_limit") if isinstance(found, dict) else None
@@ -103,7 +100,7 @@ class Objects:
 
     def whose(self, bucket: str, key: str, source: Path, mark: Mark, state: Path | None) -> Whose:
         found = self._info(bucket, key)
-        return Whose.NOBODYS if found is None else _judged(found, bucket, key, source, mark, state)
+        return Whose.NOBODYS if found is None else _whose_is(found, bucket, key, source, mark, state)
 
     def _info(self, bucket: str, key: str) -> dict[str, Any] | None:
         parts = _parts(bucket, key)
@@ -150,9 +147,9 @@ class Objects:
                 progress=progress,
                 is_stopped=lambda: switch.cancelled,
                 state=state,
-                pace=UploadThrottle(self._upload_bytes_s),
+                throttle=UploadThrottle(self._upload_bytes_s),
                 wait_s=self._wait_s,
-                sizes=self._piece_sizes(),
+                chunks=self._chunk_sizer(),
                 content_type=_TYPES.get(Path(key).suffix.lower(), "application/octet-stream"),
                 metadata={"metadata": json.dumps({_JOB: mark.job, _MADE: mark.made})} if mark else {},
                 replaces=replaces,
@@ -173,12 +170,12 @@ class Objects:
         was_free = sent(replaces=False)
         found = self.whose(bucket, key, source, mark, state)
         if found is Whose.OUTDATED:
-            UploadStateFile(state).forget()
+            UploadStateFile(state).delete()
             sent(replaces=True)
             found = self.whose(bucket, key, source, mark, state)
         if found is Whose.OURS:
             return True
-        UploadStateFile(state).forget()
+        UploadStateFile(state).delete()
         if found is Whose.ANOTHERS or not was_free:  # taken, perhaps by what this device may not even read
             return False
         raise Retry(f"{bucket}/{key} was uploaded, and storage does not have it whole")
@@ -186,33 +183,31 @@ class Objects:
     def _check_size(self, bucket: str, key: str, path: str, source: Path, state: Path | None) -> None:
         size, there = source.stat().st_size, self.size_of(bucket, key)
         if there != size:
-            UploadStateFile(state).forget()
+            UploadStateFile(state).delete()
             raise Retry(f"{path} was uploaded, and storage has {there} bytes of {size}")
 
-    def _piece_sizes(self) -> ChunkSizes:
-        host = urlsplit(self._cloud.access.url).hostname or ""
-        sizes = self._sizes or pieces(host)
-        sizes = replace(sizes, most=min(sizes.most, self._limit.most() or sizes.most))
-        return ChunkSizes(sizes, looks=self._sizes is None, on_limit=self._limit.found)
+    def _chunk_sizer(self) -> ChunkSizer:
+        host = urlsplit(self._cloud.credentials.url).hostname or ""
+        return ChunkSizer(self._chunk_size or choose(host), detects_hosted=self._chunk_size is None)
 
 
-def told_limit(cloud: Connection) -> int:
-    """The project's limit, as its storage tells whoever asks; 0: it does not."""
-    answer = cloud.http.request("OPTIONS", f"{cloud.access.url}/storage/v1/upload/resumable")
-    told = answer.headers.get("tus-max-size", "")
-    return int(told) if told.isdecimal() and len(told) < _DIGITS else 0
+def upload_limit(cloud: Connection) -> int:
+    """The largest file that the project takes, in bytes; 0 when its storage does not say."""
+    answer = cloud.http.request("OPTIONS", f"{cloud.credentials.url}/storage/v1/upload/resumable")
+    limit = answer.headers.get("tus-max-size", "")
+    return int(limit) if limit.isdecimal() and len(limit) < _DIGITS else 0
 
 
-def _judged(
+def _whose_is(
     found: dict[str, Any], bucket: str, key: str, source: Path, mark: Mark, state: Path | None
 ) -> Whose:
-    """The record of our own upload first: the service names an object's version after the upload it was."""
+    """By the state of our own upload first: storage names an object's version after its upload."""
     info = source.stat()
     wanted = UploadState("", bucket, key, info.st_size, info.st_mtime_ns)
-    place = UploadStateFile(state).last()
-    is_of_this = place is not None and (place.bucket, place.key) == (bucket, key)
-    if place is not None and is_of_this and version_of(place.url) == found.get("version"):
-        is_whole = place.is_of(wanted) and found["size"] == info.st_size
+    known = UploadStateFile(state).read()
+    is_of_this = known is not None and (known.bucket, known.key) == (bucket, key)
+    if known is not None and is_of_this and version_of(known.url) == found.get("version"):
+        is_whole = known.is_of(wanted) and found["size"] == info.st_size
         return Whose.OURS if is_whole else Whose.OUTDATED
     carried = found.get("metadata")
     if isinstance(carried, dict) and isinstance(carried.get(_JOB), str):
@@ -222,16 +217,15 @@ def _judged(
 
 
 def _is_same(found: dict[str, Any], source: Path, size: int) -> bool:
-    """Whether the bytes are the same, where the service tells a plain digest of them: an older EZREC may have
-    stored them for this very job, and left no mark."""
-    told = re.fullmatch(r'"?([0-9a-f]{32})"?', str(found.get("etag") or ""))
-    if told is None or found["size"] != size:
+    """True when storage shows the MD5 of the file: older versions of EZREC left no mark."""
+    etag = re.fullmatch(r'"?([0-9a-f]{32})"?', str(found.get("etag") or ""))
+    if etag is None or found["size"] != size:
         return False
     digest = hashlib.md5(usedforsecurity=False)
     with source.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    return digest.hexdigest() == told[1]
+    return digest.hexdigest() == etag[1]
 
 
 def _parts(bucket: str, key: str) -> tuple[str, ...]:

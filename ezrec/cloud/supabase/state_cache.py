@@ -1,7 +1,7 @@
-"""What the Supabase backend keeps in EZREC_STATE: how it is treated, and what the project lacks.
+"""What the Supabase backend keeps in EZREC_STATE: how the cloud treats it, and which columns are missing.
 
-Notes are for people and for later runs. None of them is needed: unreadable is as good as absent, and a disk
-that takes no note stops no booking.
+These files are for people and for later runs, and none is needed: an unreadable file counts as absent, and a
+disk that cannot be written stops no booking.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ezrec.domain.cloud_state import Access, Cloud
 from ezrec.domain.ports import Clock, Row
 from ezrec.system import durable
 
-COLUMNS, PIECES = "columns.json", "pieces.json"
+COLUMNS = "columns.json"
 _ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
 _TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
-_SAID_AGAIN_S = 3600.0
+_WARN_AGAIN_S = 3600.0
 _log = logging.getLogger("ezrec.supabase")
 
 
@@ -40,7 +40,7 @@ class StateCache:
         self._now: Cloud | None = None
         self._mark: tuple[int, int] | None = None  # of the file that `_now` was read from
 
-    def access(self, access: Access, said: str = "") -> None:
+    def record_access(self, access: Access, answer: str = "") -> None:
         with self._guard:
             self._recall()
             was, now = self._now, self._clock.now()
@@ -49,28 +49,28 @@ class StateCache:
                 return
             since = now if was is None or is_news else was.since
             known = was or Cloud(access, since)
-            found = Cloud(access, since, said, hidden=known.hidden, most_bytes=known.most_bytes)
+            found = Cloud(access, since, answer, hidden=known.hidden, most_bytes=known.most_bytes)
             if access is Access.REFUSED:
                 found = replace(found, refused_at=now, who=self._who)
             self._keep(found)
             if is_news and access is Access.REFUSED:
                 _log.error("%s; %s", found.refusal, cloud_state.REFUSED_REMEDY)
 
-    def rest(self, refused_s: float) -> tuple[float, str]:
-        """For how long to knock no more after what any process was told, and what that was."""
+    def pause(self, refused_s: float) -> tuple[float, str]:
+        """Seconds for which nothing may be asked because a process was refused, and what it was answered."""
         with self._guard:
             self._recall()
             if self._now is None:
                 return 0.0, ""
             return self._now.rests_s(self._clock.now(), self._who, refused_s), self._now.said
 
-    def is_worth_saying(self, name: str) -> bool:
-        """False when a process said it within the hour: a timer starts another one every few seconds."""
+    def is_warning_due(self, name: str) -> bool:
+        """False when any process gave the warning `name` within the hour."""
         if self._folder is None:
             return True
         mark, now = self._folder / f"{name}.said", self._clock.now().timestamp()
         with suppress(OSError):
-            if 0 <= now - mark.stat().st_mtime < _SAID_AGAIN_S:
+            if 0 <= now - mark.stat().st_mtime < _WARN_AGAIN_S:
                 return False
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -78,25 +78,25 @@ class StateCache:
             os.utime(mark, (now, now))
         return True
 
-    def hidden(self, hidden: bool) -> None:
+    def record_hidden(self, hidden: bool) -> None:
         with self._guard:
             self._recall()
             if self._now is not None and self._now.hidden is not hidden:
                 self._keep(replace(self._now, hidden=hidden))
 
-    def is_limit_due(self) -> bool:
-        """True once an hour: a limit is raised in the console, and nobody tells us."""
-        return self._folder is not None and self.is_worth_saying("limit")
+    def is_upload_limit_due(self) -> bool:
+        """True once an hour: a person may have raised the limit in the console."""
+        return self._folder is not None and self.is_warning_due("limit")
 
-    def limit(self, most_bytes: int) -> None:
+    def record_upload_limit(self, most_bytes: int) -> None:
         with self._guard:
             self._recall()
             if self._now is not None and self._now.most_bytes != most_bytes:
                 self._keep(replace(self._now, most_bytes=most_bytes))
 
     def _recall(self) -> None:
-        """Go on from what any process noted last: one that a timer starts must not write each time, and one
-        that lives long must not take its own last word for the newest."""
+        """Read what any process wrote last, so that short-lived processes need not write each time, and
+        long-lived ones do not trust their own old copy."""
         mark = self._marked()
         if mark is not None and mark != self._mark and self._folder is not None:
             self._mark = mark
@@ -116,8 +116,8 @@ class StateCache:
         return None
 
 
-class Lacking:
-    """The columns that tables were found to lack, each with the day on which it was found."""
+class MissingColumns:
+    """The columns that tables were found to lack, each with the time when it was found."""
 
     def __init__(self, folder: Path | None, clock: Clock) -> None:
         self._folder = folder
@@ -149,81 +149,52 @@ class Lacking:
         return self._found
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    url: str
-    most: int
-    at: datetime
-
-
-class Limit:
-    """The largest piece of an upload that goes through to a server which has refused a larger one."""
-
-    def __init__(self, folder: Path | None, clock: Clock, url: str) -> None:
-        self._folder, self._clock, self._url = folder, clock, url
-        self._found: _Found | None = None
-
-    def most(self) -> int | None:
-        if self._found is None and self._folder is not None:
-            with suppress(OSError, msgspec.DecodeError):
-                self._found = json_decode.decode((self._folder / PIECES).read_bytes(), _Found)
-        found = self._found
-        if found is None or found.url != self._url or found.most < 1 or found.at.tzinfo is None:
-            return None
-        # Asked for more again one day: a person may have allowed it.
-        return found.most if abs(self._clock.now() - found.at) < _ASKED_AGAIN else None
-
-    def found(self, most: int) -> None:
-        self._found = _Found(self._url, most, self._clock.now())
-        _write(self._folder, PIECES, msgspec.json.encode(self._found))
-
-
 @dataclass(slots=True)
-class CameraRow:
-    """When the row in `cameras` has to be told: at a change, else now and then; without one, hourly."""
+class CameraRowSchedule:
+    """When to update the row in `cameras`: at a change, else every five minutes; without a row, hourly."""
 
     clock: Clock
-    _told: tuple[Any, ...] | None = None
+    _sent: tuple[Any, ...] | None = None
     _again_at: float = float("-inf")
 
     def due(self, heartbeat: Row) -> dict[str, Any] | None:
-        """The row to be told now, or None."""
+        """The row to be sent now, or None."""
         row = {
             "is_recording": bool(heartbeat.get("is_recording")),
             "last_seen": heartbeat.get("last_heartbeat") or self.clock.now().isoformat(),
             "status": "online",
         }
-        is_news = self._told is not None and self._told != _facts(row)
+        is_news = self._sent is not None and self._sent != _facts(row)
         return row if is_news or self.clock.monotonic() >= self._again_at else None
 
-    def told(self, row: Row, *, there: bool) -> None:
-        self._told = _facts(row) if there else None
+    def record(self, row: Row, *, there: bool) -> None:
+        self._sent = _facts(row) if there else None
         self._again_at = self.clock.monotonic() + (_TOUCHED_S if there else _ABSENT_S)
 
 
 @dataclass(slots=True)
-class Heartbeats:
-    """What of a heartbeat is news to the row that is there. Every few minutes all of it: others write too.
+class HeartbeatChanges:
+    """Which columns of a heartbeat have changed. All of them every five minutes: others write the row too.
 
-    `fixed` columns say which row it is and are never part of a change.
+    `fixed` columns identify the row and are never part of a change.
     """
 
     clock: Clock
     fixed: tuple[str, ...]
-    _told: Row = field(default_factory=dict)
+    _sent: Row = field(default_factory=dict)
     _whole_at: float = float("-inf")
 
-    def news(self, row: Row) -> dict[str, Any]:
+    def changes(self, row: Row) -> dict[str, Any]:
         is_whole = self.clock.monotonic() >= self._whole_at
         whole = {name: value for name, value in row.items() if name not in self.fixed}
-        news = heartbeat.news(whole, self._told)
+        news = heartbeat.news(whole, self._sent)
         return whole if is_whole or not news else news  # an empty change is answered like a missing row
 
-    def told(self, sent: Row) -> None:
-        """`sent`: what `news` named, which is there now."""
+    def record(self, sent: Row) -> None:
+        """`sent`: the columns that the row has now."""
         if self.clock.monotonic() >= self._whole_at:
             self._whole_at = self.clock.monotonic() + _TOUCHED_S
-        self._told = {**self._told, **sent}
+        self._sent = {**self._sent, **sent}
 
 
 def _facts(row: Row) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
-"""An HTTP/1.1 transport for httpx that sends large bodies at the cost of one copy.
+"""An HTTP/1.1 transport for httpx that sends large bodies without copying them again and again.
 
-httpcore cuts what a full socket did not take off a block by copying the rest, again and again: of 256 KiB
-to a reader that is slower than we are that is twice the CPU of curl. This one moves a view along instead.
-Everything else is httpcore's own. Proxies that the environment names go httpx's usual way.
+When a socket takes only part of a block, httpcore copies the rest: with blocks of 256 KiB and a slow reader
+that is twice the CPU of curl. This transport moves a memoryview along instead. Everything else is httpcore's
+own. Proxies that the environment names go httpx's usual way.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import httpx
 if TYPE_CHECKING:
     import ssl
 
-# OpenSSL takes a block whole or times out: what a thin line must take within one timeout stays small.
+# OpenSSL takes a whole block or times out: small enough for a slow line within one timeout.
 _TLS_BLOCK = 64 * 1024
+_CONNECTIONS = 10
 
 
 class _Stream(httpcore.NetworkStream):
-    """httpcore's stream, but for writing."""
+    """httpcore's stream, except for `write`."""
 
     def __init__(self, inner: httpcore.NetworkStream, most: int | None = None) -> None:
         self._inner, self._most = inner, most
@@ -77,11 +78,11 @@ class _Body(httpx.SyncByteStream):
 class UploadTransport(httpx.BaseTransport):
     """For `httpx.Client(transport=…)`."""
 
-    def __init__(self, *, connections: int = 10, keep_s: float = 5.0) -> None:
+    def __init__(self, *, keep_s: float = 5.0) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
-            max_connections=connections,
-            max_keepalive_connections=connections,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_CONNECTIONS,
             keepalive_expiry=keep_s,
             network_backend=_Network(),
         )

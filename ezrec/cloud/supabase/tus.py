@@ -1,13 +1,13 @@
-"""Resumable uploads: TUS 1.0 over HTTP, as Supabase's storage speaks it. Knows no table and no booking.
+"""Resumable uploads: TUS 1.0 over HTTP, as Supabase's storage implements it. Knows no table and no booking.
 
 1. A known upload (the state file) is asked for its offset; an unknown one is created, empty.
 2. The state file is durable before the first byte is sent.
-3. Pieces (`domain/chunk_size.py` says how large) are sent from the offset that the *server* names, never from
-   what we have counted: after a crash over there the offset can go back.
-4. A cut or a busy answer: wait, ask for the offset, go on. 404 or 410: the upload has expired, start over.
-5. A piece that is called too large is no fault of the video: a smaller one is sent.
-6. A name that is taken (`replaces` is false) ends the upload: the server says so to the first request and
-   once more to the last, when another was faster.
+3. Chunks (`domain/chunk_size.py` says how large) are sent from the offset that the *server* names, never from
+   our own count: after a crash of the server the offset can go back.
+4. After a cut or a busy answer: wait, ask for the offset, go on. After 404 or 410 (expired): start over.
+5. After 413 (too large) smaller chunks are sent.
+6. With `replaces` false, a name that is taken ends the upload: the server checks it at the first request, and
+   again at the last, for another upload may have been faster.
 7. The caller asks for the object afterwards: "offset equals length" does not prove that it exists.
 """
 
@@ -30,13 +30,13 @@ from urllib.parse import urlsplit
 from ezrec.cloud.supabase.errors import (
     PORTAL,
     CloudError,
-    ErrorVerdict,
+    ErrorKind,
     is_about_the_token,
     is_from_the_future,
     redacted,
-    verdict,
+    rule_for,
 )
-from ezrec.cloud.supabase.tus_state import ChunkSizes, UploadState, UploadStateFile
+from ezrec.cloud.supabase.tus_state import ChunkSizer, UploadState, UploadStateFile
 from ezrec.domain.chunk_size import USUAL, ChunkSize
 from ezrec.domain.errors import Reject, Retry, Stopped
 from ezrec.system import plain_files
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from ezrec.cloud.supabase.connection import Connection
 
 _BLOCK = 256 * 1024
-_TOLD = USUAL  # within a larger piece, progress is told for each so many bytes …
-_IN_HAND = USUAL  # … without those that the kernel may still have in its hands
-_PATIENCE = 5  # faults in a row without a byte of progress before the job is laid aside
+_REPORT_BYTES = USUAL  # within a larger chunk, progress is reported every so many bytes …
+_KERNEL_BYTES = USUAL  # … less those that the kernel may not have sent yet
+_MOST_FAULTS = 5  # faults in a row without a byte of progress before the upload is given up for now
 _RESTARTS = 3
 _LONGEST_WAIT_S = 30.0
-_FINISHING = 4.0  # times the usual silence: storage answers the last piece when it has built the object
+_FINISHING = 4.0  # times the usual silence: storage answers the last chunk when it has built the object
 _TICK_S = 0.1
 _log = logging.getLogger("ezrec.upload")
 
@@ -87,31 +87,32 @@ class Upload:
         progress: Callable[[float], None],
         is_stopped: Callable[[], bool] = lambda: False,
         state: Path | None = None,
-        pace: UploadThrottle | None = None,
+        throttle: UploadThrottle | None = None,
         wait_s: float = 0.25,
-        sizes: ChunkSizes | None = None,
+        chunks: ChunkSizer | None = None,
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] | None = None,
         replaces: bool = True,
     ) -> None:
         self._connection = connection
-        self._endpoint = f"{connection.access.url}/storage/v1/upload/resumable"
+        self._endpoint = f"{connection.credentials.url}/storage/v1/upload/resumable"
         self._bucket, self._key, self._source = bucket, key, source
-        self._state = UploadStateFile(state)
+        self._state_file = UploadStateFile(state)
         self._progress, self._is_stopped = progress, is_stopped
-        self._pace = pace or UploadThrottle(0)
+        self._throttle = throttle or UploadThrottle(0)
         self._wait_s = wait_s
-        self._sizes = sizes or ChunkSizes(ChunkSize())
+        self._chunks = chunks or ChunkSizer(ChunkSize())
         self._metadata = {"contentType": content_type, **(metadata or {})}
         self._replaces = replaces
-        self._place: UploadState | None = None
-        self._best = self._shown = 0
+        self._state: UploadState | None = None
+        self._confirmed = self._reported = 0
         self._size = self._mtime_ns = 0
 
     def run(self) -> bool:
-        """Send what is missing; False when the name is taken, and nothing is to be replaced. Raises `Retry`,
-        `Reject` or `Stopped`, or a `CloudError` that is no matter of patience; the state file stays for the
-        next try.
+        """Send what is missing; False when the name is taken and `replaces` is false.
+
+        Raises `Retry`, `Reject`, `Stopped`, or a `CloudError` that waiting does not cure. The state file
+        stays for the next try.
         """
         with _opened(self._source) as file:
             info = os.fstat(file.fileno())
@@ -127,63 +128,63 @@ class Upload:
     def _send(self, file: BinaryIO) -> bool:
         import httpx
 
-        self._place = self._state.recall(self._endpoint, self._wanted())
+        self._state = self._state_file.load(self._endpoint, self._wanted())
         faults = restarts = 0
         while True:
             self._check()
-            before = self._best
+            before = self._confirmed
             try:
-                self._go_on(file)
+                self._send_rest(file)
                 return True
             except CloudError as error:
-                if not self._replaces and _is_taken(error, is_new=self._place is None):
+                if not self._replaces and _is_taken(error, is_new=self._state is None):
                     return False
-                if self._place is not None and error.status in (404, 410) and error.code != PORTAL:
+                if self._state is not None and error.status in (404, 410) and error.code != PORTAL:
                     restarts = self._start_over(restarts, error)
                     continue
-                if self._sizes.refused(error.status, by_server=error.code != PORTAL):
-                    _log.info("%s: too large a piece over there: %s", self._key, redacted(str(error)))
+                if self._chunks.refused(error.status, by_server=error.code != PORTAL):
+                    _log.info("%s: a chunk was too large: %s", self._key, redacted(str(error)))
                     continue
                 fault: Exception = error
-                self._judge(error, faults)
+                self._raise_unless_passing(error, faults)
             except httpx.TransportError as error:
                 fault = error
-            faults = 1 if self._best > before else faults + 1
-            if faults > _PATIENCE:
+            faults = 1 if self._confirmed > before else faults + 1
+            if faults > _MOST_FAULTS:
                 raise fault
-            self._rest(fault, faults)
+            self._back_off(fault, faults)
 
-    def _go_on(self, file: BinaryIO) -> None:
-        """Send the rest, from where the server stands."""
-        if self._place is None:
-            self._place, offset = self._create(), 0
+    def _send_rest(self, file: BinaryIO) -> None:
+        """Send the rest, from the offset that the server has."""
+        if self._state is None:
+            self._state, offset = self._create(), 0
         else:
-            offset = self._offset(self._place)
-            self._sizes.resumed(offset)
+            offset = self._offset(self._state)
+            self._chunks.resumed(offset)
         while offset < self._size:
-            offset = self._send_piece(file, self._place, offset)
+            offset = self._send_chunk(file, self._state, offset)
 
     def _start_over(self, restarts: int, error: CloudError) -> int:
-        _log.info("%s: the upload has expired over there: starting over", self._key)
-        self._state.forget()
-        self._place = None
-        self._best = self._shown = 0  # else what is sent anew would not count as progress
+        _log.info("%s: the upload has expired: starting over", self._key)
+        self._state_file.delete()
+        self._state = None
+        self._confirmed = self._reported = 0  # else what is sent again would not count as progress
         if restarts >= _RESTARTS:
             raise Retry(f"the upload of {self._key} expired {restarts + 1} times") from error
         return restarts + 1
 
-    def _judge(self, error: CloudError, faults: int) -> None:
-        """Return when waiting and asking again may help; else raise."""
+    def _raise_unless_passing(self, error: CloudError, faults: int) -> None:
+        """Return when waiting and trying again may help; else raise."""
         if is_about_the_token(error):
             if faults > 1:
                 raise error
             if not is_from_the_future(error):
-                self._connection.renew()
+                self._connection.sign_in.renew()
             return
-        if verdict(error).verdict is not ErrorVerdict.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
+        if rule_for(error).kind is not ErrorKind.PASSING or (error.after_s or 0) > _LONGEST_WAIT_S:
             raise error
 
-    def _rest(self, fault: Exception, faults: int) -> None:
+    def _back_off(self, fault: Exception, faults: int) -> None:
         named = fault.after_s if isinstance(fault, CloudError) else None
         wait_s = named if named is not None else min(self._wait_s * 2 ** (faults - 1), _LONGEST_WAIT_S)
         _log.debug("%s: %s; going on in %.1f s", self._key, fault, wait_s)
@@ -202,24 +203,24 @@ class Upload:
         answer = self._request(
             "POST", self._endpoint, {"Upload-Length": str(self._size), "Upload-Metadata": metadata}
         )
-        # Only its last part is believed: behind a proxy the scheme or the host may be wrong.
+        # Only the last part is used: behind a proxy the scheme or the host may be wrong.
         name = urlsplit(answer.headers.get("location", "")).path.rpartition("/")[2]
         if not name:
-            raise CloudError(502, PORTAL, "the upload was created without a place")
-        place = replace(self._wanted(f"{self._endpoint}/{name}"), expires=_expires(answer.headers))
-        self._state.remember(place)
-        return place
+            raise CloudError(502, PORTAL, "the upload was created without a location")
+        state = replace(self._wanted(f"{self._endpoint}/{name}"), expires=_expires(answer.headers))
+        self._state_file.save(state)
+        return state
 
     def _wanted(self, url: str = "") -> UploadState:
         return UploadState(url, self._bucket, self._key, self._size, self._mtime_ns)
 
-    def _offset(self, place: UploadState) -> int:
-        answer = self._request("HEAD", place.url, {})
-        return self._told(answer)
+    def _offset(self, state: UploadState) -> int:
+        answer = self._request("HEAD", state.url, {})
+        return self._read_offset(answer)
 
-    def _send_piece(self, file: BinaryIO, place: UploadState, offset: int) -> int:
+    def _send_chunk(self, file: BinaryIO, state: UploadState, offset: int) -> int:
         self._check()
-        length = self._sizes.begin(offset, self._size - offset)
+        length = self._chunks.start(offset, self._size - offset)
         file.seek(offset)
         headers = {
             "Upload-Offset": str(offset),
@@ -227,8 +228,8 @@ class Upload:
             "Content-Length": str(length),
         }
         blocks = self._blocks(file, offset, length)
-        offset = self._told(self._request("PATCH", place.url, headers, blocks, _FINISHING))
-        self._sizes.taken()
+        offset = self._read_offset(self._request("PATCH", state.url, headers, blocks, _FINISHING))
+        self._chunks.accepted()
         return offset
 
     def _blocks(self, file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
@@ -237,31 +238,31 @@ class Upload:
         left, sent = length, offset
         while left > 0:
             self._check()
-            if self._sizes.is_too_long():
-                raise httpx.WriteTimeout("a large piece took too long")
-            self._show(sent - _IN_HAND)
-            block = file.read(min(self._pace.block, left))
+            if self._chunks.is_too_long():
+                raise httpx.WriteTimeout("a large chunk took too long")
+            self._report(sent - _KERNEL_BYTES)
+            block = file.read(min(self._throttle.block, left))
             if not block:
                 raise Retry(f"{self._source.name} became shorter while it was uploaded")
-            self._sleep(self._pace.wait_s(len(block)))
+            self._sleep(self._throttle.wait_s(len(block)))
             yield block
             left, sent = left - len(block), sent + len(block)
 
-    def _told(self, answer: httpx.Response) -> int:
+    def _read_offset(self, answer: httpx.Response) -> int:
         """The offset in an answer; one without it is not from a TUS server."""
         text = answer.headers.get("upload-offset", "")
         if not text.isdigit() or int(text) > self._size:
             raise CloudError(502, PORTAL, "the upload was answered without a usable offset")
         offset = int(text)
-        if offset > self._best:
-            self._best = offset
-            self._show(offset, at_once=True)
+        if offset > self._confirmed:
+            self._confirmed = offset
+            self._report(offset, at_once=True)
         return offset
 
-    def _show(self, offset: int, *, at_once: bool = False) -> None:
-        """Tell the progress, which never falls. The whole is told by the caller, once the object is there."""
-        if self._shown + (0 if at_once else _TOLD) < offset < self._size:
-            self._shown = offset
+    def _report(self, offset: int, *, at_once: bool = False) -> None:
+        """Report progress, which never falls. The caller reports 1.0, once the object is there."""
+        if self._reported + (0 if at_once else _REPORT_BYTES) < offset < self._size:
+            self._reported = offset
             self._progress(offset / self._size)
 
     def _request(
@@ -282,7 +283,7 @@ class Upload:
             content=content,
             timeout=httpx.Timeout(cloud.silence_s * patience, connect=cloud.connect_s, write=cloud.silence_s),
         )
-        self._sizes.heard(answer.headers)
+        self._chunks.note_headers(answer.headers)
         return answer
 
     # ---- waiting
@@ -299,7 +300,7 @@ class Upload:
 
 
 def _expires(headers: Mapping[str, str]) -> datetime | None:
-    """When the upload's address ends, by our clock: the server names it by its own."""
+    """When the server drops the upload, by our clock: the server names it by its own."""
     try:
         until = parsedate_to_datetime(headers.get("upload-expires", ""))
         now = datetime.now(UTC)
@@ -311,13 +312,13 @@ def _expires(headers: Mapping[str, str]) -> datetime | None:
 
 
 def _is_taken(error: CloudError, *, is_new: bool) -> bool:
-    """True when an object stands under the name. Of an upload under way a 409 may also mean its offset."""
+    """True when the name is taken. During an upload, a 409 may also be about the offset."""
     return error.status == 409 and error.code != PORTAL and (is_new or "already exists" in error.message)
 
 
 @functools.lru_cache(maxsize=8)
 def _parsed(url: str) -> httpx.URL:
-    """Once an upload: looked through anew for every piece it was a tenth of the CPU."""
+    """Parsed once an upload: parsing it for every chunk was a tenth of the CPU."""
     import httpx
 
     return httpx.URL(url)

@@ -1,4 +1,4 @@
-"""Where an upload stands over there: the state file beside a job's video. Knows no HTTP."""
+"""How far an upload is (the state file beside a job's video), and how large its chunks are. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,14 +22,14 @@ _log = logging.getLogger("ezrec.upload")
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """What the state file holds: where the upload is, and of which bytes."""
+    """What the state file holds: the upload's URL, and of which bytes it is."""
 
     url: str
     bucket: str
     key: str
     size: int
     mtime_ns: int
-    expires: Instant | None = None  # the address, counted from its making
+    expires: Instant | None = None  # when the server drops the upload
 
     def is_of(self, other: UploadState) -> bool:
         """True when both are of the same bytes for the same object."""
@@ -38,7 +38,7 @@ class UploadState:
 
 
 def version_of(url: str) -> str:
-    """The version that an object gets by the upload at `url`; empty where the URL does not tell."""
+    """The version that the object of the upload at `url` gets; empty where the URL does not show it."""
     last = url.rpartition("/")[2]
     try:
         named = base64.urlsafe_b64decode(last + "=" * (-len(last) % 4)).decode()
@@ -56,15 +56,15 @@ class UploadStateFile:
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def recall(self, endpoint: str, wanted: UploadState) -> UploadState | None:
-        """The place of the same bytes as `wanted`, whose `url` is yet to be known."""
-        place = self.last()
+    def load(self, endpoint: str, wanted: UploadState) -> UploadState | None:
+        """The state of an upload of the same bytes to the same object; the `url` of `wanted` is ignored."""
+        state = self.read()
         # The token goes where the URL points: a state file from elsewhere must not lead it astray.
-        is_ours = place is not None and place.is_of(wanted) and place.url.startswith(f"{endpoint}/")
-        return place if is_ours else None
+        is_ours = state is not None and state.is_of(wanted) and state.url.startswith(f"{endpoint}/")
+        return state if is_ours else None
 
-    def last(self) -> UploadState | None:
-        """The last place that was remembered, of whichever bytes."""
+    def read(self) -> UploadState | None:
+        """The state that was saved last, of whichever bytes."""
         if self._path is None:
             return None
         try:
@@ -72,74 +72,66 @@ class UploadStateFile:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def remember(self, place: UploadState) -> None:
+    def save(self, state: UploadState) -> None:
         if self._path is None:
             return
         try:
-            durable.write(self._path, msgspec.json.encode(place))
+            durable.write(self._path, msgspec.json.encode(state))
         except OSError as fault:
             # A full disk must not stop the upload that would empty it.
-            _log.warning("%s: not resumable after a restart: %s", place.key, fault.strerror)
+            _log.warning("%s: not resumable after a restart: %s", state.key, fault.strerror)
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
-class ChunkSizes:
-    """For one upload. `looks`: who the server is may be told by its answers, and then counts.
-
-    `on_limit` hears the largest piece of a server that has refused a larger one and taken this.
-    """
+class ChunkSizer:
+    """The chunks of one upload. `detects_hosted`: the headers of answers may limit them too."""
 
     def __init__(
         self,
-        pieces: ChunkSize,
+        current: ChunkSize,
         *,
-        looks: bool = False,
-        on_limit: Callable[[int], None] = lambda most: None,
+        detects_hosted: bool = False,
         longest_s: float = LONGEST_S,
     ) -> None:
-        self.pieces = pieces
-        self._looks, self._on_limit, self._longest_s = looks, on_limit, longest_s
-        self._offset = self._length = 0  # of the piece under way; no length: none is
+        self.current = current
+        self._detects_hosted, self._longest_s = detects_hosted, longest_s
+        self._offset = self._length = 0  # of the chunk under way; length 0: there is none
         self._began = 0.0
-        self._was_refused = False
 
-    def heard(self, headers: Iterable[str]) -> None:
-        if self._looks and is_hosted(headers):
-            self.pieces = self.pieces.hosted()
+    def note_headers(self, headers: Iterable[str]) -> None:
+        if self._detects_hosted and is_hosted(headers):
+            self.current = self.current.hosted()
 
-    def begin(self, offset: int, left: int) -> int:
-        """The length of the next piece."""
-        self._offset, self._length = offset, min(self.pieces.size, left)
+    def start(self, offset: int, left: int) -> int:
+        """The length of the next chunk."""
+        self._offset, self._length = offset, min(self.current.size, left)
         self._began = time.monotonic()
         return self._length
 
     def is_too_long(self) -> bool:
-        """True when a grown piece has had its time. Others have no limit: a line may be that slow."""
-        return self.pieces.has_grown(self._length) and time.monotonic() - self._began > self._longest_s
+        """True when a grown chunk has had its time. A usual one has no limit: the line may be that slow."""
+        return self.current.is_grown(self._length) and time.monotonic() - self._began > self._longest_s
 
-    def taken(self) -> None:
-        self.pieces = self.pieces.taken(self._length, time.monotonic() - self._began)
+    def accepted(self) -> None:
+        self.current = self.current.accepted(self._length, time.monotonic() - self._began)
         self._length = 0
-        if self._was_refused:
-            self._was_refused = False
-            self._on_limit(self.pieces.most)
 
     def refused(self, status: int, *, by_server: bool) -> bool:
-        """True when the piece under way was called too large and the next one will be smaller."""
+        """True when the chunk under way was refused for its size, and the next one will be smaller."""
         is_for_size = status == 413
-        smaller = self.pieces.refused(self._length) if is_for_size and self._length else None
+        smaller = self.current.refused(self._length) if is_for_size and self._length else None
         if is_for_size or (by_server and status < 500):
-            self._length = 0  # whatever else the server has against it, its size is as good as before
+            self._length = 0  # refused for something else: its size stays as good as before
         if smaller is None:
             return False
-        self.pieces, self._was_refused = smaller, True
+        self.current = smaller
         return True
 
     def resumed(self, offset: int) -> None:
-        """The server has named this offset, whatever went before."""
+        """After an error, with the offset that the server now names."""
         if self._length:
-            self.pieces = self.pieces.cut(self._length, max(0, offset - self._offset))
+            self.current = self.current.cut(self._length, max(0, offset - self._offset))
             self._length = 0

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.errors import Reject, Retry
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, LostAnswer, Pass
@@ -38,7 +38,7 @@ def cloud(project: Project, account: Account) -> Iterator[SupabaseBackend]:
 
 
 def backend(project: Project, account: Account, **options: Any) -> SupabaseBackend:
-    access = ConnectionAccess(options.pop("url", project.url), options.pop("key", project.service_key))
+    access = Credentials(options.pop("url", project.url), options.pop("key", project.service_key))
     return SupabaseBackend(access, account.user_id, account.camera_id, StandingClock(), **options)
 
 
@@ -179,7 +179,7 @@ def test_a_wrong_password_is_tried_again_slowly_and_never_shown(
     project: Project, account: Account, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    access = ConnectionAccess(project.url, project.anon_key, "nobody@device.test", "a-wrong-password")
+    access = Credentials(project.url, project.anon_key, "nobody@device.test", "a-wrong-password")
     cloud = SupabaseBackend(access, account.user_id, "0", StandingClock())
     with pytest.raises(Retry, match="Invalid login credentials") as refused:
         cloud.bookings()
@@ -193,11 +193,11 @@ def test_a_revoked_sign_in_signs_in_again(project: Project, account: Account) ->
     email = f"{account.camera_id}@device.test"
     database, _ = project.local()
     user_id = project.sign_up(email, "a-password")
-    access = ConnectionAccess(project.url, project.anon_key, email, "a-password")
+    access = Credentials(project.url, project.anon_key, email, "a-password")
     cloud = SupabaseBackend(access, user_id, "0", StandingClock())
     assert cloud.bookings() == []
     database.sql(f"update auth.refresh_tokens set revoked = true where user_id = '{user_id}'")
-    cloud._cloud.renew()
+    cloud._cloud.sign_in.renew()
     assert cloud.bookings() == []
     cloud.close()
 
@@ -228,9 +228,7 @@ def test_a_clock_in_the_past_is_called_so(account: Account, tmp_path: Path) -> N
     os.environ["SSL_CERT_FILE"] = str(certificate)
     try:
         url = f"https://localhost:{server.server_port}"
-        cloud = SupabaseBackend(
-            ConnectionAccess(url, "sb_publishable_x"), account.user_id, "0", StandingClock()
-        )
+        cloud = SupabaseBackend(Credentials(url, "sb_publishable_x"), account.user_id, "0", StandingClock())
         with pytest.raises(Retry, match="clock is wrong"):
             cloud.bookings()
         cloud.close()

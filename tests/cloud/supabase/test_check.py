@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ezrec import settings
-from ezrec.cloud.supabase.check import TABLES, survey
+from ezrec.cloud.supabase.check import TABLES, check
 from ezrec.domain.findings import Finding, Verdict
 from tests.cloud.supabase.test_state_cache import booking, policies
 from tests.supabase_server.fixture import Account, Project
@@ -27,7 +27,7 @@ def found(project: Project, account: Account, home: Path, **changes: str) -> dic
         "USER_ID": account.user_id, "CAMERA_ID": account.camera_id, **changes,
     }  # fmt: skip
     worst: dict[str, Finding] = {}
-    for finding in survey(settings.load(environ)):
+    for finding in check(settings.load(environ)):
         before = worst.get(finding.check)
         if before is None or list(Verdict).index(finding.verdict) > list(Verdict).index(before.verdict):
             worst[finding.check] = finding
@@ -96,7 +96,7 @@ def survey_all(project: Project, account: Account, home: Path) -> list[Finding]:
         "EZREC_HOME": str(home), "SUPABASE_URL": project.url, "SUPABASE_KEY": project.service_key,
         "USER_ID": account.user_id, "CAMERA_ID": account.camera_id,
     }  # fmt: skip
-    return list(survey(settings.load(environ)))
+    return list(check(settings.load(environ)))
 
 
 def test_a_column_that_may_be_missing_is_a_warning(
@@ -138,6 +138,6 @@ def test_a_project_that_does_not_answer_is_told_once(tmp_path: Path) -> None:
         "SUPABASE_URL": "http://127.0.0.1:9",
         "SUPABASE_KEY": "sb_publishable_x",
     }
-    told = list(survey(settings.load({**environ, "USER_ID": "u1"})))
+    told = list(check(settings.load({**environ, "USER_ID": "u1"})))
     assert [one.verdict for one in told] == [Verdict.WARNING]
     assert set(TABLES) == {"bookings", "videos", "user_settings", "system_status"}

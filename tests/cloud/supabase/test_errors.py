@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ezrec.cloud.supabase.connection import ConnectionAccess, check_key
+from ezrec.cloud.supabase.credentials import Credentials, check_key
 from ezrec.cloud.supabase.errors import (
     CURED_AFTER_S,
     LOCKED_AFTER_S,
@@ -205,7 +205,7 @@ URL = "https://abcdefgh.supabase.co"
 
 def test_a_key_that_can_do_everything_is_warned_about_with_the_way_out() -> None:
     for key in (token("service_role"), "sb_secret_abc"):
-        [warning] = check_key(ConnectionAccess(URL, key))
+        [warning] = check_key(Credentials(URL, key))
         assert "ezrec schema" in warning
         assert key not in warning
 
@@ -213,18 +213,18 @@ def test_a_key_that_can_do_everything_is_warned_about_with_the_way_out() -> None
 @pytest.mark.parametrize("key", ["", "password", "eyJhbGciOi", "a.b.c", "sb_other_key"])
 def test_what_is_no_key_is_refused_at_the_start(key: str) -> None:
     with pytest.raises(ConfigError):
-        check_key(ConnectionAccess(URL, key))
+        check_key(Credentials(URL, key))
 
 
 def test_a_key_of_another_project_is_refused_at_the_start() -> None:
     with pytest.raises(ConfigError, match="otherone"):
-        check_key(ConnectionAccess(URL, token("anon", ref="otherone")))
-    assert check_key(ConnectionAccess(URL, token("anon", ref="abcdefgh"), "court@club.test", "secret")) == []
-    assert check_key(ConnectionAccess(URL, "sb_publishable_abc")) == []
-    assert len(check_key(ConnectionAccess(URL, token("anon")))) == 1
+        check_key(Credentials(URL, token("anon", ref="otherone")))
+    assert check_key(Credentials(URL, token("anon", ref="abcdefgh"), "court@club.test", "secret")) == []
+    assert check_key(Credentials(URL, "sb_publishable_abc")) == []
+    assert len(check_key(Credentials(URL, token("anon")))) == 1
 
 
 def test_an_access_shows_no_secret() -> None:
-    shown = repr(ConnectionAccess(URL, "the-key", "court@club.test", "the-password"))
+    shown = repr(Credentials(URL, "the-key", "court@club.test", "the-password"))
     assert "the-key" not in shown
     assert "the-password" not in shown

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
-from ezrec.domain.cloud_state import FILE, decode
-from ezrec.domain.cloud_state import Access as Treatment
+from ezrec.cloud.supabase.credentials import Credentials
+from ezrec.domain.cloud_state import FILE, Access, decode
 from ezrec.domain.errors import Reject, Retry
 from tests.fakes.clock import StandingClock
 from tests.faults.uploading import deaf, film
@@ -77,7 +76,7 @@ def answering(kind: str, body: bytes) -> Iterator[str]:
 def test_an_odd_answer_is_tried_again(tmp_path: Path, odd: str, email: str) -> None:
     source = film(tmp_path, 10)
     with answering(*ODD[odd]) as url:
-        access = ConnectionAccess(url, "sb_publishable_x", email, "password" if email else "")
+        access = Credentials(url, "sb_publishable_x", email, "password" if email else "")
         cloud = SupabaseBackend(access, "user", "0", StandingClock(), wait_s=0.001)
         calls: dict[str, Callable[[], object]] = {
             "bookings": cloud.bookings,
@@ -148,24 +147,20 @@ def refusing(body: object, turns: Container[int]) -> Iterator[tuple[str, list[in
 @pytest.mark.parametrize("body", [FUTURE, NO_KEY], ids=["from the future", "no key"])
 def test_one_passing_refusal_is_tried_again_before_it_is_declared(tmp_path: Path, body: object) -> None:
     with refusing(body, {2}) as (url, seen):
-        cloud = SupabaseBackend(
-            ConnectionAccess(url, "sb_secret_x"), "user", "0", StandingClock(), state=tmp_path
-        )
+        cloud = SupabaseBackend(Credentials(url, "sb_secret_x"), "user", "0", StandingClock(), state=tmp_path)
         for _ in range(3):
             assert cloud.bookings() == []
         cloud.close()
     assert len(seen) == 4
-    assert decode((tmp_path / FILE).read_bytes()).access is Treatment.GOOD
+    assert decode((tmp_path / FILE).read_bytes()).access is Access.GOOD
 
 
 def test_a_lasting_refusal_is_declared_after_the_second_look_and_asked_no_more(tmp_path: Path) -> None:
     with refusing(FUTURE, range(1, 99)) as (url, seen):
-        cloud = SupabaseBackend(
-            ConnectionAccess(url, "sb_secret_x"), "user", "0", StandingClock(), state=tmp_path
-        )
+        cloud = SupabaseBackend(Credentials(url, "sb_secret_x"), "user", "0", StandingClock(), state=tmp_path)
         for _ in range(3):
             with pytest.raises(Retry, match="refuses this device's key"):
                 cloud.bookings()
         cloud.close()
     assert len(seen) == 2
-    assert decode((tmp_path / FILE).read_bytes()).access is Treatment.REFUSED
+    assert decode((tmp_path / FILE).read_bytes()).access is Access.REFUSED

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import Connection, ConnectionAccess
+from ezrec.cloud.supabase.connection import Connection
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.schema import reference
 from ezrec.domain.errors import Reject
 from tests.fakes.clock import StandingClock
@@ -29,7 +30,7 @@ class Device:
         self.auth_id = project.sign_up(email, "a-password")
         device = {"auth_id": self.auth_id, "user_id": self.user_id, "camera_id": self.camera_id}
         project.insert("devices", device)
-        access = ConnectionAccess(project.url, project.anon_key, email, "a-password")
+        access = Credentials(project.url, project.anon_key, email, "a-password")
         self.backend = SupabaseBackend(access, self.user_id, self.camera_id, StandingClock())
 
     def own(self, **more: Any) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Device:
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """A request with this device's token; the answer whatever it is."""
         cloud = self.backend._cloud
-        headers = {"apikey": cloud.access.key, "Authorization": f"Bearer {cloud.token()}"}
+        headers = {"apikey": cloud.credentials.key, "Authorization": f"Bearer {cloud.sign_in.token()}"}
         headers |= options.pop("headers", {})
         url = f"{self.project.url}{path}"
         return httpx.request(method, url, headers=headers, timeout=30, **options)
@@ -282,10 +283,10 @@ class Owner:
     def __init__(self, project: Project) -> None:
         self.project, email = project, f"{uuid.uuid4()}@owner.test"
         self.user_id = project.sign_up(email, "a-password")
-        self._cloud = Connection(ConnectionAccess(project.url, project.anon_key, email, "a-password"))
+        self._cloud = Connection(Credentials(project.url, project.anon_key, email, "a-password"))
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        headers = {"apikey": self.project.anon_key, "Authorization": f"Bearer {self._cloud.token()}"}
+        headers = {"apikey": self.project.anon_key, "Authorization": f"Bearer {self._cloud.sign_in.token()}"}
         headers |= options.pop("headers", {})
         return httpx.request(method, f"{self.project.url}{path}", headers=headers, timeout=30, **options)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.domain.errors import Retry
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.fixture import Project
@@ -41,7 +41,7 @@ class Device:
     def backend(
         self, *, password: str = PASSWORD, state: Path | None = None, clock: StandingClock | None = None
     ) -> SupabaseBackend:
-        access = ConnectionAccess(self.project.url, self.key, self.email, password)
+        access = Credentials(self.project.url, self.key, self.email, password)
         return SupabaseBackend(access, self.auth_id, "0", clock or StandingClock(), state=state or self.state)
 
     def call(self, **changes: object) -> None:
@@ -217,14 +217,14 @@ def test_processes_whose_token_has_expired_renew_it_once_between_them(
 def test_a_process_that_lives_long_takes_what_another_has_renewed(device: Device) -> None:
     old = device.backend()
     old.bookings()
-    before = old._cloud.token()
+    before = old._cloud.sign_in.token()
     kept = json.loads(device.file.read_bytes())
     kept["session"]["renew_at"] = -1.0
     device.file.write_text(json.dumps(kept))
     device.call()  # renews it
-    old._cloud.renew()  # the old token was refused
+    old._cloud.sign_in.renew()  # the old token was refused
     old.bookings()
-    assert old._cloud.token() != before
+    assert old._cloud.sign_in.token() != before
     old.close()
     assert device.counted() == (2, 1)
 

@@ -15,7 +15,7 @@ import pytest
 
 from ezrec.cloud.connectivity import Connectivity
 from ezrec.cloud.supabase.backend import SupabaseBackend
-from ezrec.cloud.supabase.connection import ConnectionAccess
+from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.schema import reference
 from ezrec.cloud.supabase.state_cache import StateCache
 from ezrec.domain import cloud_state
@@ -40,7 +40,7 @@ def account(project: Project) -> Account:
 def connected(
     project: Project, account: Account, state: Path | None = None, **changes: Any
 ) -> Iterator[SupabaseBackend]:
-    access = ConnectionAccess(
+    access = Credentials(
         changes.pop("url", project.url),
         changes.pop("key", project.service_key),
         changes.pop("email", ""),
@@ -195,7 +195,8 @@ def test_a_process_that_comes_after_a_refused_one_does_not_knock_either(
                 email="nobody@device.test", password=password,
             ) as cloud,
         ):  # fmt: skip
-            cloud._cloud.access = replace(cloud._cloud.access, url=proxy.url)
+            through_proxy = replace(cloud._cloud.credentials, url=proxy.url)
+            cloud._cloud.credentials = cloud._cloud.sign_in.credentials = through_proxy
             with pytest.raises(Retry, match="Invalid login credentials"):
                 cloud.bookings()
             return proxy.bytes_up > 0
@@ -210,17 +211,17 @@ def test_a_process_that_comes_after_a_refused_one_does_not_knock_either(
 def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
     project: Project, account: Account, tmp_path: Path
 ) -> None:
-    reach = Connectivity(tmp_path / "reach")
+    connectivity = Connectivity(tmp_path / "reach")
 
     def is_lost_after_a_look(cloud: SupabaseBackend) -> bool:
         with contextlib.suppress(Retry):
             cloud.bookings()
-        return reach.is_lost()
+        return connectivity.is_offline()
 
     _, front = project.local()
     with (
         ChaosProxy(front.port) as proxy,
-        connected(project, account, tmp_path, url=proxy.url, reach=reach) as cloud,
+        connected(project, account, tmp_path, url=proxy.url, connectivity=connectivity) as cloud,
     ):
         assert not is_lost_after_a_look(cloud)
         before = told(tmp_path)
@@ -234,12 +235,12 @@ def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
 
 def test_a_process_believes_the_newest_word_of_any_other(tmp_path: Path) -> None:
     one, other = (StateCache(tmp_path, StandingClock()) for _ in range(2))
-    one.access(cloud_state.Access.GOOD)
-    other.access(cloud_state.Access.REFUSED, "no such key")
-    one.access(cloud_state.Access.GOOD)
+    one.record_access(cloud_state.Access.GOOD)
+    other.record_access(cloud_state.Access.REFUSED, "no such key")
+    one.record_access(cloud_state.Access.GOOD)
     assert told(tmp_path).access is cloud_state.Access.GOOD, "it answers now, whoever was refused before"
-    one.hidden(True)
-    other.access(cloud_state.Access.REFUSED, "no such key")
+    one.record_hidden(True)
+    other.record_access(cloud_state.Access.REFUSED, "no such key")
     assert told(tmp_path).hidden
     assert len(told(tmp_path).alarms) == 2
 
@@ -267,9 +268,11 @@ def test_the_largest_file_that_the_cloud_takes_is_noted_with_a_heartbeat_and_ask
     state = tmp_path / "state"
     for most, told_most in (("52428800", 52428800), ("1000", 52428800), ("2000", 2000)):
         with project.another_front(FILE_SIZE_LIMIT=most) as front:
-            access = ConnectionAccess(front.url, project.anon_key if is_device else project.service_key)
+            access = Credentials(front.url, project.anon_key if is_device else project.service_key)
             cloud = SupabaseBackend(access, account.user_id, account.camera_id, clock, state=state)
-            cloud._notes.access(cloud_state.Access.GOOD)  # a heartbeat of the public key is refused by policy
+            cloud._state.record_access(
+                cloud_state.Access.GOOD
+            )  # a heartbeat of the public key is refused by policy
             with contextlib.suppress(Reject):
                 cloud.heartbeat({"pi_active": True})
             cloud._ask_for_limit()

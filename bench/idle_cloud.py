@@ -34,10 +34,9 @@ from ezrec.cloud.supabase.state_cache import _TOUCHED_S
 from ezrec.domain import heartbeat
 from ezrec.monitoring.collect import survey
 from ezrec.spool.spool import Spool
-from tests.cloud.supabase.test_schema import wait_for_the_tables
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.counting import CountingProxy
-from tests.supabase_server.fixture import Account, Front, Project, started
+from tests.supabase_server.fixture import Account, Front, Project, started, wait_for_the_tables
 from tests.supabase_server.front_end import FrontEnd
 
 RESULTS = Path(__file__).with_name("results") / "cloud.md"

@@ -1,4 +1,4 @@
-"""The still: a picture of the newest key frame, while something is recorded, and in nobody's way."""
+"""The thumbnail: a picture of the newest key frame, while something is recorded, and in nobody's way."""
 
 from __future__ import annotations
 

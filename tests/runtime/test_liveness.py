@@ -16,14 +16,14 @@ from ezrec.domain.health import Activity, CameraState, Health, Patience, decode
 from ezrec.runtime.liveness import Liveness
 from tests.fakes.camera import FPS, FakeCamera
 from tests.support.recording import SteppingClock
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 LIMIT_S = 20.0
 LOG = logging.getLogger("test.vitals")
 
 
 class Desk:
-    """A recorder's vitals over a false camera; what a session would do, the test does."""
+    """A recorder's liveness over a fake camera; the test does what a session would do."""
 
     def __init__(self, path: Path) -> None:
         self.clock = SteppingClock()

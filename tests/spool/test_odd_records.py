@@ -1,4 +1,4 @@
-"""Whatever stands in one `job.json`, the box goes on: it is a job, or a stranger, and the others are seen.
+"""Whatever stands in one `job.json`, the box goes on: it is a job, or an unknown file, and the others are seen.
 
 A record may be written by hand, by another version, or by a disk that loses bits. Here it is changed in one
 place, by values that some reader might not expect, and everything that lists is run over it.
@@ -39,8 +39,8 @@ from ezrec.spool import actions
 from ezrec.spool.imports import put
 from ezrec.spool.lookup import DONE, EVERYWHERE, KEPT, all_ids, find
 from ezrec.spool.spool import Gone, Spool, forget, history
-from tests.domain.test_job import FULL
 from tests.support.boxes import CourtBox, a_box
+from tests.support.full_job import FULL
 from tests.support.jobs import NOW, ezrec, laid
 from tests.support.spooling import StillClock
 
@@ -86,16 +86,10 @@ _DATED = ("created", "due", "kept_until", "start", "end", "started", "at", "row"
 DATES = [path for path in places_in(WHOLE) if path and path[-1] in _DATED]
 
 
-class Box(CourtBox):
-    def __repr__(self) -> str:
-        return "a box"  # else hypothesis prints all of its settings
-
-
 @pytest.fixture(scope="module")
 def box() -> Iterator[CourtBox]:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        made = a_box(Path(folder))
-        yield Box(made.home, made.settings, made.spool)
+        yield a_box(Path(folder))
 
 
 def lay(spool: Spool, data: bytes) -> None:

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ezrec.domain.ports import RenderPlan
+from tests.support.wait import eventually
 
 
 def deaf(_: object) -> None:
@@ -41,15 +41,6 @@ def processes_naming(text: str) -> list[str]:
         if text.encode() in command and int(entry.parent.name) != os.getpid():
             found.append(command.replace(b"\0", b" ").decode(errors="replace"))
     return found
-
-
-def eventually(is_so: Callable[[], bool], within_s: float = 15.0) -> bool:
-    ends = time.monotonic() + within_s
-    while not is_so():
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def written(path: Path, content: bytes | bytearray) -> Path:

@@ -1,4 +1,4 @@
-"""The measures themselves: each runs to its end, at a size at which the figures mean nothing."""
+"""The benchmarks run to their end, at a size at which the figures mean nothing."""
 
 from __future__ import annotations
 

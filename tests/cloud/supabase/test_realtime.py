@@ -17,11 +17,11 @@ from ezrec.domain.errors import Retry
 from ezrec.runtime.scheduler import PeriodicTask, WorkerThread
 from ezrec.system.task import WakeUp
 from tests.fakes.clock import StandingClock
-from tests.runtime.test_scheduler import lane_of
 from tests.supabase_server.fixture import Front, Project
 from tests.supabase_server.front_end import FrontEnd
 from tests.support.daemon import Box
-from tests.support.stagework import LIMIT_S, until
+from tests.support.stagework import running_thread
+from tests.support.wait import LIMIT_S, eventually
 
 HOUR = timedelta(hours=1)
 START = datetime(2031, 6, 1, 18, 0, tzinfo=UTC)
@@ -61,7 +61,7 @@ def listener(project: Project, front: Front) -> Iterator[Listener]:
 
 
 def in_lane(listener: Listener) -> AbstractContextManager[WorkerThread]:
-    return lane_of(PeriodicTask("realtime", 0.1, listener.hint.listen).turn, listener.hint)
+    return running_thread(PeriodicTask("realtime", 0.1, listener.hint.listen).turn, listener.hint)
 
 
 def test_a_change_of_our_account_rings_and_another_accounts_does_not(
@@ -142,4 +142,4 @@ def test_a_daemon_that_fetches_once_an_hour_hears_of_a_booking_at_once(
         assert box.end(daemon) == 0
     finally:
         box.close()
-    until(lambda: daemon.poll() is not None)
+    assert eventually(lambda: daemon.poll() is not None)

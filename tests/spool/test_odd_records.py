@@ -1,4 +1,4 @@
-"""Whatever stands in one `job.json`, the box goes on: it is a job, or an unknown file, and the others are seen.
+"""Whatever stands in one `job.json`, the box goes on: it is a job or an unknown file; all others are seen.
 
 A record may be written by hand, by another version, or by a disk that loses bits. Here it is changed in one
 place, by values that some reader might not expect, and everything that lists is run over it.

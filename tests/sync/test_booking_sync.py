@@ -1,4 +1,4 @@
-"""Bookings and branding in, statuses out: `ezrec pulse sync` and `ezrec pulse tell`, through their functions."""
+"""Bookings and branding in, statuses out: what `ezrec pulse sync` and `ezrec pulse tell` do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every strategy that encodes, over intros and recordings: whole, in order, decodable, the logo where it belongs.
+"""Every strategy that encodes, over all intros and recordings: whole, in order, decodable, the logo in place.
 
 The copy rung has its own in `test_copy_rung.py`, since there is more to be said of it.
 """

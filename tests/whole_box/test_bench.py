@@ -40,13 +40,13 @@ def test_the_page_of_processing_tells_each_goal_by_the_figures_of_the_run() -> N
 
     told = page_of_processing(
         {
-            (300, "bare remux"): one(0.4), (300, "copy rung"): one(0.5), (300, "one pass, veryfast"): one(75),
-            (3600, "bare remux"): one(2.0), (3600, "copy rung"): one(3.0, 130),
+            (300, "bare remux"): one(0.4), (300, "copy strategy"): one(0.5), (300, "one pass, veryfast"): one(75),
+            (3600, "bare remux"): one(2.0), (3600, "copy strategy"): one(3.0, 130),
         },
         ["A machine."],
     )  # fmt: skip
-    assert "| copy rung ≤ 1.3 × CPU of the bare remux, 5 min | 1.25 in 3 rounds | yes |" in told
-    assert "| copy rung ≤ 1.3 × CPU of the bare remux, 60 min | 1.50 in 3 rounds | **no** |" in told
+    assert "| copy strategy ≤ 1.3 × CPU of the bare remux, 5 min | 1.25 in 3 rounds | yes |" in told
+    assert "| copy strategy ≤ 1.3 × CPU of the bare remux, 60 min | 1.50 in 3 rounds | **no** |" in told
     assert "veryfast, 5 min | 75.0 s against 0.50 s: 150 × | **no** |" in told
     assert "| flat memory, ≤ 120 MB | 80 MB at 5 min, 130 MB at 60 min | **no** |" in told
     assert "A machine." in told

@@ -7,4 +7,4 @@ from importlib.resources import files
 
 def reference() -> str:
     """Tables, indexes and row-level security; safe to apply more than once."""
-    return files("ezrec").joinpath("schema.sql").read_text(encoding="utf-8")
+    return files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")

@@ -88,11 +88,11 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
         cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
         gauges, spool, clock = services.gauges(wishes), Spool(wishes.spool), services.clock(wishes)
 
-        beat, machine, versions = itertools.count(), gauges.read(), periodic._versions(wishes)
+        run, machine, versions = itertools.count(), gauges.read(), periodic._versions(wishes)
 
         def row() -> dict[str, Any]:
             facts = survey(spool, wishes, clock, machine, versions=versions)
-            later = timedelta(seconds=wishes.status_interval_s * next(beat))
+            later = timedelta(seconds=wishes.status_interval_s * next(run))
             facts = replace(facts, at=facts.at + later)
             return heartbeat.row(facts, account.user_id, account.camera_id)
 
@@ -168,7 +168,7 @@ def _box(project: Project, front: Front) -> Iterator[tuple[CountingProxy, dict[s
 
 
 @dataclass(frozen=True)
-class Beat:
+class PulseCost:
     """One run of a unit that a timer starts: its requests, connections and bytes."""
 
     name: str
@@ -177,8 +177,8 @@ class Beat:
     bytes: int
 
 
-def timers(project: Project, front: Front) -> list[Beat]:
-    """The same box in the shape `split`, where each beat is a process."""
+def timers(project: Project, front: Front) -> list[PulseCost]:
+    """The same box in the shape `split`, where each run of a periodic task is a process."""
     found = []
     with _box(project, front) as (proxy, environ):
         for name in ("sync", "tell", "status"):
@@ -190,7 +190,7 @@ def timers(project: Project, front: Front) -> list[Beat]:
                     argv, env=environ, stdin=quiet, stdout=quiet, stderr=quiet, timeout=120, check=True
                 )
             after = proxy.requests, proxy.connections, proxy.up + proxy.down
-            found.append(Beat(name, *(now - then for now, then in zip(after, before, strict=True))))
+            found.append(PulseCost(name, *(now - then for now, then in zip(after, before, strict=True))))
     return found
 
 
@@ -219,7 +219,11 @@ def watch(project: Project, front: Front, seconds: float) -> tuple[float, int, i
 
 
 def page(
-    packed: list[Kind], plain: list[Kind], longer: int, watched: tuple[float, int, int], split: list[Beat]
+    packed: list[Kind],
+    plain: list[Kind],
+    longer: int,
+    watched: tuple[float, int, int],
+    split: list[PulseCost],
 ) -> str:
     requests, hosted = sum(kind.per_hour for kind in packed), _as_hosted(packed, longer)
     met = "met" if hosted <= GOAL_MB * 1e6 else "**missed**"
@@ -257,12 +261,12 @@ def page(
         "| `ezrec pulse` | requests | connections | bytes | kB a run, as hosted |",
         "|---|---|---|---|---|",
         *(
-            f"| {beat.name} | {beat.requests} | {beat.connections} | {beat.bytes} "
-            f"| {_hosted_run(beat, longer) / 1e3:.1f} |"
-            for beat in split
+            f"| {cost.name} | {cost.requests} | {cost.connections} | {cost.bytes} "
+            f"| {_hosted_run(cost, longer) / 1e3:.1f} |"
+            for cost in split
         ),
         "",
-        f"That is {sum(240 * _hosted_run(beat, longer) for beat in split) / 1e6:.1f} MB an hour, most of it "
+        f"That is {sum(240 * _hosted_run(cost, longer) for cost in split) / 1e6:.1f} MB an hour, most of it "
         "handshakes: the goal is met by",
         "the single service alone. No run signs in while the kept session lives.",
         "",
@@ -274,8 +278,8 @@ def _cost(kind: Kind, longer: int) -> float:
     return kind.up + kind.down + FRAMING + longer
 
 
-def _hosted_run(beat: Beat, longer: int) -> float:
-    return beat.bytes + beat.requests * (FRAMING + longer) + beat.connections * HANDSHAKE
+def _hosted_run(cost: PulseCost, longer: int) -> float:
+    return cost.bytes + cost.requests * (FRAMING + longer) + cost.connections * HANDSHAKE
 
 
 def _as_hosted(kinds: list[Kind], longer: int) -> float:

@@ -12,7 +12,7 @@ import pytest
 from bench.__main__ import MEASURES, RESULTS, page
 from bench.processing_page import page as page_of_processing
 from bench.result import Result
-from bench.status import Written, beats
+from bench.status import Written, runs
 from bench.status import page as page_of_status
 from tests.support.recording import our_children
 
@@ -28,7 +28,7 @@ def test_each_measure_runs_and_leaves_no_process_behind(name: str) -> None:
 
 
 def test_the_cost_of_a_beat_can_be_measured() -> None:
-    costs = beats(jobs=2)
+    costs = runs(jobs=2)
     assert len(costs) == 3
     assert all(0 <= cost.median_s <= cost.most_s for cost in costs)
     assert "Goal" in page_of_status(costs, [Written("at rest", 1e6, None)], 1.0, 2)
@@ -40,7 +40,8 @@ def test_the_page_of_processing_tells_each_goal_by_the_figures_of_the_run() -> N
 
     told = page_of_processing(
         {
-            (300, "bare remux"): one(0.4), (300, "copy strategy"): one(0.5), (300, "one pass, veryfast"): one(75),
+            (300, "bare remux"): one(0.4), (300, "copy strategy"): one(0.5),
+            (300, "one pass, veryfast"): one(75),
             (3600, "bare remux"): one(2.0), (3600, "copy strategy"): one(3.0, 130),
         },
         ["A machine."],

@@ -27,11 +27,11 @@ from ezrec.media.mp4.boxes import lacks
 from ezrec.spool.file_stability import FileStability
 from ezrec.spool.intake import REJECTED, Intake, adopt_unknown_files
 from ezrec.spool.spool import JOB, REASON, Entry, UnknownFile
+from tests.fakes.clock import StandingClock
 from tests.support import media
 from tests.support.spooling import (
     FOOTAGE,
     NOW,
-    StillClock,
     booking,
     booking_job,
     new_spool,
@@ -49,7 +49,7 @@ class IntakeBox:
 
     def __init__(self, root: Path) -> None:
         self.spool = new_spool(root)
-        self.clock = StillClock()
+        self.clock = StandingClock(NOW)
         self.known: dict[str, Booking] = {}
         self.adopters = {
             state: Intake(
@@ -74,7 +74,7 @@ class IntakeBox:
         """Look, and look again when whatever is quiet has been quiet for long enough."""
         adopted, again = self.look(state)
         if again is not None:
-            self.clock.pass_s(again)
+            self.clock.pass_time(again)
             more, _ = self.look(state)
             adopted += more
         return adopted
@@ -189,13 +189,13 @@ def test_a_file_is_left_alone_while_its_writer_has_it_open(box: IntakeBox, write
         os.write(writer, FOOTAGE)
         adopted, again = box.look()
         assert (adopted, again) == ([], 3.0)
-        box.clock.pass_s(60)  # however long it takes
+        box.clock.pass_time(60)  # however long it takes
 
 
 def test_an_empty_file_is_left_alone_while_its_writer_has_it_open(box: IntakeBox, writer: int) -> None:
     for _ in range(3):
         assert box.look() == ([], 3.0)
-        box.clock.pass_s(60)
+        box.clock.pass_time(60)
     os.write(writer, FOOTAGE)
 
 
@@ -229,7 +229,7 @@ def test_a_copy_by_another_program_is_adopted_when_it_is_complete(box: IntakeBox
 def test_an_empty_file_has_its_time_to_be_filled(box: IntakeBox) -> None:
     path = box.drop("b1.mp4", b"")
     assert box.look() == ([], 3.0)
-    box.clock.pass_s(2)
+    box.clock.pass_time(2)
     assert box.look() == ([], 1.0)
     path.write_bytes(FOOTAGE)
     assert [entry.id for entry in box.look()[0]] == ["b1"]
@@ -239,7 +239,7 @@ def test_an_empty_file_has_its_time_to_be_filled(box: IntakeBox) -> None:
 def test_a_copying_programs_temporary_name_waits_for_its_final_name(box: IntakeBox, name: str) -> None:
     path = box.drop(name)
     assert box.look() == ([], 600.0)
-    box.clock.pass_s(500)
+    box.clock.pass_time(500)
     assert box.look()[0] == []
     path.rename(box.spool.root / "raw/b1.mp4")
     assert [entry.id for entry in box.look()[0]] == ["b1"]
@@ -270,10 +270,10 @@ def test_a_video_that_is_not_whole_waits_and_is_then_refused_byte_for_byte(
     for half in halves(fragmented, tmp_path):
         path = box.drop("b1.mp4", half)
         assert box.look() == ([], 60.0)
-        box.clock.pass_s(59)
+        box.clock.pass_time(59)
         assert box.look() == ([], 1.0)
         assert path.read_bytes() == half
-        box.clock.pass_s(1)
+        box.clock.pass_time(1)
         (entry,) = box.look()[0]
         assert entry.state is State.FAILED
         assert "is not whole, and nobody goes on writing it" in entry.job.reason
@@ -286,7 +286,7 @@ def test_a_copy_that_goes_on_piece_by_piece_is_taken_when_it_is_whole(box: Intak
     path = box.drop("b1.mp4", whole[:100])
     for end in range(500, len(whole), 700):
         assert box.look()[0] == []
-        box.clock.pass_s(50)
+        box.clock.pass_time(50)
         with path.open("ab") as file:  # opened anew for each piece, as some file shares do
             file.write(whole[path.stat().st_size : end])
     with path.open("ab") as file:
@@ -306,14 +306,14 @@ def test_half_a_video_of_another_user_waits_long_for_its_rest(box: IntakeBox, tm
         box,
         f"""
 whole, path = Path({str(tmp_path / "whole.mp4")!r}).read_bytes(), box.spool.root / "raw/x-going-on.mp4"
-box.look(); box.clock.pass_s(3)
+box.look(); box.clock.pass_time(3)
 assert [entry.id for entry in box.look()[0]] == ["x-whole"]
-box.clock.pass_s(500)
+box.clock.pass_time(500)
 assert box.look()[0] == []
 with path.open("ab") as file: file.write(whole[2000:])
-box.look(); box.clock.pass_s(3)
+box.look(); box.clock.pass_time(3)
 assert [entry.id for entry in box.look()[0]] == ["x-going-on"]
-box.clock.pass_s(100)
+box.clock.pass_time(100)
 (entry,) = box.look()[0]
 assert entry.id == "x-broken-off-rejected", entry.id
 assert (entry.path / "rejected").read_bytes() == whole[:2000]
@@ -332,7 +332,7 @@ def test_what_only_looks_like_a_video_is_looked_into_once_as_long_as_it_does_not
 
     path = tmp_path / "b1.mp4"
     path.write_bytes(FOOTAGE)
-    stillness = FileStability(StillClock(), is_torn=is_torn)
+    stillness = FileStability(StandingClock(), is_torn=is_torn)
     for _ in range(5):
         stillness.wait_s(path)
     assert len(looks) == 1
@@ -359,19 +359,19 @@ def test_without_leases_three_quiet_seconds_count_as_complete(tmp_path: Path) ->
 _AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
-from tests.support.spooling import StillClock
+from tests.fakes.clock import StandingClock
 from ezrec.spool.file_stability import FileStability
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-clock, path = StillClock(), Path(sys.argv[1])
+clock, path = StandingClock(), Path(sys.argv[1])
 stillness = FileStability(clock, quiet_s=0.25)
 answers = [stillness.wait_s(path)]
-clock.pass_s(0.1)
+clock.pass_time(0.1)
 first = stillness.wait_s(path)
 assert 0 < first < 0.25, first
-clock.pass_s(0.1)
+clock.pass_time(0.1)
 stillness.forget_all_but(set())
 answers.append(stillness.wait_s(path))
-clock.pass_s(0.3)
+clock.pass_time(0.3)
 answers.append(stillness.wait_s(path))
 print(json.dumps(answers))
 """
@@ -399,17 +399,17 @@ assert again == 3.0, again
 
 
 def test_a_file_that_changes_begins_its_quiet_time_again(tmp_path: Path) -> None:
-    clock, folder = StillClock(), tmp_path / "folder"
+    clock, folder = StandingClock(), tmp_path / "folder"
     stillness = FileStability(clock)
     folder.mkdir()
     assert stillness.wait_s(folder) == 3.0
-    clock.pass_s(2)
+    clock.pass_time(2)
     (folder / "b1.mp4").write_bytes(b"x")
     assert stillness.wait_s(folder) == 3.0
-    clock.pass_s(2)
+    clock.pass_time(2)
     (folder / "b1.mp4").write_bytes(b"xx")  # the folder itself does not change by this
     assert stillness.wait_s(folder) == 3.0
-    clock.pass_s(3)
+    clock.pass_time(3)
     assert stillness.wait_s(folder) is None
 
 
@@ -787,7 +787,7 @@ def test_footage_dropped_for_a_booking_that_is_known_to_come_leaves_its_id_free(
 def test_footage_dropped_for_a_booking_that_is_over_is_its_video(box: IntakeBox) -> None:
     box.drop("b1.mp4")
     box.adopt()
-    box.clock.pass_s(86_400)
+    box.clock.pass_time(86_400)
     box.drop_row(ROW)
     assert box.adopt(State.INCOMING) == []
     assert whereabouts(box.spool) == {"b1": ["raw"]}

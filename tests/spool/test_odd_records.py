@@ -39,10 +39,10 @@ from ezrec.spool import actions
 from ezrec.spool.imports import put
 from ezrec.spool.lookup import DONE, EVERYWHERE, KEPT, all_ids, find
 from ezrec.spool.spool import Gone, Spool, forget, history
+from tests.fakes.clock import StandingClock
 from tests.support.boxes import CourtBox, a_box
 from tests.support.full_job import FULL
 from tests.support.jobs import NOW, ezrec, laid
-from tests.support.spooling import StillClock
 
 LOG = logging.getLogger("test")
 WHOLE: dict[str, Any] = json.loads(encode(FULL)) | {
@@ -130,7 +130,7 @@ def look_at_everything(box: CourtBox) -> None:
 def let_stages_look(spool: Spool) -> None:
     """What the recorder and the retry stage do with their directories; no handler is run."""
     for stage, moved in ((RECORD, State.INCOMING), (RETRY, State.DEFERRED)):
-        drain = Worker(stage, spool, Hooks(spool.root / "hooks", 5, LOG), StillClock(NOW), LOG, {})
+        drain = Worker(stage, spool, Hooks(spool.root / "hooks", 5, LOG), StandingClock(NOW), LOG, {})
         due, _ = drain._look()
         for entry in [entry for entry in due if entry.id == "odd"]:
             settle(stage, entry.job, Done(), NOW, 0.5)

@@ -1,10 +1,10 @@
-"""How long after a recording its video is finished, with the lane `ahead` and without it.
+"""How long after a recording its video is finished, with prerendering and without it.
 
     python -m bench.ahead [--seconds N] [--size 1280x720] [--out FILE]
 
 Two whole runs, one after the other, of `ezrec run` with the software camera, a booking, an intro and a logo
 that is always shown. Counts, too, what the recorder says it lost, the frames in the takes beside those that
-their length asks for, and the gaps: whoever works ahead must not cost one.
+their length asks for, and the gaps: prerendering must not cost one.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _health(state: Path) -> health.Health | None:
 
 
 def _left(report: dict[str, Any]) -> str:
-    """Seconds of film that were left to encode when the recording had ended."""
+    """Seconds of video that were left to encode when the recording had ended."""
     return next((why.split("; ")[1].split()[0] for why in report["why"] if "left to encode" in why), "–")
 
 

@@ -34,10 +34,9 @@ from ezrec.cloud.supabase.state_cache import _TOUCHED_S
 from ezrec.domain import heartbeat
 from ezrec.monitoring.collect import collect
 from ezrec.spool.spool import Spool
-from tests.cloud.supabase.test_schema import wait_for_the_tables
 from tests.fakes.clock import StandingClock
 from tests.supabase_server.counting import CountingProxy
-from tests.supabase_server.fixture import Account, Front, Project, started
+from tests.supabase_server.fixture import Account, Front, Project, started, wait_for_the_tables
 from tests.supabase_server.front_end import FrontEnd
 
 RESULTS = Path(__file__).with_name("results") / "cloud.md"
@@ -169,7 +168,7 @@ def _box(project: Project, front: Front) -> Iterator[tuple[CountingProxy, dict[s
 
 
 @dataclass(frozen=True)
-class Beat:
+class PulseCost:
     """One run of a unit that a timer starts: its requests, connections and bytes."""
 
     name: str
@@ -178,8 +177,8 @@ class Beat:
     bytes: int
 
 
-def timers(project: Project, front: Front) -> list[Beat]:
-    """The same box in the shape `split`, where each beat is a process."""
+def timers(project: Project, front: Front) -> list[PulseCost]:
+    """The same box in the shape `split`, where each run of a periodic task is a process."""
     found = []
     with _box(project, front) as (proxy, environ):
         for name in ("sync", "tell", "status"):
@@ -191,7 +190,7 @@ def timers(project: Project, front: Front) -> list[Beat]:
                     argv, env=environ, stdin=quiet, stdout=quiet, stderr=quiet, timeout=120, check=True
                 )
             after = proxy.requests, proxy.connections, proxy.up + proxy.down
-            found.append(Beat(name, *(now - then for now, then in zip(after, before, strict=True))))
+            found.append(PulseCost(name, *(now - then for now, then in zip(after, before, strict=True))))
     return found
 
 
@@ -220,7 +219,11 @@ def watch(project: Project, front: Front, seconds: float) -> tuple[float, int, i
 
 
 def page(
-    packed: list[Kind], plain: list[Kind], longer: int, watched: tuple[float, int, int], split: list[Beat]
+    packed: list[Kind],
+    plain: list[Kind],
+    longer: int,
+    watched: tuple[float, int, int],
+    split: list[PulseCost],
 ) -> str:
     requests, hosted = sum(kind.per_hour for kind in packed), _as_hosted(packed, longer)
     met = "met" if hosted <= GOAL_MB * 1e6 else "**missed**"
@@ -256,12 +259,12 @@ def page(
         "| `ezrec pulse` | requests | connections | bytes | kB a run, as hosted |",
         "|---|---|---|---|---|",
         *(
-            f"| {beat.name} | {beat.requests} | {beat.connections} | {beat.bytes} "
-            f"| {_hosted_run(beat, longer) / 1e3:.1f} |"
-            for beat in split
+            f"| {cost.name} | {cost.requests} | {cost.connections} | {cost.bytes} "
+            f"| {_hosted_run(cost, longer) / 1e3:.1f} |"
+            for cost in split
         ),
         "",
-        f"That is {sum(240 * _hosted_run(beat, longer) for beat in split) / 1e6:.1f} MB an hour, most of it "
+        f"That is {sum(240 * _hosted_run(cost, longer) for cost in split) / 1e6:.1f} MB an hour, most of it "
         "handshakes: the goal is met by",
         "the single service alone. No run signs in while the kept session lives.",
         "",
@@ -273,8 +276,8 @@ def _cost(kind: Kind, longer: int) -> float:
     return kind.up + kind.down + FRAMING + longer
 
 
-def _hosted_run(beat: Beat, longer: int) -> float:
-    return beat.bytes + beat.requests * (FRAMING + longer) + beat.connections * HANDSHAKE
+def _hosted_run(cost: PulseCost, longer: int) -> float:
+    return cost.bytes + cost.requests * (FRAMING + longer) + cost.connections * HANDSHAKE
 
 
 def _as_hosted(kinds: list[Kind], longer: int) -> float:

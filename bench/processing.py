@@ -1,4 +1,4 @@
-"""What a finished video costs, rung by rung, beside `cp`, a bare remux and the ways it is made elsewhere.
+"""What a finished video costs by each strategy, beside `cp`, a bare remux and the ways it is made elsewhere.
 
     python -m bench.processing [--full [--write]] [--seconds N] [--ways W,,W,,…] [--rounds N] [--heavy N]
                                [--folder DIR]
@@ -69,7 +69,7 @@ def prepared(folder: Path, seconds: int) -> None:
             "-c", "copy", *fragments, take)  # fmt: skip
 
 
-def rung(folder: Path, seconds: int, *, logo: bool, show: str = "always", parts: bool = False) -> None:
+def strategy(folder: Path, seconds: int, *, logo: bool, show: str = "always", parts: bool = False) -> None:
     """`parts`: encoded part by part, and nothing was encoded while it was recorded."""
     shutil.rmtree(folder / "parts", ignore_errors=True)
     plan = RenderPlan(
@@ -109,7 +109,7 @@ def two_passes(folder: Path, seconds: int) -> None:
 
 
 def durably(folder: Path, *argv: object) -> None:
-    """The copy rung's result is on the disk when it is done; a remux alone leaves that to others."""
+    """The copy strategy's result is on the disk when it is done; a remux alone leaves that to others."""
     run(*argv)
     with (folder / "out.mp4").open("rb") as file:
         os.fsync(file.fileno())
@@ -123,14 +123,14 @@ WAYS: dict[str, Callable[[Path, int], None]] = {
     "remux, made durable": lambda folder, seconds: durably(
         folder, *_QUIET, "-i", folder / f"take{seconds}.mp4", "-c", "copy", folder / "out.mp4"
     ),
-    "copy rung": lambda folder, seconds: rung(folder, seconds, logo=False),
-    "smart, 10 s of logo": lambda folder, seconds: rung(folder, seconds, logo=True, show="first:10s"),
-    "parts, nothing ahead": lambda folder, seconds: rung(folder, seconds, logo=True, parts=True),
-    "full encode": lambda folder, seconds: rung(folder, seconds, logo=True),
+    "copy strategy": lambda folder, seconds: strategy(folder, seconds, logo=False),
+    "smart, 10 s of logo": lambda folder, seconds: strategy(folder, seconds, logo=True, show="first:10s"),
+    "parts, nothing ahead": lambda folder, seconds: strategy(folder, seconds, logo=True, parts=True),
+    "full encode": lambda folder, seconds: strategy(folder, seconds, logo=True),
     "one pass, veryfast": naive,
     "two passes, veryfast": two_passes,
 }
-CHEAP = ("cp", "bare remux", "copy rung")
+CHEAP = ("cp", "bare remux", "copy strategy")
 HEAVY = ("smart, 10 s of logo", "one pass, veryfast", "two passes, veryfast")
 FULL = {60: CHEAP, 300: (*CHEAP, *HEAVY), 1200: CHEAP, 3600: CHEAP}
 
@@ -186,7 +186,7 @@ def in_turns(
     """Every way at every length once a round; the heavy ones in the first rounds alone."""
     for seconds in wanted:
         prepared(folder, seconds)
-        WAYS["copy rung"](folder, seconds)  # the intro is made when it changes, not with each video
+        WAYS["copy strategy"](folder, seconds)  # the intro is made when it changes, not with each video
     found: Found = {}
     for number in range(rounds):
         for seconds, ways in wanted.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 Found = Mapping[tuple[int, str], Sequence[Mapping[str, float]]]
 REMUX, COPY, SMART, NAIVE, OLDER = (
-    "bare remux", "copy rung", "smart, 10 s of logo", "one pass, veryfast", "two passes, veryfast",
+    "bare remux", "copy strategy", "smart, 10 s of logo", "one pass, veryfast", "two passes, veryfast",
 )  # fmt: skip
 _USUAL_S, _LOGO_S = 300, 10
 _MOST_CPU, _MOST_BYTES, _LEAST_GAIN, _MOST_MB = 1.3, 1.05, 200, 120
@@ -33,7 +33,7 @@ def page(found: Found, machine: Sequence[str]) -> str:
         "Written by `python -m bench.processing --full --write`. All ways took turns in one run on the same",
         "files; the median of the rounds counts, with the least and the most of them behind it.",
         "",
-        "The copy rung has its intro in the cache, proves its index, its joins and its end, has made the",
+        "The copy strategy has its intro in the cache, proves its index, its joins and its end, has made the",
         "result durable when it is done, and gives a silent recording the sound that the intro needs.",
         "",
         *machine, "",
@@ -53,7 +53,7 @@ def goals(found: Found) -> Iterator[Goal]:
         if (seconds, REMUX) in found:
             ratio = _middle(found, seconds, COPY, "cpu_s") / _middle(found, seconds, REMUX, "cpu_s")
             yield Goal(
-                f"copy rung ≤ {_MOST_CPU} × CPU of the bare remux, {_length(seconds)}",
+                f"copy strategy ≤ {_MOST_CPU} × CPU of the bare remux, {_length(seconds)}",
                 f"{ratio:.2f} in {len(found[seconds, COPY])} rounds",
                 ratio <= _MOST_CPU,
             )
@@ -63,14 +63,14 @@ def goals(found: Found) -> Iterator[Goal]:
     copied = _middle(found, usual, COPY, "cpu_s")
     size = _middle(found, usual, COPY, "written") / _middle(found, usual, COPY, "size")
     yield Goal(
-        f"copy rung ≤ {_MOST_BYTES} × bytes of the output, {_length(usual)}",
+        f"copy strategy ≤ {_MOST_BYTES} × bytes of the output, {_length(usual)}",
         f"{size:.3f}",
         size <= _MOST_BYTES,
     )
     if (usual, NAIVE) in found:
         naive = _middle(found, usual, NAIVE, "cpu_s")
         yield Goal(
-            f"copy rung ≥ {_LEAST_GAIN} × less CPU than one naive pass, veryfast, {_length(usual)}",
+            f"copy strategy ≥ {_LEAST_GAIN} × less CPU than one naive pass, veryfast, {_length(usual)}",
             f"{naive:.1f} s against {copied:.2f} s: {naive / copied:.0f} ×",
             naive / copied >= _LEAST_GAIN,
         )

@@ -96,7 +96,7 @@ def measure() -> list[Spread]:
         ),
         Spread(
             "from a cancellation in `incoming/` to a job that has left the recorder", "s", amended, 2.0,
-            "Dropped as the pulse `sync` does, while the take is written; its end is synced in that time.",
+            "Dropped as `ezrec pulse sync` does, while the take is written; its end is synced in that time.",
         ),
         Spread(
             "frames missing at a turnover", "frames", missing, 0,

@@ -1,4 +1,4 @@
-"""What telling the status costs: processor time of a beat, and bytes written a day while nothing happens.
+"""What telling the status costs: processor time of a run, and bytes written a day while nothing happens.
 
 `python -m bench.status [--minutes 10] [--home DIR] [--write]`. Where `--home` is the root of a file system of
 its own, the sectors that reach its device are counted too: they hold what the journal of the file system
@@ -25,7 +25,7 @@ from bench.result import median
 
 RESULTS = Path(__file__).parent / "results" / "status.md"
 _EVERY_S = 15.0
-_BEATS = 40  # ten minutes of them
+_RUNS = 40  # ten minutes of them
 _GOAL_PERCENT, _GOAL_MB = 0.3, 50.0
 _SETTLED_S = 20.0
 
@@ -43,8 +43,8 @@ class Cost(msgspec.Struct):
         return f"| {self.what} | {median_ms:.1f} ms | {most_ms:.1f} ms | {percent:.3f} % |"
 
 
-def beats(jobs: int) -> list[Cost]:
-    """A beat at rest, one that writes its files, and the floor: psutil's gauges alone. In turn."""
+def runs(jobs: int) -> list[Cost]:
+    """A run at rest, one that writes its files, and the floor: psutil's gauges alone. In turn."""
     from bench.jobs import job
     from ezrec import settings
     from ezrec.app import common, periodic
@@ -73,12 +73,12 @@ def beats(jobs: int) -> list[Cost]:
 
         ways: dict[str, Callable[[], object]] = {
             "psutil's gauges alone (floor)": gauges.read,
-            "a beat that writes no file, heartbeat into the local backend": resting,
-            "a beat that writes status.json and ezrec.prom, heartbeat too": writing,
+            "a run that writes no file, heartbeat into the local backend": resting,
+            "a run that writes status.json and ezrec.prom, heartbeat too": writing,
         }
         for way in ways.values():
             way()  # what is imported or asked once
-        for _ in range(_BEATS):
+        for _ in range(_RUNS):
             for name, way in ways.items():
                 began = _spent()
                 way()
@@ -151,10 +151,13 @@ def _sectors(root: Path) -> int | None:
 @click.option("--write", is_flag=True, help=f"Keep the page in {RESULTS.name}.")
 def main(minutes: float, place: Path | None, jobs: int, write: bool) -> None:
     """Measure what the heartbeat and its files cost."""
-    costs = beats(jobs)
-    lanes = {"`ezrec run`, all lanes, local backend": "", "the lane `status` alone, local backend": "status"}
+    costs = runs(jobs)
+    watched = {
+        "`ezrec run`, all threads, local backend": "",
+        "the thread `status` alone, local backend": "status",
+    }
     amounts = []
-    for what, only in lanes.items():
+    for what, only in watched.items():
         if place is not None:
             amounts.append(written(what, place, minutes, only))
         else:
@@ -171,8 +174,8 @@ def page(costs: list[Cost], amounts: list[Written], minutes: float, jobs: int) -
     met = "met" if worst <= _GOAL_PERCENT else "MISSED"
     most = max(amount.device or amount.processes for amount in amounts) / 1e6
     kept = "met" if most <= _GOAL_MB else "MISSED"
-    lane = amounts[-1].percent
-    spared = "met" if lane <= _GOAL_PERCENT else "MISSED"
+    thread = amounts[-1].percent
+    spared = "met" if thread <= _GOAL_PERCENT else "MISSED"
     return "\n".join(
         [
             "# What telling the status costs",
@@ -181,13 +184,13 @@ def page(costs: list[Cost], amounts: list[Written], minutes: float, jobs: int) -
             "",
             *machine.facts(),
             "",
-            f"## Processor time of a beat ({_BEATS} of each in turn, {jobs} jobs in the spool)",
+            f"## Processor time of a run ({_RUNS} of each in turn, {jobs} jobs in the spool)",
             "",
             "| what | median | most | of a core, one each 15 s |",
             "|---|---|---|---|",
             *(cost.row() for cost in costs),
             "",
-            f"Goal: ≤ {_GOAL_PERCENT:g} % of a core at one beat each 15 s: **{met}** ({worst:.3f} %).",
+            f"Goal: ≤ {_GOAL_PERCENT:g} % of a core at one run each 15 s: **{met}** ({worst:.3f} %).",
             "",
             f"## Processor, and bytes written a day, while nothing happens (watched for {minutes:g} minutes)",
             "",
@@ -195,7 +198,7 @@ def page(costs: list[Cost], amounts: list[Written], minutes: float, jobs: int) -
             "|---|---|---|---|",
             *(amount.row() for amount in amounts),
             "",
-            f"Goals: ≤ {_GOAL_PERCENT:g} % of a core for the lane `status`: **{spared}** ({lane:.3f} %);",
+            f"Goals: ≤ {_GOAL_PERCENT:g} % of a core for the thread `status`: **{spared}** ({thread:.3f} %);",
             f"≤ {_GOAL_MB:g} MB a day: **{kept}** ({most:.1f} MB).",
             "",
         ]

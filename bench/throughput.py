@@ -52,10 +52,10 @@ def measure(size: float = 1.0) -> Result:
 def _ours(spool: Spool, numbers: range) -> float:
     for number in numbers:
         spool.create(State.INCOMING, job(number))
-    drains = [stage(name, spool) for name in ("record", "process", "upload")]
+    workers = [stage(name, spool) for name in ("record", "process", "upload")]
     began = time.monotonic()
-    for drain in drains:
-        drain.run()
+    for worker in workers:
+        worker.run()
     spent = time.monotonic() - began
     left = [name for state in State if state is not State.DONE for name in spool.names(state)]
     if left:

@@ -1,4 +1,4 @@
-"""From a rename into raw/ to the start of the handler: observer, services and drain as they run in life."""
+"""From a rename into raw/ to the start of the handler: observer, services and worker as they run in life."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _working(spool: Spool, starts: queue.SimpleQueue[float]) -> Iterator[None]:
         starts.put(time.monotonic())
         return Done()
 
-    drain = stage("process", spool, note)
-    services = Services([drain], [], {spool.directory(State.RAW): drain.wake_up.set}, 60, LOG)
+    worker = stage("process", spool, note)
+    services = Services([worker], [], {spool.directory(State.RAW): worker.wake_up.set}, 60, LOG)
     ready = threading.Event()
     thread = threading.Thread(target=services.run, args=(ready.set, lambda: None, 60.0))
     thread.start()

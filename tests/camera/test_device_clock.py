@@ -14,7 +14,7 @@ from ezrec.camera.device_clock import MARK_S, CameraClock
 from ezrec.camera.ring_buffer import BufferedFragment
 from ezrec.media.mp4.fragments import BadStream, Fragment, FragmentReader, retimed, with_durations
 from tests.fakes.camera import FPS, footage, header
-from tests.media.mp4.test_fragments import box
+from tests.support.media import box
 
 SCALE = header().timescale
 Seconds = Callable[[float], float]

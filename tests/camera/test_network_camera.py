@@ -16,10 +16,10 @@ import pytest
 from ezrec.camera.ffmpeg_camera import CameraLimits
 from ezrec.camera.ffmpeg_sources import RtspSource, SoftwareSource
 from ezrec.domain.outcomes import Done
-from tests.camera.test_camera_faults import LONG_S, Court
-from tests.fakes.rtsp import CLOCK, Clip, NetworkCamera
+from tests.camera.network_camera import CLOCK, Clip, NetworkCamera
+from tests.support.court import LONG_S, Court
 from tests.support.recording import are_in_a_row, frame_numbers
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 FPS, WIDTH = 25, 320
 

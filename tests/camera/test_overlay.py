@@ -38,7 +38,8 @@ from ezrec.system.task import Task
 from tests.fakes.camera import FakeCamera
 from tests.support import media
 from tests.support.recording import Call, SteppingClock, are_in_a_row, frame_numbers
-from tests.support.rendering import deaf, eventually
+from tests.support.rendering import deaf
+from tests.support.wait import eventually
 
 FRAME = (640, 360)
 LIMIT_S = 20.0
@@ -330,7 +331,7 @@ def take_files(entry_path: Path, *colours: str) -> list[Path]:
 
 
 def processed(folder: Path, burned: list[str]) -> tuple[Path, str]:
-    """A job of as many takes as keys, branded with a red logo; and which rung made it."""
+    """A job of as many takes as keys, branded with a red logo; and which strategy made it."""
     spool = Spool(folder / "spool")
     spool.prepare()
     start = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ from tests.support.daemon import LIMIT_S, Box
 
 
 class Neighbour:
-    """Another user: reads the arguments of every process, all the time, and looks for what is not for him."""
+    """Another user: reads the arguments of every process, all the time, and looks for secrets."""
 
     def __init__(self, *wanted: str) -> None:
         self._wanted = [word.encode() for word in wanted]

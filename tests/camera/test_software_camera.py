@@ -30,7 +30,8 @@ from tests.support.recording import (
     is_alive,
     our_cameras,
 )
-from tests.support.rendering import eventually, program
+from tests.support.rendering import program
+from tests.support.wait import eventually
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 40.0

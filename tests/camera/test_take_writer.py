@@ -21,7 +21,7 @@ from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.fragments import FragmentReader
 from tests.fakes.camera import footage, header
 from tests.support import media
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 ZERO = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LIMIT_S = 20.0

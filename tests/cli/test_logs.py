@@ -11,7 +11,7 @@ import pytest
 from ezrec.cli.log_reader import follow_on, tail
 from ezrec.cli.main import OK, USAGE, run
 from ezrec.system.log_setup import SERVICES
-from tests.support.stagework import until
+from tests.support.wait import eventually
 
 
 @pytest.fixture
@@ -102,15 +102,15 @@ def test_following_misses_nothing_when_the_file_is_rotated_away(folder: Path) ->
     try:
         with log.open("a") as file:
             file.write(line(2, "new"))
-        until(lambda: shown == ["new"])
+        assert eventually(lambda: shown == ["new"])
         with log.open("a") as file:
             file.write(line(3, "last"))
         log.rename(folder / "recorder.log.1")
         log.write_text(line(4, "first") + "half a li")
-        until(lambda: shown == ["new", "last", "first"])
+        assert eventually(lambda: shown == ["new", "last", "first"])
         with log.open("a") as file:
             file.write("ne\n")
-        until(lambda: shown[-1] == "line")
+        assert eventually(lambda: shown[-1] == "line")
     finally:
         stopped.set()
         with log.open("a") as file:

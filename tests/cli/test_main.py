@@ -143,6 +143,12 @@ def test_every_verb_explains_itself(command: str, capsys: pytest.CaptureFixture[
     assert command in capsys.readouterr().out
 
 
+def test_the_schema_is_printed_whatever_the_settings_are(tmp_path: Path) -> None:
+    done = ezrec(tmp_path, "schema")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "create policy" in done.stdout
+
+
 def test_the_version_is_told(tmp_path: Path) -> None:
     found = ezrec(tmp_path, "--version")
     assert found.returncode == 0

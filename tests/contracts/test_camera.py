@@ -22,7 +22,7 @@ from ezrec.media.mp4.boxes import check_whole
 from tests.fakes.camera import FakeCamera
 from tests.support import media
 from tests.support.recording import Call, SteppingClock, our_cameras
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 LIMIT_S = 20.0
 

@@ -31,10 +31,10 @@ from ezrec.domain.names import safe_id
 from ezrec.domain.stages import State
 from ezrec.media.ffmpeg.measure import take_facts
 from ezrec.spool.spool import Spool
-from tests.fakes import v4l2
+from tests.diagnostics import fake_v4l2
 from tests.support import media
 from tests.support.recording import Call, SteppingClock
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 FACTS = TakeFacts(1280, 720, "h264", 300, 300, 10.0, 0.034, 1.0, 5_000_000)
 GOOD = CameraTest(Asked(1280, 720, 10.0, 30.0, 4_000_000), FACTS, first_frame_s=0.8, dropped=0)
@@ -305,7 +305,7 @@ def test_a_picture_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> 
 
 
 def test_a_usb_cameras_pictures_become_a_whole_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs, device = v4l2.plug_in(tmp_path)
+    programs, device = fake_v4l2.plug_in(tmp_path)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     clock = SteppingClock()
     camera = FfmpegCamera(V4l2Source(device, 320, 180, 30, 400_000), clock)

@@ -1,4 +1,4 @@
-"""Forms: what is read has the form that was asked for, and many threads may ask for it first."""
+"""JSON decoding: what is read has the type that was asked for, also when many threads ask for it first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts: what follows from them by arithmetic, and whether a health's writer still lives."""
+"""The snapshot: what follows from them by arithmetic, and whether a health's writer still lives."""
 
 from __future__ import annotations
 

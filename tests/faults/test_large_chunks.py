@@ -1,4 +1,4 @@
-"""Pieces that grow: faster where they are taken, and nothing is lost where they are not."""
+"""Upload pieces that grow: faster where they are taken, and nothing is lost where they are not."""
 
 from __future__ import annotations
 

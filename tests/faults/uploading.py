@@ -1,4 +1,4 @@
-"""What the tests of bad uplinks share: a backend, a film, the drain's patience."""
+"""What the tests of bad uplinks share: a backend, a video, and the worker's retries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def deaf(_: float) -> None: ...
 
 
 def keep_storing(cloud: SupabaseBackend, name: str, source: Path, state: Path, tries: int = 12) -> int:
-    """What the drain does: again after every `Retry`. Returns the number of tries."""
+    """What the worker does: try again after every `Retry`. Returns the number of tries."""
     for number in range(1, tries + 1):
         try:
             cloud.store("videos", name, source, deaf, state=state)

@@ -222,7 +222,7 @@ def test_of_a_thousand_failed_jobs_the_newest_are_told_and_all_are_counted(box: 
 
 
 def test_a_look_leaves_no_descriptor_open_whatever_lies_there(box: CourtBox) -> None:
-    """A directory that is named as a booking cost one with every beat."""
+    """A directory that is named as a booking cost one at every survey."""
     strange = box.spool.directory(State.INCOMING)
     (strange / "folder.json").mkdir()
     os.mkfifo(strange / "fifo.json")

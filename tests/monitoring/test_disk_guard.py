@@ -36,7 +36,7 @@ from tests.support.boxes import LOG, CourtBox, a_box
 from tests.support.daemon import Box
 from tests.support.jobs import NOW, ezrec, laid
 from tests.support.recording import our_cameras
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 MB = 1_000_000
 

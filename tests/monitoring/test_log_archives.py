@@ -30,7 +30,7 @@ from ezrec.spool.spool import Entry
 from ezrec.system import log_setup
 from ezrec.system.journald import UNITS, is_closed
 from ezrec.system.task import Task
-from tests.fakes.journal import FakeJournal
+from tests.monitoring.fake_journal import FakeJournal
 from tests.support.boxes import LOG, CourtBox, a_box
 from tests.support.jobs import laid
 from tests.support.stagework import full_disk

@@ -1,4 +1,4 @@
-"""The pulse `status`: local files first, the cloud beside them, and every alert told once."""
+"""`ezrec pulse status`: local files first, then the cloud; every alert is sent once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def box(tmp_path: Path) -> CourtBox:
 
 
 def beat(box: CourtBox, status: StatusReporter | None = None) -> dict[str, Any]:
-    """One beat in a process of its own; the row that is in the cloud afterwards."""
+    """One run in a process of its own; the row that is in the cloud afterwards."""
     status = status or box.status()
     status()
     status.finish(LIMIT_S)

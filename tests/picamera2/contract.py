@@ -49,7 +49,7 @@ from tests.contracts.test_camera import (  # noqa: F401 - pytest finds them here
 )
 from tests.support import media
 from tests.support.recording import SteppingClock
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 PICTURE = PictureFormat(320, 180, harness.FPS, 400_000)
 LIMITS = PicameraLimits()

@@ -22,14 +22,14 @@ from ezrec.processing.prerender import Prerenderer
 from ezrec.spool.spool import Spool
 from tests.fakes.clock import StandingClock
 from tests.fakes.transcoder import FakeTranscoder, footage
-from tests.media.render.test_copy import rendered
 from tests.support import films, media
+from tests.support.pairings import rendered
 
 START = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 LOG = logging.getLogger("ezrec.video_worker")
 
 
-class Box:
+class IntroBox:
     def __init__(self, folder: Path) -> None:
         self.spool, self.folder = Spool(folder / "spool"), folder
         self.spool.prepare()
@@ -51,11 +51,11 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path)
+def box(tmp_path: Path) -> IntroBox:
+    return IntroBox(tmp_path)
 
 
-def test_it_asks_until_it_is_done_and_again_when_intro_or_take_change(box: Box) -> None:
+def test_it_asks_until_it_is_done_and_again_when_intro_or_take_change(box: IntroBox) -> None:
     assert [box.turn(), box.turn()] == [1, 1]  # no camera is known yet
     box.recording("first")
     assert [box.turn(), box.turn()] == [1, 0]
@@ -67,7 +67,7 @@ def test_it_asks_until_it_is_done_and_again_when_intro_or_take_change(box: Box) 
     assert box.turn() == 0
 
 
-def test_what_cannot_be_made_ready_is_told_once(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_made_ready_is_told_once(box: IntroBox, caplog: pytest.LogCaptureFixture) -> None:
     box.recording("first")
     box.transcoder.fail_next(1, Retry("no such encoder"))
     assert [box.turn(), box.turn()] == [1, 0]
@@ -75,7 +75,7 @@ def test_what_cannot_be_made_ready_is_told_once(box: Box, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_beside_a_recording_it_works_only_where_processing_may(follows: bool, box: Box) -> None:
+def test_beside_a_recording_it_works_only_where_processing_may(follows: bool, box: IntroBox) -> None:
     asked = list[bool]()
     pulse = Prerenderer(
         box.spool, box.transcoder, lambda: box.assets, RenderOptions(), lambda: 0, StandingClock(), LOG,

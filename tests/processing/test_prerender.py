@@ -1,4 +1,4 @@
-"""The pulse that encodes behind a running recording: what it does, and above all when it does nothing."""
+"""The prerenderer, which encodes behind a running recording: what it makes, and when it must do nothing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ START = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 
 
 @dataclass
-class Box:
-    """A spool, and the pulse over it."""
+class PrerenderBox:
+    """A spool, and the prerenderer over it."""
 
     spool: Spool
     folder: Path
@@ -58,17 +58,17 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
+def box(tmp_path: Path) -> PrerenderBox:
     spool = Spool(tmp_path / "spool")
     spool.prepare()
-    return Box(spool, tmp_path)
+    return PrerenderBox(spool, tmp_path)
 
 
 def made(entry: Entry) -> int:
     return len(list((entry.path / PARTS).glob("*.mp4")))
 
 
-def test_whole_parts_of_what_is_recorded_are_made_and_the_record_is_left_alone(box: Box) -> None:
+def test_whole_parts_of_what_is_recorded_are_made_and_the_record_is_left_alone(box: PrerenderBox) -> None:
     entry = box.recording(10, 65)
     record = (entry.path / "job.json").read_bytes()
     pulse = box.pulse()
@@ -80,12 +80,12 @@ def test_whole_parts_of_what_is_recorded_are_made_and_the_record_is_left_alone(b
     assert made(entry) == 3
 
 
-def test_where_nothing_is_recorded_it_waits_for_something_to_happen(box: Box) -> None:
+def test_where_nothing_is_recorded_it_waits_for_something_to_happen(box: PrerenderBox) -> None:
     assert box.pulse()() is None
     assert box.transcoder.calls["prerender"] == 0
 
 
-def test_an_entry_that_moves_on_meanwhile_takes_its_parts_with_it(box: Box) -> None:
+def test_an_entry_that_moves_on_meanwhile_takes_its_parts_with_it(box: PrerenderBox) -> None:
     entry = box.recording(65)
 
     def move() -> None:
@@ -101,7 +101,7 @@ def test_an_entry_that_moves_on_meanwhile_takes_its_parts_with_it(box: Box) -> N
 
 @pytest.mark.parametrize(("takes_s", "parts"), [(9, 1), (11, 0)])
 def test_the_part_in_hand_when_a_recording_ends_is_given_up_where_it_takes_long(
-    takes_s: float, parts: int, box: Box
+    takes_s: float, parts: int, box: PrerenderBox
 ) -> None:
     entry = box.recording(65)
     answers = []
@@ -119,14 +119,14 @@ def test_the_part_in_hand_when_a_recording_ends_is_given_up_where_it_takes_long(
     assert made(entry) == parts
 
 
-def test_an_entry_that_goes_away_meanwhile_is_no_fault(box: Box) -> None:
+def test_an_entry_that_goes_away_meanwhile_is_no_fault(box: PrerenderBox) -> None:
     entry = box.recording(65)
     box.transcoder.hesitate = lambda: box.spool.leave(entry, entry.job)
     assert box.pulse()() == 5
     assert box.spool.finished("match") is not None
 
 
-def test_frames_lost_meanwhile_end_the_work_and_it_rests_for_a_while(box: Box) -> None:
+def test_frames_lost_meanwhile_end_the_work_and_it_rests_for_a_while(box: PrerenderBox) -> None:
     entry = box.recording(95)
 
     def lose() -> None:
@@ -148,14 +148,14 @@ def test_frames_lost_meanwhile_end_the_work_and_it_rests_for_a_while(box: Box) -
     assert made(entry) == 6
 
 
-def test_a_recorder_that_says_nothing_of_its_health_is_followed_all_the_same(box: Box) -> None:
+def test_a_recorder_that_says_nothing_of_its_health_is_followed_all_the_same(box: PrerenderBox) -> None:
     entry = box.recording(35)
     box.dropped = None
     box.pulse()()
     assert made(entry) == 1
 
 
-def test_a_stop_ends_it(box: Box) -> None:
+def test_a_stop_ends_it(box: PrerenderBox) -> None:
     entry = box.recording(200)
     pulse = box.pulse()
     box.transcoder.hesitate = pulse.stop
@@ -164,7 +164,7 @@ def test_a_stop_ends_it(box: Box) -> None:
 
 
 @pytest.mark.parametrize("fault", [Retry("disk full", blameless=True), Retry("ffmpeg: killed")])
-def test_what_goes_wrong_harms_nobody_and_is_tried_again_later(box: Box, fault: Retry) -> None:
+def test_what_goes_wrong_harms_nobody_and_is_tried_again_later(box: PrerenderBox, fault: Retry) -> None:
     entry = box.recording(35)
     box.transcoder.fail_next(1, fault)
     pulse = box.pulse()
@@ -176,14 +176,14 @@ def test_what_goes_wrong_harms_nobody_and_is_tried_again_later(box: Box, fault: 
     assert made(entry) == 1
 
 
-def test_it_takes_no_room_that_the_recording_may_need(box: Box) -> None:
+def test_it_takes_no_room_that_the_recording_may_need(box: PrerenderBox) -> None:
     entry = box.recording(35)
     box.pulse(spare_bytes=1 << 60)()
     assert made(entry) == 0
 
 
 @pytest.mark.parametrize("why", ["unknown", "no logo", "a bad logo", "for a while only", "burned in"])
-def test_where_no_logo_will_be_laid_over_all_of_it_nothing_is_made(box: Box, why: str) -> None:
+def test_where_no_logo_will_be_laid_over_all_of_it_nothing_is_made(box: PrerenderBox, why: str) -> None:
     entry = box.recording(35)
     if why == "unknown":
         box.assets = Assets(is_known=False)
@@ -200,7 +200,7 @@ def test_where_no_logo_will_be_laid_over_all_of_it_nothing_is_made(box: Box, why
     assert made(entry) == 0
 
 
-def test_sponsors_alone_are_reason_enough(box: Box) -> None:
+def test_sponsors_alone_are_reason_enough(box: PrerenderBox) -> None:
     entry = box.recording(35)
     assert box.assets.logo
     box.assets = Assets(True, sponsors=(box.assets.logo,))

@@ -16,7 +16,8 @@ from ezrec.domain.ports import ARTEFACTS, RenderOptions, RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.settings import load
 from tests.support import films, media
-from tests.support.rendering import deaf, eventually, processes_naming, program
+from tests.support.rendering import deaf, processes_naming, program
+from tests.support.wait import eventually
 
 
 def rendered(folder: Path, *, audio: bool, wanted: tuple[str, ...] = ARTEFACTS) -> dict[str, Any]:

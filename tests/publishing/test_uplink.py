@@ -40,7 +40,8 @@ from ezrec.system.task import Task
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, Cut, Portal
-from tests.support.stagework import LIMIT_S, a_drain, a_spool, put, read, until, where
+from tests.support.stagework import a_drain, a_spool, put, read, where
+from tests.support.wait import LIMIT_S, eventually
 
 ZONE = ZoneInfo("Europe/Madrid")
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=ZONE).astimezone(UTC)
@@ -298,7 +299,7 @@ def test_the_end_of_an_outage_is_an_event_for_the_services(tmp_path: Path) -> No
         assert is_ready.wait(LIMIT_S)
         assert where(spool) == {"match": "deferred"}
         connectivity.mark_online()
-        until(lambda: where(spool) == {"match": "processed"})
+        assert eventually(lambda: where(spool) == {"match": "processed"})
     finally:
         running.stop()
         thread.join(LIMIT_S)
@@ -340,10 +341,10 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
     thread.start()
     try:
         assert is_ready.wait(LIMIT_S)
-        until(chosen.booking_cache.exists)  # its first look
+        assert eventually(chosen.booking_cache.exists)  # its first look
         chosen.booking_cache.unlink()
         connectivity.mark_online()
-        until(chosen.booking_cache.exists)
+        assert eventually(chosen.booking_cache.exists)
     finally:
         running.stop()
         thread.join(LIMIT_S)

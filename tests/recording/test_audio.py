@@ -40,7 +40,8 @@ from tests.fakes.camera import FakeCamera
 from tests.support import media
 from tests.support.daemon import Box
 from tests.support.recording import SteppingClock, command_of, our_children
-from tests.support.rendering import deaf, eventually
+from tests.support.rendering import deaf
+from tests.support.wait import eventually
 
 LIMIT_S = 30.0
 RATE = 8000

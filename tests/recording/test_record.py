@@ -33,7 +33,7 @@ from ezrec.system.task import Task
 from tests.fakes.camera import FOOTAGE, FakeCamera
 from tests.support import media
 from tests.support.recording import SteppingClock, are_in_a_row, frame_numbers
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 LIMIT_S = 30.0
 FRAME_S = 1 / 15
@@ -80,7 +80,7 @@ class Court:
 
 
 class Run:
-    """One call of the handler, in a thread of its own as in the drain."""
+    """One call of the handler, in a thread of its own as in the worker."""
 
     def __init__(self, court: Court, entry: Entry) -> None:
         self.court, self.entry, self.task = court, entry, Task()

@@ -1,4 +1,4 @@
-"""What the observer of arrivals hears, and what it is spared."""
+"""Which file events wake a stage, and which do not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 
 from ezrec.runtime.file_events import ArrivalObserver
-from tests.support.stagework import LIMIT_S
+from tests.support.wait import LIMIT_S
 
 Heard = queue.SimpleQueue[FileSystemEvent]
 

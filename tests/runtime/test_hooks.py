@@ -15,7 +15,8 @@ import pytest
 from ezrec.domain.job import Job, Kind
 from ezrec.domain.names import safe_id
 from ezrec.runtime.hooks import Hooks
-from tests.support.stagework import CREATED, LIMIT_S, until
+from tests.support.stagework import CREATED
+from tests.support.wait import LIMIT_S, eventually
 
 LOG = logging.getLogger("test.hooks")
 JOB = Job(safe_id("match-7"), Kind.CLIP, CREATED, reason="why not")
@@ -117,7 +118,7 @@ def test_a_hook_that_takes_too_long_is_ended_with_all_it_started(
     tell(tmp_path, limit_s=1.5)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 2
-    until(lambda: not any(is_alive(pid) for pid in pids))
+    assert eventually(lambda: not any(is_alive(pid) for pid in pids))
     assert "10-slow for job match-7 was ended" in caplog.text.replace("'", "")
     assert (tmp_path / "next").exists(), "the others go on"
 
@@ -130,7 +131,7 @@ def test_what_a_hook_leaves_in_the_background_is_not_waited_for_and_ended(
     began = time.monotonic()
     tell(tmp_path, limit_s=10 * LIMIT_S)
     assert time.monotonic() - began < 5 * LIMIT_S
-    until(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+    assert eventually(lambda: not is_alive(int((tmp_path / "pid").read_text())))
     assert caplog.records[-1].message.endswith("said")
 
 
@@ -192,11 +193,11 @@ def test_finish_waits_no_longer_than_it_may(tmp_path: Path, hook: Hook) -> None:
     hook("raw", "slow", f"echo $$ > {tmp_path}/pid; exec sleep 600")
     hooks = Hooks(tmp_path / "hooks", 3, LOG)
     hooks.announce("raw", "process", tmp_path, JOB)
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    assert eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     hooks.finish(0.2)
     assert is_alive(int((tmp_path / "pid").read_text()))
     hooks.finish(LIMIT_S)
-    until(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+    assert eventually(lambda: not is_alive(int((tmp_path / "pid").read_text())))
 
 
 def test_a_hook_does_not_outlive_a_killed_daemon(tmp_path: Path, hook: Hook) -> None:
@@ -211,8 +212,8 @@ def test_a_hook_does_not_outlive_a_killed_daemon(tmp_path: Path, hook: Hook) -> 
     )
     daemon = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
     try:
-        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+        assert eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     finally:
         daemon.kill()
         daemon.wait(LIMIT_S)
-    until(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+    assert eventually(lambda: not is_alive(int((tmp_path / "pid").read_text())))

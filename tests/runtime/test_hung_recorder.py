@@ -20,7 +20,7 @@ from ezrec.media.mp4.boxes import check_whole
 from ezrec.runtime.liveness import HUNG
 from ezrec.runtime.supervised_process import SupervisedProcess
 from tests.support.daemon import LIMIT_S, Box
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 LOG = logging.getLogger("test.hung")
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def test_a_recorder_whose_camera_hangs_closes_its_take_and_a_fresh_one_goes_on(
     (box.home / "hang").touch()
     booking = box.book(1, 3600)
     box.once("pulse", "sync")
-    with kept(box, "tests.faults.hung_recorder"):
+    with kept(box, "tests.runtime.hung_recorder"):
         box.wait_for(lambda: (box.settings.state / FILE).exists(), "no health.json")
         first = health(box).pid
         box.wait_for(lambda: box.is_writing(booking, 2), "no fresh recorder goes on")

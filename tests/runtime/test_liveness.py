@@ -16,7 +16,7 @@ from ezrec.domain.health import Activity, CameraState, Health, Patience, decode
 from ezrec.runtime.liveness import Liveness
 from tests.fakes.camera import FPS, FakeCamera
 from tests.support.recording import SteppingClock
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 LIMIT_S = 20.0
 LOG = logging.getLogger("test.liveness")

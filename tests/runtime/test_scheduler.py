@@ -1,4 +1,4 @@
-"""What wakes the stages: the real observer over real directories, and what it misses found all the same."""
+"""What wakes the stages: the real observer over real directories; what it misses is found by the rescan."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from ezrec.spool.spool import Entry
 from ezrec.system.clock import SystemClock
 from ezrec.system.task import Task, WakeUp
 from tests.fakes.clock import StandingClock
-from tests.support.stagework import LIMIT_S, a_drain, a_spool, put, until, where
+from tests.support.stagework import a_drain, a_spool, put, running_thread, where
 from tests.support.starving import no_free_descriptor
+from tests.support.wait import LIMIT_S, eventually
 
 LOG = logging.getLogger("test.watch")
 NEVER_S = 3600.0  # so long that only something else can have done it
@@ -108,14 +109,14 @@ def test_what_lies_there_at_the_start_is_done(tmp_path: Path) -> None:
     put(spool, State.RAW, "entry")
     drop(spool.directory(State.RAW), "loose.mp4")
     with serving(services_of(a_drain("process", spool))):
-        until(lambda: where(spool) == {"entry": "processed", "loose": "processed"})
+        assert eventually(lambda: where(spool) == {"entry": "processed", "loose": "processed"})
 
 
 def test_a_file_that_is_dropped_wakes_its_stage(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
     with serving(services_of(a_drain("process", spool), a_drain("upload", spool))):
         drop(spool.directory(State.RAW), "match.mp4")
-        until(lambda: where(spool) == {"match": "done"})
+        assert eventually(lambda: where(spool) == {"match": "done"})
 
 
 def test_a_file_that_is_copied_slowly_is_taken_when_it_is_whole(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_file_that_is_copied_slowly_is_taken_when_it_is_whole(tmp_path: Path) 
             for _ in range(10):
                 file.write(b"x" * 100)
                 time.sleep(0.03)
-        until(lambda: where(spool) == {"match": "processed"})
+        assert eventually(lambda: where(spool) == {"match": "processed"})
     assert sizes == [1000]
 
 
@@ -140,7 +141,7 @@ def test_a_job_wakes_its_stage_when_it_is_due(tmp_path: Path) -> None:
     clock = SystemClock()
     put(spool, State.DEFERRED, "a", return_to="raw", due=clock.now() + timedelta(seconds=0.5))
     with serving(services_of(a_drain("retry", spool, clock=clock))):
-        until(lambda: where(spool) == {"a": "raw"})
+        assert eventually(lambda: where(spool) == {"a": "raw"})
 
 
 def test_a_stepped_clock_lets_every_stage_look_again(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_stepped_clock_lets_every_stage_look_again(tmp_path: Path) -> None:
         assert looked.wait(LIMIT_S)
         clock.pass_time(3600)
         services.nudge()
-        until(lambda: where(spool) == {"a": "raw"})
+        assert eventually(lambda: where(spool) == {"a": "raw"})
 
 
 def test_reading_files_wakes_nobody(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_reading_files_wakes_nobody(tmp_path: Path) -> None:
         time.sleep(0.7)
         assert rings == []
         drop(file.parent, "news.mp4")
-        until(lambda: rings)
+        assert eventually(lambda: rings)
 
 
 def test_an_idle_service_does_not_turn(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_an_idle_service_does_not_turn(tmp_path: Path) -> None:
     put(spool, State.RAW, "a")
     put(spool, State.FAILED, "b")
     with serving(services):
-        until(lambda: where(spool)["a"] == "done")
+        assert eventually(lambda: where(spool)["a"] == "done")
         time.sleep(1)
         before = {path.name: path.stat().st_mtime_ns for path in (spool.root / ".locks").iterdir()}
         time.sleep(1)
@@ -229,7 +230,7 @@ def test_of_twenty_thousand_files_none_is_missed_though_events_are(
     try:
         for name in names:
             os.close(os.open(directory / name, os.O_WRONLY | os.O_CREAT))
-        until(lambda: seen == names)
+        assert eventually(lambda: seen == names)
     finally:
         lane.stop()
         lane.join(LIMIT_S)
@@ -255,11 +256,11 @@ def test_a_directory_swapped_under_the_watch_is_watched_anew(
         with suppress(FileExistsError):
             raw.mkdir()
         drop(raw, "first.mp4")
-        until(lambda: running.faults or where(spool) == {"first": "processed"})
+        assert eventually(lambda: running.faults or where(spool) == {"first": "processed"})
         if running.faults:  # it looked in the moment between: then a fresh process has to do better
             return
         drop(raw, "second.mp4")
-        until(lambda: where(spool) == {"first": "processed", "second": "processed"})
+        assert eventually(lambda: where(spool) == {"first": "processed", "second": "processed"})
 
 
 def test_a_check_finds_a_successor_of_the_same_number(tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_a_check_finds_a_successor_of_the_same_number(tmp_path: Path) -> None:
             assert watcher.check()
         rings.clear()
         drop(directory, "a")
-        until(lambda: rings)
+        assert eventually(lambda: rings)
     assert threading.active_count() <= threads
     assert len(os.listdir("/proc/self/fd")) <= handles
 
@@ -314,15 +315,15 @@ def test_an_exception_in_an_event_handler_is_found_and_cured(tmp_path: Path) -> 
     try:
         with watching(directory, fragile) as watcher:
             drop(directory, "a")
-            until(lambda: caught)
-            until(lambda: not watcher.check())
+            assert eventually(lambda: caught)
+            assert eventually(lambda: not watcher.check())
             rings.append(1)
             number = len(rings)
             drop(directory, "b")
-            until(lambda: len(rings) > number)
+            assert eventually(lambda: len(rings) > number)
     finally:
         threading.excepthook = before
-    until(lambda: threading.active_count() <= threads)
+    assert eventually(lambda: threading.active_count() <= threads)
     assert len(os.listdir("/proc/self/fd")) <= handles, "what died is cleared away"
 
 
@@ -330,7 +331,7 @@ def test_a_directory_that_stays_away_ends_the_service(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
     with serving(services_of(a_drain("process", spool)), alive_s=0.1) as running:
         spool.directory(State.RAW).rmdir()
-        until(lambda: running.faults)
+        assert eventually(lambda: running.faults)
 
 
 def test_what_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
@@ -355,24 +356,11 @@ def test_without_a_free_handle_nothing_can_be_watched(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     watcher.arm()
     drop(directories[2], "x")
-    until(lambda: rings)
+    assert eventually(lambda: rings)
     watcher.disarm()
 
 
 # ---- lanes and pulses
-
-
-@contextmanager
-def lane_of(
-    turn: Callable[[], float | None], wake_up: WakeUp, longest_s: float = NEVER_S
-) -> Iterator[WorkerThread]:
-    lane = WorkerThread("lane", turn, wake_up, longest_s, LOG)
-    lane.start()
-    try:
-        yield lane
-    finally:
-        lane.stop()
-        lane.join(LIMIT_S)
 
 
 def test_a_turn_that_fails_does_not_end_its_lane(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -383,8 +371,8 @@ def test_a_turn_that_fails_does_not_end_its_lane(tmp_path: Path, caplog: pytest.
         if len(turns) == 1:
             raise ZeroDivisionError("a bug")
 
-    with lane_of(fail_once, WakeUp()) as lane:
-        until(lambda: len(turns) == 2)
+    with running_thread(fail_once, WakeUp()) as lane:
+        assert eventually(lambda: len(turns) == 2)
         assert lane.is_alive()
     assert "ZeroDivisionError" in caplog.text
 
@@ -393,8 +381,8 @@ def test_a_lane_waits_as_long_as_the_other_side_named(caplog: pytest.LogCaptureF
     def refused() -> None:
         raise Retry("the cloud refuses this device's key", 300)
 
-    with lane_of(refused, WakeUp()):
-        until(lambda: "again in" in caplog.text)
+    with running_thread(refused, WakeUp()):
+        assert eventually(lambda: "again in" in caplog.text)
     assert "again in 300 s" in caplog.text
 
 
@@ -408,9 +396,9 @@ def test_a_bug_in_a_handler_does_not_end_the_service(tmp_path: Path) -> None:
 
     with serving(services_of(a_drain("process", spool, fragile))):
         drop(spool.directory(State.RAW), "bad.mp4")
-        until(lambda: where(spool) == {"bad": "deferred"})
+        assert eventually(lambda: where(spool) == {"bad": "deferred"})
         drop(spool.directory(State.RAW), "good.mp4")
-        until(lambda: where(spool) == {"bad": "deferred", "good": "processed"})
+        assert eventually(lambda: where(spool) == {"bad": "deferred", "good": "processed"})
 
 
 def test_what_may_pass_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -420,8 +408,8 @@ def test_what_may_pass_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> 
         turns.append(1)
         raise Retry("the network is away")
 
-    with lane_of(away, WakeUp()):
-        until(lambda: caplog.records)
+    with running_thread(away, WakeUp()):
+        assert eventually(lambda: caplog.records)
     assert "lane: the network is away; again in" in caplog.text
     assert "Traceback" not in caplog.text
 
@@ -433,17 +421,17 @@ def test_a_busy_stage_is_waited_for() -> None:
         turns.append(1)
         raise Busy("held by somebody")
 
-    with lane_of(busy, wake_up) as lane:
-        until(lambda: len(turns) == 1)
+    with running_thread(busy, wake_up) as lane:
+        assert eventually(lambda: len(turns) == 1)
         wake_up.set()
-        until(lambda: len(turns) == 2)
+        assert eventually(lambda: len(turns) == 2)
         assert lane.is_alive()
 
 
 def test_a_lane_looks_again_after_its_longest_pause() -> None:
     turns: list[int] = []
-    with lane_of(lambda: turns.append(1), WakeUp(), longest_s=0.05):
-        until(lambda: len(turns) >= 5)
+    with running_thread(lambda: turns.append(1), WakeUp(), longest_s=0.05):
+        assert eventually(lambda: len(turns) >= 5)
 
 
 def test_a_pulse_beats_within_a_tenth_of_its_interval() -> None:
@@ -457,9 +445,9 @@ def test_a_periodic_task_runs_when_it_is_woken() -> None:
     beats: list[int] = []
     pulse = periodic("p", NEVER_S, lambda: beats.append(1))
     with serving(Services([], [pulse], {}, NEVER_S, LOG)):
-        until(lambda: len(beats) == 1)
+        assert eventually(lambda: len(beats) == 1)
         pulse.wake_up.set()
-        until(lambda: len(beats) == 2)
+        assert eventually(lambda: len(beats) == 2)
 
 
 # ---- all together
@@ -482,13 +470,13 @@ def test_hooks_still_hear_of_what_was_done_last(tmp_path: Path) -> None:
     hook.chmod(0o755)
     put(spool, State.RAW, "a")
     with serving(services_of(a_drain("process", spool))):
-        until(lambda: where(spool) == {"a": "processed"})
+        assert eventually(lambda: where(spool) == {"a": "processed"})
     assert (tmp_path / "heard").exists()
 
 
 def test_signs_of_life_are_given_again_and_again() -> None:
     with serving(Services([], [], {}, NEVER_S, LOG), alive_s=0.05) as running:
-        until(lambda: len(running.signs_of_life) >= 3)
+        assert eventually(lambda: len(running.signs_of_life) >= 3)
 
 
 def test_a_signal_handler_can_stop_everything(tmp_path: Path) -> None:
@@ -538,7 +526,7 @@ def test_a_lane_without_descriptors_ends_its_process_for_a_fresh_one(
 ) -> None:
     services = Services([], [periodic("status", NEVER_S, _starve)], {}, NEVER_S, LOG)
     with serving(services, alive_s=0.1) as running:
-        until(lambda: running.faults)
+        assert eventually(lambda: running.faults)
     assert "status fails again and again" in str(running.faults[0])
     assert "this process ends, and a fresh one goes on" in caplog.text
 
@@ -547,7 +535,7 @@ def test_a_process_without_descriptors_ends_though_no_lane_says_so() -> None:
     """A heartbeat that cannot be written, say, is suppressed: so somebody has to ask."""
     with serving(Services([], [], {}, NEVER_S, LOG), alive_s=0.1) as running:
         with no_free_descriptor():
-            until(lambda: running.faults)
+            assert eventually(lambda: running.faults)
         assert "no file can be opened" in str(running.faults[0])
 
 
@@ -570,7 +558,7 @@ def test_a_recorder_without_descriptors_records_to_the_end_first(tmp_path: Path)
         assert not running.faults
         assert len(running.signs_of_life) > 3
         whistle.set()
-        until(lambda: running.faults)
+        assert eventually(lambda: running.faults)
     assert where(spool) == {"match": "raw"}
 
 
@@ -591,7 +579,7 @@ def test_a_recorder_whose_watch_is_lost_for_good_records_to_the_end_first(tmp_pa
         time.sleep(1)
         assert not running.faults
         whistle.set()
-        until(lambda: running.faults)
+        assert eventually(lambda: running.faults)
     assert isinstance(running.faults[0], Unwatchable)
     assert where(spool) == {"match": "raw"}
 
@@ -618,7 +606,7 @@ def test_a_lane_that_fails_on_and_on_ends_its_process_when_no_job_is_in_hand(
         time.sleep(1)
         assert not running.faults
         done.set()
-        until(lambda: running.faults)
+        assert eventually(lambda: running.faults)
     assert "tidy fails again and again (ZeroDivisionError: a bug)" in str(running.faults[0])
 
 

@@ -20,8 +20,8 @@ import pytest
 
 from ezrec.runtime import supervised_process
 from ezrec.runtime.supervised_process import SupervisedProcess
-from tests.support.stagework import LIMIT_S, until
 from tests.support.starving import no_free_descriptor
+from tests.support.wait import LIMIT_S, eventually
 
 LOG = logging.getLogger("test.supervise")
 # Each child says when it began and who it is.
@@ -61,9 +61,9 @@ def is_there(pid: int) -> bool:
 def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
     log = tmp_path / "births"
     with kept(log, "time.sleep(600)"):
-        until(lambda: births(log))
+        assert eventually(lambda: births(log))
         os.kill(births(log)[0][1], signal.SIGKILL)
-        until(lambda: len(births(log)) == 2)
+        assert eventually(lambda: len(births(log)) == 2)
         assert births(log)[0][1] != births(log)[1][1]
     assert not any(is_there(pid) for _, pid in births(log))
 
@@ -71,7 +71,7 @@ def test_a_killed_child_is_started_again(tmp_path: Path) -> None:
 def test_the_pause_grows_while_the_child_dies_young(tmp_path: Path) -> None:
     log = tmp_path / "births"
     with kept(log, "sys.exit(1)"):
-        until(lambda: len(births(log)) >= 5)
+        assert eventually(lambda: len(births(log)) >= 5)
     moments = [moment for moment, _ in births(log)]
     pauses = [later - sooner for sooner, later in itertools.pairwise(moments)]
     for pause_s, least_s in zip(pauses, (0.0, 0.5, 1.0, 2.0), strict=False):
@@ -84,7 +84,7 @@ def test_a_child_that_gives_no_sign_of_life_is_killed_and_started_again(
     log = tmp_path / "births"
     falls_silent = "os.write(0, b'alive'); time.sleep(600)"
     with kept(log, falls_silent, silence_limit_s=1.0):
-        until(lambda: len(births(log)) == 2)
+        assert eventually(lambda: len(births(log)) == 2)
         (born, first), (again, _) = births(log)
         assert again - born >= 1.0
         assert not is_there(first)
@@ -94,22 +94,22 @@ def test_a_child_that_gives_no_sign_of_life_is_killed_and_started_again(
 def test_a_child_that_never_says_a_word_is_given_up_too(tmp_path: Path) -> None:
     log = tmp_path / "births"
     with kept(log, "time.sleep(600)", start_limit_s=1.0):
-        until(lambda: len(births(log)) == 2)
+        assert eventually(lambda: len(births(log)) == 2)
 
 
 def test_a_child_that_stops_being_run_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "births"
     with kept(log, "while True: os.write(0, b'alive'); time.sleep(0.1)", silence_limit_s=2.0):
-        until(lambda: births(log))
+        assert eventually(lambda: births(log))
         os.kill(births(log)[0][1], signal.SIGSTOP)
-        until(lambda: len(births(log)) == 2)
+        assert eventually(lambda: len(births(log)) == 2)
         assert not is_there(births(log)[0][1])
 
 
 def test_a_child_that_speaks_is_left_alone(tmp_path: Path) -> None:
     log = tmp_path / "births"
     with kept(log, "while True: os.write(0, b'alive'); time.sleep(0.2)", silence_limit_s=5.0):
-        until(lambda: births(log))
+        assert eventually(lambda: births(log))
         time.sleep(7)
         assert len(births(log)) == 1
 
@@ -130,7 +130,7 @@ def test_a_child_is_asked_to_end_before_it_is_killed(tmp_path: Path) -> None:
         "time.sleep(600)\n"
     )
     with kept(log, polite) as (supervisor, _):
-        until((tmp_path / "ready").exists)
+        assert eventually((tmp_path / "ready").exists)
         supervisor.stop()
         assert closed.exists()
         assert not is_there(births(log)[0][1])
@@ -145,7 +145,7 @@ def test_a_stubborn_child_is_killed(tmp_path: Path, caplog: pytest.LogCaptureFix
         "time.sleep(600)\n"
     )
     with kept(log, stubborn, end_limit_s=0.5) as (supervisor, _):
-        until((tmp_path / "ready").exists)
+        assert eventually((tmp_path / "ready").exists)
         supervisor.stop()
         assert not is_there(births(log)[0][1])
     assert "is killed" in caplog.text
@@ -161,7 +161,7 @@ def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
         hidden.write_text(f"#!/bin/sh\ntouch {ran}\nexec sleep 600\n")
         hidden.chmod(0o755)
         hidden.rename(recorder)
-        until(ran.exists)
+        assert eventually(ran.exists)
     finally:
         supervisor.stop()
 
@@ -169,7 +169,7 @@ def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
 def test_stop_ends_the_pause_too(tmp_path: Path) -> None:
     log = tmp_path / "births"
     with kept(log, "sys.exit(1)") as (supervisor, _):
-        until(lambda: len(births(log)) >= 3)
+        assert eventually(lambda: len(births(log)) >= 3)
         supervisor.stop()
         number = len(births(log))
         time.sleep(0.2)
@@ -187,11 +187,11 @@ def test_a_child_hears_by_its_standard_input_that_its_supervisor_is_gone(tmp_pat
     argv = [sys.executable, "-c", script, sys.executable, "-S", "-c"]
     daemon = subprocess.Popen([*argv, _BEGIN.format(log=str(log)) + listening])
     try:
-        until(lambda: births(log))
+        assert eventually(lambda: births(log))
     finally:
         daemon.kill()
         daemon.wait(LIMIT_S)
-    until(heard.exists)
+    assert eventually(heard.exists)
 
 
 # ---- whatever the machine lacks
@@ -202,7 +202,7 @@ def test_a_supervisor_outlives_the_want_of_descriptors(
 ) -> None:
     log = tmp_path / "births"
     with kept(log, "time.sleep(600)") as (supervisor, _):
-        until(lambda: births(log))
+        assert eventually(lambda: births(log))
         (_, first) = births(log)[0]
         with no_free_descriptor() as take_all:
             os.kill(first, signal.SIGKILL)
@@ -210,7 +210,7 @@ def test_a_supervisor_outlives_the_want_of_descriptors(
                 take_all()
                 time.sleep(0.1)
             assert "Too many open files" in caplog.text
-        until(lambda: len(births(log)) == 2)
+        assert eventually(lambda: len(births(log)) == 2)
         assert supervisor.is_well()
 
 
@@ -225,7 +225,7 @@ def test_a_supervisor_with_a_thousand_descriptors_hears_its_child(tmp_path: Path
         with kept(log, "os.write(0, b'READY=1'); time.sleep(600)") as (supervisor, _):
             assert supervisor.ready.wait(LIMIT_S)
             os.kill(births(log)[0][1], signal.SIGKILL)
-            until(lambda: len(births(log)) == 2)
+            assert eventually(lambda: len(births(log)) == 2)
     finally:
         for fd in held:
             os.close(fd)
@@ -240,7 +240,7 @@ def test_a_supervisor_that_meets_a_bug_is_not_well_and_says_that_it_ends() -> No
     try:
         supervisor.start()
         assert ended.wait(LIMIT_S)
-        until(lambda: not supervisor.is_well())
+        assert eventually(lambda: not supervisor.is_well())
     finally:
         threading.excepthook = before
         supervisor.stop()
@@ -257,7 +257,7 @@ def test_a_child_that_is_not_vital_is_tried_again_when_its_settings_may_be_right
     supervisor = SupervisedProcess(argv, LOG, ended.set, name="the worker", is_vital=False)
     supervisor.start()
     try:
-        until(lambda: len(births(log)) >= 3)
+        assert eventually(lambda: len(births(log)) >= 3)
     finally:
         supervisor.stop()
     assert not ended.is_set()

@@ -1,4 +1,4 @@
-"""The drain over a real spool: where outcomes lead, what survives, that it neither spins nor hangs."""
+"""The worker over a real spool: where outcomes lead, what survives, that it neither spins nor hangs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from ezrec.domain.stages import State
 from ezrec.spool.spool import Entry, Gone, Spool
 from ezrec.system.task import Task
 from tests.fakes.clock import StandingClock
-from tests.support.stagework import CREATED, LIMIT_S, a_drain, a_spool, full_disk, put, read, until, where
+from tests.support.stagework import CREATED, a_drain, a_spool, full_disk, put, read, where
+from tests.support.wait import LIMIT_S, eventually
 
 OTHER_BOOT = "another-boot"
 
@@ -383,9 +384,9 @@ def test_a_wide_stage_moves_on_what_a_full_disk_kept_while_another_job_is_still_
     running = threading.Thread(target=drain.run)
     with disk:
         running.start()
-        until(lambda: where(spool) == {"long": "processing", "short": "processing"})
+        assert eventually(lambda: where(spool) == {"long": "processing", "short": "processing"})
         time.sleep(0.2)
-    until(lambda: where(spool)["short"] == "processed")
+    assert eventually(lambda: where(spool)["short"] == "processed")
     assert where(spool)["long"] == "processing"
     long_over.set()
     running.join(LIMIT_S)
@@ -446,7 +447,7 @@ def test_a_wide_stage_takes_what_comes_while_others_are_in_hand(tmp_path: Path) 
     put(spool, State.INCOMING, "first")
     running = threading.Thread(target=drain.run)
     running.start()
-    until(lambda: where(spool) == {"first": "recording"})
+    assert eventually(lambda: where(spool) == {"first": "recording"})
     put(spool, State.INCOMING, "second")
     drain.nudge()
     running.join(LIMIT_S)
@@ -479,10 +480,10 @@ def test_an_amendment_wakes_its_own_job(tmp_path: Path) -> None:
     drop("b", "15:00")
     running = threading.Thread(target=drain.run)
     running.start()
-    until(lambda: where(spool) == {"a": "recording", "b": "recording"})
+    assert eventually(lambda: where(spool) == {"a": "recording", "b": "recording"})
     drop("b", "16:00")
     drain.wake_up.set()
-    until(lambda: heard)
+    assert eventually(lambda: heard)
     over.set()
     running.join(LIMIT_S)
     assert heard == ["b 16"]

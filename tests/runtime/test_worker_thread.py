@@ -1,4 +1,4 @@
-"""A lane that is asked to end in the middle of its turn ends after that turn, and not a rescan later."""
+"""A worker thread that is told to stop in mid-turn ends after that turn, and not a rescan later."""
 
 from __future__ import annotations
 

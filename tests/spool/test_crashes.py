@@ -16,9 +16,10 @@ from ezrec.domain.stages import DIRECTORIES, RETRY, State
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.worker import Worker
 from ezrec.spool.spool import REASON, Spool
+from tests.fakes.clock import StandingClock
 from tests.spool.syscalls import CALLS, WHEN, Crash, calls_in, count, needs_strace, run_traced
 from tests.spool.transitions import TRANSITIONS, ends, lay_out
-from tests.support.spooling import NOW, StillClock, footage_in
+from tests.support.spooling import NOW, footage_in
 
 pytestmark = needs_strace
 
@@ -124,7 +125,7 @@ def _goes_on(crash: Crash, spool: Spool) -> None:
             assert where == "deferred" or not job.held, crash
             if where == "failed":
                 assert (job.reason, job.remedy) == ("no picture", "copy it again"), crash
-        clock = StillClock(NOW + timedelta(hours=1))
+        clock = StandingClock(NOW + timedelta(hours=1))
         log = logging.getLogger("test")
         Worker(RETRY, spool, Hooks(spool.root / "hooks", 5, log), clock, log, {}).run()
 

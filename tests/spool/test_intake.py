@@ -11,7 +11,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,28 +27,29 @@ from ezrec.media.mp4.boxes import lacks
 from ezrec.spool.file_stability import FileStability
 from ezrec.spool.intake import REJECTED, Intake, adopt_unknown_files
 from ezrec.spool.spool import JOB, REASON, Entry, UnknownFile
+from tests.fakes.clock import StandingClock
 from tests.support import media
 from tests.support.spooling import (
     FOOTAGE,
     NOW,
-    StillClock,
     booking,
     booking_job,
     new_spool,
     put_clip,
     whereabouts,
 )
+from tests.support.wait import eventually
 
 MADRID = ZoneInfo("Europe/Madrid")
 ROW = {"id": "b1", "date": "2026-07-01", "start_time": "19:00", "end_time": "20:00"}
 
 
-class Box:
+class IntakeBox:
     """A spool with a clock and an intake for each of its doors."""
 
     def __init__(self, root: Path) -> None:
         self.spool = new_spool(root)
-        self.clock = StillClock()
+        self.clock = StandingClock(NOW)
         self.known: dict[str, Booking] = {}
         self.intakes = {
             state: Intake(
@@ -74,7 +74,7 @@ class Box:
         """Look, and look again when whatever is quiet has been quiet for long enough."""
         adopted, again = self.look(state)
         if again is not None:
-            self.clock.pass_s(again)
+            self.clock.pass_time(again)
             more, _ = self.look(state)
             adopted += more
         return adopted
@@ -101,8 +101,8 @@ class Box:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "spool")
+def box(tmp_path: Path) -> IntakeBox:
+    return IntakeBox(tmp_path / "spool")
 
 
 # ---- videos
@@ -120,7 +120,7 @@ def box(tmp_path: Path) -> Box:
     ],
 )
 def test_a_video_under_any_name_of_the_contract_becomes_its_bookings_job(
-    box: Box, name: str, take: str
+    box: IntakeBox, name: str, take: str
 ) -> None:
     path = box.drop(name)
     written = datetime(2026, 7, 1, 15, tzinfo=UTC).timestamp()
@@ -132,7 +132,7 @@ def test_a_video_under_any_name_of_the_contract_becomes_its_bookings_job(
     assert whereabouts(box.spool) == {"b1": ["raw"]}
 
 
-def test_a_video_of_a_known_booking_is_of_that_bookings_time(box: Box) -> None:
+def test_a_video_of_a_known_booking_is_of_that_bookings_time(box: IntakeBox) -> None:
     box.known["b1"] = booking("b1", start=NOW - timedelta(hours=3))
     box.drop("b1.mp4")
     (entry,) = box.adopt()
@@ -141,20 +141,20 @@ def test_a_video_of_a_known_booking_is_of_that_bookings_time(box: Box) -> None:
     assert entry.job.takes[0].file == "raw_b1_20260701_150000.mp4"
 
 
-def test_the_same_id_dropped_twice_makes_a_second_job(box: Box) -> None:
+def test_the_same_id_dropped_twice_makes_a_second_job(box: IntakeBox) -> None:
     for expected in ("b1", "b1-2", "b1-3"):
         box.drop("b1.mp4")
         assert [entry.id for entry in box.adopt()] == [expected]
 
 
-def test_many_files_are_adopted_oldest_first(box: Box) -> None:
+def test_many_files_are_adopted_oldest_first(box: IntakeBox) -> None:
     for n in range(5):
         os.utime(box.drop(f"j{n}.mp4"), (1e9 - n, 1e9 - n))
     assert [entry.id for entry in box.adopt()] == ["j4", "j3", "j2", "j1", "j0"]
 
 
 @pytest.mark.parametrize("stamp", [-1e10, 0, 1e11])
-def test_a_stamp_that_is_no_date_of_ours_is_no_obstacle(box: Box, stamp: float) -> None:
+def test_a_stamp_that_is_no_date_of_ours_is_no_obstacle(box: IntakeBox, stamp: float) -> None:
     path = box.drop("b1.mp4")
     try:
         os.utime(path, (stamp, stamp))
@@ -164,7 +164,7 @@ def test_a_stamp_that_is_no_date_of_ours_is_no_obstacle(box: Box, stamp: float) 
     assert 1970 <= entry.job.takes[0].started.year < 2200
 
 
-def test_a_job_moved_back_by_hand_is_no_unknown_file_and_loses_its_reason(box: Box) -> None:
+def test_a_job_moved_back_by_hand_is_no_unknown_file_and_loses_its_reason(box: IntakeBox) -> None:
     entry = put_clip(box.spool, State.FAILED, reason="no picture", return_to="raw")
     os.rename(entry.path, box.spool.root / "raw/b1")
     assert box.adopt() == []
@@ -178,28 +178,28 @@ def test_a_job_moved_back_by_hand_is_no_unknown_file_and_loses_its_reason(box: B
 
 
 @pytest.fixture
-def writer(box: Box) -> Iterator[int]:
+def writer(box: IntakeBox) -> Iterator[int]:
     fd = os.open(box.spool.root / "raw/b1.mp4", os.O_WRONLY | os.O_CREAT, 0o600)
     yield fd
     os.close(fd)
 
 
-def test_a_file_is_left_alone_while_its_writer_has_it_open(box: Box, writer: int) -> None:
+def test_a_file_is_left_alone_while_its_writer_has_it_open(box: IntakeBox, writer: int) -> None:
     for _ in range(3):
         os.write(writer, FOOTAGE)
         adopted, again = box.look()
         assert (adopted, again) == ([], 3.0)
-        box.clock.pass_s(60)  # however long it takes
+        box.clock.pass_time(60)  # however long it takes
 
 
-def test_an_empty_file_is_left_alone_while_its_writer_has_it_open(box: Box, writer: int) -> None:
+def test_an_empty_file_is_left_alone_while_its_writer_has_it_open(box: IntakeBox, writer: int) -> None:
     for _ in range(3):
         assert box.look() == ([], 3.0)
-        box.clock.pass_s(60)
+        box.clock.pass_time(60)
     os.write(writer, FOOTAGE)
 
 
-def test_a_file_is_adopted_as_soon_as_its_writer_closes_it(box: Box) -> None:
+def test_a_file_is_adopted_as_soon_as_its_writer_closes_it(box: IntakeBox) -> None:
     with open(box.spool.root / "raw/b1.mp4", "wb") as file:
         file.write(FOOTAGE)
         file.flush()
@@ -208,7 +208,7 @@ def test_a_file_is_adopted_as_soon_as_its_writer_closes_it(box: Box) -> None:
     assert ([entry.id for entry in adopted], again) == (["b1"], None)
 
 
-def test_a_copy_by_another_program_is_adopted_when_it_is_complete(box: Box, tmp_path: Path) -> None:
+def test_a_copy_by_another_program_is_adopted_when_it_is_complete(box: IntakeBox, tmp_path: Path) -> None:
     target = box.spool.root / "raw/b1.mp4"
     script = (
         "import sys, time\nf = open(sys.argv[1], 'wb')\n"
@@ -216,40 +216,43 @@ def test_a_copy_by_another_program_is_adopted_when_it_is_complete(box: Box, tmp_
     )
     copier = subprocess.Popen([sys.executable, "-c", script, str(target)])
     adopted: list[Entry] = []
-    ends = time.monotonic() + 60
-    while not adopted and time.monotonic() < ends:
-        adopted, _ = box.look()
+
+    def look() -> bool:
+        adopted.extend(box.look()[0])
+        return bool(adopted)
+
+    assert eventually(look, 60)
     assert copier.wait(30) == 0
     assert adopted[0].job.takes[0].size == 20 * 4096
 
 
-def test_an_empty_file_has_its_time_to_be_filled(box: Box) -> None:
+def test_an_empty_file_has_its_time_to_be_filled(box: IntakeBox) -> None:
     path = box.drop("b1.mp4", b"")
     assert box.look() == ([], 3.0)
-    box.clock.pass_s(2)
+    box.clock.pass_time(2)
     assert box.look() == ([], 1.0)
     path.write_bytes(FOOTAGE)
     assert [entry.id for entry in box.look()[0]] == ["b1"]
 
 
 @pytest.mark.parametrize("name", ["b1.mp4.part", "b1.mp4.filepart", "b1.tmp", "b1.mp4~", "b1.crdownload"])
-def test_a_copying_programs_temporary_name_waits_for_its_final_name(box: Box, name: str) -> None:
+def test_a_copying_programs_temporary_name_waits_for_its_final_name(box: IntakeBox, name: str) -> None:
     path = box.drop(name)
     assert box.look() == ([], 600.0)
-    box.clock.pass_s(500)
+    box.clock.pass_time(500)
     assert box.look()[0] == []
     path.rename(box.spool.root / "raw/b1.mp4")
     assert [entry.id for entry in box.look()[0]] == ["b1"]
 
 
-def test_rsyncs_hidden_names_are_nobodys_business(box: Box) -> None:
+def test_rsyncs_hidden_names_are_nobodys_business(box: IntakeBox) -> None:
     path = box.drop(".b1.mp4.x9fQz1")
     assert box.spool.look(State.RAW) == ([], [])
     path.rename(box.spool.root / "raw/b1.mp4")
     assert [entry.id for entry in box.adopt()] == ["b1"]
 
 
-def test_a_temporary_name_that_nobody_writes_any_more_goes_to_a_person(box: Box) -> None:
+def test_a_temporary_name_that_nobody_writes_any_more_goes_to_a_person(box: IntakeBox) -> None:
     box.drop("b1.mp4.part")
     assert "never finished" in box.rejected().job.reason
 
@@ -262,15 +265,15 @@ def halves(fragmented: bool, folder: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("fragmented", [True, False])
 def test_a_video_that_is_not_whole_waits_and_is_then_refused_byte_for_byte(
-    box: Box, tmp_path: Path, fragmented: bool
+    box: IntakeBox, tmp_path: Path, fragmented: bool
 ) -> None:
     for half in halves(fragmented, tmp_path):
         path = box.drop("b1.mp4", half)
         assert box.look() == ([], 60.0)
-        box.clock.pass_s(59)
+        box.clock.pass_time(59)
         assert box.look() == ([], 1.0)
         assert path.read_bytes() == half
-        box.clock.pass_s(1)
+        box.clock.pass_time(1)
         (entry,) = box.look()[0]
         assert entry.state is State.FAILED
         assert "is not whole, and nobody goes on writing it" in entry.job.reason
@@ -278,12 +281,12 @@ def test_a_video_that_is_not_whole_waits_and_is_then_refused_byte_for_byte(
         assert box.spool.names(State.RAW) == []
 
 
-def test_a_copy_that_goes_on_piece_by_piece_is_taken_when_it_is_whole(box: Box, tmp_path: Path) -> None:
+def test_a_copy_that_goes_on_piece_by_piece_is_taken_when_it_is_whole(box: IntakeBox, tmp_path: Path) -> None:
     whole = media.make_take(tmp_path / "whole.mp4").read_bytes()
     path = box.drop("b1.mp4", whole[:100])
     for end in range(500, len(whole), 700):
         assert box.look()[0] == []
-        box.clock.pass_s(50)
+        box.clock.pass_time(50)
         with path.open("ab") as file:  # opened anew for each piece, as some file shares do
             file.write(whole[path.stat().st_size : end])
     with path.open("ab") as file:
@@ -293,7 +296,7 @@ def test_a_copy_that_goes_on_piece_by_piece_is_taken_when_it_is_whole(box: Box, 
     assert (entry.path / entry.job.takes[0].file).read_bytes() == whole
 
 
-def test_half_a_video_of_another_user_waits_long_for_its_rest(box: Box, tmp_path: Path) -> None:
+def test_half_a_video_of_another_user_waits_long_for_its_rest(box: IntakeBox, tmp_path: Path) -> None:
     """As the service meets what a file share's user copies: the kernel does not tell it who is writing."""
     whole = media.make_take(tmp_path / "whole.mp4").read_bytes()
     box.drop("x-going-on.mp4", whole[:2000]).chmod(0o666)
@@ -303,14 +306,14 @@ def test_half_a_video_of_another_user_waits_long_for_its_rest(box: Box, tmp_path
         box,
         f"""
 whole, path = Path({str(tmp_path / "whole.mp4")!r}).read_bytes(), box.spool.root / "raw/x-going-on.mp4"
-box.look(); box.clock.pass_s(3)
+box.look(); box.clock.pass_time(3)
 assert [entry.id for entry in box.look()[0]] == ["x-whole"]
-box.clock.pass_s(500)
+box.clock.pass_time(500)
 assert box.look()[0] == []
 with path.open("ab") as file: file.write(whole[2000:])
-box.look(); box.clock.pass_s(3)
+box.look(); box.clock.pass_time(3)
 assert [entry.id for entry in box.look()[0]] == ["x-going-on"]
-box.clock.pass_s(100)
+box.clock.pass_time(100)
 (entry,) = box.look()[0]
 assert entry.id == "x-broken-off-rejected", entry.id
 assert (entry.path / "rejected").read_bytes() == whole[:2000]
@@ -329,7 +332,7 @@ def test_what_only_looks_like_a_video_is_looked_into_once_as_long_as_it_does_not
 
     path = tmp_path / "b1.mp4"
     path.write_bytes(FOOTAGE)
-    stillness = FileStability(StillClock(), is_torn=is_torn)
+    stillness = FileStability(StandingClock(), is_torn=is_torn)
     for _ in range(5):
         stillness.wait_s(path)
     assert len(looks) == 1
@@ -356,26 +359,26 @@ def test_without_leases_three_quiet_seconds_count_as_complete(tmp_path: Path) ->
 _AS_NOBODY = """
 import json, os, sys
 from pathlib import Path
-from tests.support.spooling import StillClock
+from tests.fakes.clock import StandingClock
 from ezrec.spool.file_stability import FileStability
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-clock, path = StillClock(), Path(sys.argv[1])
+clock, path = StandingClock(), Path(sys.argv[1])
 stillness = FileStability(clock, quiet_s=0.25)
 answers = [stillness.wait_s(path)]
-clock.pass_s(0.1)
+clock.pass_time(0.1)
 first = stillness.wait_s(path)
 assert 0 < first < 0.25, first
-clock.pass_s(0.1)
+clock.pass_time(0.1)
 stillness.forget_all_but(set())
 answers.append(stillness.wait_s(path))
-clock.pass_s(0.3)
+clock.pass_time(0.3)
 answers.append(stillness.wait_s(path))
 print(json.dumps(answers))
 """
 
 
 def test_a_booking_of_another_user_is_taken_at_once_when_it_is_whole_and_waits_while_it_is_not(
-    box: Box,
+    box: IntakeBox,
 ) -> None:
     """As the recorder's user meets what the sync's user drops: a change has to be honoured within 2 s."""
     box.drop_row({**ROW, "end_time": "21:00"}, "x-whole.json")
@@ -396,17 +399,17 @@ assert again == 3.0, again
 
 
 def test_a_file_that_changes_begins_its_quiet_time_again(tmp_path: Path) -> None:
-    clock, folder = StillClock(), tmp_path / "folder"
+    clock, folder = StandingClock(), tmp_path / "folder"
     stillness = FileStability(clock)
     folder.mkdir()
     assert stillness.wait_s(folder) == 3.0
-    clock.pass_s(2)
+    clock.pass_time(2)
     (folder / "b1.mp4").write_bytes(b"x")
     assert stillness.wait_s(folder) == 3.0
-    clock.pass_s(2)
+    clock.pass_time(2)
     (folder / "b1.mp4").write_bytes(b"xx")  # the folder itself does not change by this
     assert stillness.wait_s(folder) == 3.0
-    clock.pass_s(3)
+    clock.pass_time(3)
     assert stillness.wait_s(folder) is None
 
 
@@ -477,7 +480,7 @@ def _empty(path: Path) -> None:
         (_folder, "has no job.json"), (_folder_with_broken_record, "cannot be read"), (_empty, "empty"),
     ],
 )  # fmt: skip
-def test_what_is_no_plain_file_waits_for_a_person_unopened(box: Box, make: Any, says: str) -> None:
+def test_what_is_no_plain_file_waits_for_a_person_unopened(box: IntakeBox, make: Any, says: str) -> None:
     make(box.spool.root / "raw/b1.mp4")
     entry = box.rejected()
     assert says in entry.job.reason
@@ -500,7 +503,7 @@ def test_what_is_no_plain_file_waits_for_a_person_unopened(box: Box, make: Any, 
         "b1", "b1.avi", "b1.mp4.exe", "b1.json", "\u202egp4.mp4",
     ],
 )  # fmt: skip
-def test_a_name_that_is_none_waits_for_a_person_with_all_its_bytes(box: Box, name: str) -> None:
+def test_a_name_that_is_none_waits_for_a_person_with_all_its_bytes(box: IntakeBox, name: str) -> None:
     (box.spool.root / "raw" / name).write_bytes(FOOTAGE)
     put_clip(box.spool, State.DEFERRED, "bystander")
     entry = box.rejected()
@@ -508,7 +511,7 @@ def test_a_name_that_is_none_waits_for_a_person_with_all_its_bytes(box: Box, nam
     assert whereabouts(box.spool)["bystander"] == ["deferred"]
 
 
-def test_one_bad_thing_does_not_keep_the_good_ones(box: Box) -> None:
+def test_one_bad_thing_does_not_keep_the_good_ones(box: IntakeBox) -> None:
     _fifo(box.spool.root / "raw/a.mp4")
     _link(box.spool.root / "raw/b.mp4")
     box.drop("c.mp4")
@@ -516,24 +519,24 @@ def test_one_bad_thing_does_not_keep_the_good_ones(box: Box) -> None:
     assert whereabouts(box.spool) == {"a-rejected": ["failed"], "b-rejected": ["failed"], "c": ["raw"]}
 
 
-def test_a_bad_thing_dropped_again_is_numbered(box: Box) -> None:
+def test_a_bad_thing_dropped_again_is_numbered(box: IntakeBox) -> None:
     for _ in range(2):
         box.drop("b1.avi")
         box.adopt()
     assert sorted(box.spool.names(State.FAILED)) == ["b1-rejected", "b1-rejected-2"]
 
 
-def test_a_thing_that_is_gone_when_its_turn_comes_is_nobodys(box: Box) -> None:
+def test_a_thing_that_is_gone_when_its_turn_comes_is_nobodys(box: IntakeBox) -> None:
     assert box.intakes[State.RAW].adopt([UnknownFile("b1.mp4", "a loose file")]) == ([], None)
     assert whereabouts(box.spool) == {}
 
 
-def test_loose_files_elsewhere_are_sent_on(box: Box) -> None:
+def test_loose_files_elsewhere_are_sent_on(box: IntakeBox) -> None:
     box.drop("b1.mp4", state=State.PROCESSED)
     assert "takes no loose files" in box.rejected(State.PROCESSED).job.reason
 
 
-def test_an_unknown_file_among_the_jobs_in_hand_is_moved_out_of_the_way(box: Box) -> None:
+def test_an_unknown_file_among_the_jobs_in_hand_is_moved_out_of_the_way(box: IntakeBox) -> None:
     box.drop("b1.mp4", state=State.PROCESSING)
     intake = replace(box.intakes[State.RAW], state=State.PROCESSING)
     adopt_unknown_files(intake, box.spool.look(State.PROCESSING)[1])
@@ -543,7 +546,7 @@ def test_an_unknown_file_among_the_jobs_in_hand_is_moved_out_of_the_way(box: Box
     assert box.spool.names(State.PROCESSING) == []
 
 
-def _as_nobody(box: Box, script: str) -> None:
+def _as_nobody(box: IntakeBox, script: str) -> None:
     """Run a piece of this test as the user nobody, who owns the spool but not what root drops into it."""
     if os.geteuid() != 0:
         pytest.skip("taking another user's part needs root")
@@ -554,8 +557,8 @@ def _as_nobody(box: Box, script: str) -> None:
         if not path.name.startswith("x") and not path.name.startswith("inside"):
             os.chown(path, 65534, 65534)
     head = (
-        "import os, sys\nfrom pathlib import Path\nfrom tests.spool.test_intake import Box, State\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\nbox = Box(Path(sys.argv[1]))\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tests.spool.test_intake import IntakeBox, State\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\nbox = IntakeBox(Path(sys.argv[1]))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", head + script, str(box.spool.root)],
@@ -565,7 +568,7 @@ def _as_nobody(box: Box, script: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_a_file_that_we_may_not_read_waits_for_a_person(box: Box) -> None:
+def test_a_file_that_we_may_not_read_waits_for_a_person(box: IntakeBox) -> None:
     box.drop("x1.mp4").chmod(0)
     _as_nobody(box, "box.adopt(); assert box.spool.names(State.FAILED) == []; box.adopt_for_a_while()")
     (entry,) = box.spool.entries(State.FAILED)
@@ -573,7 +576,7 @@ def test_a_file_that_we_may_not_read_waits_for_a_person(box: Box) -> None:
     assert (entry.path / REJECTED).read_bytes() == FOOTAGE
 
 
-def test_a_thing_that_we_may_not_move_is_told_of_once_and_keeps_nobody(box: Box) -> None:
+def test_a_thing_that_we_may_not_move_is_told_of_once_and_keeps_nobody(box: IntakeBox) -> None:
     _folder(box.spool.root / "raw/x1")
     (box.spool.root / "raw/x1").chmod(0o700)
     box.drop("b1.mp4")
@@ -586,7 +589,7 @@ def test_a_thing_that_we_may_not_move_is_told_of_once_and_keeps_nobody(box: Box)
     assert box.spool.is_tidy()
 
 
-def test_a_file_from_another_file_system_is_told_of_and_not_touched(box: Box, tmp_path: Path) -> None:
+def test_a_file_from_another_file_system_is_told_of_and_not_touched(box: IntakeBox, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting needs root")
     (tmp_path / "disk").mkdir()
@@ -613,12 +616,12 @@ def test_a_file_from_another_file_system_is_told_of_and_not_touched(box: Box, tm
 # ---- bookings
 
 
-def incoming(box: Box) -> Entry:
+def incoming(box: IntakeBox) -> Entry:
     (entry,) = box.spool.entries(State.INCOMING)
     return entry
 
 
-def test_a_booking_becomes_a_job_that_waits_for_its_start(box: Box) -> None:
+def test_a_booking_becomes_a_job_that_waits_for_its_start(box: IntakeBox) -> None:
     path = box.drop_row(ROW, "anything.json")
     (entry,) = box.adopt(State.INCOMING)
     assert (entry.id, entry.state, entry.job.kind) == ("b1", State.INCOMING, Kind.BOOKING)
@@ -646,7 +649,7 @@ def test_a_booking_becomes_a_job_that_waits_for_its_start(box: Box) -> None:
     ],
 )  # fmt: skip
 def test_a_booking_that_is_none_waits_for_a_person_and_the_corrected_one_is_recorded(
-    box: Box, data: bytes, says: str
+    box: IntakeBox, data: bytes, says: str
 ) -> None:
     box.drop("b1.json", data, State.INCOMING)
     entry = box.rejected(State.INCOMING)
@@ -657,30 +660,30 @@ def test_a_booking_that_is_none_waits_for_a_person_and_the_corrected_one_is_reco
     assert incoming(box).id == "b1"
 
 
-def test_an_empty_booking_file_is_refused_when_nobody_fills_it(box: Box) -> None:
+def test_an_empty_booking_file_is_refused_when_nobody_fills_it(box: IntakeBox) -> None:
     box.drop("b1.json", b"", State.INCOMING)
     assert box.rejected(State.INCOMING).job.kind is Kind.CLIP
 
 
-def test_a_video_among_the_bookings_is_sent_on(box: Box) -> None:
+def test_a_video_among_the_bookings_is_sent_on(box: IntakeBox) -> None:
     box.drop("b1.mp4", state=State.INCOMING)
     assert "does not end in .json" in box.rejected(State.INCOMING).job.reason
 
 
 @pytest.mark.parametrize("make", [_fifo, _link, _second_name, _folder])
-def test_what_is_no_plain_file_among_the_bookings_is_not_opened(box: Box, make: Any) -> None:
+def test_what_is_no_plain_file_among_the_bookings_is_not_opened(box: IntakeBox, make: Any) -> None:
     make(box.spool.root / "incoming/b1.json")
     box.rejected(State.INCOMING)
 
 
-def test_the_same_booking_again_changes_nothing(box: Box) -> None:
+def test_the_same_booking_again_changes_nothing(box: IntakeBox) -> None:
     for _ in range(2):
         box.drop_row(ROW)
         box.adopt(State.INCOMING)
     assert len(incoming(box).job.arrivals) == 1
 
 
-def test_a_booking_that_moved_waits_for_its_new_start(box: Box) -> None:
+def test_a_booking_that_moved_waits_for_its_new_start(box: IntakeBox) -> None:
     box.drop_row(ROW)
     box.adopt(State.INCOMING)
     box.drop_row(ROW | {"start_time": "19:30"})
@@ -689,7 +692,7 @@ def test_a_booking_that_moved_waits_for_its_new_start(box: Box) -> None:
     assert due == datetime(2026, 7, 1, 17, 30, tzinfo=UTC) - timedelta(seconds=35)
 
 
-def test_a_booking_that_is_cancelled_is_due_at_once_so_that_it_can_be_closed(box: Box) -> None:
+def test_a_booking_that_is_cancelled_is_due_at_once_so_that_it_can_be_closed(box: IntakeBox) -> None:
     box.drop_row(ROW)
     box.adopt(State.INCOMING)
     box.drop_row(ROW | {"status": "cancelled"})
@@ -697,7 +700,7 @@ def test_a_booking_that_is_cancelled_is_due_at_once_so_that_it_can_be_closed(box
     assert incoming(box).job.is_due(box.clock.now())
 
 
-def test_a_booking_in_hand_is_amended_by_a_note_to_its_owner(box: Box) -> None:
+def test_a_booking_in_hand_is_amended_by_a_note_to_its_owner(box: IntakeBox) -> None:
     entry = box.spool.create(State.RECORDING, booking_job())
     box.drop_row(ROW | {"end_time": "21:00"})
     (told,) = box.adopt(State.INCOMING)
@@ -708,7 +711,7 @@ def test_a_booking_in_hand_is_amended_by_a_note_to_its_owner(box: Box) -> None:
     assert taken.end == datetime(2026, 7, 1, 19, tzinfo=UTC)
 
 
-def test_a_booking_changed_and_changed_back_before_its_owner_looked_is_as_it_was(box: Box) -> None:
+def test_a_booking_changed_and_changed_back_before_its_owner_looked_is_as_it_was(box: IntakeBox) -> None:
     box.drop_row(ROW)
     box.adopt(State.INCOMING)
     entry = box.spool.claim(incoming(box), State.RECORDING)
@@ -719,7 +722,7 @@ def test_a_booking_changed_and_changed_back_before_its_owner_looked_is_as_it_was
     assert entry.take_amendment() == as_it_was
 
 
-def test_a_booking_that_was_recorded_is_not_recorded_again(box: Box) -> None:
+def test_a_booking_that_was_recorded_is_not_recorded_again(box: IntakeBox) -> None:
     entry = box.spool.create(State.RAW, booking_job())
     box.drop_row(ROW | {"end_time": "21:00"})
     assert box.adopt(State.INCOMING) == []
@@ -731,37 +734,37 @@ def test_a_booking_that_was_recorded_is_not_recorded_again(box: Box) -> None:
 
 
 @pytest.mark.parametrize("status", ["cancelled", "completed", "video_uploaded"])
-def test_a_booking_that_is_over_before_it_came_makes_no_job(box: Box, status: str) -> None:
+def test_a_booking_that_is_over_before_it_came_makes_no_job(box: IntakeBox, status: str) -> None:
     box.drop_row(ROW | {"status": status})
     assert box.adopt(State.INCOMING) == []
     assert whereabouts(box.spool) == {}
 
 
-def _closed(box: Box, outcome: JobOutcome, **fields: Any) -> None:
+def _closed(box: IntakeBox, outcome: JobOutcome, **fields: Any) -> None:
     entry = box.spool.create(State.INCOMING, booking_job())
     job = replace(entry.job, outcome=outcome, booking=booking("b1", **fields))
     box.spool.leave(entry, job)
 
 
-def test_a_booking_that_was_cancelled_and_is_confirmed_again_is_recorded(box: Box) -> None:
+def test_a_booking_that_was_cancelled_and_is_confirmed_again_is_recorded(box: IntakeBox) -> None:
     _closed(box, JobOutcome.CANCELLED, status="cancelled")
     box.drop_row(ROW)
     assert [entry.id for entry in box.adopt(State.INCOMING)] == ["b1"]
 
 
-def test_a_booking_that_was_missed_and_moved_to_a_time_to_come_is_recorded(box: Box) -> None:
+def test_a_booking_that_was_missed_and_moved_to_a_time_to_come_is_recorded(box: IntakeBox) -> None:
     _closed(box, JobOutcome.MISSED, start=NOW - timedelta(hours=5))
     box.drop_row(ROW)
     assert [entry.id for entry in box.adopt(State.INCOMING)] == ["b1"]
 
 
-def test_a_booking_that_was_missed_stays_missed(box: Box) -> None:
+def test_a_booking_that_was_missed_stays_missed(box: IntakeBox) -> None:
     _closed(box, JobOutcome.MISSED, start=NOW - timedelta(hours=5))
     box.drop_row(ROW | {"start_time": "11:00", "end_time": "12:30"})
     assert box.adopt(State.INCOMING) == []
 
 
-def test_footage_dropped_for_a_booking_to_come_does_not_cost_its_recording(box: Box) -> None:
+def test_footage_dropped_for_a_booking_to_come_does_not_cost_its_recording(box: IntakeBox) -> None:
     box.drop("b1.mp4")
     box.adopt()
     box.drop_row(ROW)
@@ -773,7 +776,7 @@ def test_footage_dropped_for_a_booking_to_come_does_not_cost_its_recording(box: 
     assert [found.id for found in box.adopt(State.INCOMING)] == ["b1-booked"]
 
 
-def test_footage_dropped_for_a_booking_that_is_known_to_come_leaves_its_id_free(box: Box) -> None:
+def test_footage_dropped_for_a_booking_that_is_known_to_come_leaves_its_id_free(box: IntakeBox) -> None:
     box.known["b1"] = booking()
     box.drop("b1.mp4")
     assert [entry.id for entry in box.adopt()] == ["b1-2"]
@@ -781,10 +784,10 @@ def test_footage_dropped_for_a_booking_that_is_known_to_come_leaves_its_id_free(
     assert [entry.id for entry in box.adopt(State.INCOMING)] == ["b1"]
 
 
-def test_footage_dropped_for_a_booking_that_is_over_is_its_video(box: Box) -> None:
+def test_footage_dropped_for_a_booking_that_is_over_is_its_video(box: IntakeBox) -> None:
     box.drop("b1.mp4")
     box.adopt()
-    box.clock.pass_s(86_400)
+    box.clock.pass_time(86_400)
     box.drop_row(ROW)
     assert box.adopt(State.INCOMING) == []
     assert whereabouts(box.spool) == {"b1": ["raw"]}
@@ -820,7 +823,7 @@ class _Dropper(logging.Handler):
 
 @pytest.mark.parametrize("is_known", [False, True], ids=["a new booking", "an amendment"])
 def test_a_newer_word_that_is_dropped_while_the_older_is_applied_is_applied_too(
-    box: Box, is_known: bool
+    box: IntakeBox, is_known: bool
 ) -> None:
     if is_known:
         box.drop_row(ROW)
@@ -843,14 +846,14 @@ def test_a_newer_word_that_is_dropped_while_the_older_is_applied_is_applied_too(
     assert os.listdir(box.spool.directory(State.INCOMING)) == ["b1"]
 
 
-def test_a_booking_that_a_dead_recorder_had_taken_is_applied_by_the_next(box: Box) -> None:
+def test_a_booking_that_a_dead_recorder_had_taken_is_applied_by_the_next(box: IntakeBox) -> None:
     box.drop_row(ROW, ".taken.0badcafe.b1.json")
     box.drop_row(ROW | {"id": "b2"}, "b2.json")
     assert {entry.id for entry in box.adopt(State.INCOMING)} == {"b1", "b2"}
     assert sorted(os.listdir(box.spool.directory(State.INCOMING))) == ["b1", "b2"]
 
 
-def test_an_amendment_that_cannot_be_read_now_is_read_later(box: Box) -> None:
+def test_an_amendment_that_cannot_be_read_now_is_read_later(box: IntakeBox) -> None:
     entry = box.spool.create(State.RECORDING, booking_job())
     box.spool.amend(entry, booking(status="cancelled"))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -865,7 +868,9 @@ def test_an_amendment_that_cannot_be_read_now_is_read_later(box: Box) -> None:
     assert taken.is_cancelled
 
 
-def test_what_begins_next_is_adopted_first_and_the_words_about_one_booking_in_their_order(box: Box) -> None:
+def test_what_begins_next_is_adopted_first_and_the_words_about_one_booking_in_their_order(
+    box: IntakeBox,
+) -> None:
     rows = [
         ("season", "2026-07-20", "20:00"),
         ("today", "2026-07-01", "20:00"),
@@ -883,12 +888,12 @@ def test_what_begins_next_is_adopted_first_and_the_words_about_one_booking_in_th
     assert ends == {"today": 18, "season": 19}
 
 
-def test_a_text_editor_of_windows_writes_bookings_too(box: Box) -> None:
+def test_a_text_editor_of_windows_writes_bookings_too(box: IntakeBox) -> None:
     box.drop("b1.json", b"\xef\xbb\xbf" + json.dumps(ROW).encode(), State.INCOMING)
     assert [entry.id for entry in box.adopt(State.INCOMING)] == ["b1"]
 
 
-def test_the_note_of_a_thing_that_could_not_be_moved_goes_when_it_can_be(box: Box) -> None:
+def test_the_note_of_a_thing_that_could_not_be_moved_goes_when_it_can_be(box: IntakeBox) -> None:
     box.drop("b1.mp4")
     job = replace(
         booking_job("b1-rejected"), kind=Kind.CLIP, reason="'b1.mp4' cannot be moved out of raw/: Device or resource busy"

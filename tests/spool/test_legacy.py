@@ -15,7 +15,7 @@ from ezrec.spool.legacy import Legacy
 from ezrec.spool.spool import Entry, Spool
 from tests.support import media
 from tests.support.jobs import ezrec
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 LONG_AGO = 1_780_000_000
 RAW = "raw_b1_20260528_180000.mp4"

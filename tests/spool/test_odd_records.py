@@ -39,10 +39,10 @@ from ezrec.spool import actions
 from ezrec.spool.imports import import_video
 from ezrec.spool.lookup import DONE, EVERYWHERE, KEPT, all_ids, find
 from ezrec.spool.spool import Gone, Spool, forget, history
-from tests.domain.test_job import FULL
+from tests.fakes.clock import StandingClock
 from tests.support.boxes import CourtBox, a_box
+from tests.support.full_job import FULL
 from tests.support.jobs import NOW, ezrec, laid
-from tests.support.spooling import StillClock
 
 LOG = logging.getLogger("test")
 WHOLE: dict[str, Any] = json.loads(encode(FULL)) | {
@@ -86,16 +86,10 @@ _DATED = ("created", "due", "kept_until", "start", "end", "started", "at", "row"
 DATES = [path for path in places_in(WHOLE) if path and path[-1] in _DATED]
 
 
-class Box(CourtBox):
-    def __repr__(self) -> str:
-        return "a box"  # else hypothesis prints all of its settings
-
-
 @pytest.fixture(scope="module")
 def box() -> Iterator[CourtBox]:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        made = a_box(Path(folder))
-        yield Box(made.home, made.settings, made.spool)
+        yield a_box(Path(folder))
 
 
 def lay(spool: Spool, data: bytes) -> None:
@@ -136,7 +130,7 @@ def look_at_everything(box: CourtBox) -> None:
 def let_stages_look(spool: Spool) -> None:
     """What the recorder and the retry stage do with their directories; no handler is run."""
     for stage, moved in ((RECORD, State.INCOMING), (RETRY, State.DEFERRED)):
-        drain = Worker(stage, spool, Hooks(spool.root / "hooks", 5, LOG), StillClock(NOW), LOG, {})
+        drain = Worker(stage, spool, Hooks(spool.root / "hooks", 5, LOG), StandingClock(NOW), LOG, {})
         due, _ = drain._look()
         for entry in [entry for entry in due if entry.id == "odd"]:
             settle(stage, entry.job, Done(), NOW, 0.5)

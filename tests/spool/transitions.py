@@ -24,13 +24,13 @@ from ezrec.spool import actions
 from ezrec.spool.imports import import_video
 from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
+from tests.fakes.clock import StandingClock
 from tests.spool.syscalls import Crash, in_child
 from tests.support.spooling import (
     FOOTAGE,
     NOW,
     RESULT,
     TAKE,
-    StillClock,
     booking,
     booking_job,
     clip_job,
@@ -106,7 +106,7 @@ def _amend(spool: Spool) -> None:
 
 def _adopt(state: State) -> Callable[[Spool], None]:
     def act(spool: Spool) -> None:
-        intake = Intake(spool, state, StillClock(), UTC, logging.getLogger("test"))
+        intake = Intake(spool, state, StandingClock(NOW), UTC, logging.getLogger("test"))
         intake.adopt(spool.look(state)[1])
         if spool.look(state)[1] or intake.is_left():  # it logs its faults and goes on; here they count
             raise OSError("not adopted")

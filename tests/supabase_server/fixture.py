@@ -329,6 +329,20 @@ def _wait(is_ready: Any, child: Child) -> None:
         time.sleep(0.05)
 
 
+def wait_for_the_tables(project: Project) -> None:
+    """Wait until the server has heard of the new tables."""
+    import httpx
+
+    for _ in range(100):
+        answer = httpx.get(
+            f"{project.url}/rest/v1/devices?limit=1",
+            headers={"apikey": project.service_key, "Authorization": f"Bearer {project.service_key}"},
+        )
+        if answer.status_code == 200:
+            return
+    raise AssertionError(answer.text)
+
+
 @pytest.fixture(scope="session")
 def project() -> Iterator[Project]:
     """A Supabase project, started once a test process."""

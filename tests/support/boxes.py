@@ -27,9 +27,12 @@ from tests.fakes.gauges import FakeGauges
 LOG = logging.getLogger("ezrec.test")
 
 
-@dataclass
+@dataclass(repr=False)
 class CourtBox:
     """`home` is its EZREC_HOME."""
+
+    def __repr__(self) -> str:
+        return f"a box in {self.home}"  # else hypothesis prints all of its settings
 
     home: Path
     settings: Settings
@@ -47,7 +50,7 @@ class CourtBox:
         self.gauges.pass_time(seconds)
 
     def status(self) -> StatusReporter:
-        """A fresh pulse, as a timer or a new process starts it."""
+        """A fresh reporter, as a timer or a new process starts it."""
         hooks = Hooks(self.settings.hooks, 60, LOG)
         versions = {"ezrec": "1.0", "ffmpeg": "5.1"}
         return StatusReporter(

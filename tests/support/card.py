@@ -9,7 +9,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.support.rendering import eventually
+import pytest
+
+from tests.support.wait import eventually
 
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
 _NO_LOG_FLUSH = 2  # what is not in the journal on disk by now is lost, as when the power goes
@@ -58,6 +60,27 @@ def why_no_card() -> str:
     if os.geteuid() != 0:
         return "mounting needs root"
     return "" if shutil.which("mkfs.ext4") else "mkfs.ext4 is not installed"
+
+
+def fill(place: Path) -> Path:
+    """Not a byte is left, nor a block that some small file would get."""
+    ballast = place / "ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        for piece in (1 << 24, 1 << 20):
+            with contextlib.suppress(OSError):
+                while True:
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, piece)
+        file.seek(0, os.SEEK_END)
+        for piece in (1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"x" * piece)
+        with contextlib.suppress(OSError):
+            os.fsync(file.fileno())
+    with pytest.raises(OSError, match="No space left"):
+        (place / "more").write_bytes(b"x" * 8192)
+    (place / "more").unlink(missing_ok=True)
+    return ballast
 
 
 def _run(*argv: str) -> bytes:

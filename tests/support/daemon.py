@@ -19,7 +19,7 @@ from ezrec.app.publishing import local_backend
 from ezrec.domain.job import Job
 from ezrec.domain.stages import State
 from ezrec.spool.spool import Entry
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 LIMIT_S = 60.0
 _END_S = 40.0

@@ -1,4 +1,4 @@
-"""Recordings of several makes, and what a test wants to know of a film joined from them."""
+"""Recordings of several makes, and what a test wants to know of a video joined from them."""
 
 from __future__ import annotations
 

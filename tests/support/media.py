@@ -32,6 +32,11 @@ COLOURS = {
 FRAGMENTED = ("-movflags", "empty_moov+default_base_moof", "-frag_duration", "200000")
 
 
+def box(kind: bytes, body: bytes = b"") -> bytes:
+    """One box of an MP4 file."""
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
 def make_take(
     path: Path,
     seconds: float = 2,

@@ -1,9 +1,8 @@
-"""What the tests of the spool share: jobs, a clock that stands still, and a look at all that lies on disk."""
+"""What the tests of the spool share: jobs, and a look at all that lies on the disk."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,33 +17,6 @@ NOW = datetime(2026, 7, 1, 16, tzinfo=UTC)
 FOOTAGE = b"every second of it" * 1000
 TAKE = "raw_b1_20260701_180000.mp4"
 RESULT = Result(f"processed_{TAKE}", 3610.0, 6, ("x",))
-
-
-@dataclass
-class StillClock:
-    """A clock that moves when it is told to."""
-
-    wall: datetime = NOW
-    elapsed_s: float = 0.0
-    synchronised: bool = True
-    boot: str = "boot-1"
-    steps: list[float] = field(default_factory=list)
-
-    def now(self) -> datetime:
-        return self.wall
-
-    def monotonic(self) -> float:
-        return self.elapsed_s
-
-    def is_synchronised(self) -> bool:
-        return self.synchronised
-
-    def boot_id(self) -> str:
-        return self.boot
-
-    def pass_s(self, seconds: float) -> None:
-        self.elapsed_s += seconds
-        self.wall += timedelta(seconds=seconds)
 
 
 def new_spool(root: Path) -> Spool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import resource
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,15 +20,16 @@ from ezrec.domain.stages import DIRECTORIES, STAGES, State
 from ezrec.runtime.handling import Handler
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.worker import Worker
+from ezrec.runtime.worker_thread import WorkerThread
 from ezrec.spool.intake import Intake
 from ezrec.spool.spool import Entry, Spool
-from ezrec.system.task import Task
+from ezrec.system.task import Task, WakeUp
 from tests.fakes.clock import StandingClock
+from tests.support.wait import LIMIT_S
 
 LOG = logging.getLogger("test.stagework")
 CREATED = datetime(2026, 6, 1, 11, 0, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Berlin")
-LIMIT_S = 30.0  # for what takes milliseconds on a machine that has nothing else to do
 
 
 def a_spool(root: Path) -> Spool:
@@ -70,14 +70,6 @@ def a_drain(stage: str, spool: Spool, handler: Handler = done, **other: Any) -> 
     return Worker(STAGES[stage], spool, hooks, clock, LOG, dict.fromkeys(Kind, handler), **other)
 
 
-def until(happened: Callable[[], Any], limit_s: float = LIMIT_S) -> None:
-    """Wait for something that other threads or processes do; fail when it does not come."""
-    ends = time.monotonic() + limit_s
-    while not happened():
-        assert time.monotonic() < ends, "it did not happen in time"
-        time.sleep(0.005)
-
-
 @contextlib.contextmanager
 def full_disk() -> Iterator[None]:
     """As long as it lasts no file takes a byte from this process; renames go on, as on a full disk."""
@@ -87,3 +79,17 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextlib.contextmanager
+def running_thread(
+    turn: Callable[[], float | None], bell: WakeUp, longest_s: float = 3600.0
+) -> Iterator[WorkerThread]:
+    """A thread named `lane` that works by `turn`, ended at the end."""
+    lane = WorkerThread("lane", turn, bell, longest_s, LOG)
+    lane.start()
+    try:
+        yield lane
+    finally:
+        lane.stop()
+        lane.join(LIMIT_S)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ezrec.system.clock import on_step
-from tests.support.stagework import LIMIT_S
+from tests.support.wait import LIMIT_S
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import pytest
 
 from ezrec.domain.errors import Busy
 from ezrec.system.locks import Lock, holder_pid
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 _HOLD = """
 import sys, time

@@ -19,7 +19,7 @@ import pytest
 from ezrec.runtime import supervisor as supervisor_module
 from ezrec.runtime.supervisor import Supervisor
 from tests.support.daemon import children
-from tests.support.stagework import until
+from tests.support.wait import eventually
 
 LIMIT_S = 60
 
@@ -154,7 +154,7 @@ def test_the_watchdog_is_fed_only_while_every_child_is_looked_after(
     assert heard(manager) == [], "no child is ready"
     one.ready.set()
     other.ready.set()
-    until(lambda: "WATCHDOG=1" in heard(manager))
+    assert eventually(lambda: "WATCHDOG=1" in heard(manager))
     other.well = False
     time.sleep(0.5)
     heard(manager)
@@ -169,7 +169,7 @@ def test_a_child_that_does_not_begin_keeps_the_service_from_being_ready_for_half
     assert supervisor_module._READY_S <= 30
     monkeypatch.setattr(supervisor_module, "_READY_S", 0.5)
     request.getfixturevalue("children_of_nobody")
-    until(lambda: "READY=1" in heard(manager))
+    assert eventually(lambda: "READY=1" in heard(manager))
 
 
 def test_a_recorder_that_is_kept_by_another_process_speaks_to_that_one_alone(

@@ -18,7 +18,7 @@ from pathlib import Path
 import ezrec
 from ezrec.settings import DEFAULT_HOME
 from ezrec.system.child_process import with_parent_death_signal
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 CLONE = Path(__file__).parents[2]
 UNITS = CLONE / "systemd"

@@ -26,7 +26,7 @@ from ezrec.domain.stages import State
 from ezrec.spool.spool import Gone, Spool
 from tests.support.card import Card
 from tests.support.recording import frame_numbers
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 from tests.whole_box.tap import Delivered, Tap
 
 FPS = 30

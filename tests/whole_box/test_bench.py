@@ -1,4 +1,4 @@
-"""The measures themselves: each runs to its end, at a size at which the figures mean nothing."""
+"""The benchmarks run to their end, at a size at which the figures mean nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from bench.__main__ import MEASURES, RESULTS, page
 from bench.processing_page import page as page_of_processing
 from bench.result import Result
-from bench.status import Written, beats
+from bench.status import Written, runs
 from bench.status import page as page_of_status
 from tests.support.recording import our_children
 
@@ -28,7 +28,7 @@ def test_each_measure_runs_and_leaves_no_process_behind(name: str) -> None:
 
 
 def test_the_cost_of_a_beat_can_be_measured() -> None:
-    costs = beats(jobs=2)
+    costs = runs(jobs=2)
     assert len(costs) == 3
     assert all(0 <= cost.median_s <= cost.most_s for cost in costs)
     assert "Goal" in page_of_status(costs, [Written("at rest", 1e6, None)], 1.0, 2)
@@ -40,13 +40,14 @@ def test_the_page_of_processing_tells_each_goal_by_the_figures_of_the_run() -> N
 
     told = page_of_processing(
         {
-            (300, "bare remux"): one(0.4), (300, "copy rung"): one(0.5), (300, "one pass, veryfast"): one(75),
-            (3600, "bare remux"): one(2.0), (3600, "copy rung"): one(3.0, 130),
+            (300, "bare remux"): one(0.4), (300, "copy strategy"): one(0.5),
+            (300, "one pass, veryfast"): one(75),
+            (3600, "bare remux"): one(2.0), (3600, "copy strategy"): one(3.0, 130),
         },
         ["A machine."],
     )  # fmt: skip
-    assert "| copy rung ≤ 1.3 × CPU of the bare remux, 5 min | 1.25 in 3 rounds | yes |" in told
-    assert "| copy rung ≤ 1.3 × CPU of the bare remux, 60 min | 1.50 in 3 rounds | **no** |" in told
+    assert "| copy strategy ≤ 1.3 × CPU of the bare remux, 5 min | 1.25 in 3 rounds | yes |" in told
+    assert "| copy strategy ≤ 1.3 × CPU of the bare remux, 60 min | 1.50 in 3 rounds | **no** |" in told
     assert "veryfast, 5 min | 75.0 s against 0.50 s: 150 × | **no** |" in told
     assert "| flat memory, ≤ 120 MB | 80 MB at 5 min, 130 MB at 60 min | **no** |" in told
     assert "A machine." in told

@@ -19,10 +19,10 @@ import pytest
 
 from ezrec.app import common
 from ezrec.domain.stages import State
-from tests.fakes.echoing_cloud import FORMS, EchoingCloud
 from tests.fakes.guarded_camera import GuardedCamera
 from tests.support.daemon import Box
 from tests.support.jobs import laid
+from tests.whole_box.echoing_cloud import FORMS, EchoingCloud
 
 # Where a secret belongs: the settings' file, and the sign-in of whoever signed in.
 _ALLOWED = (".env", "session-*.json")

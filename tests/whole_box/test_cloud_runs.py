@@ -27,10 +27,9 @@ from ezrec.publishing.upload import upload
 from ezrec.spool.spool import Spool
 from ezrec.sync.booking_sync import BookingSync
 from ezrec.sync.branding_cache import RECORD, BrandingCache
-from tests.cloud.supabase.test_schema import wait_for_the_tables
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, Reset
-from tests.supabase_server.fixture import Project
+from tests.supabase_server.fixture import Project, wait_for_the_tables
 from tests.supabase_server.front_end import FrontEnd, played_s
 from tests.support import media
 from tests.support.daemon import Box
@@ -200,7 +199,7 @@ def test_a_day_without_network_delays_videos_and_loses_none(
     stages = [a_drain("retry", spool, clock=clock), a_drain("upload", spool, handler, clock=clock)]
 
     def is_heard(beat: Callable[[], None]) -> bool:
-        """A turn of a lane."""
+        """One turn of a worker thread."""
         try:
             beat()
         except Retry:

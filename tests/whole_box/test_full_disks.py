@@ -36,15 +36,15 @@ from ezrec.spool.spool import Entry, Spool
 from ezrec.sync.booking_sync import BookingSync
 from ezrec.sync.branding_cache import BrandingCache
 from ezrec.system import disk_reserve
-from tests.camera.test_camera_faults import LIMIT_S, Court
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import StandingClock
 from tests.fakes.transcoder import FakeTranscoder, footage
 from tests.support.boxes import LOG, CourtBox, a_box
-from tests.support.card import Card, why_no_card
+from tests.support.card import Card, fill, why_no_card
+from tests.support.court import LIMIT_S, Court
 from tests.support.recording import are_in_a_row, frame_numbers
-from tests.support.rendering import eventually
 from tests.support.stagework import CREATED, ZONE, a_drain, put
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.skipif(bool(why_no_card()), reason=why_no_card() or "it can")
 RESERVE = 4 << 20
@@ -90,27 +90,6 @@ def box(card: Card) -> CourtBox:
     made = a_box(card.at)
     assert disk_reserve.make(made.spool.root, RESERVE)
     return made
-
-
-def fill(place: Path) -> Path:
-    """Not a byte is left, nor a block that some small file would get."""
-    ballast = place / "ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        for piece in (1 << 24, 1 << 20):
-            with contextlib.suppress(OSError):
-                while True:
-                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, piece)
-        file.seek(0, os.SEEK_END)
-        for piece in (1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(b"x" * piece)
-        with contextlib.suppress(OSError):
-            os.fsync(file.fileno())
-    with pytest.raises(OSError, match="No space left"):
-        (place / "more").write_bytes(b"x" * 8192)
-    (place / "more").unlink(missing_ok=True)
-    return ballast
 
 
 def take_names(place: Path) -> list[Path]:

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.job import JobOutcome
-from tests.support.card import Card, why_no_card
+from tests.support.card import Card, fill, why_no_card
 from tests.support.daemon import Box
-from tests.whole_box.test_full_disks import fill
 
 pytestmark = pytest.mark.skipif(bool(why_no_card()), reason=why_no_card() or "it can")
 

@@ -19,7 +19,7 @@ from ezrec.domain.job import JobOutcome
 from ezrec.domain.stages import State
 from tests.support import media
 from tests.support.daemon import LIMIT_S, Box, children
-from tests.support.rendering import eventually
+from tests.support.wait import eventually
 
 DEATHS = 14
 

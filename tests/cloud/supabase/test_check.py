@@ -11,7 +11,7 @@ import pytest
 from ezrec import settings
 from ezrec.cloud.supabase.check import TABLES, check
 from ezrec.domain.findings import Finding, Verdict
-from tests.cloud.supabase.test_state_cache import booking, policies
+from tests.cloud.supabase.rows import booking, policies
 from tests.supabase_server.fixture import Account, Project
 
 

@@ -17,7 +17,7 @@ from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.schema import reference
 from ezrec.domain.errors import Reject
 from tests.fakes.clock import StandingClock
-from tests.supabase_server.fixture import Project
+from tests.supabase_server.fixture import Project, wait_for_the_tables
 
 
 class Device:
@@ -58,18 +58,6 @@ def applied(project: Project) -> Project:
         database.sql(reference())
     wait_for_the_tables(project)
     return project
-
-
-def wait_for_the_tables(project: Project) -> None:
-    """Wait until the server has heard of the new tables."""
-    for _ in range(100):
-        answer = httpx.get(
-            f"{project.url}/rest/v1/devices?limit=1",
-            headers={"apikey": project.service_key, "Authorization": f"Bearer {project.service_key}"},
-        )
-        if answer.status_code == 200:
-            return
-    raise AssertionError(answer.text)
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from ezrec.cloud.supabase.schema import reference
 from ezrec.cloud.supabase.state_cache import StateCache
 from ezrec.domain import cloud_state
 from ezrec.domain.errors import Reject, Retry
-from tests.cloud.supabase.test_schema import wait_for_the_tables
+from tests.cloud.supabase.rows import booking, policies
 from tests.fakes.clock import StandingClock
 from tests.faults.chaos import ChaosProxy, Pass, Portal
-from tests.supabase_server.fixture import Account, Project
+from tests.supabase_server.fixture import Account, Project, wait_for_the_tables
 from tests.support.daemon import Box
 from tests.support.jobs import ezrec
-from tests.support.stagework import until
+from tests.support.wait import eventually
 
 PASSWORD = "a-password"
 
@@ -52,11 +52,6 @@ def connected(
     made.close()
 
 
-def booking(account: Account, name: str, **changes: Any) -> dict[str, Any]:
-    row = {"id": f"{account.camera_id[:8]}-{name}", "user_id": account.user_id, "date": "2026-06-01"}
-    return {**row, "camera_id": account.camera_id, "start_time": "10:00", "end_time": "11:00", **changes}
-
-
 def told(state: Path) -> cloud_state.Cloud:
     return cloud_state.decode((state / cloud_state.FILE).read_bytes())
 
@@ -69,17 +64,6 @@ def test_a_key_above_all_policies_is_a_witness_by_itself(project: Project, accou
         assert cloud.sees_bookings()
     with connected(project, account, key="sb_secret_0123456789") as cloud:
         assert cloud.sees_bookings()
-
-
-@contextlib.contextmanager
-def policies(project: Project) -> Iterator[None]:
-    """Row-level security on `bookings`, as somebody switches it on who knows of no device."""
-    database, _ = project.local()
-    database.sql("alter table bookings enable row level security; drop policy if exists anybody on bookings")
-    try:
-        yield
-    finally:
-        database.sql("drop policy if exists anybody on bookings")
 
 
 def test_an_anon_key_that_row_level_security_shuts_out_is_not_believed(
@@ -226,10 +210,10 @@ def test_a_network_that_is_away_changes_nothing_of_how_the_cloud_treats_us(
         assert not is_lost_after_a_look(cloud)
         before = told(tmp_path)
         proxy.plan(itertools.repeat(Portal()))  # a connection that is open may pass one more request
-        until(lambda: is_lost_after_a_look(cloud))
+        assert eventually(lambda: is_lost_after_a_look(cloud))
         assert told(tmp_path) == before
         proxy.plan(())
-        until(lambda: not is_lost_after_a_look(cloud))
+        assert eventually(lambda: not is_lost_after_a_look(cloud))
         assert told(tmp_path) == before
 
 

@@ -16,8 +16,8 @@ from ezrec.media.ffmpeg.probe_cache import ProbeCache
 from ezrec.media.ffmpeg.tools import Tools
 from ezrec.media.mp4 import boxes
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.media.render.test_copy import RECORDINGS, recordings
 from tests.support import films, media
+from tests.support.pairings import RECORDINGS, recordings
 
 LONG_AGO = 1_000_000_000
 

@@ -17,7 +17,8 @@ from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
 from ezrec.system.task import CancelToken
 from tests.support import films, media
-from tests.support.rendering import deaf, eventually, processes_naming
+from tests.support.rendering import deaf, processes_naming
+from tests.support.wait import eventually
 
 
 def state_of(sign: str) -> str:

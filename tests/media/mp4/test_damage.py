@@ -30,8 +30,8 @@ from ezrec.recording.recovery import recover_takes
 from ezrec.spool.found_takes import DIED
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
-from tests.media.render.test_copy import RECORDINGS, recordings
 from tests.support import media
+from tests.support.pairings import RECORDINGS, recordings
 from tests.support.recording import frame_numbers
 
 LOG = logging.getLogger("test.damaged_takes")

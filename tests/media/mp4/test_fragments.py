@@ -15,12 +15,9 @@ from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.fragments import BadStream, Fragment, FragmentReader, retimed
 from tests.fakes.camera import FOOTAGE, footage, header
 from tests.support import media
+from tests.support.media import box
 
 REAL = FOOTAGE.read_bytes()
-
-
-def box(kind: bytes, body: bytes = b"") -> bytes:
-    return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
 def moov(*, timescale: int = 1000, version: int = 0, tracks: int = 1) -> bytes:

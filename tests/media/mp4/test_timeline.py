@@ -1,4 +1,4 @@
-"""Where each sample of a film comes to lie: an hour and more, by the tables alone."""
+"""Where each sample of a video comes to lie: an hour and more, by the tables alone."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ from ezrec.media.render.assets import AssetMaker
 from ezrec.media.render.encode_segments import SegmentEncoder
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.task import CancelToken
+from tests.media.render.killing import killed_in_the_middle
 from tests.support import films, media
-from tests.support.rendering import deaf, killed_in_the_middle
+from tests.support.rendering import deaf
 
 WIDTH, HEIGHT, BITS = 160, 96, 12
 STRIPE = WIDTH // BITS

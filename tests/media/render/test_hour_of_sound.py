@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.media.render.test_copy import rendered
 from tests.support import media
+from tests.support.pairings import rendered
 
 # 11,025 packets of AAC at 44.1 kHz last 256 s to the sample: so much can be repeated without a seam.
 WHOLE_S, TIMES, RATE = 256, 15, 5

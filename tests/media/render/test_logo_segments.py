@@ -18,9 +18,10 @@ from ezrec.media.render.logo_segments import FrameSpan, plan_spans, rate_of
 from ezrec.media.render.prerender import EncodingPause
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
+from tests.media.render.killing import killed_in_the_middle
 from tests.support import films, media
 from tests.support.films import needs_openh264
-from tests.support.rendering import deaf, killed_in_the_middle
+from tests.support.rendering import deaf
 
 SECONDS = 65  # two whole parts and a piece
 

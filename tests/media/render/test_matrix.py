@@ -1,4 +1,4 @@
-"""Every rung that encodes, over intros and recordings: whole, in order, decodable, the logo where it belongs.
+"""Every strategy that encodes, over all intros and recordings: whole, in order, decodable, the logo in place.
 
 The copy rung has its own in `test_copy_rung.py`, since there is more to be said of it.
 """
@@ -18,8 +18,8 @@ from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.inputs import INTRO
 from ezrec.media.ffmpeg.probe import inspect
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.media.render.test_copy import INTROS, NEEDS, RECORDINGS, check_sound, check_times
 from tests.support import films, media
+from tests.support.pairings import INTROS, NEEDS, RECORDINGS, check_sound, check_times
 from tests.support.rendering import deaf
 
 # Every recording and every intro stands beside one of the three at least.
@@ -42,7 +42,7 @@ SIZE = (320, 180)
 
 
 def wanted() -> list[Any]:
-    """With EZREC_TEST_MATRIX=full every intro before every recording on every rung: some minutes."""
+    """With EZREC_TEST_MATRIX=full every intro before every recording by every strategy: some minutes."""
     every = [(rung, intro, recording) for rung in RUNGS for intro in INTROS for recording in RECORDINGS]
     chosen = every if os.environ.get("EZREC_TEST_MATRIX") == "full" else CHOSEN
     return [pytest.param(*one, marks=NEEDS.get(one[2], ())) for one in chosen]

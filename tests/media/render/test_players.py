@@ -1,4 +1,4 @@
-"""Joined films in decoders and players of other houses."""
+"""Joined videos in decoders and players of other makers."""
 
 from __future__ import annotations
 

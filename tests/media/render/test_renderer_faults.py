@@ -21,7 +21,8 @@ from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.runner import Limits, run
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import media
-from tests.support.rendering import deaf, eventually, plan_for, processes_naming, program, written
+from tests.support.rendering import deaf, plan_for, processes_naming, program, written
+from tests.support.wait import eventually
 
 ROOT = Path(__file__).parents[3]
 
@@ -210,7 +211,7 @@ def test_the_cloud_keys_in_the_environment_do_not_reach_ffmpeg(
 
 
 def test_a_rung_that_fails_gives_way_to_the_next_and_is_named(tmp_path: Path) -> None:
-    """Only what makes the smart rung's stretches fails here; a whole encoding goes on."""
+    """Only what makes the segments of smart rendering fails here; a whole encoding goes on."""
     stand_in = program(tmp_path, 'case "$*" in *sps-id*) exit 1;; esac; exec ffmpeg "$@"')
     plan = RenderPlan(
         takes=[media.make_take(tmp_path / "t.mp4", seconds=4)], output=tmp_path / "out.mp4",

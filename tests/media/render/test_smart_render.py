@@ -17,10 +17,11 @@ from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import copyable
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.media.render.smart_render import Run, plan_runs
-from tests.media.render.test_copy import RECORDINGS, recordings
 from tests.support import films, media
 from tests.support.films import needs_openh264
-from tests.support.rendering import deaf, eventually
+from tests.support.pairings import RECORDINGS, recordings
+from tests.support.rendering import deaf
+from tests.support.wait import eventually
 
 
 @pytest.mark.parametrize(

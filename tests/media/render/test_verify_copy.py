@@ -1,4 +1,4 @@
-"""A film that is not what was planned is found out before anybody sees it."""
+"""A video that is not what was planned is found out before anybody sees it."""
 
 from __future__ import annotations
 

@@ -12,9 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*$")
+_LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
 _PLAIN = re.compile(r"[\w./:@%+,=-]*")
-_COMMENT = re.compile(r"\s+#.*")
+_COMMENT = re.compile(
+    r"(?<!\s)\s+#.*"
+)  # without the look behind, a line of blanks is read once for each of them
 _REST = r"\s*(?:#.*)?"
 _SINGLE = re.compile(rf"'((?:[^'\\]|\\.)*)'{_REST}")
 _DOUBLE = re.compile(rf'"((?:[^"\\]|\\.)*)"{_REST}')
@@ -29,6 +31,12 @@ def lines(text: str) -> list[str]:
     """Not `splitlines`, which parts a password at characters that are no line's end here."""
     parts = re.split(r"\r\n|\n|\r", text)
     return parts if parts[-1] else parts[:-1]
+
+
+def setting(line: str) -> tuple[str, str] | None:
+    """What a line sets: a name, and the text to the right of `=` as it is written; None for any other line."""
+    found = _LINE.fullmatch(line.strip())
+    return (found[1], found[2]) if found else None
 
 
 def is_writable(value: str) -> bool:
@@ -87,10 +95,10 @@ def set_apart(text: str) -> Apart:
     kept: list[str] = []
     rights: list[str] = []
     for line in lines(text):
-        match = LINE.fullmatch(line)
-        if match and _ENDS_OPEN.fullmatch(match[2]):
-            kept.append(f"{match[1]}={_mark(len(rights))}")
-            rights.append(match[2])
+        found = setting(line)
+        if found and _ENDS_OPEN.fullmatch(found[1]):
+            kept.append(f"{found[0]}={_mark(len(rights))}")
+            rights.append(found[1])
         else:
             kept.append(line)
     return Apart("\n".join(kept) + "\n", tuple(rights))

@@ -48,9 +48,8 @@ def read(text: str) -> dict[str, str]:
     """The settings of an `.env` text, without empty ones; the last line of a name counts."""
     found = {}
     for line in env_lines.lines(text):
-        match = env_lines.LINE.fullmatch(line)
-        if match and not line.lstrip().startswith("#"):
-            found[match[1]] = env_lines.value_of(match[2])
+        if one := env_lines.setting(line):
+            found[one[0]] = env_lines.value_of(one[1])
     return {name: value for name, value in found.items() if value}
 
 
@@ -62,8 +61,8 @@ def rewritten(text: str, sets: Mapping[str, str], drops: frozenset[str] = frozen
     """The text with `sets` set and `drops` removed; every other line as it was."""
     left, lines = dict(sets), []
     for line in env_lines.lines(text):
-        match = env_lines.LINE.fullmatch(line) if not line.lstrip().startswith("#") else None
-        name = match[1] if match else ""
+        one = env_lines.setting(line)
+        name = one[0] if one else ""
         if name in drops:
             continue
         if name in sets:

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import string
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
@@ -163,7 +162,7 @@ def test_an_answer_wins_over_what_is_known_and_only_what_is_missing_is_asked() -
 
 def test_the_keys_that_are_set_apart_are_those_that_the_program_reads_there() -> None:
     assert set(env_file.SECRETS) == set(definitions.CREDENTIALS) >= set(definitions.SECRETS)
-    for item in fields(definitions.Settings):
+    for item in definitions.TABLE:
         if item.metadata["name"] in env_file.SECRETS:
             names = (item.metadata["name"], *item.metadata["older"])
             assert env_file.SECRETS[item.metadata["name"]] == names

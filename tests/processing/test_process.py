@@ -340,6 +340,15 @@ def test_a_passing_fault_with_branding_is_tried_again_and_the_third_time_without
     assert bench.process(entry, bench.branding()) == Done()
 
 
+def test_on_a_short_disk_a_trimmed_clip_is_made_anew_all_the_same(bench: Bench) -> None:
+    def give_index(path: Path) -> int:
+        raise Reject("its owner cut a part of it off, which is in it still", "make room")
+
+    entry = bench.job(2.0)
+    assert bench.process(entry, is_short=lambda: True, give_index=give_index) == Done()
+    assert bench.fake.calls["render"] == 1
+
+
 def test_a_note_of_the_branding_stands_in_the_result(bench: Bench) -> None:
     entry = bench.job(2.0)
     bench.process(entry, Assets(True, notes=("published without the intro: it is not there",)))

@@ -35,7 +35,7 @@ _LEAST_PSNR = 30.0  # dB; what x264 makes of the same picture at this rate has 4
 _LEVELS = range(31, 53)  # what 720p30 needs at least, and the highest that players know
 _PROFILES = (66, 77, 100)
 _WALL_S = 60.0
-_PSNR = re.compile(r"PSNR .*average:(inf|[\d.]+)")
+_PSNR = re.compile(r" average:(inf|[\d.]+) min:")
 
 
 @dataclass(frozen=True, slots=True)

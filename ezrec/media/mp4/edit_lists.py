@@ -57,6 +57,8 @@ def is_trimmed(track: Track) -> bool:
 
 def apply(track: Track) -> None:
     """Leave out the samples that are not shown."""
+    if not len(track):
+        return
     first, last = _first(track), _last(track)
     if first >= last:
         raise NotSimple("nothing of it is shown")

@@ -151,6 +151,8 @@ def read_avcc(body: bytes) -> Sets:
 def write_avcc(sets: Sets) -> bytes:
     """A file's header for all these sets: what it claims of profile and level holds for every one."""
     parsed = [read_sps(nal) for nal in sets.sps.values()]
+    if not parsed:
+        raise NotH264("no parameter sets")
     first = parsed[0]
     profile, level = max(sps.profile for sps in parsed), max(sps.level for sps in parsed)
     flags = 0xFF

@@ -10,6 +10,7 @@ the kernel then wants its memory in pieces as large as that, and those are not a
 from __future__ import annotations
 
 import bisect
+import contextlib
 import errno
 import os
 import struct
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from pathlib import Path
 
+from ezrec.media.mp4.sample_tables import NotSimple
 from ezrec.media.mp4.timeline import SILENCE, TrackTimeline
 from ezrec.system import plain_files
 
@@ -73,9 +75,10 @@ def write(
     ftyp = _box(b"ftyp", b"isom" + bytes((0, 0, 2, 0)) + b"isomiso2avc1mp41")
     long = media > 0xF0000000  # with some room for the index
     head = 16 if long else 8
-    fixed = [_fixed_tables(timeline, number, chunks) for number, timeline in enumerate(timelines)]
-    begin = len(ftyp) + len(_index(picture, sound, fixed, chunks, 0, long)) + head
-    moov = _index(picture, sound, fixed, chunks, begin, long)
+    with _fitting():
+        fixed = [_fixed_tables(timeline, number, chunks) for number, timeline in enumerate(timelines)]
+        begin = len(ftyp) + len(_index(picture, sound, fixed, chunks, 0, long)) + head
+        moov = _index(picture, sound, fixed, chunks, begin, long)
     mdat = struct.pack(">I4sQ", 1, b"mdat", head + media) if long else struct.pack(">I4s", 8 + media, b"mdat")
     tell(0.0)
     files = {number: plain_files.open_fd(path, shared=True) for number, path in sources.items()}
@@ -212,8 +215,22 @@ def _index(
     return _movie(picture, sound, [[*tables, where] for tables, where in zip(fixed, places, strict=True)])
 
 
+@contextlib.contextmanager
+def _fitting() -> Iterator[None]:
+    """A figure of a source may be larger than its place in a table: a gap of hours in fine ticks."""
+    try:
+        yield
+    except (struct.error, OverflowError):
+        raise NotSimple("a figure of it is too large for an index") from None
+
+
 def index_in_place(picture: PictureTrack, sound: SoundTrack | None) -> bytes:
-    """The index of media that lies already where its timelines say."""
+    """The index of media that lies already where its timelines say. Raises `NotSimple` if it does not fit."""
+    with _fitting():
+        return _index_in_place(picture, sound)
+
+
+def _index_in_place(picture: PictureTrack, sound: SoundTrack | None) -> bytes:
     tables = []
     for timeline in (picture.timeline, *([sound.timeline] if sound else [])):
         begins = [0, *(

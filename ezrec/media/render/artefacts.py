@@ -27,7 +27,7 @@ FOLDER = "artefacts"
 _PREVIEW_S = 10.0
 _COLUMNS, _ROWS = 5, 5
 _TILE = 160
-_LOUD = re.compile(r"^\s*I:\s+(-?\d+\.\d) LUFS", re.MULTILINE)
+_LOUD = re.compile(r"^[ \t]*I:[ \t]+(-?\d+\.\d) LUFS", re.MULTILINE)
 _WALL_BASE_S, _WALL_FACTOR = 60.0, 0.05  # a finished video does not wait longer for any of them
 
 

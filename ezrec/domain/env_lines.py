@@ -34,7 +34,7 @@ def lines(text: str) -> list[str]:
 
 
 def setting(line: str) -> tuple[str, str] | None:
-    """What a line sets: a name, and the text to the right of `=` as it is written; None for any other line."""
+    """What a line sets: a name, and what stands to the right of `=`; None for any other line."""
     found = _LINE.fullmatch(line.strip())
     return (found[1], found[2]) if found else None
 

@@ -37,7 +37,7 @@ def test_a_child_rests_while_something_is_recorded_and_no_limit_counts_that() ->
     recording = threading.Event()
     worker = threading.Thread(
         target=run, args=(["sleep", "3.7531"], Limits(wall_s=6, idle_s=6)),
-        kwargs={"nice": 5, "hear": deaf, "pace": Throttle("no", recording.is_set)},
+        kwargs={"nice": 5, "on_output": deaf, "throttle": Throttle("no", recording.is_set)},
     )  # fmt: skip
     worker.start()
     assert eventually(lambda: state_of("3.7531") != "", 10)
@@ -92,7 +92,7 @@ def test_nothing_is_started_while_something_is_recorded() -> None:
     recording.set()
     worker = threading.Thread(
         target=run, args=(["echo", "begun"], Limits(wall_s=30)),
-        kwargs={"nice": 5, "hear": heard.append, "pace": Throttle("no", recording.is_set)},
+        kwargs={"nice": 5, "on_output": heard.append, "throttle": Throttle("no", recording.is_set)},
     )  # fmt: skip
     worker.start()
     time.sleep(0.5)

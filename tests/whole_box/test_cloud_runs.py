@@ -20,6 +20,7 @@ from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.schema import reference
 from ezrec.domain.booking import parse_booking
 from ezrec.domain.errors import Retry
+from ezrec.domain.health import FILE
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.stages import State
 from ezrec.publishing.report_steps import StepReporter
@@ -111,6 +112,7 @@ def test_a_row_in_the_cloud_becomes_a_video_that_the_front_end_plays(
     project.insert("user_settings", {"user_id": user, "logo_path": logo})
     project.insert("cameras", {"id": front_end.account.camera_id, "user_id": user, "name": "Court 1"})
     daemon = box.run()
+    box.wait_for(lambda: (box.settings.state / FILE).exists(), "the recorder does not begin")
     booking = front_end.book(*soon(6, 3))
     job = box.published(booking)
     box.wait_for(lambda: front_end.status(booking) == "video_uploaded", "the status is not told")

@@ -245,8 +245,6 @@ def is_news(room: DiskMeasures, before: DiskMeasures | None) -> bool:
     return before is None or (room.measure, room.bitrate) != (before.measure, before.bitrate)
 
 
-# IMPORT GONE
-
 NEARLY_FULL = 32 << 20  # bytes: some hours of logs, and every file of the state many times
 
 

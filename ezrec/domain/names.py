@@ -130,8 +130,6 @@ def shown(name: str, limit: int = 80) -> str:
     return ascii(text)
 
 
-# IMPORT GONE
-
 # The characters which the cloud's storage service takes. A key that only one backend could hold is no key.
 _PART = re.compile(r"[A-Za-z0-9_!\-*'() &$@=;:+,?][A-Za-z0-9_!\-.*'() &$@=;:+,?]*")
 _LONGEST_KEY = 900

@@ -13,8 +13,6 @@ from enum import StrEnum
 from typing import Any
 
 from ezrec.domain.booking import Window
-
-# IMPORT GONE
 from ezrec.domain.job import Job, JobOutcome, Take
 from ezrec.domain.outcomes import Closed, Done, Preserved
 

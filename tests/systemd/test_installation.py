@@ -254,7 +254,7 @@ def test_an_upgrade_a_rollback_a_way_back_and_a_removal(machine: Machine) -> Non
 
     running = machine.bed.main_pid("ezrec")
     failed = machine.call(
-        "/usr/local/bin/ezrec", "upgrade", machine.newer("7.5.0", breaks="runtime/scheduler")
+        "/usr/local/bin/ezrec", "upgrade", machine.newer("7.5.0", breaks="runtime/file_events")
     )
     assert (failed.returncode, "doctor" in failed.stderr) == (1, True), failed.stdout
     assert (machine.version(), machine.bed.main_pid("ezrec")) == ("7.0.0", running), "nothing was switched"

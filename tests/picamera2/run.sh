@@ -16,7 +16,7 @@ case ${PICAMERA2:-both} in
 esac
 
 # One or two tests a way in which a film is made.
-films="only_the_groups or every_frame_is_shown_once or passes_makes_the_film or burned_in_is_copied or follow_each_other or turned_picture_is_upright"
+films="only_the_groups or every_frame_is_shown_once or passes_makes_the_film or burned_in_is_copied or follow_each_other or turned_picture_is_upright or (in_its_place and closed)"
 
 not_run() {
 	echo "!!! test-picamera2 did NOT run: the camera module is NOT tested here. $*" >&2

@@ -22,6 +22,7 @@ from ezrec.spool.spool import Entry
 from tests.support.wait import eventually
 
 LIMIT_S = 60.0
+_A_SECOND_BYTES = 60_000  # of picture; no recording here has less
 _END_S = 40.0
 
 
@@ -151,9 +152,12 @@ class Box:
         entry = self.find(job_id)
         if entry is None or entry.state is not State.RECORDING or len(entry.job.takes) < take:
             return False
-        with contextlib.suppress(FileNotFoundError):
-            return (entry.path / entry.job.takes[take - 1].file).stat().st_size > 60_000
-        return False
+        return _is_long(entry, take - 1)
+
+    def long_takes(self, job_id: str) -> int:
+        """How many takes of a booking have more than a second of picture."""
+        entry = self.find(job_id)
+        return sum(_is_long(entry, n) for n in range(len(entry.job.takes))) if entry else 0
 
     def is_there(self, job_id: str, state: State) -> bool:
         entry = self.find(job_id)
@@ -186,3 +190,9 @@ class Box:
         with contextlib.suppress(FileNotFoundError):
             return (self.home / "daemon.log").read_text()[-5000:]
         return ""
+
+
+def _is_long(entry: Entry, number: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return (entry.path / entry.job.takes[number].file).stat().st_size > _A_SECOND_BYTES
+    return False

@@ -49,6 +49,14 @@ def is_shown(track: Track, time: int) -> bool:
     return track.begin <= time and (track.until is None or time < track.until)
 
 
+def has_whole_end(track: Track, last: int) -> bool:
+    """Whether the last picture, due at `last`, ends the track and was not cut off.
+
+    FFmpeg 7 writes a last sample without a length, and shows the track up to where that sample begins.
+    """
+    return track.until is None or (track.until >= last and track.end == track.starts[-1])
+
+
 def is_trimmed(track: Track) -> bool:
     """Of sound: whether more is left out than the encoder's own packets."""
     most, end = _PRIMING_S * track.scale, track.end + track.delay
@@ -89,6 +97,8 @@ def _first(track: Track) -> int:
 def _last(track: Track) -> int:
     """Of trimmed sound without the packet in which it ends: half of that was cut off."""
     if track.until is None:
+        return len(track)
+    if track.kind == b"vide" and has_whole_end(track, track.starts[-1] + track.delay):
         return len(track)
     last = bisect_left(track.starts, track.until - track.delay)
     return last - 1 if track.kind == b"soun" and last < len(track) and is_trimmed(track) else last

@@ -42,8 +42,11 @@ class KeyframeTables:
     def shown(self, index: int) -> int:
         """How many samples of a track are shown: the others were cut off by its owner."""
         track = self._track(index)
-        times = map(add, track.starts, self._delayed(track))
-        return sum(edit_lists.is_shown(track, time) for time in times)
+        times = array("q", map(add, track.starts, self._delayed(track)))
+        shown = sum(edit_lists.is_shown(track, time) for time in times)
+        last = max(times, default=0)
+        is_last_left_out = shown and track.until == last and edit_lists.has_whole_end(track, last)
+        return shown + bool(is_last_left_out)
 
     def is_cut(self, *indexes: int) -> bool:
         """Whether the owner cut something off one of these tracks."""

@@ -110,7 +110,8 @@ class Recipe:
         if self.logo:
             shown = shown.filter("setpts", f"N+{self.before + self.cut.first}")
             shown = filters.with_logo(shown, self.logo, target, **filters.when(self.show))
-        shown = shown.filter("setpts", "PTS-STARTPTS")
+        # FFmpeg 7's `setpts` forgets how long a picture lasts, and the last one would never be shown.
+        shown = shown.filter("setpts", "PTS-STARTPTS").filter("fps", fps=filters.ratio(target.rate))
         made = ffmpeg.output(shown, file_url(output), **self._picture())
         here = ffmpeg.output(
             around, file_url(told), f="framemd5", fps_mode="passthrough", enc_time_base=f"1/{self.ticks}"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.errors import Reject
-from ezrec.media.mp4 import copyable, keyframes
+from ezrec.media.mp4 import copyable, keyframes, samples
 from ezrec.media.mp4.finish_in_place import give_index
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import media
@@ -75,6 +75,23 @@ def edited(path: Path, *pieces: tuple[float, float]) -> Path:
     return path
 
 
+def unmeasured(path: Path) -> Path:
+    """As FFmpeg 7 ends a track: the last sample has no length, and all is shown up to where it begins."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"vide" + bytes(12))
+    stts, elst = data.index(b"stts", at), data.rindex(b"elst", 0, at)
+    count, each = struct.unpack_from(">II", data, stts + 12)
+    scale, length = struct.unpack_from(">II", data, data.rindex(b"mdhd", 0, at) + 16)
+    struct.pack_into(">I", data, elst + 12, (length - each) * 1000 // scale)
+    struct.pack_into(">I", data, data.rindex(b"mdhd", 0, at) + 20, length - each)
+    data[stts + 8 : stts + 20] = struct.pack(">5I", 2, count - 1, each, 1, 0)
+    for kind in (b"stts", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        where = data.rindex(kind, 0, stts + 4) - 4
+        struct.pack_into(">I", data, where, struct.unpack_from(">I", data, where)[0] + 8)
+    path.write_bytes(data)
+    return path
+
+
 CLIPS: dict[str, Callable[[Path], Path]] = {
     "beginning": lambda d: from_second(2, filmed(d / "c.mp4", "red", "yellow")),
     "beginning, at a key frame": lambda d: edited(
@@ -124,6 +141,18 @@ def loudest_db(path: Path) -> float:
 @pytest.fixture
 def transcoder() -> FfmpegTranscoder:
     return FfmpegTranscoder(bitrate=800_000, preset="ultrafast")
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_a_last_picture_without_a_length_was_not_cut_off(b_frames: int, tmp_path: Path) -> None:
+    clip = unmeasured(filmed(tmp_path / "c.mp4", "yellow", b_frames=b_frames))
+    assert keyframes.read(clip).shown(0) == 50
+    assert not keyframes.read(clip).is_cut(0)
+    if not b_frames:
+        assert len(samples.read(clip).picture) == 50
+    trimmed = edited(clip, (0, 1))
+    assert keyframes.read(trimmed).shown(0) == 25
+    assert keyframes.read(trimmed).is_cut(0)
 
 
 @pytest.mark.parametrize("looks", ["bare", "intro", "logo", "intro and logo"])

@@ -110,8 +110,7 @@ class Recipe:
         if self.logo:
             shown = shown.filter("setpts", f"N+{self.before + self.cut.first}")
             shown = filters.with_logo(shown, self.logo, target, **filters.when(self.show))
-        # FFmpeg 7's `setpts` forgets how long a picture lasts, and the last one would never be shown.
-        shown = shown.filter("setpts", "PTS-STARTPTS").filter("fps", fps=filters.ratio(target.rate))
+        shown = shown.filter("setpts", "PTS-STARTPTS")
         made = ffmpeg.output(shown, file_url(output), **self._picture())
         here = ffmpeg.output(
             around, file_url(told), f="framemd5", fps_mode="passthrough", enc_time_base=f"1/{self.ticks}"
@@ -150,9 +149,11 @@ class Recipe:
         target, measure = self.measure.target, self.measure
         size_limit = int(self.cut.count / target.rate * measure.bitrate / 8 * 3) + (16 << 20)
         picture = {key: value for key, value in arguments.picture(measure).items() if key not in _COLOURS}
+        # `cfr` says how long each picture lasts: behind `setpts` FFmpeg 7 does not know it, and the last one of a part
+        # would never be shown.
         return {
-            **picture, "g": max(1, round(2 * target.rate)),
-            "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
+            **picture, "g": max(1, round(2 * target.rate)), "r": filters.ratio(target.rate),
+            "fps_mode": "cfr", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
         }  # fmt: skip
 
     def told(self, text: str, at: int) -> list[tuple[int, str]]:

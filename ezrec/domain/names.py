@@ -31,6 +31,14 @@ _YEARS = range(1970, 2200)
 # What copying programs call a file that is not complete yet.
 UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".swp", "~")
 
+# What file shares, browsers and disks leave beside people's files; matched without regard to case.
+_LITTER = re.compile(
+    r"\..*|thumbs\.db|ehthumbs.*\.db|desktop\.ini|~\$.*|.*[:_]zone\.identifier|icon\r|__macosx"  # Windows, macOS
+    r"|@(eadir|tmp|recycle|recently-snapshot|__thumb|syno.*)|.*@syno(resource|eastream)|#recycle|#snapshot"  # Synology and QNAP
+    r"|\$recycle\.bin|recycler|system volume information|lost\+found",
+    re.IGNORECASE | re.DOTALL,
+)
+
 
 class BadName(ValueError):
     """The name cannot be used as an id; the message says why, in one line."""
@@ -48,6 +56,14 @@ def safe_id(text: object) -> JobId:
     if not _SAFE.fullmatch(text):
         raise BadName(f"the id {text!r} may hold only letters, digits, '_' and '-'")
     return JobId(text)
+
+
+def is_litter(name: str) -> bool:
+    """True for a hidden name, and for one that a file share or a browser leaves beside a person's files.
+
+    Such a thing is passed over wherever work is looked for: no person put it there.
+    """
+    return _LITTER.fullmatch(name) is not None
 
 
 def numbered(job_id: JobId, n: int) -> JobId:

@@ -18,7 +18,7 @@ from ezrec.domain import job as records
 from ezrec.domain import json_decode
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
-from ezrec.domain.names import JobId
+from ezrec.domain.names import JobId, is_litter
 from ezrec.domain.redaction import redacted
 from ezrec.domain.stages import State
 from ezrec.system import disk_reserve, durable, plain_files
@@ -137,7 +137,7 @@ class Entry:
 
 def media_in(path: Path) -> list[str]:
     notes = (JOB, REASON, PROGRESS, AMENDMENT)
-    return sorted(name for name in os.listdir(path) if not name.startswith(".") and name not in notes)
+    return sorted(name for name in os.listdir(path) if not is_litter(name) and name not in notes)
 
 
 def read_record(path: Path | str) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ezrec.domain import job as records
 from ezrec.domain.job import BadRecord, Job
-from ezrec.domain.names import shown
+from ezrec.domain.names import is_litter, shown
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.spool.entry import JOB, LARGEST_RECORD, Entry, UnknownFile, read_record
 from ezrec.system import durable, plain_files
@@ -91,9 +91,9 @@ class SpoolLayout:
     # ---- looking
 
     def names(self, state: State) -> list[str]:
-        """The visible names in a directory: entries and loose files, unsorted."""
+        """The names in a directory: entries and loose files, unsorted, without what file shares leave there."""
         try:
-            return [name for name in os.listdir(self.directory(state)) if not name.startswith(".")]
+            return [name for name in os.listdir(self.directory(state)) if not is_litter(name)]
         except FileNotFoundError:
             return []
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ezrec.domain.names import (
     BadName,
+    is_litter,
     numbered,
     parse_clip_name,
     published_name,
@@ -29,6 +30,13 @@ UUID = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
 @pytest.mark.parametrize("text", ["0", "a", UUID, "raspberry_pi_camera", "A-_9", "x" * 64])
 def test_an_id_of_letters_digits_dash_and_underscore_is_kept_as_it_is(text: str) -> None:
     assert safe_id(text) == text
+
+
+@pytest.mark.parametrize(
+    "name", ["b1.mp4", "thumbs.mp4", "@b1.mp4", "lost.mp4", "recycle", "icon", "desktop", ""]
+)
+def test_a_persons_own_names_are_no_litter(name: str) -> None:
+    assert not is_litter(name)
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,34 @@ def test_a_copying_programs_temporary_name_waits_for_its_final_name(box: IntakeB
     assert [entry.id for entry in box.look()[0]] == ["b1"]
 
 
+@pytest.mark.parametrize("state", [State.INCOMING, State.RAW, State.PROCESSED])
+def test_what_a_file_share_leaves_is_nobodys_business(box: IntakeBox, state: State) -> None:
+    names = [
+        "Thumbs.db",
+        "desktop.ini",
+        "b1.mp4:Zone.Identifier",
+        "~$b1.mp4",
+        "b1.mp4@SynoEAStream",
+        "Icon\r",
+    ]
+    for name in names:
+        box.drop(name, state=state)
+    for name in ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX"):
+        (box.spool.directory(state) / name).mkdir()
+        (box.spool.directory(state) / name / "b2.mp4").write_bytes(FOOTAGE)
+    before = sorted(os.listdir(box.spool.directory(state)))
+    assert box.adopt(state) == []
+    assert box.spool.entries(State.FAILED) == []
+    assert sorted(os.listdir(box.spool.directory(state))) == before
+
+
+def test_litter_inside_an_entry_is_no_footage(box: IntakeBox) -> None:
+    entry = put_clip(box.spool)
+    clips = entry.media()
+    (entry.path / "Thumbs.db").write_bytes(b"x")
+    assert entry.media() == clips
+
+
 def test_rsyncs_hidden_names_are_nobodys_business(box: IntakeBox) -> None:
     path = box.drop(".b1.mp4.x9fQz1")
     assert box.spool.look(State.RAW) == ([], [])

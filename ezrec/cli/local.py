@@ -6,6 +6,7 @@ there, in the front end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
@@ -18,8 +19,8 @@ from ezrec.cli.drawing import columns
 from ezrec.cli.formatting import printable
 from ezrec.cli.params import DurationParam
 from ezrec.cli.times import parse_end, parse_time, whole_second_after
-from ezrec.domain.booking import BadBooking, parse_booking
-from ezrec.domain.errors import NoSuchJob, Refused, Reject
+from ezrec.domain.booking import BadBooking, overlapping, parse_booking
+from ezrec.domain.errors import NoSuchJob, Refused
 from ezrec.domain.names import shown
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def book(
         click.echo(json.dumps(_one(store, booking_id)))
     else:
         click.echo(f"{booking_id}  {_span(begins, ends, zone)}")
+    _tell_overlaps(store, booking_id, zone)
 
 
 @local.command()
@@ -96,20 +98,19 @@ def bookings(obj: Context, as_json: bool) -> None:
 
 
 @local.command()
+@click.option(
+    "--copy-to",
+    metavar="DIRECTORY",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also copy the videos there, named by date, court and booking; those that are there already stay.",
+)
 @_json
 @click.pass_obj
-def videos(obj: Context, as_json: bool) -> None:
-    """List this account's published videos, and where each lies."""
-    store = _store(obj)
-    rows = [{**row, "path": _path(store, row["filename"])} for row in store.videos()]
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    _table(
-        ("LENGTH", "SIZE", "VIDEO"),
-        [(_length(row), _size(row), row["path"] or f"{row['filename']} (missing)") for row in rows],
-        nothing="no videos",
-    )
+def videos(obj: Context, copy_to: Path | None, as_json: bool) -> None:
+    """List this account's published videos, newest first, and where each lies."""
+    from ezrec.cli import local_videos
+
+    local_videos.show(_store(obj), obj.settings.zone, copy_to, as_json=as_json)
 
 
 @local.command()
@@ -146,6 +147,7 @@ def change(obj: Context, booking_id: str, start: str | None, end: str | None) ->
     if not store.change(row["id"], begins, ends):
         raise NoSuchJob(f"booking {row['id']} is gone")
     click.echo(f"{row['id']}  {_span(begins, ends, zone)}")
+    _tell_overlaps(store, row["id"], zone)
 
 
 @local.command("set-branding")
@@ -202,6 +204,21 @@ def _one(store: LocalBackend, typed: str) -> dict[str, Any]:
     raise NoSuchJob(f"{len(found)} bookings begin with {shown(typed)}: give more of the id")
 
 
+def _tell_overlaps(store: LocalBackend, booking_id: str, zone: tzinfo) -> None:
+    """Say on stderr which other bookings of this camera the one that was just entered overlaps."""
+    bookings = []
+    for row in store.all_bookings():
+        with contextlib.suppress(BadBooking):
+            bookings.append(parse_booking(row, zone))
+    (entered,) = [one for one in bookings if one.id == booking_id]
+    for other in overlapping(entered, bookings):
+        click.echo(
+            f"ezrec: it overlaps {other.id}, {_span(other.start, other.end, zone)}: "
+            "each gets its whole video; if one is a mistake: ezrec local cancel ID",
+            err=True,
+        )
+
+
 def _time(text: str, near: datetime, zone: tzinfo) -> datetime:
     return parse_time(text, near.astimezone(zone).date(), zone)
 
@@ -220,23 +237,6 @@ def _span(start: datetime, end: datetime, zone: tzinfo) -> str:
     clock = "%H:%M" if begins.second == ends.second == 0 else "%H:%M:%S"
     second = clock if begins.date() == ends.date() else f"%Y-%m-%d {clock}"
     return f"{begins:%Y-%m-%d} {begins.strftime(clock)} – {ends.strftime(second)} {begins:%Z}".rstrip()
-
-
-def _path(store: LocalBackend, filename: str) -> str | None:
-    try:
-        path = store.video_path(filename)
-    except Reject:  # a row whose name no object can have: listed, as missing
-        return None
-    return str(path) if path else None
-
-
-def _length(row: Mapping[str, Any]) -> str:
-    seconds = row["duration_seconds"]
-    return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
-
-
-def _size(row: Mapping[str, Any]) -> str:
-    return "–" if row["file_size"] is None else f"{row['file_size'] / 1e6:.1f} MB"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:

@@ -42,10 +42,7 @@ COMMANDS = {
     "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),
     "schema": ("ezrec.cli.schema:schema", "print the SQL that a Supabase project needs"),
     "install": ("ezrec.cli.install:install", "install EZREC on this machine (root)"),
-    "upgrade": (
-        "ezrec.cli.install:upgrade",
-        "install a newer version, or go back to the one before (root)",
-    ),
+    "upgrade": ("ezrec.cli.install:upgrade", "go to a newer version, or back to the last (root)"),
     "import-legacy": ("ezrec.cli.legacy:import_legacy", "copy in the recordings that the older EZREC left"),
     "uninstall": (
         "ezrec.cli.install:uninstall",
@@ -54,6 +51,14 @@ COMMANDS = {
     "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage, then end"),
     "pulse": ("ezrec.cli.run:pulse", "run a periodic task once: sync, status, logs and others"),
 }
+
+_SECTIONS = {
+    "Every day": ("status", "spool", "local", "logs", "camera"),
+    "Set up and repair": (
+        "doctor", "config", "demo", "install", "upgrade", "uninstall", "import-legacy", "schema",
+    ),
+    "What the services call": ("run", "run-stage", "pulse"),
+}  # fmt: skip
 
 OK, USAGE, NO_SUCH_JOB, REFUSED, BUSY, TEMPORARY, CONFIGURATION = 0, 1, 2, 3, 4, 75, 78
 WARNED, ALARMED = 5, 6  # of `ezrec status`
@@ -145,8 +150,11 @@ class Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        """What a person types every day first, and what services and programs call last."""
+        widest = max(map(len, COMMANDS)) + 2
+        for heading, names in _SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), COMMANDS[name][1]) for name in names])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -7,7 +7,7 @@ is zone-aware UTC; times that carry no zone are read in the device's zone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Annotated
@@ -226,6 +226,20 @@ def statuses_before(status: str) -> tuple[str, ...]:
 def normal(status: str | None) -> str:
     """A status as it is compared: rows have been seen with capitals and blanks."""
     return (status or "").strip().lower()
+
+
+def overlapping(booking: Booking, others: Iterable[Booking]) -> list[Booking]:
+    """Those of `others` that the same camera is to record at the same time, earliest first."""
+    found = [
+        other
+        for other in others
+        if other.id != booking.id
+        and other.camera_id == booking.camera_id
+        and not other.is_cancelled
+        and other.start < booking.end
+        and booking.start < other.end
+    ]
+    return sorted(found, key=lambda other: other.start)
 
 
 def window_columns(window: Window, zone: tzinfo) -> dict[str, str]:

@@ -33,9 +33,10 @@ UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload", 
 
 # What file shares, browsers and disks leave beside people's files; matched without regard to case.
 _LITTER = re.compile(
-    r"\..*|thumbs\.db|ehthumbs.*\.db|desktop\.ini|~\$.*|.*[:_]zone\.identifier|icon\r|__macosx"  # Windows, macOS
-    r"|@(eadir|tmp|recycle|recently-snapshot|__thumb|syno.*)|.*@syno(resource|eastream)|#recycle|#snapshot"  # Synology and QNAP
-    r"|\$recycle\.bin|recycler|system volume information|lost\+found",
+    r"\..*|thumbs\.db|ehthumbs.*\.db|desktop\.ini|~\$.*|.*[:_]zone\.identifier"  # Windows
+    r"|\$recycle\.bin|recycler|system volume information"
+    r"|@(eadir|tmp|recycle|recently-snapshot|__thumb|syno.*)|.*@syno(resource|eastream)|#recycle|#snapshot"
+    r"|icon\r|__macosx|lost\+found",  # above: Synology and QNAP
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -26,6 +26,8 @@ from ezrec.system import plain_files
 
 _PATIENCE_S = 10.0  # the retry stage holds its lock only while it moves entries
 _OWNER = {State.RECORDING: "record", State.PROCESSING: "process", State.PROCESSED: "upload"}
+_VIDEO_ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".ts", ".mts", ".m2ts", ".webm", ".h264", ".h265")
+_DEEPEST, _MOST_NAMED = 4, 20  # of a directory that was dropped: what is looked at, and told
 _FREE_STATES = (State.INCOMING, State.RAW, State.PROCESSED, State.DEFERRED, State.FAILED)
 
 
@@ -194,12 +196,26 @@ def footage_of(entry: Entry) -> list[str]:
     found = []
     with os.scandir(entry.path) as files:
         for file in sorted(files, key=lambda file: file.name):
-            info = file.stat(follow_symlinks=False)
-            if not file.is_file(follow_symlinks=False) or info.st_size == 0:
+            if file.name == REJECTED and file.is_dir(follow_symlinks=False):
+                found += _videos_below(Path(file.path))
+            elif not file.is_file(follow_symlinks=False) or file.stat(follow_symlinks=False).st_size == 0:
                 continue
-            if file.name in known or file.name.endswith(".mp4") or _looks_like_video(file):
+            elif file.name in known or file.name.endswith(".mp4") or _looks_like_video(file):
                 found.append(shown(file.name)[1:-1])
     return found
+
+
+def _videos_below(directory: Path) -> list[str]:
+    """The videos in a directory that was dropped and refused, down to a depth that people use."""
+    found = []
+    for place, below, names in os.walk(directory):
+        if len(Path(place).relative_to(directory).parts) >= _DEEPEST:
+            below.clear()
+        for name in sorted(names):
+            path = Path(place, name)
+            if name.lower().endswith(_VIDEO_ENDINGS) and path.lstat().st_size:
+                found.append(shown(str(path.relative_to(directory.parent)))[1:-1])
+    return found[:_MOST_NAMED]
 
 
 def _looks_like_video(file: os.DirEntry[str]) -> bool:

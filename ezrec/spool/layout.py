@@ -91,7 +91,7 @@ class SpoolLayout:
     # ---- looking
 
     def names(self, state: State) -> list[str]:
-        """The names in a directory: entries and loose files, unsorted, without what file shares leave there."""
+        """The names of entries and loose files in a directory, unsorted, without what file shares leave."""
         try:
             return [name for name in os.listdir(self.directory(state)) if not is_litter(name)]
         except FileNotFoundError:

@@ -185,10 +185,51 @@ def test_videos_tell_where_each_lies(desk: Desk, tmp_path: Path) -> None:
         row = {"user_id": "local", "filename": name, "duration_seconds": seconds}
         desk.backend.publish_row({**row, "file_size": 1_500_000} if seconds else row)
     path = desk.settings.local_store / "buckets/videos/local/a.mp4"
-    assert [row["path"] for row in desk.rows("videos")] == [str(path), None]
+    assert [row["path"] for row in desk.rows("videos")] == [None, str(path)]
     said = desk.say("videos").splitlines()
-    assert said[1].split(maxsplit=3) == ["1:02:05", "1.5", "MB", str(path)]
-    assert said[2].endswith("b.mp4 (missing)")
+    assert said[1].endswith("b.mp4 (missing)")
+    assert said[2].split()[-4:] == ["1:02:05", "1.5", "MB", str(path)]
+
+
+def test_videos_are_listed_by_date_court_and_booking_newest_first(desk: Desk) -> None:
+    for n, start in (("b2", "2026-06-02T16:00:00+00:00"), ("b1", "2026-06-01T16:00:00+00:00")):
+        desk.backend.publish_row({
+            "user_id": "local", "filename": f"{n}.mp4", "booking_id": n, "camera_id": "7",
+            "recording_date": start[:10], "recording_start_time": start,
+        })  # fmt: skip
+    head, second, first = desk.say("videos").splitlines()
+    assert head.split()[:3] == ["RECORDED", "COURT", "BOOKING"]
+    assert first.split()[:4] == ["2026-06-01", "18:00", "7", "b1"]
+    assert second.split()[:4] == ["2026-06-02", "18:00", "7", "b2"]
+
+
+def test_a_club_gets_copies_under_names_that_people_can_read(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(b"film")
+    desk.backend.store("videos", "local/a.mp4", tmp_path / "film", lambda _: None)
+    desk.backend.publish_row({
+        "user_id": "local", "filename": "a.mp4", "booking_id": "0123456789ab", "camera_id": "../7",
+        "recording_start_time": "2026-06-01T16:00:00+00:00",
+    })  # fmt: skip
+    desk.backend.publish_row({"user_id": "local", "filename": "gone.mp4"})
+    club = tmp_path / "club" / "videos"
+    for _ in range(2):
+        desk.say("videos", "--copy-to", str(club))
+    (copy,) = club.iterdir()
+    assert copy.read_bytes() == b"film"
+    assert copy.name.startswith("2026-06-01_18-00_court-unsafe-")
+    assert "_01234567_" in copy.name
+    assert isinstance(desk.type("videos", "--copy-to", "/proc/nowhere").exception, Refused)
+
+
+@pytest.mark.parametrize(("second", "is_told"), [("19:00", True), ("19:30", False)])
+def test_an_overlap_is_told_when_it_is_entered(desk: Desk, second: str, is_told: bool) -> None:
+    desk.say("book", "--start", "18:00", "--end", "19:30")
+    (first,) = desk.rows("bookings")
+    result = desk.type("book", "--start", second, "--for", "1h")
+    assert result.exit_code == 0
+    assert (f"it overlaps {first['id']}, 2026-06-01 18:00 – 19:30 CEST" in result.output) is is_told
+    desk.say("cancel", first["id"])
+    assert "overlaps" not in desk.type("book", "--start", "18:10", "--for", "10m").output
 
 
 def test_branding_is_set_kept_and_taken_away(desk: Desk, tmp_path: Path) -> None:

@@ -131,6 +131,12 @@ def test_help_tells_every_command_and_every_exit_code(capsys: pytest.CaptureFixt
     for name, (_, text) in main.COMMANDS.items():
         assert name in told
         assert text in told
+    listed = [
+        line.split()[0]
+        for line in told.splitlines()
+        if line.startswith("  ") and line.split()[0] in main.COMMANDS
+    ]
+    assert sorted(listed) == sorted(main.COMMANDS), "each command stands in one section"
     for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "75 ", "78 "):
         assert code in told
 

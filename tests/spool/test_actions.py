@@ -323,6 +323,21 @@ def test_a_refused_file_counts_as_footage_when_it_begins_like_a_video(
     assert bool(actions.footage_of(entry)) is is_footage
 
 
+@pytest.mark.parametrize(("name", "is_footage"), [("day/match.MOV", True), ("notes.txt", False)])
+def test_a_refused_directory_with_a_video_in_it_counts_as_footage(
+    spool: Spool, name: str, is_footage: bool
+) -> None:
+    entry = laid(spool, State.FAILED, "j", takes=(), booking=None)
+    (entry.path / take_of("j").file).unlink()
+    (entry.path / "rejected" / name).parent.mkdir(parents=True)
+    (entry.path / "rejected" / name).write_bytes(b"x")
+    assert actions.footage_of(entry) == ([f"rejected/{name}"] if is_footage else [])
+    if is_footage:
+        with pytest.raises(Refused, match=r"match\.MOV"):
+            actions.remove(spool, entry, NOW)
+        assert where(spool, "j") == State.FAILED
+
+
 def test_a_refused_thing_that_is_no_file_is_not_opened(spool: Spool) -> None:
     entry = laid(spool, State.FAILED, "j", takes=())
     (entry.path / take_of("j").file).unlink()

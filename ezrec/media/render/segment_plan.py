@@ -149,8 +149,8 @@ class Recipe:
         target, measure = self.measure.target, self.measure
         size_limit = int(self.cut.count / target.rate * measure.bitrate / 8 * 3) + (16 << 20)
         picture = {key: value for key, value in arguments.picture(measure).items() if key not in _COLOURS}
-        # `cfr` says how long each picture lasts: behind `setpts` FFmpeg 7 does not know it, and the last one of a part
-        # would never be shown.
+        # `cfr` says how long each picture lasts: behind `setpts` FFmpeg 7 does not know it, and the last
+        # picture of a part would never be shown.
         return {
             **picture, "g": max(1, round(2 * target.rate)), "r": filters.ratio(target.rate),
             "fps_mode": "cfr", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,

@@ -9,6 +9,7 @@ from ezrec.domain.errors import Busy
 from ezrec.domain.ports import Clock, Gauges
 from ezrec.monitoring.collect import recorder_lives
 from ezrec.runtime.hooks import Hooks
+from ezrec.runtime.webhook import WebhookSender
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
 from ezrec.system import log_setup
@@ -49,5 +50,6 @@ def gauges(settings: Settings) -> Gauges:
     return SystemGauges(settings.spool)
 
 
-def hooks(settings: Settings, log: logging.Logger) -> Hooks:
-    return Hooks(settings.hooks, settings.hook_limit_s, log)
+def hooks(settings: Settings, log: logging.Logger, *, has_network: bool = True) -> Hooks:
+    sender = WebhookSender(settings.webhook, log) if settings.webhook and has_network else None
+    return Hooks(settings.hooks, settings.hook_limit_s, log, sender, settings.camera_id)

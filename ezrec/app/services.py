@@ -46,7 +46,7 @@ def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness
     made = Worker(
         stage,
         jobs,
-        hooks(settings, log),
+        hooks(settings, log, has_network=name != "record"),
         now,
         log,
         handlers={},

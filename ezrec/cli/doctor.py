@@ -8,7 +8,7 @@ import click
 
 from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import printable, terminal
-from ezrec.cli.main import CONFIGURATION, OK, USAGE
+from ezrec.cli.main import ALARMED, CONFIGURATION, OK
 from ezrec.domain.redaction import cleaned
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def doctor(ctx: click.Context, as_json: bool, quick: bool) -> None:
     """Check this machine: what is wrong, and how to fix it.
 
     \b
-    Exit codes: 0 no fault (warnings may be), 78 the settings are wrong, 1 another fault.
+    Exit codes: 0 no fault (warnings may be), 78 the settings are wrong, 6 another fault.
     """
     from ezrec.diagnostics.doctor import examine
 
@@ -49,7 +49,7 @@ def exit_code(found: list[Finding]) -> int:
     faults = {finding.check for finding in found if finding.verdict == "fault"}
     if "settings" in faults:
         return CONFIGURATION
-    return USAGE if faults else OK
+    return ALARMED if faults else OK
 
 
 def draw(finding: Finding, *, colour: bool = False) -> str:

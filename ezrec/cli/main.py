@@ -61,7 +61,7 @@ _SECTIONS = {
 }  # fmt: skip
 
 OK, USAGE, NO_SUCH_JOB, REFUSED, BUSY, TEMPORARY, CONFIGURATION = 0, 1, 2, 3, 4, 75, 78
-WARNED, ALARMED = 5, 6  # of `ezrec status`
+WARNED, ALARMED = 5, 6  # of `ezrec status`; of `ezrec doctor` the second
 INTERRUPTED = 130
 _CODES: dict[type[Exception], int] = {
     errors.NoSuchJob: NO_SUCH_JOB,
@@ -75,7 +75,7 @@ _EPILOG = """\b
 Name a job by its id or the beginning of it. No command needs EZREC to be running.
 \b
 Exit codes: 0 done · 1 wrong usage · 2 no such job · 3 refused, or the job failed
-4 another process has it · 5 a warning, 6 an alarm (status)
+4 another process has it · 5 a warning (status), 6 an alarm or a fault (status, doctor)
 75 try again later · 78 the settings are wrong"""
 
 

@@ -95,9 +95,12 @@ def show(obj: Context, job_id: str, as_json: bool) -> None:
 
 @spool.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@click.option("--booking", "booking_id", required=True, metavar="ID", help="The booking it belongs to.")
+@click.option(
+    "--booking", "booking_id", metavar="ID",
+    help="The booking it belongs to; by default the one that the file's name says, else a new id.",
+)  # fmt: skip
 @click.pass_obj
-def put(obj: Context, file: Path, booking_id: str) -> None:
+def put(obj: Context, file: Path, booking_id: str | None) -> None:
     """Copy a video into the spool, to be branded and published."""
     from ezrec.spool.imports import import_video
 

@@ -17,7 +17,7 @@ from typing import Any
 from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
-from ezrec.diagnostics import machine_checks, spool_checks
+from ezrec.diagnostics import hook_checks, machine_checks, spool_checks
 from ezrec.domain import api_key
 from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
@@ -311,6 +311,6 @@ _QUICK: tuple[Callable[[Settings], Findings], ...] = (spool_checks.placement,)
 _CHECKS = (
     _encoder,
     _key, _clock, _camera, _microphone,
-    spool_checks.placement, spool_checks.room, spool_checks.jobs,
+    spool_checks.placement, spool_checks.room, spool_checks.jobs, hook_checks.hooks,
     _backend, _cloud_project, _cloud_account, _cache, machine_checks.units,
 )  # fmt: skip

@@ -7,6 +7,7 @@ All run in one thread, one after another, so that a slow hook delays other hooks
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -18,12 +19,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ezrec.domain import job as records
-from ezrec.domain.job import Job
+from ezrec.domain.job import Job, Kind
 from ezrec.domain.names import shown
+from ezrec.domain.webhook import alert_event, job_event
+from ezrec.runtime.webhook import WebhookSender
 from ezrec.system.child_process import as_input, with_parent_death_signal
 
+DONE = "done"  # … when a job is over
 ALERT = "alert"  # the directory of those that run at alerts
 _MOST_WAITING = 1000
 _MOST_OUTPUT = 4000  # bytes of a hook's output that reach the log
@@ -43,9 +48,21 @@ class Event:
 
 
 class Hooks:
-    """Runs what lies in `root`. `limit_s` is how long one hook may take."""
+    """Runs what lies in `root`. `limit_s` is how long one hook may take.
 
-    def __init__(self, root: Path, limit_s: float, log: logging.Logger) -> None:
+    `webhook` is told of alerts, and of jobs that are over; `camera` is what it is told to call this one.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        limit_s: float,
+        log: logging.Logger,
+        webhook: WebhookSender | None = None,
+        camera: str = "",
+    ) -> None:
+        self._webhook = webhook
+        self._camera = camera
         self._root = root
         self._limit_s = limit_s
         self._log = log
@@ -54,7 +71,14 @@ class Hooks:
         self._starting = threading.Lock()
 
     def announce(self, directory: str, stage: str, path: Path, job: Job) -> None:
-        """Run the hooks of a directory because an entry has arrived there. Returns at once."""
+        """Run the hooks of a directory because an entry has arrived there. Returns at once.
+
+        A log archive is no news to an owner: no hook runs for it.
+        """
+        if job.kind is Kind.LOGS:
+            return
+        if self._webhook and directory == DONE:
+            self._send(job_event(json.loads(records.encode(job))))
         if not self.present(directory):
             return
         environ = {
@@ -67,9 +91,15 @@ class Hooks:
 
     def alert(self, name: str, state: str, data: bytes) -> None:
         """Run `hooks/alert/` because an alert was `raised` or `cleared`. Returns at once."""
+        if self._webhook:
+            self._send(alert_event(state, json.loads(data)))
         if self.present(ALERT):
             environ = {"EZREC_ALERT": name, "EZREC_STATE": state, "EZREC_EVENT": ALERT}
             self._enqueue(Event(ALERT, f"alert {name} {state}", environ, data))
+
+    def _send(self, event: dict[str, Any]) -> None:
+        if self._webhook:
+            self._webhook.send({"camera": self._camera, **event})
 
     def _enqueue(self, event: Event) -> None:
         with self._starting:
@@ -91,12 +121,17 @@ class Hooks:
         return [path for path in found if _is_hook(path)]
 
     def finish(self, limit_s: float) -> None:
-        """Let the hooks that wait run, for at most `limit_s` seconds."""
+        """Let the hooks that wait run, and the webhook be told, for at most `limit_s` seconds."""
+        ends = time.monotonic() + limit_s
+        self._finish_hooks(ends)
+        if self._webhook:
+            self._webhook.finish(ends - time.monotonic())
+
+    def _finish_hooks(self, ends: float) -> None:
         if self._thread is None:
             return
-        ends = time.monotonic() + limit_s
         try:
-            self._events.put(None, timeout=limit_s)
+            self._events.put(None, timeout=max(0.0, ends - time.monotonic()))
         except queue.Full:
             return
         self._thread.join(max(0.0, ends - time.monotonic()))

@@ -16,6 +16,7 @@ from ezrec.domain.ports import ARTEFACTS
 from ezrec.domain.recording_outcome import OnCancel
 from ezrec.domain.redaction import redacted
 from ezrec.domain.upload_schedule import Hours, read_hours
+from ezrec.domain.webhook import Webhook, read_webhook
 from ezrec.settings import types
 
 DEFAULT_HOME = Path("/opt/ezrec-backend")
@@ -24,7 +25,7 @@ CREDENTIALS = (
     "EZREC_DEVICE_EMAIL",
     "EZREC_DEVICE_PASSWORD",
 )  # what a credential file may set
-SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
+SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD", "EZREC_WEBHOOK")
 EXACT = ("EZREC_DEVICE_PASSWORD",)  # a blank at its edge is a part of it; of everything else that is a slip
 # Settings of earlier versions. They change nothing any more, and whoever still sets one is told so.
 RETIRED = (
@@ -246,6 +247,12 @@ class Settings:
         "EZREC_ARTEFACTS", types.some_of(*ARTEFACTS), "poster,preview,loudness",
         f"made of a finished video and published after it: `none`, or of {', '.join(ARTEFACTS)}",
     )  # fmt: skip
+    webhook: Webhook | None = _setting(
+        "EZREC_WEBHOOK",
+        read_webhook,
+        "",
+        "told of alerts and finished jobs by POST: `https://…` (JSON), `slack+https://…` or `ntfy+https://…`",
+    )
     assume_clock: bool = _setting(
         "EZREC_ASSUME_CLOCK",
         types.flag,
@@ -281,7 +288,7 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be read in a log: every secret that is set, and a camera's password and token."""
-        found = [str(getattr(self, item.name)) for item in TABLE if item.metadata["name"] in SECRETS]
+        found = [str(getattr(self, item.name) or "") for item in TABLE if item.metadata["name"] in SECRETS]
         return tuple(filter(None, (*found, *camera_address.secrets_of(self.camera))))
 
     def shown(self) -> dict[str, str]:

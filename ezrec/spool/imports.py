@@ -30,10 +30,10 @@ _SPARE = 256 << 20  # bytes left free beside the copy: the camera writes to the 
 _PIECE = 8 << 20
 
 
-def import_video(spool: Spool, file: Path, booking_id: str, now: datetime, zone: tzinfo) -> Entry:
-    """Make a job of a copy of `file`."""
+def import_video(spool: Spool, file: Path, booking_id: str | None, now: datetime, zone: tzinfo) -> Entry:
+    """Make a job of a copy of `file`, for a booking or, where none is named, as `_invented` says."""
     try:
-        owner = safe_id(booking_id)
+        owner = _invented(file.name, now, zone) if booking_id is None else safe_id(booking_id)
     except BadName as fault:
         raise Refused(str(fault)) from None
     with opened(file) as source:
@@ -46,6 +46,14 @@ def import_video(spool: Spool, file: Path, booking_id: str, now: datetime, zone:
             return Job(id=owner, kind=Kind.CLIP, created=now, booking=booking, takes=(take,)), take.file
 
         return bring_in(spool, State.RAW, source, made)
+
+
+def _invented(name: str, now: datetime, zone: tzinfo) -> JobId:
+    """The id that the file's name says, as for a dropped file; else one made of the time."""
+    try:
+        return parse_clip_name(name).booking_id
+    except BadName:
+        return safe_id(f"clip-{now.astimezone(zone):%Y%m%d-%H%M%S}")
 
 
 def bring_in(spool: Spool, state: State, source: BinaryIO, made: Callable[[int], tuple[Job, str]]) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -323,6 +324,22 @@ def test_a_job_goes_through_every_verb(
     os.rename(spool.root / "raw" / "b1", spool.root / "failed" / "b1")
     assert run(["spool", "retry", "b1"]) == 0
     assert where(spool, "b1") == "raw"
+
+
+@pytest.mark.parametrize(
+    ("name", "job_id"),
+    [
+        ("raw_b7_20260601_180000.mp4", r"b7"),
+        ("GX010042.mp4", r"GX010042"),
+        ("our match!.mp4", r"clip-\d{8}-\d{6}"),
+    ],
+)
+def test_put_finds_an_id_where_none_is_named(
+    spool: Spool, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, job_id: str
+) -> None:
+    (tmp_path / name).write_bytes(b"v")
+    assert run(["spool", "put", str(tmp_path / name)]) == 0
+    assert re.fullmatch(rf"{job_id} → raw/", capsys.readouterr().out.strip())
 
 
 def test_one_job_that_cannot_be_had_does_not_keep_the_others_waiting(

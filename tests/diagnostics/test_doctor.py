@@ -111,7 +111,7 @@ def test_lines_fit_80_columns_and_every_fault_names_a_cure(home: Path) -> None:
     said = ezrec(
         home, "doctor", EZREC_CAMERA="v4l2:/dev/video-that-is-not-there-at-all", RESOLUTION="640x360"
     )
-    assert said.returncode == 1
+    assert said.returncode == 6
     for line in said.stdout.splitlines():
         assert len(line) <= 80 or " " not in line[24:], line  # a path stays whole, to be copied
     for finding in doctor.examine({"EZREC_HOME": str(home), "EZREC_CAMERA": "v4l2:/dev/nothing"}):
@@ -150,7 +150,7 @@ def test_a_setting_that_is_none_any_more_is_told_and_stops_nothing(home: Path) -
 def test_a_machine_without_ffmpeg_is_told_how_to_get_it(home: Path) -> None:
     said = ezrec(home, "doctor", "--json", PATH=str(home))
     faults = [one for one in json.loads(said.stdout) if one["check"] == "software"]
-    assert said.returncode == 1
+    assert said.returncode == 6
     assert [one["verdict"] for one in faults] == ["fault"] * 4
     assert "apt-get install ffmpeg" in faults[0]["remedy"]
 
@@ -411,7 +411,7 @@ def test_what_a_finding_says_cannot_command_the_terminal() -> None:
 def test_the_exit_code_follows_the_worst() -> None:
     fine, doubtful = ok("spool", ""), warning("spool", "", "")
     assert exit_code([fine, doubtful]) == 0
-    assert exit_code([fine, fault("spool", "", "")]) == 1
+    assert exit_code([fine, fault("spool", "", "")]) == 6
     assert exit_code([fault("settings", "", ""), fault("spool", "", "")]) == 78
 
 

@@ -89,7 +89,7 @@ def build(settings: Settings, names: Sequence[str], camera: Camera | None = None
     liveness = recorder_liveness(settings, camera) if "record" in names else None
     workers = [worker(name, settings, liveness=liveness) for name in STAGES if name in names]
     tasks = {name: periodic.periodic_task(name, settings) for name in periodic.TASKS if name in names}
-    watched = _watched(settings, workers, tasks)
+    watched = _watched(settings, workers, tasks, liveness)
     made = Services(
         workers, list(tasks.values()), watched, settings.rescan_s, log_setup.logger("run"), liveness
     )
@@ -98,10 +98,14 @@ def build(settings: Settings, names: Sequence[str], camera: Camera | None = None
 
 
 def _watched(
-    settings: Settings, workers: Sequence[Worker], tasks: dict[str, PeriodicTask]
+    settings: Settings,
+    workers: Sequence[Worker],
+    tasks: dict[str, PeriodicTask],
+    liveness: Liveness | None,
 ) -> dict[Path, Callable[[], None]]:
     """The directories to watch, and what to call when something arrives there."""
     from ezrec.cloud.connectivity import Connectivity, WakeOnReturn
+    from ezrec.recording import snapshot_requests
 
     wakes: defaultdict[Path, list[Callable[[], None]]] = defaultdict(list)
     retry = []
@@ -110,6 +114,11 @@ def _watched(
         if made.stage is RETRY:
             retry.append(made.wake_up.set)
             wakes[made.spool.directory(State.RAW)].append(made.wake_up.set)  # a recording ended
+    if liveness is not None:
+        asked = settings.spool / snapshot_requests.DIRECTORY
+        if _is_watchable(asked):
+            requests = snapshot_requests.SnapshotRequests(asked, liveness.camera, log_setup.logger("record"))
+            wakes[asked].append(requests.wake)
     for name, task in tasks.items():
         for directory in filter(_is_watchable, periodic.wakes(name, settings)):
             wakes[directory].append(task.wake_up.set)

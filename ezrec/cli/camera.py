@@ -82,7 +82,8 @@ def test(ctx: click.Context, seconds: float, as_json: bool) -> None:
 def snapshot(context: Context, file: Path) -> None:
     """Write what the camera sees to FILE (.jpg or .png).
 
-    While the recorder has the camera, it is the latest key frame of the take on disk.
+    Works while EZREC runs: the recorder makes the picture, or it is the latest key
+    frame of what is being recorded.
     """
     from ezrec.diagnostics.camera_test import check_target
     from ezrec.diagnostics.camera_test import snapshot as take

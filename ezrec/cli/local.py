@@ -19,7 +19,7 @@ from ezrec.cli.drawing import columns
 from ezrec.cli.formatting import printable
 from ezrec.cli.params import DurationParam
 from ezrec.cli.times import parse_end, parse_time, whole_second_after
-from ezrec.domain.booking import BadBooking, overlapping, parse_booking
+from ezrec.domain.booking import BadBooking, Window, overlapping, parse_booking, span_text
 from ezrec.domain.errors import NoSuchJob, Refused
 from ezrec.domain.names import shown
 
@@ -69,14 +69,14 @@ def book(
     begins = whole_second_after(now + starts_in) if starts_in is not None else _time(start or "", now, zone)
     ends = begins + lasts if lasts is not None else parse_end(end or "", begins, zone)
     if ends <= begins:
-        raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
+        raise click.UsageError(f"it would end before it starts: {span_text(Window(begins, ends), zone)}")
     if ends <= now:
-        raise click.UsageError(f"that was over at {ends.isoformat()}: give the date too")
+        raise click.UsageError(f"that is over: {span_text(Window(begins, ends), zone)}; give the date too")
     booking_id = store.book(begins, ends)
     if as_json:
         click.echo(json.dumps(_one(store, booking_id)))
     else:
-        click.echo(f"{booking_id}  {_span(begins, ends, zone)}")
+        click.echo(f"{booking_id}  {span_text(Window(begins, ends), zone)}")
     _tell_overlaps(store, booking_id, zone)
 
 
@@ -143,10 +143,10 @@ def change(obj: Context, booking_id: str, start: str | None, end: str | None) ->
     begins = _time(start, old.start, zone) if start is not None else old.start
     ends = parse_end(end, begins, zone) if end is not None else old.end
     if ends <= begins:
-        raise click.UsageError(f"the booking would end {ends.isoformat()}, before it starts")
+        raise click.UsageError(f"it would end before it starts: {span_text(Window(begins, ends), zone)}")
     if not store.change(row["id"], begins, ends):
         raise NoSuchJob(f"booking {row['id']} is gone")
-    click.echo(f"{row['id']}  {_span(begins, ends, zone)}")
+    click.echo(f"{row['id']}  {span_text(Window(begins, ends), zone)}")
     _tell_overlaps(store, row["id"], zone)
 
 
@@ -213,7 +213,7 @@ def _tell_overlaps(store: LocalBackend, booking_id: str, zone: tzinfo) -> None:
     (entered,) = [one for one in bookings if one.id == booking_id]
     for other in overlapping(entered, bookings):
         click.echo(
-            f"ezrec: it overlaps {other.id}, {_span(other.start, other.end, zone)}: "
+            f"ezrec: it overlaps {other.id}, {span_text(other.window, zone)}: "
             "each gets its whole video; if one is a mistake: ezrec local cancel ID",
             err=True,
         )
@@ -228,15 +228,7 @@ def _window(row: Mapping[str, Any], zone: tzinfo) -> str:
         window = parse_booking(row, zone).window
     except BadBooking as fault:
         return f"unreadable: {fault}"
-    return _span(window.start, window.end, zone)
-
-
-def _span(start: datetime, end: datetime, zone: tzinfo) -> str:
-    """A window on the zone's clock; the second date, and seconds, only where they say something."""
-    begins, ends = start.astimezone(zone), end.astimezone(zone)
-    clock = "%H:%M" if begins.second == ends.second == 0 else "%H:%M:%S"
-    second = clock if begins.date() == ends.date() else f"%Y-%m-%d {clock}"
-    return f"{begins:%Y-%m-%d} {begins.strftime(clock)} – {ends.strftime(second)} {begins:%Z}".rstrip()
+    return span_text(window, zone)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> None:

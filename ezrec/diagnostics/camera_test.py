@@ -26,9 +26,12 @@ from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
 from ezrec.domain.stages import STAGES, State
 from ezrec.media.ffmpeg.measure import take_facts
+from ezrec.monitoring.collect import recorder_lives
+from ezrec.recording import snapshot_requests
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
 
+_ASK_LIMIT_S = 30.0  # a camera may have to be started for it
 _LOCK = STAGES["record"].name
 _SPARE_S = 20.0  # before a booking: what a slow camera takes to come and to go
 _LOOK_S = 0.25
@@ -153,6 +156,11 @@ def snapshot(settings: Settings, path: Path) -> str:
         age_s = max(0.0, time.time() - take.stat().st_mtime)
         snapshots.draw(snapshots.newest_key_frame(take), path)
         return f"the newest key frame of {take.name}, written {age_s:.1f} s ago"
+    asked = spool.root / snapshot_requests.DIRECTORY
+    if asked.is_dir() and recorder_lives(settings, common.clock(settings)):
+        ending = ".png" if path.suffix.lower() == ".png" else ".jpg"
+        path.write_bytes(snapshot_requests.ask(asked, ending, _ASK_LIMIT_S))
+        return "taken now, by the recorder"
     with _reserved_camera(settings, 0):
         camera = cameras.camera(settings)
         with camera.hold(lambda: None):

@@ -119,7 +119,7 @@ def _parsed(booking_id: JobId, texts: tuple[str | None, ...], zone: tzinfo) -> B
     if start.year not in YEARS or end.year not in YEARS:
         raise BadBooking(f"booking {booking_id} lies in the year {start.year}: not a date of our time")
     if end <= start:
-        raise BadBooking(f"booking {booking_id} ends {end.isoformat()} before it starts {start.isoformat()}")
+        raise BadBooking(f"booking {booking_id} ends before it starts: {span_text(Window(start, end), zone)}")
     if end - start > LONGEST:
         raise BadBooking(f"booking {booking_id} lasts {end - start}: longer than {LONGEST}")
     return Booking(
@@ -240,6 +240,17 @@ def overlapping(booking: Booking, others: Iterable[Booking]) -> list[Booking]:
         and booking.start < other.end
     ]
     return sorted(found, key=lambda other: other.start)
+
+
+def span_text(window: Window, zone: tzinfo) -> str:
+    """A window on the club's clock, for people: `2026-06-01 18:00 – 19:30 CEST`.
+
+    The second date, and seconds, only where they say something.
+    """
+    begins, ends = window.start.astimezone(zone), window.end.astimezone(zone)
+    clock = "%H:%M" if begins.second == ends.second == 0 else "%H:%M:%S"
+    second = clock if begins.date() == ends.date() else f"%Y-%m-%d {clock}"
+    return f"{begins:%Y-%m-%d} {begins.strftime(clock)} – {ends.strftime(second)} {begins:%Z}".rstrip()
 
 
 def window_columns(window: Window, zone: tzinfo) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from ezrec.domain.booking import BadBooking, Booking, parse_booking
+from ezrec.domain.booking import BadBooking, Booking, parse_booking, span_text
 from ezrec.domain.job import Job, JobOutcome, Kind
 from ezrec.domain.names import JobId, safe_id
 from ezrec.domain.ports import Clock
@@ -147,7 +147,7 @@ class BookingIntake:
             entry = self.spool.create(State.INCOMING, job, anew=again)
         except Taken:
             raise Gone(job_id) from None  # somebody was faster: then it is an amendment, perhaps
-        self.log.info("booking %s: %s to %s", booking.id, booking.start, booking.end)
+        self.log.info("booking %s: %s", booking.id, span_text(booking.window, self.zone))
         return entry
 
     def _id_of_its_job(self, booking: Booking) -> JobId:

@@ -42,32 +42,48 @@ def demo(home: Path | None, seconds: int, as_json: bool, pull_plug: bool) -> Non
     """Watch one booking go from camera to published video, in under 40 s."""
     from datetime import datetime
 
-    from ezrec.diagnostics.demo import perform
+    from ezrec.diagnostics.demo import forget_earlier, perform
 
+    removed = 0 if home else forget_earlier(Path("demo"))
     home = (home or Path("demo") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}").absolute()
     click.echo(f"A booking of {seconds} s, as soon as the recorder is up; everything lies in {home}")
     with _live() as show:
         report = perform(home, seconds, show, pull_plug=pull_plug)
-    _tell(report)
+    _tell(report, home, removed)
     if as_json:
         click.echo(json.dumps(report.as_json(), default=str))
 
 
-def _tell(report: DemoReport) -> None:
+def _tell(report: DemoReport, home: Path, removed: int) -> None:
     booking, video = report.rows["bookings"], report.rows["videos"]
+    missing = f"; {report.missing_s:.1f} s are missing" if report.missing_s else "; nothing is missing"
     lines = {
-        "video": report.video,
-        "duration": f"{report.duration_s:.2f} s, of which {report.intro_s:.2f} s are the intro",
-        "row in videos": f"{video['filename']}, {video['file_size']:,} bytes",
-        "row in bookings": f"{booking['id']}, status {booking['status']}",
-        "contact sheet": report.contact_sheet,
-        "time in": ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in report.stages),
+        "Your video": report.video,
+        "": f"{report.duration_s:.1f} s: the intro ({report.intro_s:.1f} s), then the match with the logo",
+        "Recorded": f"{report.recorded_s:.1f} s{missing}",
+        "In pictures": report.contact_sheet,
+        "For the website": f"a row in videos: {video['filename']}, {video['file_size'] / 1e6:.1f} MB",
+        "The booking": f"{booking['id']} is now {booking['status']}",
+        "Time in": ", ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in report.stages),
     }
     if report.interruptions:
-        lines["the plug"] = "was pulled in the middle: what was recorded before and after it is in the video"
+        lines["The plug"] = "was pulled in the middle: what was recorded before and after it is in the video"
     click.echo()
     for name, text in lines.items():
         click.echo(f"{name:>16}  {text}")
+    again = (
+        ""
+        if report.interruptions
+        else "\n  ezrec demo --pull-plug        the same, with the plug pulled in the middle"
+    )
+    click.echo(
+        f"\nNext:{again}\n"
+        f"  EZREC_HOME={home} ezrec explain {booking['id'][:8]}\n"
+        "                                why this booking has a video\n"
+        "  sudo ./install.sh             make this machine a court camera"
+    )
+    if removed:
+        click.echo(f"\n{removed} older demo folder{'s' if removed > 1 else ''} removed; the newest is kept.")
 
 
 @contextlib.contextmanager
@@ -86,8 +102,12 @@ def _live() -> Iterator[Callable[[Progress], None]]:
 
 def _by_line() -> Callable[[Progress], None]:
     last: list[Any] = [None]
+    noted = [""]
 
     def show(progress: Progress) -> None:
+        if progress.note != noted[0]:
+            noted[0] = progress.note
+            click.echo(f"{progress.spent_s:5.1f} s  {progress.note}")
         if progress.state != last[0] and progress.state is not None:
             last[0] = progress.state
             click.echo(f"{progress.spent_s:5.1f} s  {progress.state}/  {_SAYS.get(progress.state, '')}")
@@ -111,4 +131,8 @@ def _picture(progress: Progress) -> Any:
         said = Text(_SAYS[name] if is_here else "", style="cyan")
         table.add_row(Text(mark, style=style), Text(f"{name}/", style=style), bar, said)
     table.add_row("", Text(f"{progress.spent_s:.0f} s", style="dim"), "", "")
+    if progress.note:
+        table.add_row(
+            Text("⚡", style="yellow"), Text("power", style="yellow"), "", Text(progress.note, style="yellow")
+        )
     return table

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ INTRO_S = 3
 _PADDING_S = 1
 _END_LIMIT_S = 30
 _LOOK_S = 0.2
+_NEAR_S = 0.1  # to the cut, of the pictures on its two sides
 _FFMPEG = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
 
 
@@ -55,6 +57,8 @@ class DemoReport:
     rows: dict[str, Any]
     stages: list[DemoStage] = field(default_factory=list)
     interruptions: int = 0
+    recorded_s: float = 0.0
+    missing_s: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,6 +72,7 @@ class Progress:
     job: Job | None
     progress: Mapping[str, Any]
     spent_s: float
+    note: str = ""  # what happened to the machine meanwhile
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -121,11 +126,45 @@ def perform(
                 seconds,
             )
             _kill(child)
+            pulled_s = time.monotonic() - began
+            show = _with_note(show, spool, booking, pulled_s)
+            show(_look(spool, booking, pulled_s))
             child = _run(environ, log)
         _watch(spool, booking, began, show, lambda progress: progress.state is State.DONE, seconds)
     finally:
         _stop(child)
     return _report(settings, booking, home, interruptions=int(pull_plug))
+
+
+def _with_note(
+    show: Callable[[Progress], None], spool: Spool, booking: str, pulled_s: float
+) -> Callable[[Progress], None]:
+    """Tells beside the progress when the plug was pulled, and then what came back, and when."""
+    entry = spool.find(booking)
+    before = len(entry.job.takes) if entry else 0
+    note = f"the plug was pulled at {pulled_s:.1f} s; EZREC starts again"
+
+    def show_more(progress: Progress) -> None:
+        nonlocal note
+        takes = progress.job.takes if progress.job else ()
+        if len(takes) > before and "came back" not in note:
+            kept_s = sum(take.duration_s for take in takes[:before])
+            note = (
+                f"the plug was pulled at {pulled_s:.1f} s; the recording came back at "
+                f"{progress.spent_s:.1f} s, and the {kept_s:.1f} s before the cut are kept"
+            )
+        show(replace(progress, note=note))
+
+    return show_more
+
+
+def forget_earlier(parent: Path) -> int:
+    """Remove the folders of earlier demonstrations but the newest; returns how many."""
+    made = [path for path in parent.glob("????????-??????") if (path / "demo.log").is_file()]
+    earlier = sorted(made)[:-1]
+    for path in earlier:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(earlier)
 
 
 def _wait_for_the_recorder(settings: Settings, log: Path) -> None:
@@ -206,7 +245,8 @@ def _report(settings: Settings, booking: str, home: Path, interruptions: int) ->
     if video is None:
         raise Retry(f"the object of {row['filename']} is missing")
     sheet = home / "contact-sheet.png"
-    make_contact_sheet(video, sheet, job.result.intro_s, job.result.duration_s)
+    cut_s = job.takes[0].duration_s if len(job.takes) > 1 else None
+    make_contact_sheet(video, sheet, job.result.intro_s, job.result.duration_s, cut_s, job.missing_s)
     moments = [(arrival.state, arrival.at) for arrival in job.arrivals]
     stages = [
         DemoStage(name, round((following[1] - at).total_seconds(), 2))
@@ -222,6 +262,8 @@ def _report(settings: Settings, booking: str, home: Path, interruptions: int) ->
         rows,
         stages,
         interruptions,
+        round(job.result.duration_s - job.result.intro_s, 2),
+        round(job.missing_s, 2),
     )
 
 
@@ -246,15 +288,32 @@ def make_branding(folder: Path) -> tuple[Path, Path]:
     return intro, logo
 
 
-def make_contact_sheet(video: Path, sheet: Path, intro_s: float, duration_s: float) -> None:
-    """Nine frames in three rows: the intro, the first seconds of the match, the last ones."""
+def make_contact_sheet(
+    video: Path,
+    sheet: Path,
+    intro_s: float,
+    duration_s: float,
+    cut_s: float | None = None,
+    missing_s: float = 0.0,
+) -> None:
+    """Nine pictures in three rows: the intro, the first seconds of the match, the last ones.
+
+    With `cut_s`, where in the match the plug was pulled, the middle row is what was filmed just before the
+    cut, the seconds that are missing, and what was filmed just after it.
+    """
     first = min(intro_s + 2, duration_s)
-    times = [intro_s * part for part in (0.1, 0.5, 0.9)]
-    times += [min(intro_s + second, duration_s - 0.1) for second in (0.1, 1, first - intro_s)]
+    times: list[float | None] = [intro_s * part for part in (0.1, 0.5, 0.9)]
+    if cut_s is None:
+        times += [min(intro_s + second, duration_s - 0.1) for second in (0.1, 1, first - intro_s)]
+    else:
+        times += [intro_s + cut_s - _NEAR_S, None, intro_s + cut_s + _NEAR_S]
     times += [max(0.0, duration_s - second) for second in (2.1, 1.1, 0.1)]
-    argv = list(_FFMPEG)
+    argv, missing = list(_FFMPEG), _text(f"{missing_s:.1f} s are missing", 28)
     for at in times:
-        argv += ["-ss", f"{max(0.0, at):.3f}", "-i", f"file:{video}"]
+        if at is None:
+            argv += ["-f", "lavfi", "-i", ",".join(filter(None, ("color=0xc81e1e:s=426x240:r=1", missing)))]
+        else:
+            argv += ["-ss", f"{max(0.0, at):.3f}", "-i", f"file:{video}"]
     cells = ";".join(f"[{n}:v]trim=end_frame=1,scale=426:240,setsar=1[c{n}]" for n in range(len(times)))
     places = "|".join(f"{column * 430}_{row * 244}" for row in range(3) for column in range(3))
     names = "".join(f"[c{n}]" for n in range(len(times)))

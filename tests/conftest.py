@@ -9,7 +9,7 @@ import pytest
 
 from ezrec.domain import redaction
 from tests.supabase_server.fixture import project
-from tests.support import media
+from tests.support import media, order
 
 __all__ = ["no_secrets_of_others", "project"]
 
@@ -26,3 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if media.STORE not in os.environ:
         folder = os.environ[media.STORE] = tempfile.mkdtemp(prefix="ezrec-media-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = order.dealt(items, [order.rank(item.nodeid) for item in items], workers)

@@ -14,7 +14,7 @@ APT := $(if $(filter 0,$(shell id -u)),apt-get,sudo -n apt-get)
 
 help:
 	@echo "make demo    watch a booking become a published video (software camera, no account)"
-	@echo "make test    lint, types, import floors and all tests (EZREC_TEST_MATRIX=full: every intro, recording and strategy)"
+	@echo "make test    lint, types, import floors and all tests (EZREC_TEST_MATRIX=full: every pairing, every kill, every mutation)"
 	@echo "make check   the first three alone        make format  put the code in form"
 	@echo "make test-picamera2   the camera module with real picamera2, in a Debian 13 tree (root, 1 GB)"
 	@echo "make test-systemd     the units under a booted systemd: kills, hangs, power cuts, sandboxes (root);"

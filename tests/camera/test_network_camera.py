@@ -17,6 +17,7 @@ from ezrec.camera.ffmpeg_camera import CameraLimits
 from ezrec.camera.ffmpeg_sources import RtspSource, SoftwareSource
 from ezrec.domain.outcomes import Done
 from tests.camera.network_camera import CLOCK, Clip, NetworkCamera
+from tests.support import media
 from tests.support.court import LONG_S, Court
 from tests.support.recording import are_in_a_row, frame_numbers
 from tests.support.wait import eventually
@@ -42,8 +43,7 @@ def clip(
     argv += ["-t", f"{seconds:g}", "-c:v", codec, "-preset", "ultrafast", "-g", keys, "-keyint_min", keys]
     argv += ["-sc_threshold", "0", "-bf", str(b), "-pix_fmt", "yuv420p"]
     argv += ["-x265-params", "log-level=error:pools=1"] if codec == "libx265" else []
-    subprocess.run([*argv, str(path)], check=True, timeout=60)
-    return path
+    return media.made_once(path, argv, lambda new: subprocess.run([*argv, str(new)], check=True, timeout=60))
 
 
 @pytest.fixture

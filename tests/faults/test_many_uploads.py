@@ -1,4 +1,4 @@
-"""A hundred uploads over the worst of uplinks: each object whole, one object, one row, little sent twice."""
+"""Many uploads over the worst of uplinks: each object whole, one object, one row, little sent twice."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ezrec.domain.errors import Retry
 from tests.faults.chaos import Blackhole, ChaosProxy, Cut, Fault, Hangup, LostAnswer, Pass, Reset, Slow
 from tests.faults.uploading import backend, film, keep_storing, stored
 from tests.supabase_server.fixture import Account, Project
+from tests.support.campaigns import times
 
-LINES, EACH = 5, 20
+LINES, EACH = 5, times(8, 20)
 PIECE = 32 * 1024
 _REQUEST = 1500  # bytes of one request's head, at most
 _KINDS: list[Fault] = [
@@ -60,7 +61,7 @@ class Line:
         source.unlink()
 
 
-def test_a_hundred_uploads_arrive_whole_over_bad_uplinks(project: Project, tmp_path: Path) -> None:
+def test_many_uploads_arrive_whole_over_bad_uplinks(project: Project, tmp_path: Path) -> None:
     account, (_, front) = project.account(), project.local()
     met: list[Fault] = []
 

@@ -14,13 +14,16 @@ from pathlib import Path
 from tests.faults.chaos import ChaosProxy
 from tests.faults.uploading import film, stored
 from tests.supabase_server.fixture import Project
+from tests.support.campaigns import times
 
 REPOSITORY = Path(__file__).parents[2]
-KILLS = 50
+KILLS = times(16, 50)
 PIECE = 64 * 1024
 
 
-def test_the_uploader_may_be_killed_fifty_times_within_one_upload(project: Project, tmp_path: Path) -> None:
+def test_the_uploader_may_be_killed_again_and_again_within_one_upload(
+    project: Project, tmp_path: Path
+) -> None:
     account, source, chance = project.account(), film(tmp_path, 120 * PIECE), random.Random(3)
     name = f"{account.user_id}/sigkill.mp4"
     _, front = project.local()

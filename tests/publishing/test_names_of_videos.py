@@ -25,6 +25,7 @@ from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.fakes.clock import StandingClock
 from tests.faults.uploading import backend as supabase
+from tests.support.campaigns import times
 from tests.support.stagework import CREATED, a_spool, put
 
 NAME = "processed_raw_match_20260601_110000.mp4"
@@ -113,7 +114,8 @@ def test_kills_at_any_moment_leave_one_object_and_one_row_a_job(tmp_path: Path) 
         a_clip(spool, job_id, content)
     forks = multiprocessing.get_context("fork")
     ended: set[str] = set()
-    for turn in range(60):
+    turns = times(20, 60)
+    for turn in range(turns):
         running = {
             job_id: forks.Process(target=_send_in_a_process, args=(spool.root, store, job_id))
             for job_id in contents
@@ -123,7 +125,7 @@ def test_kills_at_any_moment_leave_one_object_and_one_row_a_job(tmp_path: Path) 
             process.start()
         time.sleep(0.004 * (turn % 20))
         for job_id, process in running.items():
-            if turn < 58 and process.pid:
+            if turn < turns - 2 and process.pid:
                 os.kill(process.pid, signal.SIGKILL)
             process.join(30)
             if process.exitcode == 0:

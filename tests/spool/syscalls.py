@@ -84,7 +84,7 @@ def run_traced(
     ]
     argv += [sys.executable, "-m", module, *arguments]
     env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(argv, env=env, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(argv, env=env, capture_output=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
@@ -94,7 +94,7 @@ def run_attached(
     log: Path,
     *options: str,
     calls: Sequence[str],
-    limit_s: float = 100,
+    limit_s: float = 250,
 ) -> None:
     """As `run_traced`; but the process is traced only from `wait_for_tracer` on, so that no call of its start
     is counted or fails."""

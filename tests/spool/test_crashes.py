@@ -24,8 +24,13 @@ from tests.support.spooling import NOW, footage_in
 pytestmark = needs_strace
 
 
-def traced_once(folder: Path) -> dict[str, list[tuple[int, str, str]]]:
-    """The calls of each transition when nothing goes wrong."""
+Calls = dict[str, list[tuple[int, str, str]]]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Calls]:
+    """The calls of each transition when nothing goes wrong, and where that was."""
+    folder = tmp_path_factory.mktemp("plain")
     crashes = [Crash(name, "none", 0) for name in TRANSITIONS]
     lay_out(folder, crashes)
     run_traced("tests.spool.transitions", [str(folder)], folder / "log")
@@ -35,19 +40,19 @@ def traced_once(folder: Path) -> dict[str, list[tuple[int, str, str]]]:
         pid, status = ended[crash.name]
         assert status == 0, crash
         found[crash.transition] = [call for call in calls if call[0] == pid]
-    return found
+    return folder, found
 
 
-def every_crash(folder: Path, kinds: tuple[str, ...]) -> list[Crash]:
+def every_crash(plain: Calls, kinds: tuple[str, ...]) -> list[Crash]:
     crashes = []
-    for name, calls in traced_once(folder).items():
+    for name, calls in plain.items():
         counted = count(calls, calls[0][0])
         assert max(counted.values()) < WHEN
         crashes += [Crash(name, kind, n) for kind in kinds for n in range(1, counted[kind] + 1)]
     return crashes
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(300)  # hundreds of processes, each traced
 @pytest.mark.parametrize(
     ("fate", "kinds"),
     [
@@ -57,9 +62,9 @@ def every_crash(folder: Path, kinds: tuple[str, ...]) -> list[Crash]:
     ],
 )
 def test_a_crash_in_any_call_loses_nothing_and_doubles_nothing(
-    tmp_path: Path, fate: str, kinds: tuple[str, ...]
+    tmp_path: Path, plain: tuple[Path, Calls], fate: str, kinds: tuple[str, ...]
 ) -> None:
-    crashes = every_crash(tmp_path / "plain", kinds)
+    crashes = every_crash(plain[1], kinds)
     lay_out(tmp_path / "crash", crashes)
     inject = ("-e", f"inject={','.join(kinds)}:{fate}:when={WHEN}")
     run_traced("tests.spool.transitions", [str(tmp_path / "crash")], tmp_path / "crash.log", *inject)
@@ -87,7 +92,7 @@ def _check(crash: Crash, root: Path, acknowledged: bool) -> None:
     _sound(crash, spool)
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(300)  # hundreds of processes, each traced
 @pytest.mark.parametrize(
     ("fate", "kinds"),
     [
@@ -97,14 +102,12 @@ def _check(crash: Crash, root: Path, acknowledged: bool) -> None:
     ],
 )
 def test_a_job_goes_on_by_itself_when_a_persons_verb_was_broken_off(
-    tmp_path: Path, fate: str, kinds: tuple[str, ...]
+    tmp_path: Path, plain: tuple[Path, Calls], fate: str, kinds: tuple[str, ...]
 ) -> None:
     """Nobody repeats the verb: what stands there is a job that its stage takes up, finished video and all,
     or that waits as it did before.
     """
-    crashes = [
-        crash for crash in every_crash(tmp_path / "plain", kinds) if TRANSITIONS[crash.transition].taken_up_in
-    ]
+    crashes = [crash for crash in every_crash(plain[1], kinds) if TRANSITIONS[crash.transition].taken_up_in]
     lay_out(tmp_path / "crash", crashes)
     inject = ("-e", f"inject={','.join(kinds)}:{fate}:when={WHEN}")
     run_traced("tests.spool.transitions", [str(tmp_path / "crash")], tmp_path / "crash.log", *inject)
@@ -154,10 +157,11 @@ def _sound(crash: Crash, spool: Spool) -> None:
         assert entry.job.reason, crash
 
 
-def test_every_name_is_durable_before_and_after_it_is_given(tmp_path: Path) -> None:
+def test_every_name_is_durable_before_and_after_it_is_given(plain: tuple[Path, Calls]) -> None:
     """fsync of the file, rename, fsync of both directories: for each rename of each transition."""
-    for name, calls in traced_once(tmp_path).items():
-        root = str(tmp_path / f"{name}-none-0" / "spool")
+    folder, found = plain
+    for name, calls in found.items():
+        root = str(folder / f"{name}-none-0" / "spool")
         trace = [(call, arguments) for _, call, arguments in calls]
         for at, (call, arguments) in enumerate(trace):
             if call != "rename":

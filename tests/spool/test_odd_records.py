@@ -41,6 +41,7 @@ from ezrec.spool.lookup import DONE, EVERYWHERE, KEPT, all_ids, find
 from ezrec.spool.spool import Gone, Spool, forget, history
 from tests.fakes.clock import StandingClock
 from tests.support.boxes import CourtBox, a_box
+from tests.support.campaigns import times
 from tests.support.full_job import FULL
 from tests.support.jobs import NOW, ezrec, laid
 
@@ -156,7 +157,9 @@ def test_a_date_that_leaves_the_calendar_makes_an_unknown_file(box: CourtBox, pa
         hold_the_box_to(box, changed(path, odd))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(
+    max_examples=times(40, 150), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 @given(st.sampled_from(list(places_in(WHOLE))), st.sampled_from(ODD))
 def test_no_odd_value_in_a_record_keeps_the_others_from_being_seen(
     box: CourtBox, path: tuple[Any, ...], odd: Any
@@ -164,7 +167,9 @@ def test_no_odd_value_in_a_record_keeps_the_others_from_being_seen(
     hold_the_box_to(box, changed(path, odd))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(
+    max_examples=times(30, 100), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 @given(st.integers(0, len(encode(FULL))), st.binary(max_size=8), st.integers(0, 40))
 def test_no_damage_to_its_bytes_does_either(box: CourtBox, at: int, put_in: bytes, cut_out: int) -> None:
     data = json.dumps(WHOLE).encode()

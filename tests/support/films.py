@@ -25,6 +25,10 @@ def software_take(path: Path, *, audio: bool = False, fps: int = 30, colour: str
 
 def in_band_take(path: Path, *, audio: bool = False) -> Path:
     """As PyAV's `add_stream` writes it: the right parameter sets in the stream, another's in the header."""
+    return media.made_once(path, ("in band", audio), lambda new: _in_band_take(new, audio=audio))
+
+
+def _in_band_take(path: Path, *, audio: bool = False) -> Path:
     made, other = path.with_suffix(".band.mp4"), software_take(path.with_suffix(".other.mp4"))
     command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=s=320x180:r=30:d=2,{NOISE}"]
     command += ["-f", "lavfi", "-i", "sine=300:d=2:r=44100"] if audio else []
@@ -51,6 +55,10 @@ def pyav_take(path: Path, *, fragmented: bool = False) -> Path:
 
     PyAV opens an encoder of its own for the stream, and puts *that* one's parameter sets into the header.
     """
+    return media.made_once(path, ("PyAV", fragmented), lambda new: _pyav_take(new, fragmented=fragmented))
+
+
+def _pyav_take(path: Path, *, fragmented: bool = False) -> Path:
     import av
 
     raw, tick = path.with_suffix(".h264"), Fraction(1, 1_000_000)
@@ -93,6 +101,10 @@ needs_openh264 = pytest.mark.skipif(
 
 def openh264_take(path: Path) -> Path:
     """From an encoder that is not x264."""
+    return media.made_once(path, "OpenH264", _openh264_take)
+
+
+def _openh264_take(path: Path) -> Path:
     source = "videotestsrc num-buffers=60 pattern=ball ! video/x-raw,width=320,height=180,framerate=30/1"
     gst(f"{source} ! openh264enc gop-size=30 ! h264parse ! mp4mux ! filesink location={path}")
     return path
@@ -114,6 +126,10 @@ def gst(pipeline: str) -> None:
 
 
 def b_frame_take(path: Path) -> Path:
+    return media.made_once(path, "B-frames", _b_frame_take)
+
+
+def _b_frame_take(path: Path) -> Path:
     command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=s=320x180:r=30:d=2,{NOISE}"]
     command += ["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-pix_fmt", "yuv420p", str(path)]
     subprocess.run(command, check=True, timeout=60)

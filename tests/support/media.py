@@ -9,11 +9,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import hashlib
 import json
+import os
 import shutil
 import struct
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ COLOURS = {
     "yellow": (255, 255, 0),
     "magenta": (255, 0, 255),
 }
+STORE = "EZREC_TEST_MEDIA"  # where the files of a test run are kept
 FRAGMENTED = ("-movflags", "empty_moov+default_base_moof", "-frag_duration", "200000")
 
 
@@ -160,20 +164,28 @@ def _tone(wanted: bool, seconds: float, rate: int = 48000) -> tuple[str, ...]:
 
 
 def _made(path: Path, inputs: tuple[str, ...], options: tuple[str, ...]) -> Path:
-    shutil.copyfile(_store(inputs, options, path.suffix or ".mp4"), path)
+    argv = ["ffmpeg", "-v", "error", "-nostdin", "-y", *inputs, "-fps_mode", "vfr", *options]
+    return made_once(path, argv, lambda new: subprocess.run([*argv, str(new)], check=True, timeout=120))
+
+
+def made_once(path: Path, what: object, make: Callable[[Path], object]) -> Path:
+    """A copy of the file that `make` wrote when a test of this run first asked for `what`, in any worker."""
+    name = hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+    kept = _folder() / f"{name}{path.suffix or '.mp4'}"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(dir=_folder()) as apart:  # another worker may be at it too
+            new = Path(apart) / kept.name
+            make(new)
+            new.replace(kept)
+    shutil.copyfile(kept, path)
     return path
 
 
 @functools.cache
-def _store(inputs: tuple[str, ...], options: tuple[str, ...], suffix: str) -> Path:
-    target = _folder() / f"{abs(hash((inputs, options)))}{suffix}"
-    argv = ["ffmpeg", "-v", "error", "-nostdin", "-y", *inputs, "-fps_mode", "vfr", *options, str(target)]
-    subprocess.run(argv, check=True, timeout=120)
-    return target
-
-
-@functools.cache
 def _folder() -> Path:
+    """One for all workers (`tests/conftest.py` makes it); whoever else comes here gets one alone."""
+    if STORE in os.environ:
+        return Path(os.environ[STORE])
     folder = tempfile.mkdtemp(prefix="ezrec-media-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +14,7 @@ from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
+from tests.support.campaigns import large_campaigns
 from tests.support.rendering import deaf
 
 Make = Callable[[Path], Path]
@@ -65,7 +65,7 @@ NEEDS = {
 
 
 def recordings(*chosen: str) -> list[Any]:
-    wanted = RECORDINGS if os.environ.get("EZREC_TEST_MATRIX") == "full" else chosen
+    wanted = RECORDINGS if large_campaigns() else chosen
     return [pytest.param(recording, marks=NEEDS.get(recording, ())) for recording in wanted]
 
 

@@ -1,4 +1,4 @@
-"""What a recorder loses that is killed, or whose power is cut, at random moments: twenty of each.
+"""What a recorder loses that is killed, or whose power is cut, at random moments, again and again.
 
 They run side by side, for a recording takes its time and no processor.
 """
@@ -16,10 +16,11 @@ import pytest
 
 from ezrec.domain.job import Job, JobOutcome
 from ezrec.domain.recording_outcome import gaps_in
+from tests.support.campaigns import times
 from tests.support.card import Card, why_no_card
 from tests.whole_box.attrition import Attrition, Death
 
-SIDE_BY_SIDE, DEATHS = 5, 4
+SIDE_BY_SIDE, DEATHS = 5, times(2, 4)
 _HELD_BY_THE_CAMERA_S = 0.5  # a fragment of 0.2 s that was being made, and what a busy machine adds
 
 

@@ -18,10 +18,11 @@ from ezrec.domain.health import FILE
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.stages import State
 from tests.support import media
+from tests.support.campaigns import times
 from tests.support.daemon import LIMIT_S, Box, children
 from tests.support.wait import eventually
 
-DEATHS = 14
+DEATHS = times(6, 14)
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def both(box: Box, daemon: subprocess.Popen[bytes]) -> tuple[int, int]:
 # ---- who dies with whom
 
 
-def test_fourteen_deaths_of_the_supervisor_leave_no_process_and_the_next_start_records(box: Box) -> None:
+def test_deaths_of_the_supervisor_leave_no_process_and_the_next_start_records(box: Box) -> None:
     booking = box.book(1, 3600)
     for n in range(DEATHS):
         before = box.long_takes(booking)

@@ -28,6 +28,7 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import Branding
 from ezrec.domain.snapshot import Snapshot
 from tests.fakes.clock import StandingClock
+from tests.support.campaigns import times
 
 MADRID = ZoneInfo("Europe/Madrid")
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -78,7 +79,7 @@ def test_a_kill_at_any_moment_leaves_whole_objects_and_whole_rows(tmp_path: Path
     root, chance = tmp_path / "store", random.Random(4)
     sources = [file_of(tmp_path / name.decode(), name * size) for name, size in STORED.items()]
     promised = -1
-    for turn in range(20):
+    for turn in range(times(7, 20)):
         at_least = 1 if turn == 0 else 0  # on a machine however slow, something is promised
         promised = max(promised, _write_until_killed(root, sources, chance.uniform(0, 0.12), at_least))
         backend = backend_in(root)

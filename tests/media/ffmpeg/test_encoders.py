@@ -35,8 +35,6 @@ def test_x264_passes_the_test_that_an_encoder_in_hardware_has_to_pass() -> None:
     [
         ("h264_nonsense", "this FFmpeg has no such encoder"),
         ("mpeg4", "Error while opening encoder|Nothing was written"),  # FFmpeg 5.1, 7.1
-        ("libx265", "a track of another codec"),
-        ("libx264rgb", "4:2:0"),
     ],
 )
 def test_what_makes_no_plain_h264_fails_it(name: str, fault: str) -> None:
@@ -55,6 +53,7 @@ def stand_in(folder: Path, instead: str) -> str:
     while [ $n -gt 0 ]; do
         word=$1; shift
         [ "$word" = {NAME} ] && word=libx264 && mine=yes
+        [ "$word" = veryfast ] && word=ultrafast
         set -- "$@" "$word"; n=$((n - 1))
     done
     {instead}
@@ -72,11 +71,15 @@ def stand_in(folder: Path, instead: str) -> str:
         ('[ "$mine" ] && exec ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:r=30:d=1 -bf 0 '
          '-f mp4 -y "$OUT"', "30 frames came of 60"),
         ('[ "$mine" ] && exec ffmpeg -v error -f lavfi -i testsrc=s=1280x720:r=30:d=2 -bf 0 -pix_fmt yuv420p '
-         '-f mp4 -y "$OUT"', "its picture is not what went in"),
+         '-preset ultrafast -f mp4 -y "$OUT"', "its picture is not what went in"),
         ('[ "$mine" ] && exec ffmpeg -v error -f lavfi -i testsrc2=s=640x360:r=30:d=2 -bf 0 -pix_fmt yuv420p '
-         '-f mp4 -y "$OUT"', "it made 640x360 of 1280x720"),
-        ('[ "$mine" ] && exec ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:r=30:d=2 -pix_fmt yuv420p '
-         '-f mp4 -y "$OUT"', "B-frames"),
+         '-preset ultrafast -f mp4 -y "$OUT"', "it made 640x360 of 1280x720"),
+        ('[ "$mine" ] && exec ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:r=30:d=2 -bf 2 '
+         '-pix_fmt yuv420p -preset ultrafast -f mp4 -y "$OUT"', "B-frames"),
+        ('[ "$mine" ] && exec ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:r=30:d=2 -c:v mpeg4 '
+         '-f mp4 -y "$OUT"', "a track of another codec"),
+        ('[ "$mine" ] && exec ffmpeg -v error -f lavfi -i testsrc2=s=1280x720:r=30:d=2 -pix_fmt yuv444p '
+         '-preset ultrafast -f mp4 -y "$OUT"', "4:2:0"),
     ],
 )  # fmt: skip
 def test_the_test_finds_what_is_wrong_with_an_encoder(instead: str, fault: str, tmp_path: Path) -> None:
@@ -176,4 +179,4 @@ def test_one_that_does_not_pass_is_named_in_the_report(tmp_path: Path) -> None:
 
 def test_ffmpeg_here_lists_what_the_tests_above_ask_for() -> None:
     said = subprocess.run(["ffmpeg", "-v", "error", "-encoders"], capture_output=True, text=True, check=True)
-    assert all(f" {name} " in said.stdout for name in ("mpeg4", "libx265", "libx264rgb", NAME))
+    assert all(f" {name} " in said.stdout for name in ("mpeg4", NAME))

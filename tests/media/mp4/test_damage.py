@@ -31,6 +31,7 @@ from ezrec.spool.found_takes import DIED
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.support import media
+from tests.support.campaigns import times
 from tests.support.pairings import RECORDINGS, recordings
 from tests.support.recording import frame_numbers
 
@@ -77,7 +78,10 @@ def test_a_sound_take_of_any_make_stays_as_it_is(make: str, tmp_path: Path) -> N
 # ---- a hole in the middle
 
 
-def test_zeros_anywhere_in_one_fragments_header_cost_that_fragment_and_what_hangs_on_it(take: Path) -> None:
+def test_zeros_anywhere_in_one_fragments_header_cost_that_fragment_and_what_hangs_on_it(
+    tmp_path: Path,
+) -> None:
+    take = make(tmp_path / "t.mp4", size=(320, 180), filters="null")
     data, size = take.read_bytes(), take.stat().st_size
     bad = indexes(take)[13]  # from 2.6 s on; the next key frame is at 3 s
     for offset in range(0, bad.size + 8, 3):
@@ -179,7 +183,7 @@ def test_no_damage_at_any_place_costs_more_than_the_pictures_that_hang_on_it(tmp
     take = make(tmp_path / "t.mp4", size=(320, 180), filters="null")
     data, chance = take.read_bytes(), random.Random(12)
     header = indexes(take)[0].offset
-    for _ in range(400):
+    for _ in range(times(100, 400)):
         spoilt = bytearray(data)
         at, length = chance.randrange(header, len(data)), chance.choice((1, 4, 12, 64))
         flipped = bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 : at + length]
@@ -197,7 +201,7 @@ def test_damage_at_many_places_never_makes_nothing_of_a_take(tmp_path: Path) -> 
     take = make(tmp_path / "t.mp4", size=(320, 180), filters="null")
     data, chance = take.read_bytes(), random.Random(12)
     header = indexes(take)[0].offset
-    for _ in range(100):
+    for _ in range(times(30, 100)):
         spoilt = bytearray(data)
         for _ in range(5):
             at, length = chance.randrange(header, len(data)), chance.choice((1, 4, 12, 200))
@@ -206,7 +210,7 @@ def test_damage_at_many_places_never_makes_nothing_of_a_take(tmp_path: Path) -> 
         found = repair(take)
         assert found.seconds is None or found.seconds > SECONDS / 3
         assert repair(take) == found
-    for _ in range(50):
+    for _ in range(times(20, 50)):
         spoilt = bytearray(data)
         at = chance.randrange(0, header)
         spoilt[at : at + 12] = chance.randbytes(12)

@@ -1,6 +1,7 @@
 """Every reader of media files, given damaged ones: a fault leaves it in the words it promises, and no others.
 
-The damage is drawn from a seed. More of it, by hand: EZREC_MUTATIONS=10000 pytest PATH-OF-THIS-FILE
+The damage is drawn from a seed. EZREC_TEST_MATRIX=full does more of it, and so does, by hand:
+EZREC_MUTATIONS=10000 pytest PATH-OF-THIS-FILE
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from ezrec.media.mp4 import boxes, copyable, edit_lists, finish_in_place, h264, 
 from ezrec.media.mp4.fragments import FragmentReader
 from ezrec.media.render import renderer
 from tests.support import films, media
+from tests.support.campaigns import times
 
 _SEED = 20260601
-_EACH = int(os.environ.get("EZREC_MUTATIONS", "60"))
+_EACH = int(os.environ.get("EZREC_MUTATIONS", times(30, 600)))
 _WORDS = (0, 1, 7, 8, 16, 0x7F, 0xFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from ezrec.media.ffmpeg.probe import inspect
 from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
+from tests.support.campaigns import large_campaigns
 from tests.support.pairings import (
     INTROS,
     NEEDS,
@@ -50,7 +50,7 @@ CHOSEN = [
 def pairs() -> list[Any]:
     """With EZREC_TEST_MATRIX=full every intro before every recording, which takes some minutes."""
     every = [(intro, recording) for intro in INTROS for recording in RECORDINGS]
-    wanted = every if os.environ.get("EZREC_TEST_MATRIX") == "full" else CHOSEN
+    wanted = every if large_campaigns() else CHOSEN
     return [pytest.param(intro, recording, marks=NEEDS.get(recording, ())) for intro, recording in wanted]
 
 

@@ -53,11 +53,14 @@ def numbered(
     inputs = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{WIDTH}x{HEIGHT}", "-r", rate, "-i", "-"]
     inputs += ["-f", "lavfi", "-i", f"sine=440:d={seconds}:r=44100"] if audio else []
     options = [*(codec or ("-c:v", "libx264", "-x264-params", OPEN)), "-pix_fmt", "yuv420p", "-ac", "2"]
-    argv = ["ffmpeg", "-v", "error", "-nostdin", "-y", *inputs, "-preset", "veryfast", *options, str(path)]
+    argv = ["ffmpeg", "-v", "error", "-nostdin", "-y", *inputs, "-preset", "veryfast", *options]
     count = round(seconds * Fraction(rate))
-    pictures = (striped(number) for number in range(begin, begin + count))
-    subprocess.run(argv, check=True, timeout=120, input=b"".join(pictures))
-    return path
+
+    def make(new: Path) -> None:
+        pictures = (striped(number) for number in range(begin, begin + count))
+        subprocess.run([*argv, str(new)], check=True, timeout=120, input=b"".join(pictures))
+
+    return media.made_once(path, (argv, begin, count), make)
 
 
 def striped(number: int) -> bytes:

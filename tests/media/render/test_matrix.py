@@ -6,7 +6,6 @@ The copy rung has its own in `test_copy_rung.py`, since there is more to be said
 from __future__ import annotations
 
 import json
-import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ezrec.media.ffmpeg.inputs import INTRO
 from ezrec.media.ffmpeg.probe import inspect
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
+from tests.support.campaigns import large_campaigns
 from tests.support.pairings import INTROS, NEEDS, RECORDINGS, check_sound, check_times
 from tests.support.rendering import deaf
 
@@ -44,7 +44,7 @@ SIZE = (320, 180)
 def wanted() -> list[Any]:
     """With EZREC_TEST_MATRIX=full every intro before every recording by every strategy: some minutes."""
     every = [(rung, intro, recording) for rung in RUNGS for intro in INTROS for recording in RECORDINGS]
-    chosen = every if os.environ.get("EZREC_TEST_MATRIX") == "full" else CHOSEN
+    chosen = every if large_campaigns() else CHOSEN
     return [pytest.param(*one, marks=NEEDS.get(one[2], ())) for one in chosen]
 
 

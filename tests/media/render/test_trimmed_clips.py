@@ -33,8 +33,8 @@ def filmed(path: Path, *colours: str, b_frames: int = 0, every: int = 250) -> Pa
     tone = f"aevalsrc='0.5*sin(2764*t)*({loud or 0})':s=48000:d={2 * len(colours)}"
     codec = f"-c:v libx264 -preset ultrafast -bf {b_frames} -g {every} -sc_threshold 0 -pix_fmt yuv420p"
     argv = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", joined, "-f", "lavfi", "-i", tone]
-    subprocess.run([*argv, *codec.split(), "-c:a", "aac", str(path)], check=True, timeout=60)
-    return path
+    argv += [*codec.split(), "-c:a", "aac"]
+    return media.made_once(path, argv, lambda new: subprocess.run([*argv, str(new)], check=True, timeout=60))
 
 
 def from_second(second: float, source: Path, *options: str) -> Path:

@@ -239,8 +239,7 @@ class RtspSource:
 
 def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -> Source:
     """The source that EZREC_CAMERA names. Raises `ValueError` for what is no FFmpeg camera."""
-    kind, _, rest = camera.partition(":")
-    kind = kind.lower() if camera_address.is_network_camera(camera) else kind
+    kind, rest = camera_address.kind_of(camera), camera.partition(":")[2]
     makers: dict[str, Callable[[], Source]] = {
         "software": lambda: SoftwareSource(width, height, fps, bitrate),
         "v4l2": lambda: V4l2Source(_device(rest), width, height, fps, bitrate),

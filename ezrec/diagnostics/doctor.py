@@ -18,7 +18,7 @@ from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.diagnostics import machine_checks, spool_checks
-from ezrec.domain import api_key
+from ezrec.domain import api_key, camera_address
 from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
@@ -132,8 +132,8 @@ def _clock(settings: Settings) -> Findings:
 
 
 def _camera(settings: Settings) -> Findings:
-    kind, _, rest = settings.camera.partition(":")
-    yield _CAMERAS[kind](rest, settings)
+    check = CAMERA_CHECKS[camera_address.kind_of(settings.camera)]
+    yield check(settings.camera.partition(":")[2], settings)
 
 
 def _software_camera(_: str, settings: Settings) -> Finding:
@@ -214,7 +214,7 @@ def _camera_module(_: str, settings: Settings) -> Finding:
     return ok("camera", f"camera module {', '.join(models)}")
 
 
-_CAMERAS: Mapping[str, Callable[[str, Settings], Finding]] = {
+CAMERA_CHECKS: Mapping[str, Callable[[str, Settings], Finding]] = {
     "auto": _camera_module,
     "picamera2": _camera_module,
     "software": _software_camera,

@@ -18,8 +18,9 @@ from ezrec.domain.snapshot import Snapshot
 
 NO_FRAME_S = 10.0
 UNSYNCHRONISED_S = 600.0
-UPLOAD_SILENT_S = 1800.0  # an upload that gets on somewhere is no stopped lane
-REACHED_S = 900.0  # a heartbeat that recently arrived: the network is there
+UPLOAD_WAITS_S = 3 * 3600.0  # so long an upload may wait while the cloud answers
+UPLOAD_SILENT_S = 1800.0  # when any upload made progress so recently, none has stopped
+REACHED_S = 900.0  # after a heartbeat so recent, the network is there
 UNREACHED_S = 3600.0
 KEY_EVERY_S = 5.0  # a take cannot begin between two key frames, and a video cannot be cut there
 NEVER_REACHED_S = 300.0  # time for a new box to come into its network
@@ -40,7 +41,7 @@ class AlertRule:
 
     name: str
     severity: Severity
-    looks: Callable[[Snapshot, float], str]
+    looks: Callable[[Snapshot], str]
     remedy: str
     after_s: float = 0.0
     calm_s: float = 0.0
@@ -71,7 +72,7 @@ class Alert:
 # ---- what the rules see
 
 
-def _not_recording(facts: Snapshot, _: float) -> str:
+def _not_recording(facts: Snapshot) -> str:
     missing = sorted(set(facts.recorder.expected) - set(facts.recorder.recording))
     if not missing:
         return ""
@@ -87,26 +88,26 @@ def _not_recording(facts: Snapshot, _: float) -> str:
     return f"booking {', '.join(missing)} should be recorded and is not: {why}"
 
 
-def _no_frame(facts: Snapshot, _: float) -> str:
+def _no_frame(facts: Snapshot) -> str:
     age_s = facts.recorder.frame_age_s
     if not facts.is_recording or age_s is None or age_s <= NO_FRAME_S:
         return ""
     return f"no frame came from the camera for {age_s:.0f} s"
 
 
-def _keys_far_apart(facts: Snapshot, _: float) -> str:
+def _keys_far_apart(facts: Snapshot) -> str:
     health = facts.recorder.health
     if not facts.recorder.is_alive or health is None or (health.key_every_s or 0.0) < KEY_EVERY_S:
         return ""
     return f"the camera sends a key frame every {health.key_every_s:.0f} s: set it to 1–2 s"
 
 
-def _upload_stopped(facts: Snapshot, stall_s: float) -> str:
+def _upload_stopped(facts: Snapshot) -> str:
     oldest, moved = facts.uploads.oldest, facts.uploads.moved_at
     if oldest is None or not _network_is_there(facts):
         return ""
     waits_s = (facts.at - oldest.since).total_seconds()
-    if waits_s <= stall_s or (moved and (facts.at - moved).total_seconds() < UPLOAD_SILENT_S):
+    if waits_s <= UPLOAD_WAITS_S or (moved and (facts.at - moved).total_seconds() < UPLOAD_SILENT_S):
         return ""
     return f"uploads do not get on: job {oldest.job} has waited for {waits_s / 3600:.1f} h; the cloud answers"
 
@@ -116,30 +117,30 @@ def _network_is_there(facts: Snapshot) -> bool:
     return reached is not None and (facts.at - reached).total_seconds() <= REACHED_S
 
 
-def _refused(facts: Snapshot, _: float) -> str:
+def _refused(facts: Snapshot) -> str:
     return facts.cloud.refusal if facts.cloud else ""
 
 
-def _shut_out(facts: Snapshot, _: float) -> str:
+def _shut_out(facts: Snapshot) -> str:
     return facts.cloud.shutting_out if facts.cloud else ""
 
 
-def _unreachable(facts: Snapshot, _: float) -> str:
+def _unreachable(facts: Snapshot) -> str:
     reached = facts.cloud_reached_at
-    if _refused(facts, 0):
+    if _refused(facts):
         return ""  # it is there, and another alert says what it wants
     if reached is None or (facts.at - reached).total_seconds() <= UNREACHED_S:
         return ""
     return f"the cloud was last reached {(facts.at - reached).total_seconds() / 3600:.1f} h ago"
 
 
-def _never_reached(facts: Snapshot, _: float) -> str:
+def _never_reached(facts: Snapshot) -> str:
     if facts.cloud_reached_at is not None or facts.cloud is not None or not facts.cloud_fault:
         return ""  # it has answered: where that was a refusal, another alert says what it wants
     return f"the cloud was never reached: {facts.cloud_fault}"
 
 
-def _upload_blocked(facts: Snapshot, _: float) -> str:
+def _upload_blocked(facts: Snapshot) -> str:
     if facts.blocked is None:
         return ""
     newest, others = facts.blocked.newest, facts.blocked.jobs - 1
@@ -147,7 +148,7 @@ def _upload_blocked(facts: Snapshot, _: float) -> str:
     return f"job {newest.job} cannot be uploaded{more}: {newest.reason}: {newest.remedy}"
 
 
-def _too_large(facts: Snapshot, _: float) -> str:
+def _too_large(facts: Snapshot) -> str:
     most, booking = facts.cloud.most_bytes if facts.cloud else 0, facts.longest_booking
     if not most or booking is None:
         return ""
@@ -160,7 +161,7 @@ def _too_large(facts: Snapshot, _: float) -> str:
     )
 
 
-def _expires_too_soon(facts: Snapshot, _: float) -> str:
+def _expires_too_soon(facts: Snapshot) -> str:
     uploads = facts.uploads
     if uploads.expires_at is None or uploads.job_left_s is None:
         return ""
@@ -173,26 +174,26 @@ def _expires_too_soon(facts: Snapshot, _: float) -> str:
     )
 
 
-def _disk_short(facts: Snapshot, _: float) -> str:
+def _disk_short(facts: Snapshot) -> str:
     return facts.forecast_short
 
 
-def _other_disk(facts: Snapshot, _: float) -> str:
+def _other_disk(facts: Snapshot) -> str:
     return "; ".join(disk.wrong for disk in facts.other_disks if disk.wrong)
 
 
-def _unsynchronised(facts: Snapshot, _: float) -> str:
+def _unsynchronised(facts: Snapshot) -> str:
     return "" if facts.clock_synchronised else "the clock is not synchronised: no booking can be judged"
 
 
-def _under_voltage(facts: Snapshot, _: float) -> str:
+def _under_voltage(facts: Snapshot) -> str:
     throttling = facts.machine.throttling
     if throttling is None or "under_voltage" not in throttling.now:
         return ""
     return "the supply's voltage is too low"
 
 
-def _failed_jobs(facts: Snapshot, _: float) -> str:
+def _failed_jobs(facts: Snapshot) -> str:
     if not facts.failed:
         return ""
     newest = facts.failed[-1]
@@ -257,15 +258,12 @@ class Judged:
     cleared: tuple[Alert, ...] = ()
 
 
-def judge(
-    facts: Snapshot, before: Sequence[Alert], stall_s: float, rules: Sequence[AlertRule] = RULES
-) -> Judged:
-    """What the rules make of these facts, after what they made of earlier ones. `stall_s`: for how long an
-    upload may wait."""
+def judge(facts: Snapshot, before: Sequence[Alert]) -> Judged:
+    """Apply the rules to these facts. `before`: the alerts that the last call answered."""
     known: Mapping[str, Alert] = {alert.name: alert for alert in before}
     kept, raised, cleared = [], [], []
-    for rule in rules:
-        alert = _look(rule, facts, known.get(rule.name), stall_s)
+    for rule in RULES:
+        alert = _look(rule, facts, known.get(rule.name))
         was_raised = rule.name in known and known[rule.name].is_raised
         if alert is None:
             if was_raised:
@@ -274,13 +272,13 @@ def judge(
         if alert.is_raised and not was_raised:
             raised.append(alert)
         kept.append(alert)
-    gone = [alert for name, alert in known.items() if name not in {rule.name for rule in rules}]
+    gone = [alert for name, alert in known.items() if name not in {rule.name for rule in RULES}]
     return Judged(tuple(kept), tuple(raised), (*cleared, *(alert for alert in gone if alert.is_raised)))
 
 
-def _look(rule: AlertRule, facts: Snapshot, before: Alert | None, stall_s: float) -> Alert | None:
+def _look(rule: AlertRule, facts: Snapshot, before: Alert | None) -> Alert | None:
     """The alert that a rule has now: begun, raised, calming down, or none."""
-    message, uptime_s = rule.looks(facts, stall_s), facts.machine.uptime_s or 0.0
+    message, uptime_s = rule.looks(facts), facts.machine.uptime_s or 0.0
     if before is not None and before.boot_id != facts.boot_id:  # its uptimes are of another run
         gone_s = None if before.gone_s is None else 0.0
         again = replace(before, boot_id=facts.boot_id, seen_s=0.0, gone_s=gone_s)

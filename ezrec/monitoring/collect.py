@@ -72,7 +72,7 @@ def look(settings: Settings, clock: Clock) -> tuple[Snapshot, list[Alert]]:
     if before is not None:
         snapshot = replace(snapshot, forecast_short=before.forecast_short)
     snapshot = with_disk_measure(snapshot, settings.state)
-    judged = judge(snapshot, read_alerts(settings.state), settings.upload_stall_h * 3600)
+    judged = judge(snapshot, read_alerts(settings.state))
     found = [alert for alert in judged.alerts if alert.gone_s is None]
     found += _silent_services(snapshot, before, settings.status_interval_s)
     order = list(Severity)[::-1]

@@ -255,7 +255,6 @@ class Settings:
 
     # Not read from anywhere: what nobody has a reason to change on a box.
     sync_past_days: int = 3  # bookings that are older are not fetched
-    upload_stall_h: float = 3.0  # an upload may wait so long while the cloud answers, then an alert is raised
     rescan_s: float = 60.0  # from one rescan to the next, the net under the file events
     hook_limit_s: float = 30.0  # a hook may run so long
     retired: tuple[str, ...] = ()  # the settings of earlier versions that are still set

@@ -526,7 +526,7 @@ def test_a_job_that_waits_for_a_cure_is_an_alert_and_no_stopped_upload(tmp_path:
     court.clock.pass_time(24 * 3600)
     seen = collect(court.spool, chosen, court.clock, Machine(uptime_s=9000.0))
     facts = replace(seen, cloud_reached_at=seen.at, clock_synchronised=True)
-    raised = judge(facts, (), 3600).raised
+    raised = judge(facts, ()).raised
     assert [alert.name for alert in raised] == ["upload_blocked"]
     assert "413" in raised[0].message
     assert "raise the size limit" in raised[0].message

@@ -23,6 +23,7 @@ from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.redaction import hide
+from ezrec.media.versions import versions
 from ezrec.settings import Settings, load
 
 _INSTALL = "sudo apt-get install ffmpeg"
@@ -64,7 +65,7 @@ def _software(quick: bool) -> Findings:
     if quick:
         return
     own = {"ezrec": __version__, "python": platform.python_version()}
-    found = {name: version for name, version in (own | processing.media_versions()).items() if version}
+    found = {name: version for name, version in (own | versions()).items() if version != "missing"}
     yield ok("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
@@ -244,7 +245,7 @@ def _backend(settings: Settings) -> Findings:
     except ConfigError as wrong:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
-        yield ok("backend", f"{publishing.backend_state(settings)}; {_count_ahead(rows, settings)}")
+        yield ok("backend", f"{settings.backend_line}; {_count_ahead(rows, settings)}")
         if is_shut_out:
             yield warning(
                 "backend",

@@ -28,6 +28,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ezrec.domain.job import Job, JobOutcome, Kind, first_come
@@ -104,6 +105,14 @@ class Worker:
         """Something changed (a file, the clock): let everybody look again."""
         self.wake_up.set()
         self._tasks.wake()
+
+    @property
+    def watched(self) -> list[Path]:
+        """The directories where an arrival gives it something to do."""
+        states = [self.stage.takes_from]
+        if self.stage is RETRY:
+            states.append(State.RAW)  # a recording ended
+        return [self.spool.directory(state) for state in states]
 
     @property
     def is_busy(self) -> bool:

@@ -278,6 +278,20 @@ class Settings:
     def logo_layout(self) -> LogoLayout:
         return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner)
 
+    @property
+    def draws_logo(self) -> bool:
+        """Whether the camera draws the logo. One that is shown for a while only is added by the process
+        stage, which then copies the rest of the video.
+        """
+        can = self.camera in ("auto", "picamera2", "software")
+        return can and self.logo_at != "process" and self.logo_show.is_always
+
+    @property
+    def backend_line(self) -> str:
+        """The backend in one line for people."""
+        where = self.supabase_url if self.backend == "supabase" else f"in {self.local_store}"
+        return f"{self.backend}, {where}"
+
     def secrets(self) -> tuple[str, ...]:
         """What must never be read in a log: every secret that is set, and a camera's password and token."""
         found = [str(getattr(self, item.name)) for item in TABLE if item.metadata["name"] in SECRETS]

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -145,9 +147,23 @@ class EntryBuilder(SpoolLayout):
             job = replace(job, id=numbered(wanted, n))
         return job
 
-    def finish_off(self) -> list[str]:
-        """Finish what a crash left half built or half deleted; returns what was done, for the log."""
-        return [*self.finish_building(), *self.finish_deleting()]
+    def repair(self, log: logging.Logger) -> None:
+        """Finish what a crash left half built or half deleted.
+
+        Half-deleted entries are removed in a thread: they may be gigabytes, and a recorder that was started
+        again has a match to go on with.
+        """
+
+        def report(repairs: list[str]) -> None:
+            for repair in repairs:
+                log.warning("after a crash: %s", repair)
+
+        if not self.is_tidy():
+            report(self.finish_building())
+            deleting = threading.Thread(
+                target=lambda: report(self.finish_deleting()), name="deleting", daemon=True
+            )
+            deleting.start()
 
     def finish_building(self) -> list[str]:
         """Finish what has lost its builder."""

@@ -10,7 +10,7 @@ What stands on disk, and why it may be trusted after a power cut:
 3. `job.json` is replaced whole: temporary name, fsync, rename, fsync of the entry.
 4. A job that leaves the spool is first written to `.done/`, then renamed to `.gone/`, then deleted.
    Footage is never deleted under a name that anybody else could still look up.
-5. What a crash left in `.new/` and `.gone/` is finished off by `finish_off()` at the next start.
+5. What a crash left in `.new/` and `.gone/` is finished by `repair()` at the next start.
 
 Locks are permanent flock files in `.locks/`, outside every watched directory: one inside would wake its
 own watcher. The kernel frees them when the holder dies; the text in them is a label for people.

@@ -32,15 +32,20 @@ RETIRED = (
     "EZREC_HOOK_LIMIT",
     "EZREC_LOCAL_STORE",
     "EZREC_LOGS_WHILE_RECORDING",
+    "EZREC_LOGO_SIZE",
     "EZREC_LOG_FORMAT",
     "EZREC_REALTIME",
     "EZREC_RESCAN",
+    "EZREC_SPONSOR_CORNER",
     "EZREC_SPONSOR_SIZE",
     "EZREC_SYNC_PAST_DAYS",
     "EZREC_UPLOAD_ORDER",
     "EZREC_UPLOAD_PIECE_MB",
     "EZREC_UPLOAD_STALL",
 )
+
+
+_SPONSOR_CORNER = "bottom-left"
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: str | None, meaning: str, *older: str) -> Any:
@@ -224,18 +229,6 @@ class Settings:
         "bottom-right",
         f"corner of the logo: {', '.join(CORNERS)}",
     )
-    logo_size: int = _setting(
-        "EZREC_LOGO_SIZE",
-        types.whole(2, 50),
-        "25",
-        "most of the frame's width and height that the logo takes, in %",
-    )
-    sponsor_corner: str = _setting(
-        "EZREC_SPONSOR_CORNER",
-        types.one_of(*CORNERS),
-        "bottom-left",
-        "corner of the sponsors' logos, side by side in their order; the logo's own: they follow it",
-    )
     while_recording: str = _setting(
         "EZREC_PROCESS_WHILE_RECORDING",
         types.one_of("yes", "nice", "no"),
@@ -276,7 +269,7 @@ class Settings:
 
     @property
     def logo_layout(self) -> LogoLayout:
-        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner)
+        return LogoLayout(self.logo_corner, sponsor_corner=_SPONSOR_CORNER)
 
     @property
     def draws_logo(self) -> bool:

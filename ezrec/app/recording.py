@@ -90,7 +90,8 @@ def recorder_liveness(settings: Settings, other: Camera | None = None) -> Livene
 
 def record_handlers(settings: Settings, log: logging.Logger, liveness: Liveness) -> dict[Kind, Handler]:
     from ezrec.media.mp4.repair import repair
-    from ezrec.recording.record import Padding, record
+    from ezrec.recording.record import record
+    from ezrec.recording.session import Padding
 
     handler = functools.partial(
         record,

@@ -154,7 +154,7 @@ def collect(
 def with_disk_measure(snapshot: Snapshot, state: Path) -> Snapshot:
     """The snapshot with the measure against a full disk that is in force, in words."""
     measures = read_disk_measures(state, snapshot.at)
-    return replace(snapshot, disk_measure=measures.told if measures else "")
+    return replace(snapshot, disk_measure=measures.shown if measures else "")
 
 
 def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:

@@ -105,7 +105,7 @@ class DiskGuard:
         if not is_news and (found.measure is DiskMeasure.AMPLE or not is_due):
             return
         if is_news:
-            self.log.warning("disk: %s", found.told or "there is room again for what is booked")
+            self.log.warning("disk: %s", found.shown or "there is room again for what is booked")
         write_disk_measures(self.state, found)
         self._written_s = now_s
 

@@ -47,7 +47,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 def run(context: Any, only: list[str], kept: bool) -> None:
     """Record, process and upload until stopped.
 
-    Three processes: the recorder, everything else, and a keeper that restarts either.
+    Three processes: the recorder, everything else, and a supervisor that restarts either.
     """
     from ezrec.runtime import supervisor
     from ezrec.system import child_process

@@ -1,9 +1,9 @@
-"""The alerts: one table of rules, and the one function that says which are raised, and which are over.
+"""The alerts: the table of rules, and the function that says which are raised and which are over.
 
-Rule 1: a rule looks at the facts alone and says in one line what is wrong, or nothing. When that has to be
-said (not at the first twitch, once, and once more when it is over) is decided here for all of them alike.
+Rule 1: a rule looks only at the snapshot, and says in one line what is wrong, or nothing. `judge` decides for
+all rules alike when an alert is raised (once, after a while) and when it is over (once).
 
-Durations are counted by the machine's uptime: the wall clock of a Pi steps by years when it is synchronised.
+Durations are counted by the machine's uptime: a Pi's wall clock steps by years when it is synchronised.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """`looks` answers what is wrong, or nothing; it is raised when that has held for `after_s`, and over
-    when nothing has been wrong for `calm_s`.
+    """`looks` answers what is wrong, or an empty text. The alert is raised after `after_s` seconds of that,
+    and over after `calm_s` seconds without.
     """
 
     name: str
@@ -49,10 +49,10 @@ class AlertRule:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One rule that found something. `raised_at` None: not yet for long enough.
+    """What a rule found. `raised_at` None: not yet for long enough.
 
-    `seen_s` and `gone_s` are uptimes of the machine's run `boot_id`: when it was first seen, and since when
-    it has been away again.
+    `seen_s` and `gone_s`: uptimes in seconds in the machine's run `boot_id`, when it began and when it went
+    away.
     """
 
     name: str
@@ -109,7 +109,9 @@ def _upload_stopped(facts: Snapshot) -> str:
     waits_s = (facts.at - oldest.since).total_seconds()
     if waits_s <= UPLOAD_WAITS_S or (moved and (facts.at - moved).total_seconds() < UPLOAD_SILENT_S):
         return ""
-    return f"uploads do not get on: job {oldest.job} has waited for {waits_s / 3600:.1f} h; the cloud answers"
+    return (
+        f"uploads make no progress: job {oldest.job} has waited for {waits_s / 3600:.1f} h; the cloud answers"
+    )
 
 
 def _network_is_there(facts: Snapshot) -> bool:
@@ -128,7 +130,7 @@ def _shut_out(facts: Snapshot) -> str:
 def _unreachable(facts: Snapshot) -> str:
     reached = facts.cloud_reached_at
     if _refused(facts):
-        return ""  # it is there, and another alert says what it wants
+        return ""  # it answers, and another alert says why it refuses
     if reached is None or (facts.at - reached).total_seconds() <= UNREACHED_S:
         return ""
     return f"the cloud was last reached {(facts.at - reached).total_seconds() / 3600:.1f} h ago"
@@ -136,7 +138,7 @@ def _unreachable(facts: Snapshot) -> str:
 
 def _never_reached(facts: Snapshot) -> str:
     if facts.cloud_reached_at is not None or facts.cloud is not None or not facts.cloud_fault:
-        return ""  # it has answered: where that was a refusal, another alert says what it wants
+        return ""  # it has answered: if it refused, another alert says why
     return f"the cloud was never reached: {facts.cloud_fault}"
 
 
@@ -251,7 +253,7 @@ RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """`alerts` is what to remember; `raised` and `cleared` are to be told now, each once."""
+    """`alerts`: to remember for the next call. `raised` and `cleared`: to report now, each once."""
 
     alerts: tuple[Alert, ...]
     raised: tuple[Alert, ...] = ()
@@ -277,7 +279,7 @@ def judge(facts: Snapshot, before: Sequence[Alert]) -> Judged:
 
 
 def _look(rule: AlertRule, facts: Snapshot, before: Alert | None) -> Alert | None:
-    """The alert that a rule has now: begun, raised, calming down, or none."""
+    """The alert that a rule has now: pending, raised, calming down, or none."""
     message, uptime_s = rule.looks(facts), facts.machine.uptime_s or 0.0
     if before is not None and before.boot_id != facts.boot_id:  # its uptimes are of another run
         gone_s = None if before.gone_s is None else 0.0
@@ -295,13 +297,13 @@ def _look(rule: AlertRule, facts: Snapshot, before: Alert | None) -> Alert | Non
 
 
 def is_same(one: Sequence[Alert], other: Sequence[Alert]) -> bool:
-    """True when they differ by nothing but words, which count the hours."""
+    """True when they differ only in their messages, which count the hours."""
     wordless = ([replace(alert, message="") for alert in alerts] for alerts in (one, other))
     return next(wordless) == next(wordless)
 
 
 def worst_first(alerts: Sequence[Alert]) -> list[Alert]:
-    """The raised ones, critical before warning, the rules' order within."""
+    """The raised ones, critical before warning, else in the order of the rules."""
     order = list(Severity)[::-1]
     return sorted(
         (alert for alert in alerts if alert.is_raised), key=lambda alert: order.index(alert.severity)

@@ -38,7 +38,7 @@ from ezrec.domain.snapshot import (
 )
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
-from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Wait
+from ezrec.domain.upload_schedule import UPLOAD_STATE, UploadDeadline, Wait
 from ezrec.settings import Settings
 from ezrec.spool.booking_intake import read_booking
 from ezrec.spool.spool import Entry, Spool, UnknownFile
@@ -357,7 +357,9 @@ def _uploads(
 def _expires(entry: Entry) -> datetime | None:
     """When the address of an upload ends, where the service told."""
     try:
-        return json_decode.decode(plain_files.read(entry.path / UPLOAD_STATE, _LARGEST), Deadline).expires
+        return json_decode.decode(
+            plain_files.read(entry.path / UPLOAD_STATE, _LARGEST), UploadDeadline
+        ).expires
     except (OSError, ValueError):
         return None
 

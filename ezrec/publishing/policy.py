@@ -18,7 +18,7 @@ from ezrec.domain.errors import Retry, Stopped
 from ezrec.domain.job import Job
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import State
-from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Hours, Wait, hold, upload_order
+from ezrec.domain.upload_schedule import UPLOAD_STATE, Hours, UploadDeadline, Wait, hold, upload_order
 from ezrec.spool.spool import Entry, Spool
 
 
@@ -82,7 +82,7 @@ class UploadPolicy:
         """When a started upload expires, if that is so soon that no other may go first."""
         path = self.spool.directory(State.PROCESSED) / job.id
         with suppress(OSError, ValueError):
-            deadline = json_decode.decode((path / UPLOAD_STATE).read_bytes(), Deadline)
+            deadline = json_decode.decode((path / UPLOAD_STATE).read_bytes(), UploadDeadline)
             part = Entry(path, job).progress().get("part")
             sent = float(part) if isinstance(part, int | float) else 0.0
             if deadline.is_urgent(self.clock.now(), sent, self.rate()):

@@ -23,7 +23,7 @@ from ezrec.domain.ports import Camera, Clock, Repair
 from ezrec.domain.recording_outcome import OnCancel
 from ezrec.recording.audio import AudioRecording
 from ezrec.recording.recovery import recover_takes
-from ezrec.recording.session import Padding, Session
+from ezrec.recording.session import Padding, RecordingSession
 from ezrec.recording.session_clock import SessionClock
 from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import Entry
@@ -51,7 +51,9 @@ def record(
     if entry.job.booking is None:
         raise Reject("a job without a booking cannot be recorded", f"remove it: ezrec spool rm {entry.id}")
     heartbeats, session_clock = heartbeats or HeartbeatRegistry(clock.monotonic), SessionClock(clock)
-    session = Session(entry, task, camera, session_clock, zone, padding, repair, log, on_cancel, heartbeats)
+    session = RecordingSession(
+        entry, task, camera, session_clock, zone, padding, repair, log, on_cancel, heartbeats
+    )
     if microphone:
         session.audio = AudioRecording(entry, microphone, session_clock, session.remember, log)
     if entry.job.reckoning and not entry.job.booking.is_cancelled:

@@ -1,4 +1,4 @@
-"""`Session`: one booking while it is recorded: the camera held, takes written, amendments applied.
+"""`RecordingSession`: one booking while it is recorded: the camera held, takes written, amendments applied.
 
 Before each step that could hang, a deadline is set (`HeartbeatRegistry`). A missed deadline tells the
 recorder's supervisor to start a fresh process.
@@ -34,7 +34,7 @@ _FINISH_LIMIT_S = 10.0
 _LONGEST_WAIT_S = 30.0  # a wait for the clock is looked at anew at least so often
 _REPORT_S = 1.0
 _STEADY_S = 5.0  # a take that lasted so long resets the pauses between tries
-# Promises. A memory card can take many seconds for a small write; a camera module's first start longer still.
+# Deadlines. A memory card can take many seconds for a small write, a camera module's first start longer.
 _DISK_S = 30.0
 _CAMERA_S = 75.0
 
@@ -49,7 +49,7 @@ class Padding:
 
 
 @dataclass(slots=True)
-class Session:
+class RecordingSession:
     """One booking in hand: what `record` does from step 2 on. Each method may raise `Retry` or `Stopped`."""
 
     entry: Entry

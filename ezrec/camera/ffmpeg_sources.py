@@ -62,7 +62,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What people are told; holds no password."""
+        """The name for people; holds no password."""
 
     @property
     def fps(self) -> float | None: ...
@@ -82,7 +82,7 @@ class Source(Protocol):
         """What the command reads on its standard input, which no other user may read."""
 
     def described(self, fault: str) -> str:
-        """A fault of FFmpeg's as people are told it."""
+        """A fault of FFmpeg, in words for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class Liveness:
         """True while the evidence says that the recorder does what it should. Waits for no disk."""
         alarm = self.look().alarm
         if alarm and alarm != self._alarm:
-            self._log.critical("%s: the supervisor is not told any more that this process is well", alarm)
+            self._log.critical("%s: this process no longer reports to the supervisor that it is well", alarm)
         self._alarm = alarm
         return not alarm
 

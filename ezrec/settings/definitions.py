@@ -26,7 +26,7 @@ CREDENTIALS = (
 )  # what a credential file may set
 SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD")
 EXACT = ("EZREC_DEVICE_PASSWORD",)  # a blank at its edge is a part of it; of everything else that is a slip
-# Settings of earlier versions. They change nothing any more, and whoever still sets one is told so.
+# Settings of earlier versions. They have no effect; whoever still sets one gets a note.
 RETIRED = (
     "EZREC_HOOKS",
     "EZREC_HOOK_LIMIT",

@@ -24,7 +24,7 @@ _KEPT = 8  # pictures; logos change seldom
 
 
 class CaptureOverlays:
-    """Called at each start of a camera. `folder` is its own; `warn` is told why a logo is not drawn.
+    """Called at each start of a camera. `folder` is its own; `warn` gets the reason why a logo is not drawn.
 
     `wait_s`: how long to wait until the picture is made; by default one second.
     """

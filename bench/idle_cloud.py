@@ -32,6 +32,7 @@ from ezrec.cloud.supabase.credentials import Credentials
 from ezrec.cloud.supabase.schema import reference
 from ezrec.cloud.supabase.state_cache import _TOUCHED_S
 from ezrec.domain import heartbeat
+from ezrec.media.versions import versions
 from ezrec.monitoring.collect import collect
 from ezrec.spool.spool import Spool
 from tests.fakes.clock import StandingClock
@@ -88,10 +89,11 @@ def measure(project: Project, front: Front) -> tuple[list[Kind], int]:
         cloud = SupabaseBackend(access, account.user_id, account.camera_id, StandingClock())
         gauges, spool, clock = common.gauges(wishes), Spool(wishes.spool), common.clock(wishes)
 
-        beat, machine, versions = itertools.count(), gauges.read(), periodic.versions(wishes)
+        known = versions()
+        beat, machine = itertools.count(), gauges.read()
 
         def row() -> dict[str, Any]:
-            facts = collect(spool, wishes, clock, machine, versions=versions)
+            facts = collect(spool, wishes, clock, machine, versions=known)
             later = timedelta(seconds=wishes.status_interval_s * next(beat))
             facts = replace(facts, at=facts.at + later)
             return heartbeat.row(facts, account.user_id, account.camera_id)

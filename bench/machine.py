@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ezrec import __version__
-from ezrec.app import processing
+from ezrec.media.versions import versions
 
 
 def facts() -> list[str]:
@@ -19,8 +19,7 @@ def facts() -> list[str]:
         f"Measured {datetime.now(UTC):%Y-%m-%d} with EZREC {__version__}.",
         f"Processor: {_processor()}, {cores} cores, shared with other work: "
         f"{load:.1f} threads wanted one at the end.",
-        f"Kernel {_release()}, Python {platform.python_version()}, "
-        f"FFmpeg {processing.media_versions()['ffmpeg']}.",
+        f"Kernel {_release()}, Python {platform.python_version()}, FFmpeg {versions()['ffmpeg']}.",
     ]
 
 

@@ -56,7 +56,7 @@ def runs(jobs: int) -> list[Cost]:
         spool = common.spool(wishes)
         for number in range(jobs):
             spool.create(State.RAW, job(number))
-        made = periodic.periodic_work("status", wishes)
+        made = periodic.periodic_task("status", wishes).work
         assert isinstance(made, StatusReporter)
         gauges = common.gauges(wishes)
         found: dict[str, list[float]] = {}

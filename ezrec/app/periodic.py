@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ezrec import __version__
 from ezrec.app.common import clock, gauges, hooks, spool
-from ezrec.app.processing import media_versions, prerenderer
+from ezrec.app.processing import prerenderer
 from ezrec.app.publishing import backend, local_backend
 from ezrec.domain.stages import State
 from ezrec.runtime.periodic import AtLowestPriority, PeriodicTask, PeriodicWork
@@ -32,18 +32,13 @@ def _sync(settings: Settings, log: logging.Logger) -> PeriodicWork:
 
     is_cloud = settings.backend == "supabase"
     return BookingSync(
-        backend(settings),
-        spool(settings),
-        settings.booking_cache,
-        BrandingCache(settings.media_cache),
-        clock(settings),
-        settings.zone,
-        log,
+        backend(settings), spool(settings), settings.booking_cache, BrandingCache(settings.media_cache),
+        clock(settings), settings.zone, log,
         past_days=settings.sync_past_days if is_cloud else None,
         branding_s=_BRANDING_S if is_cloud else 0.0,
         was_shut_out=lambda: bool((found := read_cloud(settings)) and found.hidden),
         interval_s=settings.sync_interval_s,
-    )
+    )  # fmt: skip
 
 
 def _tell(settings: Settings, log: logging.Logger) -> PeriodicWork:
@@ -53,15 +48,17 @@ def _tell(settings: Settings, log: logging.Logger) -> PeriodicWork:
 
 
 def _status(settings: Settings, log: logging.Logger) -> PeriodicWork:
+    from ezrec.media.versions import versions
     from ezrec.monitoring.disk_guard import DiskGuard
     from ezrec.monitoring.status import StatusReporter
 
     cloud, jobs, now = backend(settings), spool(settings), clock(settings)
-    status = StatusReporter(cloud, gauges(settings), jobs, now, settings, hooks(settings, log), log)
-    status.versions = lambda: versions(settings)
-    status.forecast = DiskGuard(
-        jobs, now, log, settings.state, settings.logs, settings.bitrate,
-        reserve_bytes=settings.reserve_mb * 1_000_000,
+    status = StatusReporter(
+        cloud, gauges(settings), jobs, now, settings, hooks(settings, log), log,
+        versions=lambda: {"ezrec": __version__, **versions(settings.state)},
+        forecast=DiskGuard(
+            jobs, now, log, settings.state, settings.logs, settings.bitrate, settings.reserve_mb * 1_000_000
+        ),
     )  # fmt: skip
     if settings.backend == "local":
         status.heartbeat_rest_s = _HEARTBEATS_AT_REST * settings.status_interval_s
@@ -71,11 +68,6 @@ def _status(settings: Settings, log: logging.Logger) -> PeriodicWork:
 
         status.send_thumbnail = Thumbnail(cloud, jobs, settings, newest_picture, log)
     return status
-
-
-def versions(settings: Settings) -> dict[str, str]:
-    found = {"ezrec": __version__, **media_versions(settings)}
-    return {name: version or "missing" for name, version in found.items()}
 
 
 def _logs(settings: Settings, log: logging.Logger) -> PeriodicWork:
@@ -97,13 +89,9 @@ def _ahead(settings: Settings, log: logging.Logger) -> PeriodicWork:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """`wakes`: the directories where an arrival wakes the task. `pauses_offline`: it sleeps longer and longer
-    while the cloud is away, and is woken when that is back.
-    """
-
     make: Callable[[Settings, logging.Logger], PeriodicWork]
     interval_s: Callable[[Settings], float]
-    wakes: Callable[[Settings], Sequence[Path]] = lambda settings: ()
+    watched: Callable[[Settings], Sequence[Path]] = lambda settings: ()
     pauses_offline: bool = False
 
 
@@ -118,33 +106,17 @@ def _local_changes(settings: Settings) -> Sequence[Path]:
 _TABLE = {
     "sync": _Row(_sync, lambda s: s.sync_interval_s, _local_changes, pauses_offline=True),
     "tell": _Row(_tell, lambda s: s.rescan_s, _states(State.RAW, State.PROCESSED), pauses_offline=True),
-    # the disk is looked at anew when what is booked changes
+    # what is booked decides whether the disk will do
     "status": _Row(_status, lambda s: s.status_interval_s, _states(State.INCOMING), pauses_offline=True),
     "logs": _Row(_logs, lambda s: s.logs_interval_s, lambda s: [s.logs]),
     "tidy": _Row(_tidy, lambda s: _TIDY_S),
     "ahead": _Row(_ahead, lambda s: s.rescan_s, _states(State.RECORDING)),
 }
 TASKS = tuple(_TABLE)
-PAUSE_OFFLINE = tuple(name for name, row in _TABLE.items() if row.pauses_offline)
-
-
-def periodic_work(name: str, settings: Settings) -> PeriodicWork:
-    """What the task of this name does."""
-    return _TABLE[name].make(settings, log_setup.logger(name))
 
 
 def periodic_task(name: str, settings: Settings) -> PeriodicTask:
-    work = periodic_work(name, settings)
-    return PeriodicTask(name, _TABLE[name].interval_s(settings), work, log_setup.logger(name))
-
-
-def wakes(name: str, settings: Settings) -> Sequence[Path]:
-    """The directories where an arrival wakes the task of this name."""
-    return _TABLE[name].wakes(settings)
-
-
-def run_once(name: str, settings: Settings) -> None:
-    """Run a periodic task once, in a process of its own: what it has begun is finished before that ends."""
-    work = periodic_work(name, settings)
-    work()
-    work.finish(settings.hook_limit_s)
+    """The periodic task of this name. `ezrec pulse` runs its `work` once."""
+    row, log = _TABLE[name], log_setup.logger(name)
+    work, watched = row.make(settings, log), row.watched(settings)
+    return PeriodicTask(name, row.interval_s(settings), work, log, watched, row.pauses_offline)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ezrec.app.common import clock, spool
+from ezrec.app.recording import capture_overlays
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import RenderOptions
 from ezrec.domain.stages import State
+from ezrec.monitoring.collect import read_disk_measures, read_health
 from ezrec.runtime.handling import Handler
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from ezrec.processing.prerender import Prerenderer
 
 _OVERLAY_S = 30.0  # to make the picture that a camera draws; a camera's start waits a second for it
+
+
+def _made(settings: Settings) -> Path:
+    """Where the media cache keeps what was made of the assets."""
+    return settings.media_cache / "made"
+
+
+def _options(settings: Settings) -> RenderOptions:
+    return RenderOptions(_made(settings), settings.logo_show, settings.logo_layout, settings.artefacts)
 
 
 def transcoder(settings: Settings) -> FfmpegTranscoder:
@@ -51,7 +61,12 @@ def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Hand
     from ezrec.monitoring.log_upload import pack_requested
     from ezrec.processing.process import process
 
-    jobs = spool(settings)
+    jobs, now = spool(settings), clock(settings)
+
+    def is_short() -> bool:
+        measures = read_disk_measures(settings.state, now.now())
+        return measures is not None and measures.is_unbranded
+
     muxer = AudioMuxer(
         while_recording=settings.while_recording, is_recording=lambda: bool(jobs.names(State.RECORDING))
     )
@@ -63,29 +78,17 @@ def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Hand
         log=log,
         mux_audio=muxer.mux,
         trim=trim,
-        options=_render_options(settings),
-        is_short=lambda: _is_short(settings),
+        options=_options(settings),
+        is_short=is_short,
         give_index=give_index,
     )
     logs = functools.partial(
-        pack_requested, spool=jobs, clock=clock(settings), settings=settings, log=log_setup.logger("logs")
+        pack_requested, spool=jobs, clock=now, settings=settings, log=log_setup.logger("logs")
     )
     return {Kind.BOOKING: video, Kind.CLIP: video, Kind.LOGS: logs}
 
 
-def _is_short(settings: Settings) -> bool:
-    from ezrec.monitoring.collect import read_disk_measures
-
-    room = read_disk_measures(settings.state, clock(settings).now())
-    return room is not None and room.is_unbranded
-
-
-def _render_options(settings: Settings) -> RenderOptions:
-    return RenderOptions(_made(settings), settings.logo_show, settings.logo_layout, settings.artefacts)
-
-
 def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
-    from ezrec.monitoring.collect import read_health
     from ezrec.processing.prepare_intro import IntroPreparer
     from ezrec.processing.prerender import Prerenderer
 
@@ -94,52 +97,17 @@ def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
         return health.dropped if health else None
 
     jobs, maker, assets = spool(settings), transcoder(settings), BrandingCache(settings.media_cache).assets
-    return Prerenderer(
+    made = Prerenderer(
         jobs,
         maker,
         assets,
-        _render_options(settings),
+        _options(settings),
         dropped,
         clock(settings),
         log,
-        prepare_intro=_preparing(settings, log, IntroPreparer(jobs, maker, assets, _made(settings), log)),
         follows=settings.while_recording != "no",
     )
-
-
-def _preparing(
-    settings: Settings, log: logging.Logger, intro: Callable[[Callable[[], bool]], None]
-) -> Callable[[Callable[[], bool]], None]:
-    """Prepares what new branding needs: the picture that a camera draws, then the intro."""
-    from ezrec.app.recording import capture_overlays, draws_logo
-
-    overlay = capture_overlays(settings, log, wait_s=_OVERLAY_S) if draws_logo(settings) else None
-
-    def prepare(may_go_on: Callable[[], bool]) -> None:
-        if overlay is not None and may_go_on():
-            overlay()
-        intro(may_go_on)
-
-    return prepare
-
-
-def _made(settings: Settings) -> Path:
-    """Where the media cache keeps what was made of the assets."""
-    return settings.media_cache / "made"
-
-
-def media_versions(settings: Settings | None = None) -> dict[str, str | None]:
-    """Versions of what EZREC works with but does not bring along; None where it is missing.
-
-    With settings FFmpeg is asked only when it is another than last time: some ask four times a minute.
-    """
-    from importlib import metadata
-
-    from ezrec.media.render.renderer import ffmpeg_version, known_version
-
-    try:
-        picamera2: str | None = metadata.version("picamera2")
-    except metadata.PackageNotFoundError:
-        picamera2 = None
-    ffmpeg = known_version(settings.state / "ffmpeg_version") if settings else ffmpeg_version()
-    return {"ffmpeg": ffmpeg, "picamera2": picamera2}
+    if settings.draws_logo:
+        made.prepare += (capture_overlays(settings, log, _OVERLAY_S).prepare,)
+    made.prepare += (IntroPreparer(jobs, maker, assets, _made(settings), log),)
+    return made

@@ -14,7 +14,6 @@ from ezrec.app.common import clock
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Backend
-from ezrec.domain.upload_schedule import upload_order
 from ezrec.monitoring.collect import read_status_file
 from ezrec.runtime.handling import Handler
 from ezrec.settings import NO_KEY, Settings
@@ -38,11 +37,11 @@ def backend(settings: Settings, *, keeps_notes: bool = True) -> Backend:
     """`keeps_notes`: whether it may write into EZREC_STATE how the cloud answered; not for `ezrec doctor`."""
     if settings.backend == "local":
         return local_backend(settings)
-    return shared_supabase(settings) if keeps_notes else _supabase(settings, None)
+    return _shared_supabase(settings) if keeps_notes else _supabase(settings, None)
 
 
 @functools.lru_cache(maxsize=1)
-def shared_supabase(settings: Settings) -> SupabaseBackend:
+def _shared_supabase(settings: Settings) -> SupabaseBackend:
     """One for all threads of a process: one sign-in, one kept connection, one pause when it is refused."""
     return _supabase(settings, settings.state)
 
@@ -55,30 +54,18 @@ def _supabase(settings: Settings, state: Path | None) -> SupabaseBackend:
     return from_settings(settings, clock(settings), state)
 
 
-def backend_state(settings: Settings) -> str:
-    """Which backend is set, in one short line."""
-    if settings.backend == "local":
-        return f"local, in {settings.local_store}"
-    return f"supabase, {settings.supabase_url}"
-
-
 def upload_policy(settings: Settings) -> UploadPolicy:
     from ezrec.cloud.connectivity import Connectivity
     from ezrec.publishing.policy import UploadPolicy
 
-    made = UploadPolicy(
-        Spool(settings.spool),
-        clock(settings),
-        settings.zone,
-        settings.upload_hours,
-        settings.upload_while_recording,
-        Connectivity(settings.reach).is_offline,
-        rate=lambda: (
-            report.facts.uploads.bytes_a_second if (report := read_status_file(settings.state)) else None
-        ),
-    )
-    made.order = lambda job: upload_order(job, made.urgent_until(job))
-    return made
+    def rate() -> float | None:
+        report = read_status_file(settings.state)
+        return report.facts.uploads.bytes_a_second if report else None
+
+    return UploadPolicy(
+        Spool(settings.spool), clock(settings), settings.zone, settings.upload_hours,
+        settings.upload_while_recording, Connectivity(settings.reach).is_offline, rate,
+    )  # fmt: skip
 
 
 def upload_handlers(settings: Settings, log: logging.Logger, policy: UploadPolicy) -> dict[Kind, Handler]:

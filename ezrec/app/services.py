@@ -6,8 +6,6 @@ The recorder never imports the cloud's client, so what imports it is imported wh
 from __future__ import annotations
 
 import contextlib
-import os
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +17,7 @@ from ezrec.app.processing import process_handlers
 from ezrec.app.publishing import upload_handlers, upload_policy
 from ezrec.app.recording import record_handlers, recorder_liveness
 from ezrec.domain.ports import Camera
-from ezrec.domain.stages import RETRY, STAGES, State
+from ezrec.domain.stages import RETRY, STAGES
 from ezrec.runtime.worker import Worker
 from ezrec.settings import Settings
 from ezrec.spool.intake import Intake
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from ezrec.runtime.scheduler import Services
 
 NAMES = (*STAGES, *periodic.TASKS)  # what `ezrec run --only` knows
-_ALIVE_S = 3600.0  # where no watchdog asks for more
-_RECORDER_ALIVE_S = 2.0  # a camera that hangs costs a match …
-_WORKER_ALIVE_S = 10.0  # … an upload can wait
 
 
 def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness | None = None) -> Worker:
@@ -43,37 +38,26 @@ def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness
 
     log, stage = log_setup.logger(name), STAGES[name]
     jobs, now = spool(settings), clock(settings)
+    intake = Intake(
+        spool=jobs, state=stage.takes_from, clock=now, zone=settings.zone, log=log,
+        lead_s=settings.pre_roll_s + settings.arm_s,
+        known_booking=known_booking(settings.booking_cache, settings.zone),
+        lacks=lacks,
+    )  # fmt: skip
     made = Worker(
-        stage,
-        jobs,
-        hooks(settings, log, has_network=name != "record"),
-        now,
-        log,
-        handlers={},
-        intake=Intake(
-            spool=jobs,
-            state=stage.takes_from,
-            clock=now,
-            zone=settings.zone,
-            log=log,
-            lead_s=settings.pre_roll_s + settings.arm_s,
-            known_booking=known_booking(settings.booking_cache, settings.zone),
-            lacks=lacks,
-        ),
+        stage, jobs, hooks(settings, log, has_network=name != "record"), now, log, handlers={}, intake=intake,
         wait_s=wait_s,
         keeps=settings.keep_uploaded > timedelta(0),
-    )
+    )  # fmt: skip
     if name == "record":
         liveness = liveness or recorder_liveness(settings)
         made.handlers = record_handlers(settings, log, liveness)
-        made.heartbeat = liveness.stage_heartbeat
-        made.wide = True
+        made.heartbeat, made.wide = liveness.stage_heartbeat, True
     elif name == "process":
         made.handlers = process_handlers(settings, log)
     elif name == "upload":
         policy = upload_policy(settings)
-        made.handlers = upload_handlers(settings, log, policy)
-        made.order = policy.order or made.order
+        made.handlers, made.order = upload_handlers(settings, log, policy), policy.order
     else:
         made.come = upload_policy(settings).ended_waits
     return made
@@ -81,6 +65,7 @@ def worker(name: str, settings: Settings, wait_s: float = -1, liveness: Liveness
 
 def build(settings: Settings, names: Sequence[str], camera: Camera | None = None) -> Services:
     """The workers and periodic tasks of these names. `camera`: another than the settings name."""
+    from ezrec.runtime.file_events import combined
     from ezrec.runtime.scheduler import Services
     from ezrec.system.clock import on_step
 
@@ -88,72 +73,33 @@ def build(settings: Settings, names: Sequence[str], camera: Camera | None = None
         (settings.state / "key.said").unlink()  # each start warns again of a key that is too strong
     liveness = recorder_liveness(settings, camera) if "record" in names else None
     workers = [worker(name, settings, liveness=liveness) for name in STAGES if name in names]
-    tasks = {name: periodic.periodic_task(name, settings) for name in periodic.TASKS if name in names}
-    watched = _watched(settings, workers, tasks, liveness)
-    made = Services(
-        workers, list(tasks.values()), watched, settings.rescan_s, log_setup.logger("run"), liveness
-    )
+    tasks = [periodic.periodic_task(name, settings) for name in periodic.TASKS if name in names]
+    wakes = [(where, worker.wake_up.set) for worker in workers for where in worker.watched]
+    wakes += [(where, task.wake_up.set) for task in tasks for where in task.watched]
+    if liveness is not None:
+        wakes.append(_pictures(settings, liveness))
+    watched = combined([*wakes, *_on_return(settings, workers, tasks)])
+    made = Services(workers, tasks, watched, settings.rescan_s, log_setup.logger("run"), liveness)
     on_step(made.nudge)
     return made
 
 
-def _watched(
-    settings: Settings,
-    workers: Sequence[Worker],
-    tasks: dict[str, PeriodicTask],
-    liveness: Liveness | None,
-) -> dict[Path, Callable[[], None]]:
-    """The directories to watch, and what to call when something arrives there."""
+def _pictures(settings: Settings, liveness: Liveness) -> tuple[Path, Callable[[], None]]:
+    """Who is woken when somebody asks for a picture."""
+    from ezrec.recording.snapshot_requests import DIRECTORY, SnapshotRequests
+
+    asked = settings.spool / DIRECTORY
+    return asked, SnapshotRequests(asked, liveness.camera, log_setup.logger("record")).wake
+
+
+def _on_return(
+    settings: Settings, workers: Sequence[Worker], tasks: Sequence[PeriodicTask]
+) -> list[tuple[Path, Callable[[], None]]]:
+    """Who is woken when the cloud can be reached again."""
     from ezrec.cloud.connectivity import Connectivity, WakeOnReturn
-    from ezrec.recording import snapshot_requests
 
-    wakes: defaultdict[Path, list[Callable[[], None]]] = defaultdict(list)
-    retry = []
-    for made in workers:
-        wakes[made.spool.directory(made.stage.takes_from)].append(made.wake_up.set)
-        if made.stage is RETRY:
-            retry.append(made.wake_up.set)
-            wakes[made.spool.directory(State.RAW)].append(made.wake_up.set)  # a recording ended
-    if liveness is not None:
-        asked = settings.spool / snapshot_requests.DIRECTORY
-        if _is_watchable(asked):
-            requests = snapshot_requests.SnapshotRequests(asked, liveness.camera, log_setup.logger("record"))
-            wakes[asked].append(requests.wake)
-    for name, task in tasks.items():
-        for directory in filter(_is_watchable, periodic.wakes(name, settings)):
-            wakes[directory].append(task.wake_up.set)
-    pausing = [tasks[name].wake_up.set for name in periodic.PAUSE_OFFLINE if name in tasks]
-    if (retry or pausing) and _is_watchable(settings.reach):
-        returned = WakeOnReturn(Connectivity(settings.reach), clock(settings), retry, pausing)
-        wakes[settings.reach].append(returned)
-    return {directory: _all(calls) for directory, calls in wakes.items()}
-
-
-def _is_watchable(directory: Path) -> bool:
-    """False where the kernel would refuse the watch: without events the next regular look finds the same."""
-    with contextlib.suppress(OSError):
-        directory.mkdir(parents=True, exist_ok=True)
-    return os.access(directory, os.R_OK | os.X_OK)
-
-
-def _all(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
-    def call_all() -> None:
-        for call in calls:
-            call()
-
-    return call_all
-
-
-def serve(running: Services, *, kept: bool = False) -> None:
-    """Run services to their end, and report to whoever supervises this process: systemd, or (`kept`) the
-    first process of `ezrec run`.
-    """
-    from ezrec.system.sd_notify import notify, notify_supervisor, watchdog_s
-
-    say = notify_supervisor if kept else notify
-    kept_s = _RECORDER_ALIVE_S if running.is_recorder else _WORKER_ALIVE_S
-    alive_s = kept_s if kept else watchdog_s() or _ALIVE_S
-    try:
-        running.run(ready=lambda: say("READY=1"), alive=lambda: say("WATCHDOG=1"), alive_s=alive_s)
-    finally:
-        say("STOPPING=1")
+    retry = [each.wake_up.set for each in workers if each.stage is RETRY]
+    pausing = [task.wake_up.set for task in tasks if task.pauses_offline]
+    if not retry and not pausing:
+        return []
+    return [(settings.reach, WakeOnReturn(Connectivity(settings.reach), clock(settings), retry, pausing))]

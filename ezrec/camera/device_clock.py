@@ -42,7 +42,7 @@ _DRIFT = 0.0005  # 1.8 s in an hour: two crystals are never further apart
 
 
 class CameraClock:
-    """`warn` hears of jumps and drifts, in the camera's thread. `fault` is what a drift is called."""
+    """`warn` is called about jumps and drifts, in the camera's thread. `fault`: the word for a drift."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn

@@ -62,7 +62,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What people are told; holds no password."""
+        """The name for people; holds no password."""
 
     @property
     def fps(self) -> float | None: ...
@@ -82,7 +82,7 @@ class Source(Protocol):
         """What the command reads on its standard input, which no other user may read."""
 
     def described(self, fault: str) -> str:
-        """A fault of FFmpeg's as people are told it."""
+        """A fault of FFmpeg, in words for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +239,7 @@ class RtspSource:
 
 def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -> Source:
     """The source that EZREC_CAMERA names. Raises `ValueError` for what is no FFmpeg camera."""
-    kind, _, rest = camera.partition(":")
-    kind = kind.lower() if camera_address.is_network_camera(camera) else kind
+    kind, rest = camera_address.kind_of(camera), camera.partition(":")[2]
     makers: dict[str, Callable[[], Source]] = {
         "software": lambda: SoftwareSource(width, height, fps, bitrate),
         "v4l2": lambda: V4l2Source(_device(rest), width, height, fps, bitrate),

@@ -24,7 +24,7 @@ from ezrec.media.mp4.fragments import Fragment, Header
 _BUFFERED_S = 10.0
 _BUFFERED_BYTES = 48 << 20  # all since a key frame of a minute ago, at 6 Mbit/s
 _MOST_RESERVED_S = 2.0  # of `finish`'s limit, kept back for making the take durable
-_FAR_S = 20.0  # for so long the second key frame is waited for, before the distance is told without it
+_FAR_S = 20.0  # seconds without a second key frame, after which their distance is reported all the same
 _SLOW = 0.5  # of the promised rate: below it the camera is called slow
 
 

@@ -28,7 +28,7 @@ class SoundSource:
     inputs: tuple[str, ...]
     fps: float | None = None
     start_s: float = 10.0
-    has_own_clock: bool = False  # its samples are counted; how long they took is told beside them
+    has_own_clock: bool = False  # its samples are counted; the time they took is recorded beside them
 
     def argv(self) -> Sequence[str]:
         return (*_QUIET, *self.inputs, *_FRAGMENTS)

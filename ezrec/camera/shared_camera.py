@@ -32,8 +32,8 @@ class CameraOptions:
     """What a recorder's camera is given beside its device.
 
     `overlay` is asked at each start for what is to be drawn into the frames, `bitrate` for the bits a second
-    where the camera lets us choose. `warn` is told why no logo is drawn, and what is wrong with the camera's
-    clock. `disk` and `queue_bytes` are handed to the takes.
+    where the camera lets us choose. `warn` gets the reason why no logo is drawn, and what is wrong with the
+    camera's clock. `disk` and `queue_bytes` are handed to the takes.
     """
 
     overlay: Callable[[], CaptureOverlay | None] = lambda: None

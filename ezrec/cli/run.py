@@ -47,7 +47,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: str | None) -> lis
 def run(context: Any, only: list[str], kept: bool) -> None:
     """Record, process and upload until stopped.
 
-    Three processes: the recorder, everything else, and a keeper that restarts either.
+    Three processes: the recorder, everything else, and a supervisor that restarts either.
     """
     from ezrec.runtime import supervisor
     from ezrec.system import child_process
@@ -67,7 +67,7 @@ def run(context: Any, only: list[str], kept: bool) -> None:
 
 def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     """Run what is named in this process, until stopped."""
-    from ezrec.app.services import build, serve
+    from ezrec.app.services import build
     from ezrec.domain.errors import Retry
     from ezrec.runtime import supervisor
     from ezrec.system import log_setup
@@ -84,7 +84,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd wants to hear from the supervisor alone
         _end_with_supervisor(services)
     try:
-        serve(services, kept=kept)
+        services.serve(kept=kept)
     except Retry:  # it is logged; without descriptors nothing could be loaded to say it again
         raise click.exceptions.Exit(supervisor.AGAIN) from None
     finally:
@@ -129,14 +129,13 @@ def _stop_on_signals(services: Services) -> list[str]:
 def _log_start(log: Any, settings: Settings, parts: list[str]) -> None:
     """Log the versions. A missing FFmpeg stops nothing: jobs wait and say so until it is installed."""
     from ezrec import __version__
-    from ezrec.app.processing import media_versions
+    from ezrec.media.versions import versions
 
     _warn_of_held_stages(log, settings, parts)
     if parts != ["record"]:  # of the two processes that begin together, one says it
         for note in settings.retired_notes():
             log.warning("%s", note)
-    found = media_versions()
-    shown = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+    shown = ", ".join(f"{name} {version}" for name, version in versions().items())
     recording = " to record" if parts == ["record"] else ""
     log.info("ezrec %s begins%s: %s", __version__, recording, shown)
 
@@ -240,8 +239,10 @@ def _run_to_the_end(worker: Worker, stopping: threading.Event) -> None:
 @click.pass_obj
 def pulse(context: Any, name: str) -> None:
     """Run a periodic task once: fetch bookings, report statuses, send a heartbeat, collect logs …"""
-    from ezrec.app.periodic import run_once
+    from ezrec.app.periodic import periodic_task
 
     settings: Settings = context.settings
     _begin_logs(settings, [name])
-    run_once(name, settings)
+    work = periodic_task(name, settings).work
+    work()
+    work.finish(settings.hook_limit_s)  # this process ends, and with it what it has begun

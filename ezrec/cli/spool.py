@@ -224,8 +224,6 @@ def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime]
 
 def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
     """What an operator asks next: is there room, is the clock right, which backend? `(text, is it good)`."""
-    from ezrec.app.publishing import backend_state
-
     settings = obj.settings
     free = shutil.disk_usage(settings.spool).free
     hours = free * 8 / settings.bitrate / 3600
@@ -234,7 +232,7 @@ def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
         yield "clock: synchronised", True
     else:
         yield "clock: NOT synchronised, no booking is called missed (ezrec doctor)", False
-    yield f"backend {backend_state(settings)}", True
+    yield f"backend {settings.backend_line}", True
 
 
 def _echo_json(value: Any) -> None:

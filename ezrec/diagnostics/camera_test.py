@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ezrec.app import recording as cameras
 from ezrec.camera import snapshots
 from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.camera.v4l2_discovery import usb_cameras
+from ezrec.domain import camera_address
 from ezrec.domain.camera_test import Asked, CameraTest, MicrophoneResult
 from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
@@ -73,7 +74,7 @@ def connected(settings: Settings) -> list[Connected]:
         if kind == "v4l2":
             found.append(Connected("usb", f"{rest} is not there: plug it in", "", is_chosen=True))
         else:
-            shown = cameras.camera_name(settings).removeprefix("camera ")  # without its password
+            shown = camera_address.shown(chosen)
             found.append(Connected("network", "a network camera, not asked", shown, is_chosen=True))
     add("software", "a test picture with a running clock", "software")
     return found
@@ -109,9 +110,10 @@ def perform(
             health = camera.health()
         if not take.duration_s:
             raise Retry(take.ended_by or health.fault or "the camera gave no picture")
-        fps, bitrate = cameras.promised(settings)
         size = settings.resolution
-        asked = Asked(size.width, size.height, seconds, fps, bitrate)
+        asked = Asked(size.width, size.height, seconds, float(settings.fps), settings.bitrate)
+        if camera_address.is_network_camera(settings.camera):  # it decides by itself
+            asked = replace(asked, fps=None, bitrate=None)
         return CameraTest(asked, take_facts(path), first_frame_s, health.dropped, take.ended_by, sound.heard)
 
 

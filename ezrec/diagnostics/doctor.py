@@ -18,11 +18,12 @@ from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.diagnostics import hook_checks, machine_checks, spool_checks
-from ezrec.domain import api_key
+from ezrec.domain import api_key, camera_address
 from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.redaction import hide
+from ezrec.media.versions import versions
 from ezrec.settings import Settings, load
 
 _INSTALL = "sudo apt-get install ffmpeg"
@@ -64,7 +65,7 @@ def _software(quick: bool) -> Findings:
     if quick:
         return
     own = {"ezrec": __version__, "python": platform.python_version()}
-    found = {name: version for name, version in (own | processing.media_versions()).items() if version}
+    found = {name: version for name, version in (own | versions()).items() if version != "missing"}
     yield ok("versions", ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
@@ -132,8 +133,8 @@ def _clock(settings: Settings) -> Findings:
 
 
 def _camera(settings: Settings) -> Findings:
-    kind, _, rest = settings.camera.partition(":")
-    yield _CAMERAS[kind](rest, settings)
+    check = CAMERA_CHECKS[camera_address.kind_of(settings.camera)]
+    yield check(settings.camera.partition(":")[2], settings)
 
 
 def _software_camera(_: str, settings: Settings) -> Finding:
@@ -214,7 +215,7 @@ def _camera_module(_: str, settings: Settings) -> Finding:
     return ok("camera", f"camera module {', '.join(models)}")
 
 
-_CAMERAS: Mapping[str, Callable[[str, Settings], Finding]] = {
+CAMERA_CHECKS: Mapping[str, Callable[[str, Settings], Finding]] = {
     "auto": _camera_module,
     "picamera2": _camera_module,
     "software": _software_camera,
@@ -244,7 +245,7 @@ def _backend(settings: Settings) -> Findings:
     except ConfigError as wrong:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
-        yield ok("backend", f"{publishing.backend_state(settings)}; {_count_ahead(rows, settings)}")
+        yield ok("backend", f"{settings.backend_line}; {_count_ahead(rows, settings)}")
         if is_shut_out:
             yield warning(
                 "backend",

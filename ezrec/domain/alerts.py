@@ -1,9 +1,9 @@
-"""The alerts: one table of rules, and the one function that says which are raised, and which are over.
+"""The alerts: the table of rules, and the function that says which are raised and which are over.
 
-Rule 1: a rule looks at the facts alone and says in one line what is wrong, or nothing. When that has to be
-said (not at the first twitch, once, and once more when it is over) is decided here for all of them alike.
+Rule 1: a rule looks only at the snapshot, and says in one line what is wrong, or nothing. `judge` decides for
+all rules alike when an alert is raised (once, after a while) and when it is over (once).
 
-Durations are counted by the machine's uptime: the wall clock of a Pi steps by years when it is synchronised.
+Durations are counted by the machine's uptime: a Pi's wall clock steps by years when it is synchronised.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from ezrec.domain.snapshot import Snapshot
 
 NO_FRAME_S = 10.0
 UNSYNCHRONISED_S = 600.0
-UPLOAD_SILENT_S = 1800.0  # an upload that gets on somewhere is no stopped lane
-REACHED_S = 900.0  # a heartbeat that recently arrived: the network is there
+UPLOAD_WAITS_S = 3 * 3600.0  # so long an upload may wait while the cloud answers
+UPLOAD_SILENT_S = 1800.0  # when any upload made progress so recently, none has stopped
+REACHED_S = 900.0  # after a heartbeat so recent, the network is there
 UNREACHED_S = 3600.0
 KEY_EVERY_S = 5.0  # a take cannot begin between two key frames, and a video cannot be cut there
 NEVER_REACHED_S = 300.0  # time for a new box to come into its network
@@ -34,13 +35,13 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """`looks` answers what is wrong, or nothing; it is raised when that has held for `after_s`, and over
-    when nothing has been wrong for `calm_s`.
+    """`looks` answers what is wrong, or an empty text. The alert is raised after `after_s` seconds of that,
+    and over after `calm_s` seconds without.
     """
 
     name: str
     severity: Severity
-    looks: Callable[[Snapshot, float], str]
+    looks: Callable[[Snapshot], str]
     remedy: str
     after_s: float = 0.0
     calm_s: float = 0.0
@@ -48,10 +49,10 @@ class AlertRule:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One rule that found something. `raised_at` None: not yet for long enough.
+    """What a rule found. `raised_at` None: not yet for long enough.
 
-    `seen_s` and `gone_s` are uptimes of the machine's run `boot_id`: when it was first seen, and since when
-    it has been away again.
+    `seen_s` and `gone_s`: uptimes in seconds in the machine's run `boot_id`, when it began and when it went
+    away.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Alert:
 # ---- what the rules see
 
 
-def _not_recording(facts: Snapshot, _: float) -> str:
+def _not_recording(facts: Snapshot) -> str:
     missing = sorted(set(facts.recorder.expected) - set(facts.recorder.recording))
     if not missing:
         return ""
@@ -87,28 +88,30 @@ def _not_recording(facts: Snapshot, _: float) -> str:
     return f"booking {', '.join(missing)} should be recorded and is not: {why}"
 
 
-def _no_frame(facts: Snapshot, _: float) -> str:
+def _no_frame(facts: Snapshot) -> str:
     age_s = facts.recorder.frame_age_s
     if not facts.is_recording or age_s is None or age_s <= NO_FRAME_S:
         return ""
     return f"no frame came from the camera for {age_s:.0f} s"
 
 
-def _keys_far_apart(facts: Snapshot, _: float) -> str:
+def _keys_far_apart(facts: Snapshot) -> str:
     health = facts.recorder.health
     if not facts.recorder.is_alive or health is None or (health.key_every_s or 0.0) < KEY_EVERY_S:
         return ""
     return f"the camera sends a key frame every {health.key_every_s:.0f} s: set it to 1–2 s"
 
 
-def _upload_stopped(facts: Snapshot, stall_s: float) -> str:
+def _upload_stopped(facts: Snapshot) -> str:
     oldest, moved = facts.uploads.oldest, facts.uploads.moved_at
     if oldest is None or not _network_is_there(facts):
         return ""
     waits_s = (facts.at - oldest.since).total_seconds()
-    if waits_s <= stall_s or (moved and (facts.at - moved).total_seconds() < UPLOAD_SILENT_S):
+    if waits_s <= UPLOAD_WAITS_S or (moved and (facts.at - moved).total_seconds() < UPLOAD_SILENT_S):
         return ""
-    return f"uploads do not get on: job {oldest.job} has waited for {waits_s / 3600:.1f} h; the cloud answers"
+    return (
+        f"uploads make no progress: job {oldest.job} has waited for {waits_s / 3600:.1f} h; the cloud answers"
+    )
 
 
 def _network_is_there(facts: Snapshot) -> bool:
@@ -116,30 +119,30 @@ def _network_is_there(facts: Snapshot) -> bool:
     return reached is not None and (facts.at - reached).total_seconds() <= REACHED_S
 
 
-def _refused(facts: Snapshot, _: float) -> str:
+def _refused(facts: Snapshot) -> str:
     return facts.cloud.refusal if facts.cloud else ""
 
 
-def _shut_out(facts: Snapshot, _: float) -> str:
+def _shut_out(facts: Snapshot) -> str:
     return facts.cloud.shutting_out if facts.cloud else ""
 
 
-def _unreachable(facts: Snapshot, _: float) -> str:
+def _unreachable(facts: Snapshot) -> str:
     reached = facts.cloud_reached_at
-    if _refused(facts, 0):
-        return ""  # it is there, and another alert says what it wants
+    if _refused(facts):
+        return ""  # it answers, and another alert says why it refuses
     if reached is None or (facts.at - reached).total_seconds() <= UNREACHED_S:
         return ""
     return f"the cloud was last reached {(facts.at - reached).total_seconds() / 3600:.1f} h ago"
 
 
-def _never_reached(facts: Snapshot, _: float) -> str:
+def _never_reached(facts: Snapshot) -> str:
     if facts.cloud_reached_at is not None or facts.cloud is not None or not facts.cloud_fault:
-        return ""  # it has answered: where that was a refusal, another alert says what it wants
+        return ""  # it has answered: if it refused, another alert says why
     return f"the cloud was never reached: {facts.cloud_fault}"
 
 
-def _upload_blocked(facts: Snapshot, _: float) -> str:
+def _upload_blocked(facts: Snapshot) -> str:
     if facts.blocked is None:
         return ""
     newest, others = facts.blocked.newest, facts.blocked.jobs - 1
@@ -147,7 +150,7 @@ def _upload_blocked(facts: Snapshot, _: float) -> str:
     return f"job {newest.job} cannot be uploaded{more}: {newest.reason}: {newest.remedy}"
 
 
-def _too_large(facts: Snapshot, _: float) -> str:
+def _too_large(facts: Snapshot) -> str:
     most, booking = facts.cloud.most_bytes if facts.cloud else 0, facts.longest_booking
     if not most or booking is None:
         return ""
@@ -160,7 +163,7 @@ def _too_large(facts: Snapshot, _: float) -> str:
     )
 
 
-def _expires_too_soon(facts: Snapshot, _: float) -> str:
+def _expires_too_soon(facts: Snapshot) -> str:
     uploads = facts.uploads
     if uploads.expires_at is None or uploads.job_left_s is None:
         return ""
@@ -173,26 +176,26 @@ def _expires_too_soon(facts: Snapshot, _: float) -> str:
     )
 
 
-def _disk_short(facts: Snapshot, _: float) -> str:
+def _disk_short(facts: Snapshot) -> str:
     return facts.forecast_short
 
 
-def _other_disk(facts: Snapshot, _: float) -> str:
+def _other_disk(facts: Snapshot) -> str:
     return "; ".join(disk.wrong for disk in facts.other_disks if disk.wrong)
 
 
-def _unsynchronised(facts: Snapshot, _: float) -> str:
+def _unsynchronised(facts: Snapshot) -> str:
     return "" if facts.clock_synchronised else "the clock is not synchronised: no booking can be judged"
 
 
-def _under_voltage(facts: Snapshot, _: float) -> str:
+def _under_voltage(facts: Snapshot) -> str:
     throttling = facts.machine.throttling
     if throttling is None or "under_voltage" not in throttling.now:
         return ""
     return "the supply's voltage is too low"
 
 
-def _failed_jobs(facts: Snapshot, _: float) -> str:
+def _failed_jobs(facts: Snapshot) -> str:
     if not facts.failed:
         return ""
     newest = facts.failed[-1]
@@ -250,22 +253,19 @@ RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """`alerts` is what to remember; `raised` and `cleared` are to be told now, each once."""
+    """`alerts`: to remember for the next call. `raised` and `cleared`: to report now, each once."""
 
     alerts: tuple[Alert, ...]
     raised: tuple[Alert, ...] = ()
     cleared: tuple[Alert, ...] = ()
 
 
-def judge(
-    facts: Snapshot, before: Sequence[Alert], stall_s: float, rules: Sequence[AlertRule] = RULES
-) -> Judged:
-    """What the rules make of these facts, after what they made of earlier ones. `stall_s`: for how long an
-    upload may wait."""
+def judge(facts: Snapshot, before: Sequence[Alert]) -> Judged:
+    """Apply the rules to these facts. `before`: the alerts that the last call answered."""
     known: Mapping[str, Alert] = {alert.name: alert for alert in before}
     kept, raised, cleared = [], [], []
-    for rule in rules:
-        alert = _look(rule, facts, known.get(rule.name), stall_s)
+    for rule in RULES:
+        alert = _look(rule, facts, known.get(rule.name))
         was_raised = rule.name in known and known[rule.name].is_raised
         if alert is None:
             if was_raised:
@@ -274,13 +274,13 @@ def judge(
         if alert.is_raised and not was_raised:
             raised.append(alert)
         kept.append(alert)
-    gone = [alert for name, alert in known.items() if name not in {rule.name for rule in rules}]
+    gone = [alert for name, alert in known.items() if name not in {rule.name for rule in RULES}]
     return Judged(tuple(kept), tuple(raised), (*cleared, *(alert for alert in gone if alert.is_raised)))
 
 
-def _look(rule: AlertRule, facts: Snapshot, before: Alert | None, stall_s: float) -> Alert | None:
-    """The alert that a rule has now: begun, raised, calming down, or none."""
-    message, uptime_s = rule.looks(facts, stall_s), facts.machine.uptime_s or 0.0
+def _look(rule: AlertRule, facts: Snapshot, before: Alert | None) -> Alert | None:
+    """The alert that a rule has now: pending, raised, calming down, or none."""
+    message, uptime_s = rule.looks(facts), facts.machine.uptime_s or 0.0
     if before is not None and before.boot_id != facts.boot_id:  # its uptimes are of another run
         gone_s = None if before.gone_s is None else 0.0
         again = replace(before, boot_id=facts.boot_id, seen_s=0.0, gone_s=gone_s)
@@ -297,13 +297,13 @@ def _look(rule: AlertRule, facts: Snapshot, before: Alert | None, stall_s: float
 
 
 def is_same(one: Sequence[Alert], other: Sequence[Alert]) -> bool:
-    """True when they differ by nothing but words, which count the hours."""
+    """True when they differ only in their messages, which count the hours."""
     wordless = ([replace(alert, message="") for alert in alerts] for alerts in (one, other))
     return next(wordless) == next(wordless)
 
 
 def worst_first(alerts: Sequence[Alert]) -> list[Alert]:
-    """The raised ones, critical before warning, the rules' order within."""
+    """The raised ones, critical before warning, else in the order of the rules."""
     order = list(Severity)[::-1]
     return sorted(
         (alert for alert in alerts if alert.is_raised), key=lambda alert: order.index(alert.severity)

@@ -1,4 +1,4 @@
-"""What a Supabase key tells of itself. Its signature is not checked: nothing is trusted because of this."""
+"""Reads what a Supabase key says about itself. Its signature is not checked: nothing may rely on this."""
 
 from __future__ import annotations
 

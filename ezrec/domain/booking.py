@@ -1,4 +1,4 @@
-"""A booking: who plays where, and when. Read from rows of any shape the field has seen.
+"""A booking: who plays where, and when. Read from rows of every form that was seen in use.
 
 A window is the half-open interval [start, end). Inside the program every instant
 is zone-aware UTC; times that carry no zone are read in the device's zone.
@@ -24,13 +24,13 @@ OVERNIGHT = timedelta(hours=6)
 # No court is let for longer; a row that says so is a typing error and would fill the disk.
 LONGEST = timedelta(hours=24)
 
-# What lies outside is a typing error, and arithmetic with it could leave the calendar.
+# Other years are a typing error, and arithmetic with them could leave the calendar.
 YEARS = range(2000, 2200)
 _TEXTS = ("status", "date", "start_time", "end_time", "user_id", "camera_id")  # the columns that are read
 _REMEMBERED = 2048  # rows; two seasons of a busy court
 _LONGEST_TEXT = 200  # characters of any field; an id has its own, shorter limit
 
-# A file's stamp may say anything; a box without a battery clock begins in 1970.
+# A file's time may be anything; a box without a battery clock begins in 1970.
 _STAMPED_YEARS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC))
 
 CANCELLED = ("cancelled", "canceled")
@@ -42,7 +42,7 @@ class BadBooking(ValueError):
 
 
 def instant_of(stamp: float) -> datetime:
-    """The instant of a file's stamp, in seconds since 1970; what no calendar has becomes its nearest day."""
+    """The instant of a file's time in seconds since 1970; kept between 1970 and 2199."""
     first, last = _STAMPED_YEARS
     return first + timedelta(seconds=min(max(0.0, stamp), (last - first).total_seconds()))
 
@@ -92,10 +92,10 @@ class Booking:
 
 
 def parse_booking(row: object, zone: tzinfo) -> Booking:
-    """Make a `Booking` of one row of `bookings`, in whatever file it stands. Raises `BadBooking`.
+    """Make a `Booking` of one row of `bookings`. Raises `BadBooking`.
 
-    `zone` is the device's zone, for times that carry none. A row that was read before is remembered: the
-    same rows come with every fetch, and each again as a file.
+    `zone` is the device's zone, for times without one. Rows are cached, because the same rows come with every
+    fetch.
     """
     if not isinstance(row, Mapping):
         raise BadBooking(f"a booking must be a JSON object, not {type(row).__name__}")
@@ -117,7 +117,7 @@ def _parsed(booking_id: JobId, texts: tuple[str | None, ...], zone: tzinfo) -> B
     if end <= start and start_is_bare and end_is_bare:
         end = _later_reading(row, day, start, end, zone)
     if start.year not in YEARS or end.year not in YEARS:
-        raise BadBooking(f"booking {booking_id} lies in the year {start.year}: not a date of our time")
+        raise BadBooking(f"booking {booking_id} is in the year {start.year}, which cannot be")
     if end <= start:
         raise BadBooking(f"booking {booking_id} ends before it starts: {span_text(Window(start, end), zone)}")
     if end - start > LONGEST:
@@ -135,8 +135,8 @@ def _parsed(booking_id: JobId, texts: tuple[str | None, ...], zone: tzinfo) -> B
 def _later_reading(
     row: Mapping[str, object], day: date | None, start: datetime, end: datetime, zone: tzinfo
 ) -> datetime:
-    """Another sense of a bare end that lies before its start: the second time that the clock shows it
-    (the night in which summer time ends), or the next morning.
+    """A second reading of a bare end that is before its start: the time that comes twice in the night in
+    which summer time ends, or the next morning.
     """
     second, _ = _instant(row, "end_time", day, zone, fold=1)
     if start < second:
@@ -163,7 +163,7 @@ def _date(row: Mapping[str, object]) -> date | None:
         return None
     text = text.strip()
     try:
-        if text[10:11] not in ("", "T", " "):  # a timestamp's day is welcome, a day with a tail is not
+        if text[10:11] not in ("", "T", " "):  # the date of a timestamp will do, other text will not
             raise ValueError(text)
         return date.fromisoformat(text[:10])
     except ValueError:
@@ -175,7 +175,7 @@ def _instant(
 ) -> tuple[datetime, bool]:
     """The instant under `key` in UTC, and whether it was a bare time of day.
 
-    A time that the clock shows twice is the first of the two; with `fold` 1, the second.
+    Of a time that comes twice in a night `fold` chooses: 0 the first, 1 the second.
     """
     text = _text(row, key)
     if text is None:
@@ -208,15 +208,14 @@ def _utc(moment: datetime, zone: tzinfo) -> datetime:
     return moment.astimezone(UTC)
 
 
-# A row without a status is as good as confirmed.
+# A row without a status counts as confirmed.
 OPEN = ("", "confirmed", "scheduled")
 
 
 def statuses_before(status: str) -> tuple[str, ...]:
-    """The statuses from which a booking may move to `status`; "" stands for NULL as well.
+    """The statuses from which a booking may move to `status`; "" also means NULL.
 
-    A status that is not in the order, `cancelled` above all, is in no answer: nothing moves it.
-    Raises `ValueError` for a `status` that nothing may move to.
+    Other statuses, such as `cancelled`, are never moved. Raises `ValueError` for an unknown `status`.
     """
     if status not in FINISHED:
         raise ValueError(f"{status!r} is no step of a booking: {', '.join(FINISHED)}")
@@ -224,7 +223,7 @@ def statuses_before(status: str) -> tuple[str, ...]:
 
 
 def normal(status: str | None) -> str:
-    """A status as it is compared: rows have been seen with capitals and blanks."""
+    """A status for comparison: some rows have capitals and blanks."""
     return (status or "").strip().lower()
 
 
@@ -256,8 +255,8 @@ def span_text(window: Window, zone: tzinfo) -> str:
 def window_columns(window: Window, zone: tzinfo) -> dict[str, str]:
     """The columns `date`, `start_time` and `end_time`, in the zone's local time.
 
-    Bare times of day wherever they say enough. A window over midnight, or over a change of the clocks, is
-    written with its offsets: 02:30 can be twice in one night, or never. Raises `BadBooking`.
+    Bare times of day where they are clear. A window over midnight or over a change of the clocks is written
+    with offsets: 02:30 may come twice in a night, or never. Raises `BadBooking`.
     """
     start, end = window.start.astimezone(zone), window.end.astimezone(zone)
     bare = {

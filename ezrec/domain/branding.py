@@ -1,4 +1,4 @@
-"""The logos of a video: when they are to be seen, and where in the picture."""
+"""The logos of a video: when they are shown, and where in the picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class LogoShow:
-    """`shown_s` seconds of every `every_s`, from the first whistle on; both infinite: always."""
+    """`shown_s` seconds of every `every_s`, from the beginning on; both infinite: always."""
 
     shown_s: float = math.inf
     every_s: float = math.inf
@@ -34,7 +34,7 @@ class LogoShow:
         return math.isinf(self.shown_s)
 
     def spans(self, length_s: float) -> Iterator[tuple[float, float]]:
-        """From when to when, in a video of that length."""
+        """Begin and end of each showing, in seconds, in a video of that length."""
         begin = 0.0
         while begin < length_s:
             yield begin, min(length_s, begin + self.shown_s)
@@ -46,7 +46,7 @@ ALWAYS = LogoShow()
 
 @dataclass(frozen=True, slots=True)
 class LogoSpans:
-    """As `LogoShow`, for a video of which some parts show the logo already: only in these spans."""
+    """As `LogoShow`, for a video of which some takes show the logo already: only in these seconds."""
 
     parts: tuple[tuple[float, float], ...]
 
@@ -60,9 +60,9 @@ class LogoSpans:
 
 
 def lacking(show: LogoShow, takes: Sequence[tuple[float, bool]], frame_s: float) -> LogoSpans:
-    """When to lay the logo over takes one behind the other, given by length and whether they show it already.
+    """When to overlay the logo on a row of takes, given as seconds and whether they show it already.
 
-    Each edge lies half a frame early: between two frames, so that rounding never takes one too many.
+    Each edge is half a frame early, between two frames, so that rounding never adds one.
     """
     parts, begin, total = list[tuple[float, float]](), 0.0, sum(length for length, _ in takes)
     wanted = list(show.spans(total))
@@ -75,7 +75,7 @@ def lacking(show: LogoShow, takes: Sequence[tuple[float, bool]], frame_s: float)
 
 
 def read_logo_show(text: str) -> LogoShow:
-    """Reads `always`, `first:10s` or `every:5m/10s`. Raises `ValueError` with what it should look like."""
+    """Reads `always`, `first:10s` or `every:5m/10s`. Raises `ValueError` with the right form."""
     match = _FORM.fullmatch(text)
     if not match:
         raise ValueError("must look like always, first:10s or every:5m/10s")
@@ -98,7 +98,7 @@ MARGIN = 10
 
 @dataclass(frozen=True, slots=True)
 class LogoLayout:
-    """In which corners the logos stand. Sizes: what one may take of the frame's width and height, in %."""
+    """The corners of the logos. Sizes: at most so many % of the frame's width and height."""
 
     corner: str = "bottom-right"
     size: int = 25
@@ -108,7 +108,7 @@ class LogoLayout:
 
 @dataclass(frozen=True, slots=True)
 class LogoPosition:
-    """Where a picture stands in the frame, in pixels."""
+    """Where a picture is in the frame, in pixels from the top left."""
 
     x: int
     y: int
@@ -122,9 +122,10 @@ def arrange(
     sponsors: Sequence[tuple[int, int]],
     layout: LogoLayout,
 ) -> list[LogoPosition]:
-    """Where the logo (if any) and then each sponsor's stand; their own size or the largest that is allowed.
+    """The positions of the logo (if any) and of each sponsor's logo. All sizes are (width, height) in pixels.
 
-    Each corner holds a row, the logo outermost. A row wider than the frame is made smaller as a whole.
+    Each corner holds a row, the logo outermost. A logo keeps its size unless it is too large; a row wider
+    than the frame is made smaller as a whole.
     """
     wanted = [(layout.corner, _limited(logo, frame, layout.size))] if logo else []
     wanted += [(layout.sponsor_corner, _limited(size, frame, layout.sponsor_size)) for size in sponsors]
@@ -142,7 +143,7 @@ def arrange(
 
 
 def around(places: Sequence[LogoPosition]) -> LogoPosition:
-    """The smallest place that holds all of them, on even pixels: colour has half the picture's resolution."""
+    """The smallest rectangle around all of them, on even pixels: colour has half the resolution."""
     x, y = min(place.x for place in places) // 2 * 2, min(place.y for place in places) // 2 * 2
     right, bottom = (
         max(place.x + place.width for place in places),
@@ -168,7 +169,7 @@ def _fitting(sizes: list[tuple[int, int]], width: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """Files to be used now. `is_known` is False until the branding was fetched once."""
+    """The files to use now. `is_known` is False until the branding was fetched once."""
 
     is_known: bool
     intro: Path | None = None

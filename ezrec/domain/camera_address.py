@@ -1,4 +1,4 @@
-"""A network camera's address: what is wrong with one, what of it is secret, how people are shown it."""
+"""What EZREC_CAMERA may hold: the kinds of camera, and the address of one on the network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,23 @@ _PARTS = re.compile(r"([^/?#]*)([^?#]*)(\?[^#]*)?(.*)", re.DOTALL)
 _HOST = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|[\w.-]+:\d+)(?:[/?#]|\Z)", re.IGNORECASE)
 _NAMES_A_SECRET = re.compile(r"token|key|auth|pass|pwd|secret|sig", re.IGNORECASE)
 
+# How EZREC_CAMERA names each kind of camera. A test asks for each kind's source and the doctor's check.
+KINDS = {
+    "auto": "auto",
+    "picamera2": "picamera2",
+    "software": "software",
+    "v4l2": "v4l2:/dev/video0",
+    "rtsp": "rtsp://host:554/path",
+    "rtsps": "rtsps://host:322/path",
+}
 FORM = "rtsp://user:password@host:554/path"
 WRITE = "write # as %23, / as %2F, ? as %3F, @ as %40, and a space as %20"
+
+
+def kind_of(camera: str) -> str:
+    """The word of `KINDS` that EZREC_CAMERA begins with; another word where it names no camera."""
+    kind = camera.partition(":")[0]
+    return kind.lower() if is_network_camera(camera) else kind
 
 
 def is_network_camera(camera: str) -> bool:

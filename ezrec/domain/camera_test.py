@@ -1,4 +1,4 @@
-"""A camera test: what was asked of the camera, and what the take that it made holds. Values only."""
+"""A camera test: what was asked of the camera, and what its take holds. Values only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class TakeFacts:
-    """What was measured in a file. Times in seconds; `key_every_s` is the longest way between key frames."""
+    """What was measured in a file. Seconds and bytes; `key_every_s`: the longest time between key frames."""
 
     width: int
     height: int
@@ -41,7 +41,7 @@ class TakeFacts:
 
 @dataclass(frozen=True, slots=True)
 class MicrophoneResult:
-    """What the microphone gave meanwhile; `fault` says why it is not more."""
+    """How much sound the microphone gave meanwhile; `fault` says why it is not more."""
 
     microphone: str
     seconds: float
@@ -50,11 +50,11 @@ class MicrophoneResult:
 
 @dataclass(frozen=True, slots=True)
 class CameraTest:
-    """The take of a camera test, and what the camera did around it."""
+    """The result of a camera test."""
 
     asked: Asked
     facts: TakeFacts
-    first_frame_s: float  # from asking for the camera until a take could begin
+    first_frame_s: float  # from starting the camera until a take could begin
     dropped: int
     ended_by: str = ""
     heard: MicrophoneResult | None = None  # None where no sound is wanted

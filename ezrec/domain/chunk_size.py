@@ -1,9 +1,9 @@
 """How large the chunks of an upload are. Values in, values out.
 
-Each chunk costs the server its checks and the line a round trip, so large ones are faster. But some proxies
-pass on whole requests only, and then a break loses the whole chunk. So chunks start at what hosted projects
-ask for, grow while they are accepted, and fall back at once. Their size follows the speed of the one before,
-so that none lasts long: tokens, proxies and recordings that need the line have limits in time, not in bytes.
+Each chunk costs a round trip and checks, so large ones are faster. But some proxies pass on whole requests
+only, and then a broken connection loses the whole chunk. So chunks start at the size that hosted projects ask
+for, grow while they are accepted, and fall back at once. Their size follows the speed of the last one, so
+that none takes long: the limits of tokens and proxies are in seconds, not in bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GATEWAYS = (
 
 @dataclass(frozen=True, slots=True)
 class ChunkSize:
-    """The size of the next chunk, between `usual` and `most`."""
+    """The size of the next chunk in bytes, between `usual` and `most`."""
 
     most: int = _LARGEST
     usual: int = USUAL

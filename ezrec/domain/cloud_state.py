@@ -1,8 +1,8 @@
-"""How the cloud treats this box, as it stands in `cloud.json`. Values only.
+"""How the cloud treats this box: the content of `cloud.json`. Values only.
 
-Whoever shows it (the doctor, the alerts, a person) need not ask the cloud: when it matters most, the cloud
-cannot be asked, or says no. Whether there is a network is no part of it: that passes by itself, and stands in
-`state/reach/`, where its end is an event (`cloud/connectivity.py`).
+The doctor and the alerts read it in place of asking the cloud, which may be away or refuse. Whether there is
+a network is not in it: that passes by itself, and is in `state/reach/`, where its end is a file event
+(`cloud/connectivity.py`).
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ TOO_LARGE_REMEDY = (
 
 
 class Access(StrEnum):
-    """What the cloud made of us when it last answered."""
+    """Whether the cloud let this device in when it last answered."""
 
     GOOD = "good"
-    REFUSED = "refused"  # the key or the sign-in: everything pauses, and a person has to see to it
+    REFUSED = "refused"  # the key or the sign-in: everything pauses until a person corrects it
 
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """`hidden`: bookings were known, and the cloud shows none without a witness that this is true.
+    """`hidden`: bookings were known, the cloud shows none, and nothing shows that it would.
 
-    `said` is what the cloud answered when it was not good, secrets left out. `refused_at` is when it last
-    did, and `who` tells whether that was about the key and the sign-in that are set now. `most_bytes`: the
-    largest file that it takes, where it tells (0: it does not).
+    `said`: what the cloud answered when it refused, without secrets; `refused_at`: when it last did; `who`: a
+    digest of the key and the sign-in that it refused. `most_bytes`: the largest file that it takes (0:
+    unknown).
     """
 
     access: Access
@@ -55,7 +55,7 @@ class Cloud:
     v: int = 1
 
     def rests_s(self, now: Instant, who: str, refused_s: float) -> float:
-        """For how long nobody should knock again, whichever process was refused."""
+        """For how many seconds no process should ask again."""
         if self.access is not Access.REFUSED or self.refused_at is None or self.who != who:
             return 0.0
         since_s = (now - self.refused_at).total_seconds()
@@ -63,17 +63,17 @@ class Cloud:
 
     @property
     def refusal(self) -> str:
-        """What is wrong with who we are; empty when nothing is."""
+        """What is wrong with the key or the sign-in; empty when nothing is."""
         if self.access is not Access.REFUSED:
             return ""
         return f"the cloud refuses this device's key or sign-in: {self.said}"
 
     @property
     def shutting_out(self) -> str:
-        """What is wrong with what we may see; empty when nothing is."""
+        """What is wrong with the bookings that it shows; empty when nothing is."""
         if not self.hidden:
             return ""
-        return "the cloud shows no booking any more, nothing shows that it would, and the known are kept"
+        return "the cloud shows no bookings any more, perhaps because it hides them; the known ones are kept"
 
     @property
     def alarms(self) -> list[tuple[str, str]]:

@@ -1,9 +1,9 @@
-"""Room on the disk: will what is booked fit, what may go when it will not, and what is done next. Pure.
+"""Room on the disk: whether the bookings will fit, what may be deleted, and what else to do. Pure.
 
-Sizes are bytes and minutes of recording, never a share of the disk: one hundredth of a large disk is an
-evening, of a small card a quarter of an hour.
+Sizes are bytes and minutes of recording, never a share of the disk: 1 % of a large disk is an evening, of a
+small card a quarter of an hour.
 
-Rule 1: footage that nobody has uploaded is not in the list of what may go, so no order of it can lose any.
+Rule 1: video that was not uploaded is not in the list of what may be deleted.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ezrec.domain import json_decode
 from ezrec.domain.booking import Instant
 
 FILE = "room.json"  # in EZREC_STATE
-# What a job takes, in bytes of its footage: with the finished video beside it, and without one.
+# What a job takes, as a multiple of its footage: with the finished video, and without.
 WITH_VIDEO = 2.2
 FOOTAGE_ALONE = 1.05
 VIDEO_TO_MAKE = 1.3  # the same as processing asks for before it begins
-LEAST_BITRATE = 0.4  # of the set one: below it a ball is a smear, and no bitrate would help
+LEAST_BITRATE = 0.4  # of the set one: below it the ball cannot be seen
 LEAST_INODES = 256
 _LEAST_SPARE = 64 << 20
-_CALM = 1.1  # a lesser measure comes back only with so much more room: no flapping at the brink
+_CALM = 1.1  # a measure is relaxed only with so much more room, so that it does not change to and fro
 _DAY_S, _AT_ONCE_S = 86400.0, 7200.0
 _STEP = 100_000  # bits a second
 
 
 class Goes(StrEnum):
-    """What may go, in the order in which it does."""
+    """What may be deleted, the first to go first."""
 
     TRASH = "trash"
     LEFTOVER = "leftover"
@@ -43,7 +43,7 @@ class Goes(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evictable:
-    """One thing that may go: `since` when it has been lying there."""
+    """One file or directory that may be deleted. `size` in bytes; `since`: how old it is."""
 
     goes: Goes
     path: Path
@@ -56,13 +56,13 @@ class Evictable:
 
 
 def in_order(found: Iterable[Evictable]) -> list[Evictable]:
-    """What nobody would miss first, and of each kind the oldest first."""
+    """In the order of `Goes`, and of each kind the oldest first."""
     order = list(Goes)
     return sorted(found, key=lambda one: (order.index(one.goes), one.since, one.name))
 
 
 def until(found: Iterable[Evictable], short: float) -> list[Evictable]:
-    """As many of them, in their order, as free `short` bytes; all when they do not."""
+    """The first of them that together free `short` bytes; all when they do not."""
     chosen: list[Evictable] = []
     for one in in_order(found):
         if short <= 0:
@@ -75,15 +75,16 @@ def until(found: Iterable[Evictable], short: float) -> list[Evictable]:
 def expired(
     found: Iterable[Evictable], now: datetime, limits: dict[Goes, timedelta], *, is_synchronised: bool
 ) -> list[Evictable]:
-    """What lies there for longer than its kind may. Nothing while the clock cannot be trusted: under a
-    wrong one everything looks old."""
+    """What is older than the limit of its kind. Nothing while the clock is not synchronised: by a wrong one
+    everything looks old.
+    """
     if not is_synchronised:
         return []
     return in_order(one for one in found if one.goes in limits and now - one.since > limits[one.goes])
 
 
 class DiskMeasure(StrEnum):
-    """What is done about a short disk once nothing more may go; each holds the ones before it."""
+    """What is done on a short disk once nothing more may be deleted; each includes those before it."""
 
     AMPLE = "ample"
     UNBRANDED = "unbranded"
@@ -92,7 +93,7 @@ class DiskMeasure(StrEnum):
 
 
 _ORDER = list(DiskMeasure)
-# By measure: what the footage of the bookings is multiplied by, the seconds of recording to spare.
+# By measure: the factor on the footage of the bookings, and the seconds of recording to spare.
 _NEEDS = {
     DiskMeasure.AMPLE: (WITH_VIDEO, 600),
     DiskMeasure.UNBRANDED: (FOOTAGE_ALONE, 300),
@@ -102,9 +103,9 @@ _NEEDS = {
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the disk will be asked for: a day's bookings, and a video for the largest footage that waits.
+    """What the disk has to hold: a day's bookings, and a video of the largest footage that waits.
 
-    `upload_rate`: bytes a second that uploads were measured to take away; 0 when they do not get on.
+    `upload_rate`: measured bytes a second of uploads; 0 when they make no progress.
     """
 
     booked_s: float
@@ -118,16 +119,16 @@ class Demand:
 
     @property
     def held_bytes(self) -> float:
-        """The footage that will lie here at once: a day that is uploaded as it goes need not fit whole.
+        """The most footage there will be at once: what is uploaded meanwhile need not fit.
 
-        Half of what the uplink could take is believed, and never that less lies here than of two hours.
+        Half of the measured rate is counted, and never less than two hours of footage.
         """
         at_least = min(self.footage_bytes, _AT_ONCE_S / 60 * self.bytes_a_minute)
         return max(at_least, self.footage_bytes - self.upload_rate * _DAY_S / 2)
 
     @property
     def wanted(self) -> float:
-        """Bytes below which what may go does go. Counts no upload: what goes is missed by nobody."""
+        """Free bytes below which things are deleted. Uploads are not counted."""
         return self.footage_bytes * WITH_VIDEO + self._to_make + self.spare(DiskMeasure.AMPLE)
 
     @property
@@ -135,7 +136,7 @@ class Demand:
         return self.to_process_bytes * VIDEO_TO_MAKE
 
     def needed(self, measure: DiskMeasure) -> float:
-        """Bytes with which `measure` will do."""
+        """Free bytes for which `measure` is enough."""
         factor, _ = _NEEDS[measure]
         made = self._to_make if measure is DiskMeasure.AMPLE else 0
         return self.held_bytes * factor + made + self.spare(measure)
@@ -158,7 +159,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class DiskMeasures:
-    """The measure in force, for those who have to keep it, and why. `bitrate` is for the next booking."""
+    """The measure in force, and why. `bitrate`: bits a second of the next booking."""
 
     at: Instant
     measure: DiskMeasure = DiskMeasure.AMPLE
@@ -171,21 +172,21 @@ class DiskMeasures:
         return self.measure is not DiskMeasure.AMPLE
 
     @property
-    def told(self) -> str:
+    def shown(self) -> str:
         """The measure, for a person; empty while there is room."""
         lower = f"the next booking is recorded at {self.bitrate / 1e6:.1f} Mbit/s"
         return {
             DiskMeasure.AMPLE: "",
             DiskMeasure.UNBRANDED: "videos are published without branding",
             DiskMeasure.LOWER_BITRATE: f"videos are published without branding; {lower}",
-            DiskMeasure.ALARM: f"videos are published without branding; {lower}, and even so it will not do",
+            DiskMeasure.ALARM: f"videos are published without branding; {lower}, and even that is not enough",
         }[self.measure]
 
 
 def decide(
     demand: Demand, space: Space, bitrate: int, before: DiskMeasures | None, now: datetime
 ) -> DiskMeasures:
-    """What has to be done with the room there is, when nothing more may go. `bitrate`: as it is set."""
+    """What to do with this much room, when nothing more may be deleted. `bitrate`: the set one."""
     held = _ORDER.index(before.measure) if before else 0
     measure = next(
         (
@@ -212,12 +213,12 @@ def _bitrate(
     share = (space.free - demand.spare(measure)) / (demand.held_bytes * FOOTAGE_ALONE)
     wanted = max(least, int(bitrate * min(1.0, share)) // _STEP * _STEP)
     if before and before.measure is measure and wanted <= before.bitrate * _CALM and wanted >= before.bitrate:
-        return before.bitrate  # a little more room is no reason to change it
+        return before.bitrate  # no change for a little more room
     return wanted
 
 
 def _short(demand: Demand, space: Space, measure: DiskMeasure) -> str:
-    """Why it will not do, whatever is done about it; empty when it will."""
+    """Why the room is too small whatever is done; empty when it is not."""
     if measure is not DiskMeasure.ALARM:
         return ""
     if space.lacks_inodes:
@@ -241,16 +242,18 @@ def decode(data: bytes) -> DiskMeasures:
 
 
 def is_news(room: DiskMeasures, before: DiskMeasures | None) -> bool:
-    """True when somebody has to hear of it; the figures alone are no news."""
+    """True when the measure or the bitrate changed; the other figures do not count."""
     return before is None or (room.measure, room.bitrate) != (before.measure, before.bitrate)
 
 
-NEARLY_FULL = 32 << 20  # bytes: some hours of logs, and every file of the state many times
+NEARLY_FULL = 32 << 20  # bytes: some hours of logs, and far more than the state files
 
 
 @dataclass(frozen=True, slots=True)
 class OtherDisk:
-    """One disk. `holds`: the settings that point to it. `inodes` None: it does not count them."""
+    """A disk beside the spool's. `holds`: the settings that point to it. `inodes` None: it does not
+    count them.
+    """
 
     holds: tuple[str, ...]
     place: str
@@ -264,7 +267,7 @@ class OtherDisk:
 
     @property
     def wrong(self) -> str:
-        """What is wrong with it, for a person; empty while nothing is."""
+        """What is wrong with it; empty while nothing is."""
         named = f"the disk of {', '.join(self.holds)} ({self.place})"
         if self.is_read_only:
             return f"{named} is read-only"

@@ -12,7 +12,7 @@ _DURATION = re.compile(
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `5m`, `1h30m`, `2d`, `1w`. Raises ValueError, also for a bare number: seconds or minutes?"""
+    """Reads `90s`, `5m`, `1h30m`, `2d`, `1w`. Raises ValueError, also for a number without a unit."""
     match = _DURATION.fullmatch(text.strip().lower())
     parts = {unit: float(count) for unit, count in match.groupdict().items() if count} if match else {}
     try:
@@ -24,14 +24,14 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(span: timedelta) -> str:
-    """The same, to be read again: in the largest unit that leaves no rest."""
+    """Writes what `parse_duration` reads, in the largest unit that is exact."""
     seconds = span.total_seconds()
     unit = next((unit for unit in "wdhm" if seconds and seconds % _SECONDS[unit] == 0), "s")
     return f"{seconds / _SECONDS[unit]:g}{unit}" if seconds else "0"
 
 
 def span(seconds: float) -> str:
-    """A length of time by its largest unit, or its two largest where that matters: 43 min, 2 h 05."""
+    """Seconds for people, rounded: 43 min, 2 h 05, 3 d."""
     whole = max(0, round(seconds))
     if whole < 100:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""The encoders that may make what has to be encoded, by the name FFmpeg gives them. Values only."""
+"""The H.264 encoders, by their names in FFmpeg. Values only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ WISHES = (AUTO, SOFTWARE, *HARDWARE)
 
 
 def candidates(wish: str) -> tuple[str, ...]:
-    """What to try in turn before x264."""
+    """The encoders to try before x264."""
     if wish == AUTO:
         return HARDWARE
     return () if wish == SOFTWARE else (wish,)

@@ -1,8 +1,8 @@
-"""How a line of `.env` is written and read: `NAME=value`, in the quotes of python-dotenv, which reads it too.
+"""How a line of `.env` is written and read: `NAME=value`, quoted as python-dotenv reads it.
 
-Two things are known here that python-dotenv does not tell: how to quote a value so that it comes back whole,
-and that it cannot read one kind of line. A value in quotes that ends with a backslash, as in `'it\\\\'`, it
-takes on to the next quote anywhere in the file; `set_apart` has such values read before it sees them.
+python-dotenv cannot do two things that are done here: quote a value so that it comes back whole, and read a
+quoted value that ends with a backslash, as in `'it\\\\'`. It reads on to the next quote anywhere in the file,
+so `set_apart` takes such values out first.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _NEVER = ("\n", "\r", "\0")
 
 
 def lines(text: str) -> list[str]:
-    """Not `splitlines`, which parts a password at characters that are no line's end here."""
+    """The lines of a text. Not `splitlines`, which also splits at characters that a password may hold."""
     parts = re.split(r"\r\n|\n|\r", text)
     return parts if parts[-1] else parts[:-1]
 
 
 def setting(line: str) -> tuple[str, str] | None:
-    """What a line sets: a name, and what stands to the right of `=`; None for any other line."""
+    """The name that a line sets, and the text right of `=`; None for any other line."""
     found = _LINE.fullmatch(line.strip())
     return (found[1], found[2]) if found else None
 
 
 def is_writable(value: str) -> bool:
-    """False for what no line can hold: a line break, and what is no text."""
+    """False for what a line cannot hold: line breaks, NUL, and lone surrogates."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -49,7 +49,7 @@ def is_writable(value: str) -> bool:
 
 
 def quoted(value: str) -> str:
-    """A value as it stands to the right of `=`."""
+    """A value in the form that goes right of `=`."""
     if _PLAIN.fullmatch(value) or (value.endswith("\\") and _is_whole_without_quotes(value)):
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -61,7 +61,7 @@ def _is_whole_without_quotes(value: str) -> bool:
 
 
 def value_of(right: str) -> str:
-    """What stands to the right of `=`, as python-dotenv reads it; at its best where that cannot."""
+    """Reads the text right of `=` as python-dotenv does, and also what that cannot read."""
     for pattern, escapes in ((_SINGLE, _SINGLE_ESCAPES), (_DOUBLE, _DOUBLE_ESCAPES)):
         if whole := pattern.fullmatch(right):
             return escapes.sub(_unescaped, whole[1])
@@ -77,7 +77,7 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """A text that python-dotenv reads rightly, and what is to be put back into what it has read."""
+    """A text that python-dotenv reads correctly, and the texts that `put_back` restores in its values."""
 
     text: str
     rights: tuple[str, ...]
@@ -92,6 +92,7 @@ class Apart:
 
 
 def set_apart(text: str) -> Apart:
+    """Replace each value that python-dotenv cannot read by a mark."""
     kept: list[str] = []
     rights: list[str] = []
     for line in lines(text):
@@ -105,4 +106,4 @@ def set_apart(text: str) -> Apart:
 
 
 def _mark(number: int) -> str:
-    return f"\ue000{number}\ue000"  # for private use: in nobody's settings
+    return f"\ue000{number}\ue000"  # private-use characters: in nobody's settings

@@ -1,8 +1,7 @@
-"""The words in which work can fail. Handlers and adapters use these and no others.
+"""The exceptions by which work fails. Handlers and adapters raise no others.
 
-A handler has two words: *later* (`Retry`) and *no* (`Reject`). `Stopped` is not a
-failure: somebody asked the process to end. Every other exception is a bug and is
-caught in exactly one place, the drain.
+A handler raises `Retry` for *later* and `Reject` for *no*. `Stopped` is no failure: the process was asked to
+end. Every other exception is a bug, and is caught in one place (`runtime/handling.py`).
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import errno
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _STARVED = (errno.EMFILE, errno.ENFILE)
-_ROOM_S = 60.0  # until the uploads may have made room
+_ROOM_S = 60.0  # by then uploads may have made room
 
 
 class Retry(Exception):
     """The fault may pass by itself: the job comes back after a backoff.
 
-    `after_s` replaces the backoff where the other side named a time (Retry-After). `blameless`: nothing
-    was tried, because something outside the job is missing; such a return counts against no limit.
-    `waits_for` (a word of `uplink.Wait`): when that has come the job goes on, however early.
+    `after_s` replaces the backoff where the other side named a time (Retry-After). `blameless`: the cause is
+    outside the job, and the try is not counted. `waits_for` (a value of `upload_schedule.Wait`): the job goes
+    on as soon as that is there.
     """
 
     def __init__(
@@ -33,25 +32,25 @@ class Retry(Exception):
 
 
 def is_full(fault: OSError) -> bool:
-    """True when a disk, or what somebody may have of it, is full."""
+    """True when a disk or a quota is full."""
     return fault.errno in _FULL
 
 
 def is_starved(fault: BaseException) -> bool:
-    """True when the process, or the machine, has no descriptor left: a fresh process may have some."""
+    """True when the process or the machine has no descriptor left; a new process may have some."""
     return isinstance(fault, OSError) and fault.errno in _STARVED
 
 
 def disk_full(what: str) -> Retry:
-    """The word for a full disk: no job is to blame for one, so none may end in `failed/` for it."""
+    """The `Retry` for a full disk: no job is to blame, so none ends in `failed/` for it."""
     return Retry(f"disk full: {what}", _ROOM_S, blameless=True)
 
 
 class Reject(Exception):
     """The fault will not pass by itself: the job waits in `failed/` for a person.
 
-    `remedy` says what that person can do, in one line. `again_s`: it is cured elsewhere (in the cloud's
-    console, say), where nobody will think of this job: it waits, and is tried again after so long.
+    `remedy` says what that person can do, in one line. `again_s`: the fault is corrected elsewhere, in the
+    cloud's console, say; so the job waits in `deferred/` and is tried again after so many seconds.
     """
 
     def __init__(self, reason: str, remedy: str, *, again_s: float | None = None) -> None:
@@ -62,11 +61,11 @@ class Reject(Exception):
 
 
 class Stopped(Exception):
-    """The work was laid down because the process was asked to end. Nobody is to blame."""
+    """The work ended early because the process was asked to end."""
 
 
 class Busy(Exception):
-    """Somebody else holds what is needed: the message names the holder."""
+    """Another process holds what is needed; the message names it."""
 
 
 class Refused(Exception):
@@ -79,7 +78,7 @@ class Refused(Exception):
 
 
 class NoSuchJob(Exception):
-    """No job, or more than one, answers to the id a person typed."""
+    """No job, or more than one, has the id that a person typed."""
 
 
 class ConfigError(Exception):

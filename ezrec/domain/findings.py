@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """How a check went. A warning keeps nothing from working; a fault does."""
+    """The result of a check. With a fault something does not work."""
 
     OK = "ok"
     WARNING = "warning"
@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found: how it is, what shows it, and what a person can do."""
+    """What one check found: the verdict, the evidence, and what a person can do."""
 
     check: str
     verdict: Verdict

@@ -1,12 +1,11 @@
-"""The recorder's health: what it can show for itself, as it stands in `health.json`. Values only.
+"""The recorder's health: the content of `health.json`. Values only.
 
-Evidence, not opinion: when the last frame came, how many packets left the encoder, how far the files
-grew. Whoever reads it (the heartbeat, the CLI, the alerts) judges by the ages, because the writer may be
-dead and its last word then stays. All counts run since the recorder's start.
+Evidence: when the last frame came, how many packets left the encoder, how many bytes were written. Readers
+(the heartbeat, the CLI, the alerts) judge by its age, because the file stays when its writer dies. All counts
+run since the recorder's start.
 
-`alarm` is the one judgement that is made here: whether the recorder may still call itself alive. It is
-made of deadlines (whoever does something that could hang says by when it will report again) and of what
-moved: frames, packets, bytes.
+`alarm` is the only judgement here: whether the recorder may still report that it is alive. It looks at
+deadlines, set before each step that could hang, and at whether frames, packets and bytes still come.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ class CameraState(StrEnum):
     """What the camera does."""
 
     OFF = "off"  # no booking near: it need not run
-    ARMING = "arming"  # a booking is near, the first frame has not come yet
+    ARMING = "arming"  # a booking is near; no frame yet
     RUNNING = "running"
-    RESTARTING = "restarting"  # it broke off, or cannot be had: the ladder's next try is due
-    HUNG = "hung"  # it would not stop: a fresh recorder takes over
+    RESTARTING = "restarting"  # it broke off or did not start, and is tried again
+    HUNG = "hung"  # it did not stop: a new recorder takes over
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Health:
     at: Instant
     pid: int
     boot_id: str
-    camera: str  # as set: `software`, `picamera2`, `rtsp://…` (without its password)
+    camera: str  # as set, without a password
     camera_state: CameraState
     expected_to_record: bool = False
     recording: tuple[str, ...] = ()  # ids of the bookings whose files grow
@@ -57,7 +56,7 @@ class Health:
     fps: float | None = None
     bytes_a_minute: int | None = None
     last_error: str = ""
-    alarm: str = ""  # why it does not call itself alive any more; whoever keeps it will end it
+    alarm: str = ""  # why it no longer reports that it is alive; the supervisor will end it
     key_every_s: float | None = None
     v: int = 1
 
@@ -84,18 +83,20 @@ def decode(data: bytes) -> Health:
 
 
 class Activity(StrEnum):
-    """What a booking in hand has to do with the camera."""
+    """What a booking in hand does with the camera."""
 
     WAITS = "waits"  # it need not run yet
     ARMS = "arms"  # it has to run; nothing need be written yet
-    LACKS = "lacks"  # a file should grow and does not: the ladder's next try, a take that begins
+    LACKS = "lacks"  # a file should grow and does not: the camera is tried again, or a take begins
     WRITES = "writes"
     CLOSES = "closes"
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """`doing` ends, or is reported again, `by` this monotonic moment. `since`: when the activity began."""
+    """`doing` ends, or is reported again, before the monotonic time `by`. `since`: when the
+    activity began.
+    """
 
     doing: str
     by: float
@@ -105,7 +106,7 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The monotonic moments at which the evidence last moved."""
+    """When frames, packets and bytes last came: monotonic seconds."""
 
     frames: float
     packets: float
@@ -114,18 +115,18 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long what may last, in seconds. The silence of a camera is noticed, and the camera started anew,
-    after 3 s: what is allowed here is for the case that noticing itself hangs.
+    """Limits in seconds. A silent camera is started again after 3 s; these are for the case that the code
+    which does that hangs itself.
     """
 
-    late_s: float = 10.0  # behind a deadline; a loaded machine is no hung one
+    late_s: float = 10.0  # after a deadline: a loaded machine is not a hung one
     flow_s: float = 10.0  # without frames or packets
-    # Bytes may wait for a disk that takes its time: as long as the queue in memory lasts at least.
+    # Bytes may wait for a slow disk, for as long as the queue in memory lasts.
     growth_s: float = 30.0
 
 
 def alarm(deadlines: Mapping[str, Deadline], moved: Moved, now: float, patience: Patience) -> str:
-    """Why the recorder must not call itself alive at the monotonic `now`; empty while it may."""
+    """Why the recorder must not report that it is alive; empty while it may. `now` is monotonic."""
     for who, deadline in deadlines.items():
         if now > deadline.by + patience.late_s:
             return f"{who}: {deadline.doing} should have ended {now - deadline.by:.0f} s ago"
@@ -147,7 +148,7 @@ def alarm(deadlines: Mapping[str, Deadline], moved: Moved, now: float, patience:
 def camera_state(
     activities: tuple[Activity, ...], *, running: bool, hung: bool, broke_off: bool
 ) -> CameraState:
-    """What to call it that the camera does."""
+    """The state of the camera, from what the bookings do with it."""
     if hung:
         return CameraState.HUNG
     if running:

@@ -1,7 +1,7 @@
-"""The facts as this camera's row of `system_status`: the columns that the front end knows, and `details`.
+"""Makes this camera's row of `system_status`: the columns that the front end knows, and `details`.
 
-`details` is one JSON column for everything else that an operator's dashboard may want: where a table lacks
-it, one column is left out and not twenty. Its figures are coarse, because whatever differs is sent anew.
+`details` is one JSON column for everything else that a dashboard may want: a table that lacks it lacks one
+column and not twenty. Its figures are coarse, because each change is sent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ezrec.domain.snapshot import Snapshot
 
 _GB = 1e9
 _LONGEST_ERROR = 500  # characters; it is read in a column
-# By how much a gauge must differ from what was told, to be told again before its turn.
+# A gauge that differs by so much from what was sent is sent before its turn.
 _COARSE = {
     "cpu_usage_percent": 5.0,
     "memory_usage_percent": 2.0,
@@ -28,7 +28,7 @@ _PASSING = ("bookings_fetched", "last_frame_age_s")  # of `details`: moves while
 
 
 def row(facts: Snapshot, user_id: str, camera_id: str, last_error: str = "") -> dict[str, Any]:
-    """The row; a gauge that cannot be had is left out, so that the database keeps what it knows."""
+    """The row; a gauge without a value is left out, so that the database keeps the last one."""
     machine, now = facts.machine, facts.at.isoformat(timespec="seconds")
     gauges = {
         "cpu_usage_percent": machine.cpu_percent,
@@ -54,18 +54,18 @@ def row(facts: Snapshot, user_id: str, camera_id: str, last_error: str = "") -> 
     }
 
 
-def news(row: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that differ from what was told by more than their noise."""
-    return {name: now for name, now in row.items() if name not in told or _differs(name, now, told[name])}
+def news(row: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that differ from what was last sent by more than their noise."""
+    return {name: now for name, now in row.items() if name not in sent or _differs(name, now, sent[name])}
 
 
-def _differs(name: str, now: Any, told: Any) -> bool:
-    if name == "details" and isinstance(now, dict) and isinstance(told, dict):
-        return _lasting(now) != _lasting(told)
+def _differs(name: str, now: Any, sent: Any) -> bool:
+    if name == "details" and isinstance(now, dict) and isinstance(sent, dict):
+        return _lasting(now) != _lasting(sent)
     noise = _COARSE.get(name)
-    if noise is None or not isinstance(now, int | float) or not isinstance(told, int | float):
-        return bool(now != told)
-    return abs(now - told) >= noise
+    if noise is None or not isinstance(now, int | float) or not isinstance(sent, int | float):
+        return bool(now != sent)
+    return abs(now - sent) >= noise
 
 
 def _lasting(details: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _lasting(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _details(facts: Snapshot) -> dict[str, Any]:
-    """Counts by directory, minutes and hours; nothing that changes from beat to beat while all is at rest."""
+    """Coarse figures, so that nothing changes from one heartbeat to the next while nothing happens."""
     recorder, uploads, hours = facts.recorder, facts.uploads, facts.recording_hours
     machine, health = facts.machine, recorder.health
     throttling = machine.throttling

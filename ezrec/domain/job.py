@@ -1,7 +1,7 @@
-"""A job's record: what is known of one piece of work, as it stands in its `job.json`.
+"""A job's record: the content of `job.json`.
 
-The record never says where the job is: the directory it lies in does.
-Records are values; the owner of a job makes a new one and writes it whole.
+It never says where the job is: its directory does. Records are values; the owner of a job makes a new one and
+writes it whole.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ezrec.domain.redaction import cleaned
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.(?:mp4|m4a|zip)")
 _QUEUES = ("incoming", "raw", "processed")  # where a job waits for a stage; `stages.py` owns the table
 _FAILED = "failed"
-_SOON = timedelta(minutes=1)  # before its start a booking is taken in hand: more than any camera needs
-OPEN = "still open"  # what a take is said to be ended by while it is written
-UNANSWERED = "the disk did not answer in time"  # the same, of one whose writer was not waited for any longer
-_KEPT = 20  # faults and arrivals kept in a record: enough to explain, never a log
+_SOON = timedelta(minutes=1)  # a booking is claimed so long before its start: more than any camera needs
+OPEN = "still open"  # `ended_by` of a take that is being written
+UNANSWERED = "the disk did not answer in time"  # `ended_by` of a take whose writer was given up
+_KEPT = 20  # faults and arrivals kept in a record
 
 
 class Kind(StrEnum):
-    """What a job is about."""
+    """The kind of work."""
 
     BOOKING = "booking"
     CLIP = "clip"
@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 
 class JobOutcome(StrEnum):
-    """The named end of a job."""
+    """How a job ended."""
 
     RECORDED = "recorded"
     PARTIAL = "partial"
@@ -72,9 +72,9 @@ _Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A file of sound that belongs to a take. `offset_s`: how much later than the picture it begins.
+    """A file of sound that belongs to a take. `offset_s`: how many seconds after the picture it begins.
 
-    `duration_s` counts its samples, `lasted_s` the time that they took: no two clocks run equally fast.
+    `duration_s` is its samples by the nominal rate, `lasted_s` the time they really took.
     """
 
     file: str
@@ -87,12 +87,12 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One file of footage. `started` is the instant of its first frame, as the clock then stood.
+    """One file of footage. `started`: the instant of its first frame, by the wall clock at that time.
 
-    `dropped` frames came faster than the disk could take them; `holes` are where they are missing: the
-    longest by name, `unlisted` others of `unlisted_s` seconds in all.
-    `early_s`: how long before the padded window it begins, because a take begins with a key frame.
-    `burned_in` names the logo that its pictures show already; empty: none.
+    `dropped`: frames lost because the disk was too slow; `holes`: where they are missing, the longest ones;
+    `unlisted` others lack `unlisted_s` seconds in all. `early_s`: how many seconds before the padded window
+    it begins, because a take begins with a key frame. `burned_in`: the logo that it shows already; empty:
+    none.
     """
 
     file: str
@@ -115,9 +115,9 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Reckoning:
-    """The time that a recording goes by: `zero` is what it calls the monotonic time 0 of this `boot_id`.
+    """The clock of a recording: `zero` is the time of day at the monotonic time 0 of this `boot_id`.
 
-    `is_trusted`: the wall clock could be trusted when that was found.
+    `is_trusted`: the wall clock was synchronised when it was set.
     """
 
     boot_id: str
@@ -125,7 +125,7 @@ class Reckoning:
     is_trusted: bool
 
     def now(self, boot_id: str, monotonic: float) -> datetime | None:
-        """What time it is by this; None in another run of the machine, whose monotonic clock began anew."""
+        """The time by this clock; None in another run of the machine, whose monotonic clock began anew."""
         if not boot_id or boot_id != self.boot_id:
             return None
         return self.zero + timedelta(seconds=monotonic)
@@ -133,7 +133,7 @@ class Reckoning:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The finished video. `made_from` names everything it depends on: equal means still valid."""
+    """The finished video. `made_from` names all that it was made of: if equal, it is still valid."""
 
     file: str
     duration_s: _Seconds
@@ -178,45 +178,45 @@ class Job:
     v: int = 1
 
     def is_due(self, now: datetime) -> bool:
-        """True when nothing but a free hand is missing."""
+        """True when a worker may claim it now."""
         waits = self.waits_until(now)
         return not self.held and (waits is None or waits <= now)
 
     @property
     def since(self) -> datetime:
-        """When it came into the directory it lies in."""
+        """When it came into its directory."""
         return self.arrivals[-1].at if self.arrivals else self.created
 
     def waits_until(self, now: datetime) -> datetime | None:
-        """When it is due; None: at once. A wait that began in the future says nothing any more.
+        """When it is due; None: at once.
 
-        The clock was set back since, perhaps by years, and the job would lie there for as long. Then the
-        start of its booking alone counts.
+        A job that arrived in the future was deferred by a clock that has been set back, perhaps by years:
+        then only the start of its booking counts.
         """
         if self.due is None or self.since <= now + _SOON:
             return self.due
         return min(self.due, self.booking.start - _SOON) if self.booking else None
 
     def with_fault(self, fault: Fault) -> Job:
-        """Add to what went wrong; a wait for the same thing is told once, with its newest time."""
+        """Add to what went wrong; a wait for the same thing is listed once, with its newest time."""
         earlier = self.errors
         if fault.kind == "waits" and earlier and earlier[-1].message == fault.message:
             earlier = earlier[:-1]
         return replace(self, errors=(*earlier, fault)[-_KEPT:])
 
     def with_attempt(self, stage: str, boot_id: str) -> Job:
-        """Counted before the work, so that work which kills its worker is counted too."""
+        """Count an attempt before the work, so that work which kills its worker is counted too."""
         attempts = {**self.attempts, stage: self.attempts.get(stage, 0) + 1}
         return replace(self, attempts=attempts, boot_id=boot_id, due=None, waits_for="", reason="", remedy="")
 
     def without_attempt(self, stage: str) -> Job:
-        """Takes the count back: the work was laid down, or not begun."""
+        """Take the count back: the work was interrupted, or not begun."""
         return replace(self, attempts={**self.attempts, stage: max(0, self.attempts.get(stage, 0) - 1)})
 
     def as_found_in(self, state: str) -> Job:
-        """The record as it counts in `state`. A person who moved the job by hand wants it tried afresh.
+        """The record as it counts in `state`. A job that a person moved by hand is tried from the beginning.
 
-        The record tells by its last arrival, which every move of ours writes. A job in hand is never fresh.
+        That shows in the last arrival, which EZREC writes at every move.
         """
         if not self.arrivals or self.arrivals[-1].state == state:
             return self
@@ -231,15 +231,15 @@ class Job:
         )  # fmt: skip
 
     def _with_its_reason(self) -> Job:
-        """For one that lies in failed/ without a reason: a move out of it was broken off, or a person laid it
-        there.
+        """For a job in failed/ without a reason: a move out of it was interrupted, or a person put
+        it there.
         """
-        was_on_its_way = len(self.arrivals) > 1 and self.arrivals[-2].state == _FAILED
-        if was_on_its_way and self.errors:
+        was_leaving = len(self.arrivals) > 1 and self.arrivals[-2].state == _FAILED
+        if was_leaving and self.errors:
             return replace(self, reason=self.errors[-1].message, remedy=self.errors[-1].remedy)
         return replace(
             self,
-            reason="moved here by hand, or a move out of here was broken off",
+            reason="moved here by hand, or a move out of here was interrupted",
             remedy=f"ezrec spool retry {self.id}",
         )
 
@@ -252,7 +252,7 @@ class BadRecord(ValueError):
 
 
 def encode(job: Job) -> bytes:
-    """The bytes of `job.json`: indented, for the person who opens it; nothing secret that somebody said."""
+    """The bytes of `job.json`: indented, for the person who opens it; texts are redacted."""
     return msgspec.json.format(msgspec.json.encode(cleaned(job)), indent=1) + b"\n"
 
 
@@ -268,12 +268,12 @@ def decode(data: bytes) -> Job:
         named = [job.published_as] if job.published_as else []
         for name in [take.file for take in job.takes] + sounds + results + named:
             if not _FILE.fullmatch(name):
-                raise BadRecord(f"job.json names a file that no job holds: {shown(name)}")
+                raise BadRecord(f"job.json names a file that cannot be in a job: {shown(name)}")
     except (msgspec.DecodeError, BadName, UnicodeDecodeError, RecursionError) as fault:
         raise BadRecord(f"job.json cannot be read: {fault}") from None
     return job
 
 
 def first_come(job: Job) -> tuple[datetime, str]:
-    """The order of most queues."""
+    """The sort key of most queues."""
     return job.due or job.created, job.id

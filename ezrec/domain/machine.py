@@ -1,4 +1,4 @@
-"""The machine, as its gauges show it. Values only; what cannot be had is None."""
+"""The gauges of the machine. Values only; None for what it does not have."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 
 _THROTTLED = re.compile(r"\s*(?:throttled=)?(0x[0-9a-fA-F]{1,8}|[0-9a-fA-F]{1,8})\s*")
-_SINCE_BOOT = 16  # the firmware repeats each bit there once it has been set
+_SINCE_BOOT = 16  # the firmware keeps each bit that was ever set here, shifted by so much
 # bit → what it means, in the firmware's order (`vcgencmd get_throttled`)
 CONDITIONS = {0: "under_voltage", 1: "frequency_capped", 2: "throttled", 3: "temperature_limit"}
 
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """What the firmware of a Pi holds back, by the words of `CONDITIONS`: now, and ever since the start."""
+    """How the firmware of a Pi throttles it, in words of `CONDITIONS`: now, and since the start."""
 
     now: tuple[str, ...] = ()
     since_boot: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ def parse_throttled(text: str) -> Throttling | None:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One look at the gauges. Bytes, seconds, °C, percent; the disk is the one that holds the spool."""
+    """One reading of the gauges: bytes, seconds, °C, percent. The disk is the spool's."""
 
     uptime_s: float | None = None
     load: tuple[float, float, float] | None = None

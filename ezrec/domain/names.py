@@ -1,7 +1,7 @@
-"""Names from outside become names on disk here, and nowhere else.
+"""The only place where names from outside become names on disk.
 
-Everything that ends up in a path passes `safe_id` first. `fullmatch` is used
-throughout, because `^…$` also accepts a name that ends in a newline.
+Everything that goes into a path passes `safe_id` first. Patterns use `fullmatch`, because `^…$` also accepts
+a name that ends in a newline.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CLIP_NAMES = (
     re.compile(r"raw_(?P<id>.+)_(?P<time>[0-9]{6})", re.DOTALL),
     re.compile(r"(?P<id>.+)", re.DOTALL),
 )
-# A box without a battery clock dates its files from 1970 on; what lies outside is no date of ours.
+# A box without a battery clock dates its files from 1970 on; other years are no date.
 _YEARS = range(1970, 2200)
 # What copying programs call a file that is not complete yet.
 UNFINISHED_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload", ".swp", "~")
@@ -74,10 +74,9 @@ def numbered(job_id: JobId, n: int) -> JobId:
 
 
 def rejected_id(name: str) -> JobId:
-    """The id under which a thing called `name` waits for a person.
+    """The id of the job in `failed/` for a refused file.
 
-    Never the bare name: that may be a booking's id, and the booking corrected and dropped again, or
-    fetched from the cloud, must find its id free.
+    Not the bare name: that may be a booking's id, which must stay free for the corrected booking.
     """
     stem = name.rpartition(".")[0] or name
     try:
@@ -103,14 +102,14 @@ def published_name(take_name: str) -> str:
 
 
 def tagged_name(name: str, tag: str) -> str:
-    """`name` with a tag of eight hexadecimal digits: for a video whose name is another's already."""
+    """`name` with a tag of eight hexadecimal digits, for a video whose name is taken."""
     stem, dot, ending = name.rpartition(".")
     return f"{stem}_{tag}{dot}{ending}"
 
 
 @dataclass(frozen=True, slots=True)
 class ClipName:
-    """What the name of a dropped file says: whose it is and, perhaps, when it began (local)."""
+    """What a dropped file's name says: the booking and, perhaps, the local time it began."""
 
     booking_id: JobId
     started: datetime | None
@@ -142,12 +141,12 @@ def parse_clip_name(name: str) -> ClipName:
 
 
 def shown(name: str, limit: int = 80) -> str:
-    """`name` as it may be printed on one line: escaped, and cut when it is long."""
+    """`name` for one line of text: quoted, escaped, and cut at `limit` characters."""
     text = name if len(name) <= limit else name[:limit] + "…"
     return ascii(text)
 
 
-# The characters which the cloud's storage service takes. A key that only one backend could hold is no key.
+# The characters that the cloud's storage takes; every backend keeps to them.
 _PART = re.compile(r"[A-Za-z0-9_!\-*'() &$@=;:+,?][A-Za-z0-9_!\-.*'() &$@=;:+,?]*")
 _LONGEST_KEY = 900
 # A file name may have 255 bytes; a writer needs some of them for the temporary name beside it.

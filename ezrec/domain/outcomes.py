@@ -1,4 +1,4 @@
-"""How work on a job may end: what a handler or a drain says, and `stages.settle` turns into a directory."""
+"""How work on a job may end. `stages.settle` turns each into a directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ezrec.domain.job import JobOutcome
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The stage's work is finished."""
+    """The work of the stage is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """A transient fault (`Retry`), or one that is cured elsewhere. Blameless: it counts against no limit."""
+    """A transient fault (`Retry`), or one that is corrected elsewhere. `blameless`: the try is not
+    counted.
+    """
 
     reason: str
     after_s: float | None = None
@@ -42,7 +44,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A bug: an exception that nobody foresaw."""
+    """A bug: an unexpected exception."""
 
     message: str
 
@@ -61,9 +63,8 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Preserved:
-    """The job is over, but its footage is kept for a while, in case a person wants it after all.
-
-    At `until` it comes back to where the stage takes from, and ends there.
+    """The job is over, but its footage is kept until `until`, in case a person wants it. Then it comes back
+    to the stage, and ends there.
     """
 
     reason: str

@@ -1,8 +1,8 @@
-"""Whose an object in a bucket is: values in, values out.
+"""Whose an object in a bucket is. Values in, values out.
 
-Two videos may come to want one name: two clips of one booking, or the same booking on two boxes. What stands
-under a name is only a job's own when it carries that job's mark, when the record of its own upload names it,
-or when its bytes are the same. Its size proves nothing.
+Two videos may want one name: two clips of one booking, or one booking on two boxes. An object belongs to a
+job only when it carries the job's mark, when the record of the job's upload names it, or when its bytes are
+the same. Its size proves nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TAG = 8  # characters of a mark that are enough for a name
 
 
 class Whose(StrEnum):
-    """What stands under a name, as the job sees it that wants the name."""
+    """Whose an object is, for the job that wants its name."""
 
     NOBODYS = "nobody's"
     OURS = "ours"
@@ -26,10 +26,10 @@ class Whose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What an object carries of the job it was stored for.
+    """The mark on an object of the job that it was stored for.
 
-    `job` is another for every job, also for two of one booking on two boxes; `made` is another for every
-    file that one job made.
+    `job` differs for every job, also for two of one booking on two boxes. `made` differs for every file that
+    a job made.
     """
 
     job: str
@@ -37,18 +37,18 @@ class Mark:
 
     @property
     def tag(self) -> str:
-        """What tells the job's names from another's."""
+        """The part of the job's mark that goes into a name."""
         return self.job[:_TAG]
 
     def whose(self, other: Mark) -> Whose:
-        """Whose an object is that carries `other`."""
+        """Whose an object with the mark `other` is."""
         if other.job != self.job:
             return Whose.ANOTHERS
         return Whose.OURS if other.made == self.made else Whose.OUTDATED
 
 
 def mark(job_id: str, created: datetime, size: int, mtime_ns: int) -> Mark:
-    """The mark of a job's file of this size and time of change."""
+    """The mark of a job's file, by its size in bytes and its modification time."""
     return Mark(_digest(f"{job_id} {created.timestamp():.6f}"), _digest(f"{size} {mtime_ns}"))
 
 

@@ -1,7 +1,7 @@
-"""What the handlers need of the world, as small promises. Adapters keep them; so do the fakes in tests.
+"""The ports: what the features need of the world, as small Protocols. Devices and the tests' fakes keep them.
 
-The contract tests in `tests/contracts/` say what each promise means. Adapters turn every
-exception of their libraries into `Retry` or `Reject` at the edge.
+The contract tests in `tests/contracts/` check both. Devices turn every exception of their libraries into
+`Retry` or `Reject`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ezrec.domain.ownership import Mark, Whose
 
 
 class Clock(Protocol):
-    """The time, told apart: wall clock for appointments, monotonic for durations."""
+    """The time: a wall clock for appointments, a monotonic one for durations."""
 
     def now(self) -> datetime:
         """The wall clock, aware, UTC."""
@@ -33,7 +33,7 @@ class Clock(Protocol):
         """True when the wall clock can be trusted. Before that, nothing is judged or deleted by age."""
 
     def boot_id(self) -> str:
-        """Names this run of the machine: a job in hand from another boot was cut off by power."""
+        """The id of this run of the machine: a job in hand with another was cut off by a power cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ class Recording(Protocol):
 
     @property
     def goes_on(self) -> bool:
-        """True where it is `lost` only because the pictures changed their size: the next take follows."""
+        """True where it is `lost` only because the picture size changed: the next take follows."""
 
     @property
     def span(self) -> tuple[float, float] | None:
         """Monotonic times of the first frame and of the end of the last one written, once there is one."""
 
     def finish(self, at: datetime, limit_s: float) -> Take:
-        """End the take with the first frame at or after `at`, make it durable, tell what it holds.
+        """End the take with the first frame at or after `at`, make it durable, and return what it holds.
 
         Returns within `limit_s` seconds, with what could be written by then.
         """
@@ -100,7 +100,7 @@ class Camera(Protocol):
 
     @property
     def burned_in(self) -> str:
-        """Names the logo that the running camera draws into its pictures; empty: none."""
+        """The logo that the running camera draws into its pictures; empty: none."""
 
     def snapshot(self, path: Path) -> None:
         """Make a picture file of what the camera sees; the format follows the name's ending.
@@ -125,7 +125,9 @@ class MediaInfo:
 
 
 class Hole(NamedTuple):
-    """Where a file's picture stands still, in seconds from its first frame on; by damage, or by drops."""
+    """Where frames are missing, in seconds from the first frame on: by damage, or because they were
+    dropped.
+    """
 
     begin_s: float
     end_s: float
@@ -134,10 +136,10 @@ class Hole(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What a take of our own holds: seconds, nothing (0), or *unknown* (None), and then `why`.
+    """What a take of EZREC's own holds: `seconds`, 0 for nothing, None for unknown, with the reason in `why`.
 
-    Only what holds nothing may ever be deleted. `may_pass`: unknown for want of something (a descriptor, a
-    card that does not answer), and worth another look. `lead_s` are missing before the first frame there is.
+    Only a take that holds nothing may be deleted. `may_pass`: the cause is no descriptor or a card that does
+    not answer, so another look may succeed. `lead_s`: seconds that are missing before the first frame.
     """
 
     seconds: float | None
@@ -180,7 +182,7 @@ NO_OPTIONS = RenderOptions()
 class RenderPlan:
     """One finished video: intro (if any), then the takes with the logo and the sponsors' logos (if any).
 
-    `burned_in` are the takes that show the logos already; none is laid over those. `notes` say what was
+    `burned_in`: the takes that show the logos already. `notes` say what was
     left out, for the report beside the video. `parts` is a folder for segments that are encoded one by one;
     they are kept until the video is finished.
     """
@@ -222,9 +224,9 @@ class Transcoder(Protocol):
 
         Beside it, `processing.json` says how it was made, why so, in what time, and what was checked.
 
-        `progress` hears the finished part, 0 to 1. `on_stop` is given a function that ends the work
-        early, which then raises `Stopped`. `on_pause` hears why the work rests, and an empty word when it
-        goes on. Raises `Retry` where another try may help, else `Reject`.
+        `progress` gets the finished part, 0 to 1. `on_stop` gets a function that ends the work early, which
+        then raises `Stopped`. `on_pause` gets the reason for a pause, and an empty text when the work goes
+        on. Raises `Retry` where another try may help, else `Reject`.
         """
 
     def prepare(self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool]) -> bool:
@@ -266,10 +268,10 @@ class Backend(Protocol):
         """All rows of `bookings` for this user and camera. Complete, or an exception: never a part."""
 
     def sees_bookings(self) -> bool:
-        """True when something shows that `bookings` would tell a row if there were one.
+        """True when something shows that `bookings` would return a row if there were one.
 
-        Asked when an empty answer contradicts what was known: whoever row-level security shuts out gets
-        the same empty list as whoever has no bookings.
+        Asked when an empty answer contradicts what was known: row-level security gives a device without
+        access the same empty list.
         """
 
     def advance_status(self, booking_id: str, status: str) -> bool:
@@ -295,14 +297,14 @@ class Backend(Protocol):
         on_stop: OnStop | None = None,
         mark: Mark | None = None,
     ) -> bool:
-        """Put `source` at `key`; afterwards `size_of` tells its size.
+        """Put `source` at `key`; afterwards `size_of` returns its size.
 
-        Without a `mark` it replaces what is there. With one it is stored under that mark, and replaces
-        nothing but what `whose` calls ours; the answer is False when the name is another's, however late
-        that one came: the other's object stays as it is.
+        Without a `mark` it replaces what is there. With one it is stored under that mark, and replaces only
+        what `whose` calls ours. False when the name is another job's, even if that came during the upload:
+        the other object stays as it is.
 
-        `progress` hears the finished part, 0 to 1, and 1 only when the object is there. With `state`, a
-        file of the backend's own, a further try goes on where the last one ended. Stopped early it raises
+        `progress` gets the finished part, 0 to 1, and 1 only when the object is there. With `state`, a file
+        of the backend's own, the next try goes on where the last one ended. Stopped early it raises
         `Stopped`.
         """
 
@@ -317,12 +319,12 @@ class Backend(Protocol):
         """Bytes of an object as the service has it, or None when there is none."""
 
     def has_row(self, user_id: str, filename: str, *, job: str) -> bool:
-        """True when `videos` holds a row of that name that cannot be told to be `job`'s (`Mark.job`)."""
+        """True when `videos` holds a row of that name, unless it is known to be `job`'s (`Mark.job`)."""
 
     def publish_row(self, row: Row, *, job: str = "") -> bool:
         """Insert into `videos`, or update the row of the same `user_id` and `filename`; never a second.
 
-        `job` (`Mark.job`): whose the row is. False when it can be told to be another's; it stays as it is.
+        `job` (`Mark.job`): whose the row is. False when it is known to be another's; it stays as it is.
         """
 
     def heartbeat(self, row: Row) -> None:
@@ -330,7 +332,7 @@ class Backend(Protocol):
 
 
 class Gauges(Protocol):
-    """What the machine says of itself."""
+    """The gauges of the machine."""
 
     def read(self) -> Machine:
-        """One look at the gauges; None for what cannot be had."""
+        """One reading of the gauges; None for what the machine does not have."""

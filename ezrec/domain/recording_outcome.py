@@ -1,7 +1,7 @@
 """How a booking's recording ends: recorded, partial, missed or cancelled. Values in, values out.
 
-Each function gives the outcome for the stage table, and the fields of the record that tell of it. No
-footage goes silently: what a cancellation leaves is kept for a day under a reason that says until when.
+Each function returns the outcome for the stage table, and the fields of the record about it. Footage of a
+cancelled booking is kept for a day, with a reason that says until when.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ezrec.domain.job import Job, JobOutcome, Take
 from ezrec.domain.outcomes import Closed, Done, Preserved
 
 KEPT = timedelta(hours=24)
-_ASK_AGAIN = timedelta(hours=1)  # while the clock cannot be trusted, no day begins
+_ASK_AGAIN = timedelta(hours=1)  # while the clock is not synchronised, the day does not begin
 
 
 class OnCancel(StrEnum):
@@ -42,7 +42,7 @@ def of_a_cancelled(
     if is_synchronised and job.kept_until is not None and now >= job.kept_until:
         reason = "cancelled while it was recorded; the footage was kept for a day, and nobody wanted it"
         return Closed(JobOutcome.CANCELLED, reason), {}
-    # A day that an untrusted clock began would end the moment it is set: none begins until it is right.
+    # Counted from a wrong time, the day would end when the clock is set: it begins once the clock is right.
     until = (job.kept_until or now + KEPT) if is_synchronised else None
     shown = f"{until:%Y-%m-%d %H:%M} UTC" if until else "a day after the clock is synchronised"
     reason = f"cancelled while it was recorded; the footage is removed at {shown}"
@@ -55,20 +55,20 @@ def of_a_cancelled(
 
 
 def of_a_recorded(job: Job) -> dict[str, Any]:
-    """Of a booking with footage: how much of it, and what is missing."""
+    """The fields for a booking with footage: how much there is, and what is missing."""
     noted = _coverage(job)
     return {**noted, "recording": JobOutcome.PARTIAL if noted["gap_count"] else JobOutcome.RECORDED}
 
 
 def of_a_missed(fault: str) -> Closed:
-    """Of a booking without a second of footage. `fault`: what kept the camera away."""
+    """The outcome of a booking without any footage. `fault`: why there was no camera."""
     if fault:
         return Closed(JobOutcome.MISSED, f"no camera during the whole booking: {fault}")
     return Closed(JobOutcome.MISSED, "the booking was over before this machine could record it")
 
 
 def measured_anew(job: Job) -> dict[str, Any]:
-    """Of a recording that is over, when its takes turn out to hold something else than was known."""
+    """The fields for a finished recording whose takes turned out to hold something else."""
     if job.booking is None or job.recording is None:
         return {}
     return of_a_recorded(job) if job.recording is not JobOutcome.CANCELLED else _coverage(job)
@@ -85,13 +85,13 @@ def _coverage(job: Job) -> dict[str, Any]:
     }
 
 
-UNNAMED_S = 0.5  # less is the distance of two frames and a key frame, not a hole
-MOST_NAMED = 200  # in one list: a slow card can make thousands, and a record has to stay small
+UNNAMED_S = 0.5  # shorter ones are normal distances between frames
+MOST_NAMED = 200  # a slow card can make thousands, and a record must stay small
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What is missing in a window: the longest gaps by name, the number of all, the seconds of all."""
+    """What is missing in a window: the longest gaps, the number of all, the seconds of all."""
 
     gaps: tuple[Window, ...]
     count: int
@@ -99,7 +99,7 @@ class Missing:
 
 
 def missing_in(window: Window, takes: Sequence[Take]) -> Missing:
-    """What is missing. Tiny gaps count as seconds alone."""
+    """What is missing. Gaps up to 0.5 s count in the seconds only."""
     gaps = gaps_in(window, takes)
     named = [gap for gap in gaps if gap.length_s > UNNAMED_S]
     seconds = sum(gap.length_s for gap in gaps) + sum(take.unlisted_s for take in takes)
@@ -109,7 +109,7 @@ def missing_in(window: Window, takes: Sequence[Take]) -> Missing:
 
 
 def bounded(take: Take) -> Take:
-    """The take with its longest holes alone, and of the others their number and sum."""
+    """The take with its longest holes only; of the others the number and the sum."""
     if len(take.holes) <= MOST_NAMED:
         return take
     kept = _longest(take.holes)
@@ -123,7 +123,7 @@ def bounded(take: Take) -> Take:
 
 
 def _longest(windows: Sequence[Window]) -> tuple[Window, ...]:
-    """In the order of time."""
+    """The longest of them, in the order of time."""
     if len(windows) <= MOST_NAMED:
         return tuple(windows)
     longest = sorted(windows, key=lambda one: one.length_s, reverse=True)[:MOST_NAMED]

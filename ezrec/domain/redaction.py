@@ -1,11 +1,11 @@
-"""What nobody may read is taken out of a text here: the one way, used at every edge where text leaves us.
+"""Removes secrets from texts. Used wherever a text leaves the program.
 
-Two kinds: what this process knows to be secret (`hide`), in whatever form it comes back, and what looks like
-a secret: keys, tokens, and whatever stands before the `@` of an address. Only what people read is treated so,
-never names, states or numbers: a password may be a word that has a meaning in a record.
+Secrets are what this process knows (`hide`), in every encoding, and what looks like one: keys, tokens, and
+what is before the `@` of an address. Only texts for people are treated, never names, states or numbers: a
+password may be a word that has a meaning in a record.
 
-Linear in the length of the text: a text that came from outside must not cost more than its length. So every
-repetition is bounded, or takes what it looked at.
+The time is linear in the length of the text, which may come from outside: so every repetition in a pattern is
+bounded, or consumes what it looked at.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from urllib.parse import quote, quote_plus
 T = TypeVar("T")
 
 HIDDEN = "***"
-SHORTEST = 4  # a shorter one would be found in every second word
+SHORTEST = 4  # shorter ones would be found in ordinary words
 _SHORTEST_IN_BASE64 = 6
-_LONGEST = 4096  # characters of a secret: of a longer one a part could be left where a text is cut
-_MOST_PASSING = 12  # tokens that were in use: of a process that lives for weeks the newest count
+_LONGEST = 4096  # characters; of a longer secret a part could remain where a text is cut
+_MOST_PASSING = 12  # short-lived tokens to remember, the newest
 
 _ADDRESS = re.compile(r"(:(?:\\{0,15}/){2})([^\s\"'<>]+)")
 _OF_A_CAMERA = re.compile(r"rtsps?\Z", re.IGNORECASE)
@@ -37,7 +37,7 @@ _JWT = re.compile(r"eyJ[\w-]*(?:\.[\w-]*)*")
 _SHORTEST_PARTS = (11, 8)  # of a JWT: its head with `eyJ`, and its claims
 _KEY = re.compile(r"sb_(?:secret|publishable)_[\w-]+")
 _SIGNED = re.compile(r"([Bb](?:earer|asic|EARER|ASIC) {1,8})[^\s\"',]+")
-# By their first letters, because that is four times as fast as to compare without regard to case.
+# By first letters: four times as fast as ignoring case everywhere.
 _NAMES = {
     "p": "assword|asswd|wd", "s": "ecret|upabase_key", "t": "oken", "a": "pi[_-]?key|non_key", "r": "ole_key",
 }  # fmt: skip
@@ -48,7 +48,7 @@ _NAMED = re.compile(
 )
 _PUNCTUATION = re.compile(r"[\])}:;,.]{0,8}\Z")
 
-# The fields of records in which somebody says something. The program reads a few words of its own in them.
+# The fields of records that hold texts. `_FIXED` are values that the program reads there.
 WORDS = frozenset({
     "alarm", "cure", "ended_by", "evidence", "held", "last_error", "message", "notes", "reason", "remedy",
     "said", "why",
@@ -61,15 +61,15 @@ _guard = threading.Lock()
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Let these never be read in anything that this process says or writes: neither plain, nor as they stand
-    in an address, in JSON, in a page, in a literal of Python, in one of these within another, or in base64.
+    """Remove these from every text from now on: plain, and as encoded in a URL, JSON, HTML, a Python literal,
+    one of these within another, or base64. Secrets of fewer than 4 characters are ignored.
     """
     with _guard:
         _hidden.update(secret for secret in secrets if len(secret) >= SHORTEST)
 
 
 def hide_tokens(*tokens: str) -> None:
-    """The same for tokens that are replaced by others before long: only the newest are remembered."""
+    """The same for tokens that are soon replaced: only the newest are remembered."""
     with _guard:
         for token in tokens:
             if len(token) >= SHORTEST and token not in _hidden:
@@ -80,19 +80,19 @@ def hide_tokens(*tokens: str) -> None:
 
 
 def forget() -> None:
-    """Nothing is known to be secret any more."""
+    """Forget all secrets."""
     with _guard:
         _hidden.clear()
         _passing.clear()
 
 
 def redacted(text: str, also: Iterable[str] = ()) -> str:
-    """`text` without what is hidden, and `also` these; without keys, tokens, and passwords in addresses."""
+    """`text` without known secrets, those in `also`, keys, tokens, and passwords in addresses."""
     if not text:
         return text
     with _guard:
         known = _hidden | {secret for secret in also if len(secret) >= SHORTEST}
-    for secret in sorted(known, key=len, reverse=True):  # the longest first: another may be a part of it
+    for secret in sorted(known, key=len, reverse=True):  # the longest first: it may contain another
         for form in _forms(secret):
             text = form.sub(HIDDEN, text)
     if "/" in text:
@@ -105,7 +105,7 @@ def redacted(text: str, also: Iterable[str] = ()) -> str:
 
 
 def head(text: str, most: int) -> str:
-    """The first `most` characters of `text` as anybody may read it; no half of a secret stands at the end."""
+    """The first `most` characters of the redacted text, without half a secret at the end."""
     if len(text) <= most:
         return redacted(text)
     left = redacted(text[: most + _LONGEST])
@@ -113,7 +113,7 @@ def head(text: str, most: int) -> str:
 
 
 def cleaned(value: T) -> T:
-    """A dataclass with all that was said in it redacted (`WORDS`), and all else as it is."""
+    """A dataclass with its text fields (`WORDS`) redacted, and all else as it is."""
     if isinstance(value, tuple):
         return cast("T", tuple(map(cleaned, value)))
     changes: dict[str, Any] = {}
@@ -133,7 +133,7 @@ def _without(said: object) -> object:
 
 @cache
 def _worth_a_look(kind: type) -> tuple[tuple[str, bool], ...]:
-    """The fields in which something is said, and whether they hold it themselves."""
+    """The fields that are texts (True) or contain some (False)."""
     if not is_dataclass(kind):
         return ()
     hints = get_type_hints(kind)
@@ -146,9 +146,9 @@ def _holds_words(hint: Any) -> bool:
 
 
 def _without_login(found: re.Match[str]) -> str:
-    """An address without what stands before its host; a camera's also without its query: it may hold a token.
+    """An address without user and password; a camera's also without its query, which may hold a token.
 
-    A password that is written as it is may hold anything, so up to the *last* `@`.
+    An unescaped password may hold any character, so everything up to the last `@` goes.
     """
     before, rest = found[1], found[2]
     is_camera = _OF_A_CAMERA.search(found.string[max(0, found.start() - 5) : found.start()]) is not None

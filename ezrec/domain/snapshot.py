@@ -1,7 +1,7 @@
-"""The facts about one camera box at one moment: gathered once, read by all who tell of them. Values only.
+"""The facts about one box at one moment, collected once. Values only.
 
-The heartbeat, `status.json`, the metrics, the alerts and `ezrec status` say the same because they are
-made of the same `Snapshot`. Nothing here is an opinion; those are in `alerts.py`.
+The heartbeat, `status.json`, the metrics, the alerts and `ezrec status` are made of the same `Snapshot`, so
+they agree. Judgements are in `alerts.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ezrec.domain.disk_policy import WITH_VIDEO, OtherDisk
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine
 
-# A recorder that has something to do writes its health far more often than this; one that rests need not.
+# A recorder that has something to do writes its health far more often than this.
 SILENT_S = 30.0
 SILENT_AT_REST_S = 900.0
 _NEWEST_SHARE = 0.3  # of the newest sample in the measured rate of uploads
@@ -23,10 +23,10 @@ _NEWEST_SHARE = 0.3  # of the newest sample in the measured rate of uploads
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """What the recorder shows for itself, and whether that can still be true.
+    """The recorder's health, and whether it is up to date.
 
-    `expected`: bookings whose window is now. `recording`: those of which files grow. `is_alive` None:
-    it never left a word, so nobody knows.
+    `expected`: bookings whose window is now. `recording`: those whose files grow. `is_alive` None: there is
+    no `health.json`.
     """
 
     is_alive: bool | None = None
@@ -36,14 +36,14 @@ class Recorder:
 
     @property
     def frame_age_s(self) -> float | None:
-        """Seconds since the last frame when the health was written; None if it is not to be trusted."""
+        """Seconds since the last frame when the health was written; None if the recorder is not alive."""
         if not self.is_alive or self.health is None:
             return None
         return self.health.frame_age_s(self.health.at)
 
 
 def is_alive(health: Health, now: datetime, boot_id: str, *, has_process: bool) -> bool:
-    """True when the writer of a `health.json` still writes. A clock that was set back tells nothing."""
+    """True when the writer of a `health.json` still writes; also when the clock was set back since."""
     if not has_process or (health.boot_id and health.boot_id != boot_id):
         return False
     rests = health.camera_state is CameraState.OFF and not health.recording
@@ -71,7 +71,7 @@ class FailedJob:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Jobs that wait for a cure in the cloud: how many, and the newest of them."""
+    """Jobs that wait for a correction in the cloud: how many, and the newest."""
 
     jobs: int
     newest: FailedJob
@@ -88,10 +88,10 @@ class Upcoming:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """What is finished and not in the cloud yet.
+    """The finished videos that are not in the cloud yet.
 
-    `job`, `job_bytes`, `sent_bytes` and `expires_at` (of its address over there) are of the upload under
-    way; `moved_at` is when any upload last got on.
+    `job`, `job_bytes`, `sent_bytes` and `expires_at` are of the upload under way; `moved_at`: when any upload
+    last made progress.
     """
 
     jobs: int = 0
@@ -123,7 +123,7 @@ class Uploads:
 
 
 def measured_rate(before: Uploads, now: Uploads, seconds: float) -> float | None:
-    """Bytes a second of uploads: the newest sample has a share in what was known before."""
+    """Bytes a second of uploads, smoothed: the newest sample counts for 0.3."""
     sent = now.sent_bytes - before.sent_bytes
     if not now.job or now.job != before.job or sent <= 0 or seconds <= 0:
         return before.bytes_a_second
@@ -135,18 +135,15 @@ def measured_rate(before: Uploads, now: Uploads, seconds: float) -> float | None
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of it. `jobs`: how many lie in each directory. `booked_s`: seconds of bookings within the next day.
+    """All facts. `jobs`: how many are in each directory. `booked_s`: seconds of bookings within the next day.
 
-    `failed`: the newest of the failed jobs; `jobs` has their number.
-    `to_process_bytes`: the largest footage that waits to be made a video.
-    `recording_bytes_a_minute` is measured, or what the set bitrate makes. `cloud_reached_at`: when a
-    heartbeat last arrived, `cloud_fault` why the last one did not. `cloud`: how it treated us when it last
-    answered. `forecast_short`: why the disk will not do, if it will not, and `disk_measure` what is done so
-    that it will. `blocked`: what waits for a cure in the cloud. `longest_booking`: of
-    those to come, or in hand. `other_disks`: those
-    beside the spool's that hold something of ours. `booking_cache_at`: when the bookings were last
-    fetched, or five minutes before. `last_error` is the newest that any job or the
-    recorder has to tell.
+    `failed`: the newest failed jobs; `jobs` has their number. `to_process_bytes`: the largest footage that
+    waits to be processed. `recording_bytes_a_minute`: measured, or by the set bitrate. `cloud_reached_at`:
+    when a heartbeat last arrived; `cloud_fault`: why the last one did not. `cloud`: how the cloud treats this
+    box. `forecast_short`: why the disk is too small, empty if it is not; `disk_measure`: what is done about
+    it. `blocked`: what waits for a correction in the cloud. `longest_booking`: of those to come or in hand.
+    `other_disks`: disks beside the spool's that hold files of EZREC. `booking_cache_at`: when the bookings
+    were last fetched, exact to five minutes. `last_error`: the newest of all jobs and of the recorder.
     """
 
     at: Instant
@@ -181,18 +178,18 @@ class Snapshot:
 
     @property
     def recording_hours(self) -> float | None:
-        """For how long the free disk takes what the camera makes."""
+        """Hours of recording that the free disk holds."""
         if self.machine.disk_free_bytes is None or self.recording_bytes_a_minute <= 0:
             return None
         return self.machine.disk_free_bytes / self.recording_bytes_a_minute / 60
 
     @property
     def booked_bytes(self) -> float:
-        """What the next day's bookings will take: footage and video at once, and a little more."""
+        """Bytes that the next day's bookings take: footage and video, and a little more."""
         return self.booked_s / 60 * self.recording_bytes_a_minute * WITH_VIDEO
 
     @property
     def is_busy(self) -> bool:
-        """True while something is in hand: then the figures change, and somebody may want to watch them."""
+        """True while something is in hand, so that the figures change."""
         hands = ("recording", "processing")
         return self.is_recording or bool(self.uploads.job) or any(self.jobs.get(name) for name in hands)

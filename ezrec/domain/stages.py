@@ -1,8 +1,8 @@
 """The one table that says where a job goes, and the one function that reads it.
 
-Rule 1: everything that decides a job's next directory lives here. `spool.py` moves,
-`drain.py` calls; neither knows a reason. The diagram in `spool/README.md` is drawn
-from `STAGES` by `draw()`, and a test says when it is stale.
+Rule 1: everything that decides a job's next directory is here. `spool/spool.py` moves, `runtime/settler.py`
+calls; neither knows a reason. `draw()` makes the diagram in `spool/README.md` from `STAGES`; a test compares
+them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class Role(StrEnum):
 class Stage:
     """One row of the table.
 
-    `tries` is how often Retry may follow Retry (None: for ever); `deaths` and `power_cuts` the same for
-    workers that died with the job in hand. Backoff: full jitter over `base_s · 2ⁿ`, at most `cap_s`.
+    `tries`: how many tries may end with `Retry` (None: no limit); `deaths` and `power_cuts`: how many may end
+    with the worker's death. Backoff: full jitter over `base_s · 2ⁿ`, at most `cap_s`. `reports`: the status
+    that the backend gets.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Stage:
     power_cuts: int | None
     base_s: float
     cap_s: float
-    tells: str
+    reports: str
     gives_up: str
 
 
@@ -79,14 +80,14 @@ RECORD = Stage(
     takes_from=State.INCOMING,
     works_in=State.RECORDING,
     success=State.RAW,
-    # Not deferred/: who waits there is brought back by another process, and the match would not wait.
+    # Not deferred/: another process brings jobs back from there, and the match would not wait.
     later=State.INCOMING,
     tries=None,
     deaths=None,
     power_cuts=None,
     base_s=1,
     cap_s=10,
-    tells="completed",
+    reports="completed",
     gives_up="end of the window",
 )
 PROCESS = Stage(
@@ -101,7 +102,7 @@ PROCESS = Stage(
     power_cuts=10,
     base_s=10,
     cap_s=600,
-    tells="video_processed",
+    reports="video_processed",
     gives_up="3 tries",
 )
 UPLOAD = Stage(
@@ -115,32 +116,32 @@ UPLOAD = Stage(
     power_cuts=None,
     base_s=5,
     cap_s=900,
-    tells="video_uploaded",
+    reports="video_uploaded",
     gives_up="never, for a transient fault",
 )
 RETRY = Stage(
     name="retry",
     takes_from=State.DEFERRED,
     works_in=State.DEFERRED,
-    success=State.DEFERRED,  # never used: the job says itself where it returns to
+    success=State.DEFERRED,  # never used: the job says where it returns to
     later=State.DEFERRED,
     tries=None,
     deaths=None,
     power_cuts=None,
     base_s=5,
     cap_s=900,
-    tells="–",
+    reports="–",
     gives_up="–",
 )
 STAGES = {stage.name: stage for stage in (RECORD, PROCESS, UPLOAD, RETRY)}
-CRASHES = 3  # bugs in a row that are forgiven; the next one is a person's
-LONGEST_WAIT_S = 86400.0  # whatever the other side names: a day later is worth a look
+CRASHES = 3  # so many bugs in a row are tried again; after the next a person is needed
+LONGEST_WAIT_S = 86400.0  # whatever wait the other side asks for, a day later it is tried
 
 
 def settle(stage: Stage, job: Job, outcome: Outcome, now: datetime, chance: float) -> tuple[State, Job]:
-    """Where the job goes next, and its record there. `chance` in [0, 1) spreads the backoff."""
+    """The job's next directory, and its record there. `chance` in [0, 1) spreads the backoff."""
     state, job = _decide(stage, job, outcome, now, chance)
-    return state, replace(job.arrived(state, now), boot_id="")  # nobody has it in hand any more
+    return state, replace(job.arrived(state, now), boot_id="")  # no worker has it any more
 
 
 def _decide(  # noqa: C901 - one arm an outcome
@@ -185,7 +186,7 @@ def _decide(  # noqa: C901 - one arm an outcome
 
 
 def comes_from(job: Job) -> State:
-    """The queue a job goes to when nobody says: the one it came from, else the one its content belongs in."""
+    """The directory a job came from, else the one that its content belongs in."""
     if job.return_to in (State.INCOMING, State.RAW, State.PROCESSED):
         return State(job.return_to)
     if job.result is not None:
@@ -196,7 +197,7 @@ def comes_from(job: Job) -> State:
 def _return(job: Job) -> tuple[State, Job]:
     """A deferred job goes back where it came from.
 
-    return_to stays: a crash between writing this record and the rename must find its way again.
+    `return_to` stays: after a crash between writing this record and the rename it is needed again.
     """
     return comes_from(job), replace(job, due=None, waits_for="", reason="", remedy="")
 
@@ -204,13 +205,13 @@ def _return(job: Job) -> tuple[State, Job]:
 def _recover(
     stage: Stage, job: Job, kind: str, message: str, limit: int | None, now: datetime, chance: float
 ) -> tuple[State, Job]:
-    """After a bug or a death: again, but not for ever."""
+    """After a bug or a death: try again, within a limit."""
     n = job.recoveries + 1
     job = replace(job, recoveries=n)
     counted = n
     if stage is RECORD and job.booking is not None:
-        # While the match goes on every second that can still be had is worth a try. Afterwards only what
-        # went wrong afterwards counts: a camera that died ten times leaves footage that must go on.
+        # During the match every second is worth another try. Afterwards only the faults after its end count:
+        # a camera that died ten times leaves footage that must be published.
         end = job.booking.end
         limit = None if now < end else CRASHES
         counted = 1 + sum(fault.kind in ("crash", "died") and fault.at >= end for fault in job.errors)
@@ -219,7 +220,7 @@ def _recover(
     if limit is not None and counted > limit:
         remedy = f"see the log; then: ezrec spool retry {job.id}"
         return _fail(stage, job, kind, f"{message} ({counted} times)", remedy, now)
-    # In play a worker that died goes on at once: whoever keeps the recorder sets the pace of its starts.
+    # During the match it goes on at once: the supervisor limits how often the recorder starts.
     is_in_play = stage is RECORD and job.booking is not None and now < job.booking.end
     if kind == "died" and (n <= CRASHES or is_in_play):
         return stage.takes_from, job.with_fault(Fault(now, stage.name, kind, message))
@@ -227,7 +228,7 @@ def _recover(
 
 
 def _power_cut(stage: Stage, job: Job, now: datetime) -> tuple[State, Job]:
-    """Nobody's fault: the attempt does not count, but the cuts do."""
+    """The attempt does not count, but the power cut does."""
     n = job.power_cuts + 1
     job = replace(job.without_attempt(stage.name), power_cuts=n)
     if stage.power_cuts is not None and n > stage.power_cuts:
@@ -253,7 +254,7 @@ def _defer(
     now: datetime,
     chance: float,
 ) -> tuple[State, Job]:
-    if after_s is None or after_s != after_s:  # a server may well say NaN
+    if after_s is None or after_s != after_s:  # a server may say NaN
         after_s = backoff_s(n, stage.base_s, stage.cap_s, chance)
     wait_s = min(max(0.0, after_s), LONGEST_WAIT_S)
     job = job.with_fault(Fault(now, stage.name, kind, reason))
@@ -262,7 +263,7 @@ def _defer(
 
 
 def backoff_s(n: int, base_s: float, cap_s: float, chance: float) -> float:
-    """Full jitter: a random part of `base_s · 2ⁿ⁻¹`, at most `cap_s`, at least half a second."""
+    """Seconds to wait. Full jitter: a random part of `base_s · 2ⁿ⁻¹`, at most `cap_s`, at least 0.5."""
     ceiling = min(cap_s, base_s * 2 ** min(max(n, 1) - 1, 30))
     return max(0.5, float(chance * ceiling))
 
@@ -310,7 +311,7 @@ def _drawing() -> Iterator[str]:
         success = ".done" if stage.success is State.DONE else success
         yield (
             f"| {stage.name} | {stage.takes_from} | {stage.works_in} | {success} | {stage.later} "
-            f"| {stage.gives_up} | {stage.tells} |"
+            f"| {stage.gives_up} | {stage.reports} |"
         )
 
 

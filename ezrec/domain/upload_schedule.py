@@ -1,7 +1,7 @@
-"""When the uplink may be used, for what first, and what ends a wait. Values in, values out.
+"""When uploads may run, in which order, and what ends a wait. Values in, values out.
 
-The hours are those of the wall clock at the court: they are looked up minute by minute, so a night in which
-an hour is missing, or comes twice, needs no rule of its own.
+The hours are local time. They are looked up minute by minute, so a night in which an hour is missing or comes
+twice needs no rule of its own.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from ezrec.domain.job import Job, Kind
 
 _ALWAYS = "always"
 _MINUTE = timedelta(minutes=1)
-_HORIZON_MIN = 3 * 24 * 60  # an opening that a change of the clocks swallows comes back the day after
+_HORIZON_MIN = 3 * 24 * 60  # minutes; an opening in a missing hour comes again the next day
 
 
 class Wait(StrEnum):
-    """What a job waits for, beside its time: when that is so sooner, it goes on sooner."""
+    """What a job waits for: it goes on when that comes, even before it is due."""
 
     NETWORK = "network"
     HOURS = "hours"
     RECORDING = "recording"
-    CURE = "cure"  # by a person in the cloud, of which we hear by trying
+    CURE = "cure"  # by a person in the cloud; only another try shows it
 
 
 @dataclass(frozen=True, slots=True)
 class DailySpan:
-    """From one time of day to another, perhaps over midnight; both equal is the whole day."""
+    """From one time of day to another, perhaps over midnight; if equal, the whole day."""
 
     opens: time
     closes: time
@@ -47,7 +47,7 @@ class DailySpan:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The hours of a day in which something may be done; none given: always."""
+    """The hours of a day in which uploads may run; none given: always."""
 
     spans: tuple[DailySpan, ...] = ()
 
@@ -56,7 +56,7 @@ class Hours:
         return not self.spans or any(span.holds(at) for span in self.spans)
 
     def next_opening(self, now: datetime, zone: tzinfo) -> datetime:
-        """The first minute from `now` on in which they are open; `now` itself, if they are."""
+        """The first minute from `now` on in which they are open; `now` if they are open."""
         if self.are_open(now, zone):
             return now
         minute = now.replace(second=0, microsecond=0)
@@ -71,7 +71,7 @@ class Hours:
 
 
 def read_hours(text: str) -> Hours:
-    """`22:00-07:00,12:30-14:00`, or `always`. Raises `ValueError`."""
+    """Read `22:00-07:00,12:30-14:00`, or `always`. Raises `ValueError`."""
     if text == _ALWAYS:
         return Hours()
     return Hours(tuple(_span(part.strip()) for part in text.split(",") if part.strip()))
@@ -118,15 +118,16 @@ _SPARE_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Deadline:
-    """What `upload.json` tells of the time in which an upload has to be done, and of its size."""
+class UploadDeadline:
+    """When an upload expires, and its size in bytes: from `upload.json`."""
 
     expires: Instant | None = None
     size: int = 0
 
     def is_urgent(self, now: datetime, part: float, bytes_s: float | None) -> bool:
-        """True when what was sent will be lost unless it goes on now. One that will be late whatever is done
-        presses nobody. `part` is sent; `bytes_s` None: nothing was measured.
+        """True when it must go on now, or what was sent will be lost; False when it will be late in any case.
+
+        `part`: the sent part, 0 to 1. `bytes_s`: measured bytes a second, None before the first.
         """
         if self.expires is None or part <= 0:
             return False
@@ -136,9 +137,9 @@ class Deadline:
 
 
 def upload_order(job: Job, until: datetime | None = None) -> tuple[Any, ...]:
-    """A sort key: the newest match first, of those the smallest. Logs go last: nobody waits for them.
+    """A sort key: the newest match first, then the smallest video; logs last.
 
-    `until`: when an upload must be done lest what was sent be lost. Such a one goes before all others.
+    `until`: when a started upload expires. Such an upload goes before all others.
     """
     if job.booking is not None:
         began = job.booking.start

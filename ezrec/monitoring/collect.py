@@ -38,7 +38,7 @@ from ezrec.domain.snapshot import (
 )
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
-from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Wait
+from ezrec.domain.upload_schedule import UPLOAD_STATE, UploadDeadline, Wait
 from ezrec.settings import Settings
 from ezrec.spool.booking_intake import read_booking
 from ezrec.spool.spool import Entry, Spool, UnknownFile
@@ -72,7 +72,7 @@ def look(settings: Settings, clock: Clock) -> tuple[Snapshot, list[Alert]]:
     if before is not None:
         snapshot = replace(snapshot, forecast_short=before.forecast_short)
     snapshot = with_disk_measure(snapshot, settings.state)
-    judged = judge(snapshot, read_alerts(settings.state), settings.upload_stall_h * 3600)
+    judged = judge(snapshot, read_alerts(settings.state))
     found = [alert for alert in judged.alerts if alert.gone_s is None]
     found += _silent_services(snapshot, before, settings.status_interval_s)
     order = list(Severity)[::-1]
@@ -154,7 +154,7 @@ def collect(
 def with_disk_measure(snapshot: Snapshot, state: Path) -> Snapshot:
     """The snapshot with the measure against a full disk that is in force, in words."""
     measures = read_disk_measures(state, snapshot.at)
-    return replace(snapshot, disk_measure=measures.told if measures else "")
+    return replace(snapshot, disk_measure=measures.shown if measures else "")
 
 
 def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:
@@ -357,7 +357,9 @@ def _uploads(
 def _expires(entry: Entry) -> datetime | None:
     """When the address of an upload ends, where the service told."""
     try:
-        return json_decode.decode(plain_files.read(entry.path / UPLOAD_STATE, _LARGEST), Deadline).expires
+        return json_decode.decode(
+            plain_files.read(entry.path / UPLOAD_STATE, _LARGEST), UploadDeadline
+        ).expires
     except (OSError, ValueError):
         return None
 

@@ -17,6 +17,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ezrec.domain import disk_policy
@@ -104,9 +105,18 @@ class DiskGuard:
         if not is_news and (found.measure is DiskMeasure.AMPLE or not is_due):
             return
         if is_news:
-            self.log.warning("disk: %s", found.told or "there is room again for what is booked")
+            self.log.warning("disk: %s", found.shown or "there is room again for what is booked")
         write_disk_measures(self.state, found)
         self._written_s = now_s
+
+
+def recording_bitrate(state: Path, usual: int, now: datetime, log: logging.Logger) -> int:
+    """Bits a second for a camera that starts now: fewer than `usual` while the disk is short."""
+    measures = read_disk_measures(state, now)
+    if measures is None or not 0 < measures.bitrate < usual:
+        return usual
+    log.warning("the disk is short: recording at %.1f Mbit/s", measures.bitrate / 1e6)
+    return measures.bitrate
 
 
 def _demand(snapshot: Snapshot, bitrate: int, before: DiskMeasures | None) -> Demand:

@@ -79,7 +79,7 @@ class StatusReporter(PeriodicWork):
         snapshot = self._with_cloud(snapshot)
         snapshot = replace(snapshot, forecast_short=self.forecast(snapshot))
         snapshot = with_disk_measure(snapshot, self.settings.state)
-        judged = judge(snapshot, self._alerts, self.settings.upload_stall_h * 3600)
+        judged = judge(snapshot, self._alerts)
         self._raise_and_clear(judged)
         self._before, self._alerts = snapshot, judged.alerts
         with suppress(OSError):  # a full disk must not silence the heartbeat

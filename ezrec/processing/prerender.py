@@ -36,8 +36,8 @@ _SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes h
 class Prerenderer(PeriodicWork):
     """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
 
-    `prepare_intro` is called first; with `follows` False nothing else is done, and that not while
-    something is recorded.
+    Each of `prepare` is called first, with a function that answers whether it may go on. With `follows` False
+    nothing else is done, and not while something is recorded.
     """
 
     spool: Spool
@@ -48,7 +48,7 @@ class Prerenderer(PeriodicWork):
     clock: Clock
     log: logging.Logger
     spare_bytes: int = _SPARE_BYTES
-    prepare_intro: Callable[[Callable[[], bool]], None] = lambda may_go_on: None
+    prepare: tuple[Callable[[Callable[[], bool]], None], ...] = ()
     follows: bool = True
     _rests_until: float = -1e9
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -65,9 +65,8 @@ class Prerenderer(PeriodicWork):
         if self.clock.monotonic() < self._rests_until:
             return _LOOK_S if names else None
         guard = _Guard(self._stopping, self.dropped)
-        self.prepare_intro(
-            guard if self.follows else lambda: guard() and not self.spool.names(State.RECORDING)
-        )
+        for prepare in self.prepare:
+            prepare(guard if self.follows else lambda: guard() and not self.spool.names(State.RECORDING))
         if not names:
             return None
         entries, _ = self.spool.look(State.RECORDING)

@@ -36,7 +36,7 @@ from ezrec.processing import branding_fallback
 from ezrec.processing.audio_mux import MuxAudio, with_audio
 from ezrec.processing.before_window import Trim, is_early, trimmed
 from ezrec.processing.passthrough import as_recorded
-from ezrec.spool.found_takes import as_found, told
+from ezrec.spool.found_takes import as_found, damage_notes
 from ezrec.spool.progress import ProgressMeter
 from ezrec.spool.spool import Entry
 from ezrec.system import plain_files
@@ -127,7 +127,9 @@ def process(
     )
     entry.update(result=result)
     shutil.rmtree(entry.path / PARTS, ignore_errors=True)
-    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _told(result.notes))
+    log.info(
+        "job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _notes_text(result.notes)
+    )
     return Done()
 
 
@@ -153,7 +155,7 @@ def _measured(
             take = Take(name, written - timedelta(seconds=info.duration_s), 0.0, 0, FOUND)
         if found is not None and found.seconds:
             take = as_found(take, found, entry.path, repair)
-            damage += [f"{name}: {said}" for said in told(found)]
+            damage += [f"{name}: {said}" for said in damage_notes(found)]
         takes.append(replace(take, duration_s=info.duration_s, size=size))
     if not takes:
         raise Reject("there is no footage in the job", f"remove it: ezrec spool rm {entry.id}")
@@ -238,5 +240,5 @@ def _has_room_for_parts(entry: Entry, takes: Sequence[Take]) -> bool:
     )
 
 
-def _told(notes: Sequence[str]) -> str:
+def _notes_text(notes: Sequence[str]) -> str:
     return "".join(f"; {note}" for note in notes)

@@ -18,7 +18,7 @@ from ezrec.domain.errors import Retry, Stopped
 from ezrec.domain.job import Job
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import State
-from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Hours, Wait, hold
+from ezrec.domain.upload_schedule import UPLOAD_STATE, Hours, UploadDeadline, Wait, hold, upload_order
 from ezrec.spool.spool import Entry, Spool
 
 
@@ -29,7 +29,7 @@ def allow_always(job: Job) -> None:
 @dataclass(slots=True)
 class UploadPolicy:
     """`is_offline`: True when the last try did not reach the cloud. `rate`: measured bytes a second of
-    uploads, None before the first. `order`: the sort key of uploads.
+    uploads, None before the first.
     """
 
     spool: Spool
@@ -38,7 +38,6 @@ class UploadPolicy:
     hours: Hours
     while_recording: bool
     is_offline: Callable[[], bool]
-    order: Callable[[Job], Any] | None = None
     rate: Callable[[], float | None] = lambda: None
     _seen: int = 0
 
@@ -49,7 +48,7 @@ class UploadPolicy:
         self._check_time()
         directory = self.spool.directory(State.PROCESSED)
         stamp = os.stat(directory).st_mtime_ns  # changes with every arrival, and not with our chunks
-        if self.order is None or stamp == self._seen:
+        if stamp == self._seen:
             return
         self._seen = stamp
         mine = self.order(job)
@@ -75,11 +74,15 @@ class UploadPolicy:
         jobs = [entry.job for entry in self.spool.entries(State.RECORDING)]
         return max((job.booking.end if job.booking else job.created for job in jobs), default=None)
 
+    def order(self, job: Job) -> Any:
+        """The sort key of uploads."""
+        return upload_order(job, self.urgent_until(job))
+
     def urgent_until(self, job: Job) -> datetime | None:
         """When a started upload expires, if that is so soon that no other may go first."""
         path = self.spool.directory(State.PROCESSED) / job.id
         with suppress(OSError, ValueError):
-            deadline = json_decode.decode((path / UPLOAD_STATE).read_bytes(), Deadline)
+            deadline = json_decode.decode((path / UPLOAD_STATE).read_bytes(), UploadDeadline)
             part = Entry(path, job).progress().get("part")
             sent = float(part) if isinstance(part, int | float) else 0.0
             if deadline.is_urgent(self.clock.now(), sent, self.rate()):

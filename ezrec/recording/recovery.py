@@ -14,7 +14,7 @@ from typing import Any
 
 from ezrec.domain.job import OPEN, UNANSWERED, Take
 from ezrec.domain.ports import Repair
-from ezrec.spool.found_takes import closed, measured, told
+from ezrec.spool.found_takes import closed, damage_notes, measured
 from ezrec.spool.spool import Entry
 
 
@@ -46,7 +46,7 @@ def _recovered(take: Take, entry: Entry, repair: Repair, log: logging.Logger) ->
         return take
     log.warning("booking %s: %s was cut off after %.1f s", entry.id, take.file, found.seconds)
     if any(hole.is_damage for hole in found.holes):
-        log.error("booking %s: %s is damaged: %s", entry.id, take.file, "; ".join(told(found)))
+        log.error("booking %s: %s is damaged: %s", entry.id, take.file, "; ".join(damage_notes(found)))
     take = closed(take, found)
     with suppress(OSError):
         take = replace(take, size=path.stat().st_size)

@@ -11,9 +11,12 @@ waited 460 ms instead of 6. Departures, openings and reads bring no news, so the
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,25 @@ class ArrivalObserver(InotifyObserver):
     def __init__(self, timeout: float) -> None:
         super().__init__(timeout=timeout)
         self._emitter_class = _ArrivalEmitter
+
+
+def combined(wakes: Iterable[tuple[Path, Callable[[], None]]]) -> dict[Path, Callable[[], None]]:
+    """One function for each directory, which calls all that are given for it.
+
+    A directory that the kernel would refuse to watch is left out: the regular rescan looks there.
+    """
+    found: defaultdict[Path, list[Callable[[], None]]] = defaultdict(list)
+    for directory, wake in wakes:
+        with contextlib.suppress(OSError):
+            directory.mkdir(parents=True, exist_ok=True)
+        if os.access(directory, os.R_OK | os.X_OK):
+            found[directory].append(wake)
+    return {directory: functools.partial(_call_all, calls) for directory, calls in found.items()}
+
+
+def _call_all(calls: Sequence[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
 
 
 class Unwatchable(Exception):

@@ -110,7 +110,9 @@ class Hooks:
             self._events.put_nowait(event)
         except queue.Full:
             where = event.directory
-            self._log.warning("hooks/%s was not told of %s: %d wait", where, event.about, _MOST_WAITING)
+            self._log.warning(
+                "hooks/%s is not run for %s: %d calls wait already", where, event.about, _MOST_WAITING
+            )
 
     def present(self, directory: str) -> list[Path]:
         """The hooks of a directory in the order in which they run."""

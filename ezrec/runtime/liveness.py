@@ -10,6 +10,7 @@ It also ends the process when the camera hangs: nobody calls `stop()` on a hung 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import math
@@ -81,7 +82,9 @@ class HeartbeatRegistry:
 
 
 class Liveness:
-    """`path` is the file; `leave` is called with the reason when the camera hangs, and does not return."""
+    """`path` is the file. `leave` is called with the reason when the camera hangs, and does not return: by
+    default it ends this process.
+    """
 
     def __init__(
         self,
@@ -90,12 +93,13 @@ class Liveness:
         clock: Clock,
         path: Path,
         log: logging.Logger,
-        leave: Callable[[str], None],
+        leave: Callable[[str], None] | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.camera = camera
         self._name, self._clock = camera_address.shown(camera_name), clock
-        self._path, self._log, self._leave = path, log, leave
+        self._path, self._log = path, log
+        self._leave = leave or functools.partial(_leave_a_hung_camera, log)
         self._patience = patience or Patience()
         self.heartbeats = HeartbeatRegistry(clock.monotonic)
         self._looking = threading.Lock()
@@ -109,6 +113,8 @@ class Liveness:
         self._thread = threading.Thread(target=self._live, name="liveness", daemon=True)
 
     def start(self) -> None:
+        with contextlib.suppress(OSError):  # a full or read-only disk of its own stops no recording
+            self._path.parent.mkdir(parents=True, exist_ok=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -127,7 +133,7 @@ class Liveness:
         """True while the evidence says that the recorder does what it should. Waits for no disk."""
         alarm = self.look().alarm
         if alarm and alarm != self._alarm:
-            self._log.critical("%s: the supervisor is not told any more that this process is well", alarm)
+            self._log.critical("%s: this process no longer reports to the supervisor that it is well", alarm)
         self._alarm = alarm
         return not alarm
 
@@ -273,7 +279,7 @@ def _overwrite(path: Path, data: bytes) -> None:
         os.close(fd)
 
 
-def leave_a_hung_camera(log: logging.Logger, why: str) -> None:
+def _leave_a_hung_camera(log: logging.Logger, why: str) -> None:
     """Not by `sys.exit`, which would wait for threads that wait for the camera."""
     log.critical("the camera hangs (%s): this process ends with %d, a fresh one goes on", why, HUNG)
     logging.shutdown()

@@ -7,7 +7,9 @@ import logging
 import os
 import random
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from ezrec.system.task import WakeUp
@@ -32,12 +34,18 @@ class PeriodicWork(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """Work done every `interval_s` seconds (give or take a tenth), at the start, and when woken."""
+    """Work done every `interval_s` seconds (give or take a tenth), at the start, and when woken.
+
+    An arrival in one of the directories `watched` wakes it. `pauses_offline`: it sleeps longer and longer
+    while the cloud is away, and is woken when that is back.
+    """
 
     name: str
     interval_s: float
     work: PeriodicWork
     log: logging.Logger
+    watched: Sequence[Path] = ()
+    pauses_offline: bool = False
     wake_up: WakeUp = field(default_factory=WakeUp)
 
     def turn(self) -> float:

@@ -20,8 +20,12 @@ from ezrec.runtime.liveness import Liveness
 from ezrec.runtime.periodic import JITTER, PeriodicTask
 from ezrec.runtime.worker import Worker
 from ezrec.runtime.worker_thread import WorkerThread
+from ezrec.system import sd_notify
 
 _HOOKS_LIMIT_S = 3.0  # at the end, for the hooks of what was done last
+_ALIVE_S = 3600.0  # from one report to the next, where no watchdog asks for more
+_RECORDER_ALIVE_S = 2.0  # a camera that hangs costs a match …
+_WORKER_ALIVE_S = 10.0  # … an upload can wait
 _AWAY_S = 5.0  # between two looks for a spool that is away
 
 
@@ -56,6 +60,18 @@ class Services:
         # A pipe and no Event: a signal handler may write to it at any moment without a deadlock.
         self._ended, self.end_fd = os.pipe()
         os.set_blocking(self.end_fd, False)
+
+    def serve(self, *, kept: bool = False) -> None:
+        """Run to the end, and report to whoever supervises this process: systemd, or (`kept`) the first
+        process of `ezrec run`.
+        """
+        say = sd_notify.notify_supervisor if kept else sd_notify.notify
+        kept_s = _RECORDER_ALIVE_S if self._liveness else _WORKER_ALIVE_S
+        alive_s = kept_s if kept else sd_notify.watchdog_s() or _ALIVE_S
+        try:
+            self.run(ready=lambda: say("READY=1"), alive=lambda: say("WATCHDOG=1"), alive_s=alive_s)
+        finally:
+            say("STOPPING=1")
 
     def run(self, ready: Callable[[], None], alive: Callable[[], None], alive_s: float) -> None:
         """Run until `stop`. The watch is armed before the first look, so that nothing falls between.
@@ -115,10 +131,6 @@ class Services:
     def _is_well(self) -> bool:
         turning = all(thread.is_turning for thread in self._threads)
         return turning and (self._liveness is None or self._liveness.is_well())
-
-    @property
-    def is_recorder(self) -> bool:
-        return self._liveness is not None
 
     def nudge(self) -> None:
         """Let every stage look again; after the clock was stepped, say."""

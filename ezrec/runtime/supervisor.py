@@ -4,7 +4,7 @@
 
 It runs no worker, opens no job and knows no setting, so nothing that goes wrong with those reaches it: when
 a worker runs out of something, only its own process ends, and a match goes on being recorded. systemd watches
-this process, and hears that it is well only while both children are being looked after.
+this process, and gets its reports only while both children are looked after.
 
 `become` replaces the process that has read the settings, so that their memory is given back.
 """
@@ -77,7 +77,9 @@ class Supervisor:
             os.write(self.end_fd, b"!")
 
     def supervise(self, children: Sequence[Child]) -> None:
-        """Until `end`. systemd hears that all is ready, then that the children are looked after."""
+        """Run until `end`. Reports to systemd: first ready, then alive while the children are
+        looked after.
+        """
         poll = select.poll()
         poll.register(self._ended, select.POLLIN)
         alive_s = watchdog_s() or _ALIVE_S

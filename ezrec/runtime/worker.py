@@ -23,27 +23,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import random
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from ezrec.domain.job import Job, JobOutcome, Kind, first_come
-from ezrec.domain.outcomes import (
-    Crash,
-    Crashed,
-    Done,
-    Interrupted,
-    Outcome,
-)
+from ezrec.domain.job import Job, Kind, first_come
+from ezrec.domain.outcomes import Crashed, Done, Interrupted, Outcome
 from ezrec.domain.ports import Clock
-from ezrec.domain.stages import RECORD, RETRY, Stage, State, settle
+from ezrec.domain.stages import RETRY, Stage, State
 from ezrec.runtime.due_queue import DueQueue
-from ezrec.runtime.handling import Handler, log_outcome, outcome_of
+from ezrec.runtime.handling import Handler, outcome_of
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.orphans import Ownerless
+from ezrec.runtime.settler import Settler
 from ezrec.spool.intake import Intake, adopt_unknown_files
 from ezrec.spool.spool import Entry, Gone, Spool, UnknownFile
 from ezrec.system.task import Task, Tasks, WakeUp
@@ -79,7 +73,6 @@ class Worker:
     wait_s: float = -1
     keeps: bool = False
     wake_up: WakeUp = field(default_factory=WakeUp)
-    chance: Callable[[], float] = random.random
     heartbeat: Callable[[float | None], None] = lambda _: None
     order: Callable[[Job], Any] = first_come
     come: Callable[[], Collection[str]] = frozenset
@@ -88,11 +81,12 @@ class Worker:
     _is_stale: bool = False
     _queue: DueQueue = field(init=False)
     _ownerless: Ownerless = field(default_factory=Ownerless)
-    _unsettled: dict[str, tuple[Entry, Outcome]] = field(default_factory=dict)  # worked, but not moved on
+    _settler: Settler = field(init=False)
     _in_the_way: list[UnknownFile] = field(default_factory=list)  # among the jobs in hand
 
     def __post_init__(self) -> None:
         self._queue = DueQueue(self.stage, self.spool, self.clock)
+        self._settler = Settler(self.stage, self.spool, self.hooks, self.clock, self.log, self.keeps)
 
     def stop(self) -> None:
         """Lay the work down: jobs in hand go back where they came from."""
@@ -104,6 +98,14 @@ class Worker:
         """Something changed (a file, the clock): let everybody look again."""
         self.wake_up.set()
         self._tasks.wake()
+
+    @property
+    def watched(self) -> list[Path]:
+        """The directories where an arrival gives it something to do."""
+        states = [self.stage.takes_from]
+        if self.stage is RETRY:
+            states.append(State.RAW)  # a recording ended
+        return [self.spool.directory(state) for state in states]
 
     @property
     def is_busy(self) -> bool:
@@ -152,15 +154,11 @@ class Worker:
         return not is_left
 
     def _give_back(self, entry: Entry) -> None:
-        known = self._unsettled.get(entry.id)
-        if known is not None and known[0].path == entry.path:  # its worker was this one, and is not dead
-            with contextlib.suppress(Gone):
-                self._settle(*known)
-            del self._unsettled[entry.id]
+        if self._settler.settled_again(entry):  # its worker was this one, and is not dead
             return
         with contextlib.suppress(Gone):
             if entry.job.boot_id:
-                self._settle(entry, Crashed(power_cut=entry.job.boot_id != self.clock.boot_id()))
+                self._settler.settle(entry, Crashed(power_cut=entry.job.boot_id != self.clock.boot_id()))
             else:  # claimed, but not begun; or settled, but not moved
                 self.spool.move(entry, self.stage.takes_from)
         self.log.info("job %s: its %s worker died; it goes on in %s/", entry.id, self.stage.name, entry.state)
@@ -266,7 +264,7 @@ class Worker:
         """
         try:
             if self.stage is RETRY:
-                return self._settled(entry, Done())
+                return self._settler.settled(entry, Done())
             entry = self.spool.claim(entry, self.stage.works_in)
             entry.update(**self._attempted(entry.job))
         except (Gone, FileNotFoundError) as fault:
@@ -311,10 +309,10 @@ class Worker:
                 task.stop()
             self.hooks.announce(self.stage.works_in, self.stage.name, entry.path, entry.job)
             outcome = self._work_on(entry, task)
-            done = self._settled(entry, outcome)
+            done = self._settler.settled(entry, outcome)
             # A wide stage looks after dead owners only when nothing is in hand any more, which may be never.
             while not done and self.wide and not self._stopping.wait(_STUCK_S):
-                done = self._settled(entry, outcome)
+                done = self._settler.settled(entry, outcome)
             return done
         finally:
             self._tasks.end(claimed)
@@ -326,38 +324,6 @@ class Worker:
         if isinstance(outcome, Interrupted):
             self._is_stale = True  # perhaps it made way for another
         return outcome
-
-    def _settled(self, entry: Entry, outcome: Outcome) -> bool:
-        """Settle; False when the disk would not have it."""
-        before = entry.job
-        try:
-            with contextlib.suppress(Gone):  # somebody else has moved it: then it is theirs
-                self._settle(entry, outcome)
-        except OSError as fault:
-            self.log.error("job %s cannot be moved on, and is taken up again later: %s", entry.id, fault)
-            entry.job = before  # decided anew then, and counted once
-            self._unsettled[entry.id] = (entry, outcome)
-            return False
-        self._unsettled.pop(entry.id, None)
-        return True
-
-    def _settle(self, entry: Entry, outcome: Outcome) -> None:
-        """Decide by the table, then one rename, then the hooks."""
-        state, job = settle(self.stage, entry.job, outcome, self._now(entry.job, outcome), self.chance())
-        path = entry.path
-        if state is State.DONE:
-            self.spool.leave(entry, job, keep=self.keeps and job.outcome is JobOutcome.PUBLISHED)
-        else:
-            path = self.spool.move(entry, state, job).path
-        log_outcome(self.log, outcome, job, state)
-        self.hooks.announce(state, self.stage.name, path, job)
-
-    def _now(self, job: Job, outcome: Outcome) -> datetime:
-        """The time; after a death that of the recording, which goes on whatever the clock was set to."""
-        reckoned = None
-        if job.reckoning and self.stage is RECORD and isinstance(outcome, Crashed | Crash):
-            reckoned = job.reckoning.now(self.clock.boot_id(), self.clock.monotonic())
-        return reckoned or self.clock.now()
 
     def _join(self) -> None:
         """Wait for what is in hand; the process may be about to end."""

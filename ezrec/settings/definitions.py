@@ -27,21 +27,26 @@ CREDENTIALS = (
 )  # what a credential file may set
 SECRETS = ("SUPABASE_KEY", "EZREC_DEVICE_PASSWORD", "EZREC_WEBHOOK")
 EXACT = ("EZREC_DEVICE_PASSWORD",)  # a blank at its edge is a part of it; of everything else that is a slip
-# Settings of earlier versions. They change nothing any more, and whoever still sets one is told so.
+# Settings of earlier versions. They have no effect; whoever still sets one gets a note.
 RETIRED = (
     "EZREC_HOOKS",
     "EZREC_HOOK_LIMIT",
     "EZREC_LOCAL_STORE",
     "EZREC_LOGS_WHILE_RECORDING",
+    "EZREC_LOGO_SIZE",
     "EZREC_LOG_FORMAT",
     "EZREC_REALTIME",
     "EZREC_RESCAN",
+    "EZREC_SPONSOR_CORNER",
     "EZREC_SPONSOR_SIZE",
     "EZREC_SYNC_PAST_DAYS",
     "EZREC_UPLOAD_ORDER",
     "EZREC_UPLOAD_PIECE_MB",
     "EZREC_UPLOAD_STALL",
 )
+
+
+_SPONSOR_CORNER = "bottom-left"
 
 
 def _setting(name: str, parse: Callable[[str], Any], default: str | None, meaning: str, *older: str) -> Any:
@@ -225,18 +230,6 @@ class Settings:
         "bottom-right",
         f"corner of the logo: {', '.join(CORNERS)}",
     )
-    logo_size: int = _setting(
-        "EZREC_LOGO_SIZE",
-        types.whole(2, 50),
-        "25",
-        "most of the frame's width and height that the logo takes, in %",
-    )
-    sponsor_corner: str = _setting(
-        "EZREC_SPONSOR_CORNER",
-        types.one_of(*CORNERS),
-        "bottom-left",
-        "corner of the sponsors' logos, side by side in their order; the logo's own: they follow it",
-    )
     while_recording: str = _setting(
         "EZREC_PROCESS_WHILE_RECORDING",
         types.one_of("yes", "nice", "no"),
@@ -262,7 +255,6 @@ class Settings:
 
     # Not read from anywhere: what nobody has a reason to change on a box.
     sync_past_days: int = 3  # bookings that are older are not fetched
-    upload_stall_h: float = 3.0  # an upload may wait so long while the cloud answers, then an alert is raised
     rescan_s: float = 60.0  # from one rescan to the next, the net under the file events
     hook_limit_s: float = 30.0  # a hook may run so long
     retired: tuple[str, ...] = ()  # the settings of earlier versions that are still set
@@ -284,7 +276,21 @@ class Settings:
 
     @property
     def logo_layout(self) -> LogoLayout:
-        return LogoLayout(self.logo_corner, self.logo_size, self.sponsor_corner)
+        return LogoLayout(self.logo_corner, sponsor_corner=_SPONSOR_CORNER)
+
+    @property
+    def draws_logo(self) -> bool:
+        """Whether the camera draws the logo. One that is shown for a while only is added by the process
+        stage, which then copies the rest of the video.
+        """
+        can = self.camera in ("auto", "picamera2", "software")
+        return can and self.logo_at != "process" and self.logo_show.is_always
+
+    @property
+    def backend_line(self) -> str:
+        """The backend in one line for people."""
+        where = self.supabase_url if self.backend == "supabase" else f"in {self.local_store}"
+        return f"{self.backend}, {where}"
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be read in a log: every secret that is set, and a camera's password and token."""

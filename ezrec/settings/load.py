@@ -89,7 +89,7 @@ def _check_together(values: dict[str, Any], merged: Mapping[str, str], problems:
         return
     missing = [name for name in ("SUPABASE_URL", "USER_ID") if not merged.get(name)]
     problems.extend(f"{name} is not set, and the Supabase backend needs it" for name in missing)
-    # Alone it is no fault: only who talks to the cloud is given the key, and its lack is told there.
+    # Alone it is no fault: only processes that talk to the cloud get the key, and they report its lack.
     if problems and not values["supabase_key"]:
         problems.append(NO_KEY)
 

@@ -75,7 +75,8 @@ def camera(value: str) -> str:
         return camera_address.checked(value)
     if value in ("auto", "picamera2", "software") or re.fullmatch(r"v4l2:/dev/[\w./-]+", value):
         return value
-    raise ValueError("must be auto, picamera2, software, v4l2:/dev/… or rtsp://…")
+    *others, last = camera_address.KINDS.values()
+    raise ValueError(f"must be {', '.join(others)} or {last}")
 
 
 def audio(value: str) -> str:

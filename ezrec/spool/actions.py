@@ -1,8 +1,8 @@
-"""What a person may do to a job: find it, try it again, hold it, let it go, throw it away, wait for it.
+"""What a person may do to a job: retry it, hold it, release it, remove it, restore it.
 
-Every verb is one rename, so nobody has to be asked first; whoever was slower gets `Busy` and looks again.
-A job that somebody works on is never touched. Two stages work in place and would not notice a rename:
-their lock is held for the moment of the move (`_undisturbed`). Works whether or not EZREC is running.
+Each action is one rename. Of two processes that move one job, the slower gets `Busy` and looks again. A job
+that a stage works on is never touched. Two stages work in place and would not notice a rename: their lock is
+held for the moment of the move (`_undisturbed`). Works whether or not EZREC is running.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DEEPEST, _MOST_NAMED = 4, 20  # of a directory that was dropped: what is looked
 _FREE_STATES = (State.INCOMING, State.RAW, State.PROCESSED, State.DEFERRED, State.FAILED)
 
 
-# ---- who has it?
+# ---- who works on it
 
 
 def in_hand(spool: Spool, entry: Entry) -> str:
@@ -71,16 +71,16 @@ def _refuse_in_hand(spool: Spool, entry: Entry, wish: str) -> None:
 def _undisturbed(spool: Spool, entry: Entry, wish: str) -> Iterator[Entry]:
     """The entry as it stands, while no stage that works in place can begin with it.
 
-    The retry stage and the uploader do not claim by rename, so a rename of ours would not stop them from
-    writing back what they read before. What they are busy with otherwise does not concern us.
+    The retry stage and the uploader do not claim by rename. So a rename of ours would not stop them from
+    writing back what they read before. Raises `Busy` and `Refused`.
     """
     state, label = entry.state, f"{wish} {entry.id}"
-    with contextlib.ExitStack() as held, _loser_is_told(entry):
+    with contextlib.ExitStack() as held, _busy_when_moved(entry):
         if state is State.DEFERRED:
             held.enter_context(spool.lock("retry").held(_PATIENCE_S, label))
         is_sure = False
         if state is State.PROCESSED:
-            with contextlib.suppress(Busy):  # it uploads, perhaps another job: then the first rename wins
+            with contextlib.suppress(Busy):  # it uploads, perhaps another job: the first rename wins
                 held.enter_context(spool.lock("upload").held(0, label))
                 is_sure = True
         entry = spool.read(state, entry.path.name)
@@ -90,7 +90,7 @@ def _undisturbed(spool: Spool, entry: Entry, wish: str) -> Iterator[Entry]:
 
 
 @contextlib.contextmanager
-def _loser_is_told(entry: Entry) -> Iterator[None]:
+def _busy_when_moved(entry: Entry) -> Iterator[None]:
     try:
         yield
     except (Gone, FileNotFoundError):
@@ -103,9 +103,9 @@ def _loser_is_told(entry: Entry) -> Iterator[None]:
 
 
 def retry(spool: Spool, entry: Entry, now: datetime, lead_s: float, from_stage: str | None = None) -> Entry:
-    """Give a job back to the stage that failed, or to `from_stage`, as if nothing had been tried.
+    """Give a job back to the stage that failed, or to `from_stage`; its attempts are counted from 0 again.
 
-    `lead_s`: how long before its start a booking is taken in hand.
+    `lead_s`: how many seconds before its start a booking is claimed. Raises `Refused` and `Busy`.
     """
     if from_stage is None and entry.state in (State.INCOMING, State.RAW, State.PROCESSED):
         _refuse_in_hand(spool, entry, "retry")
@@ -124,7 +124,7 @@ def retry(spool: Spool, entry: Entry, now: datetime, lead_s: float, from_stage: 
 
 
 def hold(spool: Spool, entry: Entry, now: datetime, why: str = "held by a person") -> Entry:
-    """Lay a job aside until a person releases it."""
+    """Put a job into `deferred/` until a person releases it. Raises `Refused` and `Busy`."""
     if entry.state is State.FAILED:
         raise Refused(f"job {entry.id} waits for a person in failed/ already")
     with _undisturbed(spool, entry, "hold") as entry:
@@ -136,31 +136,31 @@ def hold(spool: Spool, entry: Entry, now: datetime, why: str = "held by a person
 
 
 def release(spool: Spool, entry: Entry, now: datetime, lead_s: float) -> Entry:
-    """Let a held job go on where it was."""
+    """Give a held job back to the stage it came from. Raises `Refused` and `Busy`."""
     with _undisturbed(spool, entry, "release") as entry:
-        if not (entry.job.held or _is_on_its_way(entry)):
-            raise Refused(f"job {entry.id} is not held", "ezrec spool ls tells what each job waits for")
+        if not (entry.job.held or _is_half_moved(entry)):
+            raise Refused(f"job {entry.id} is not held", "ezrec spool ls shows what each job waits for")
         target = comes_from(entry.job)
         job = replace(entry.job, held="", due=_due(entry.job, target, lead_s))
         return _send(spool, entry, target, job, now)
 
 
-def _is_on_its_way(entry: Entry) -> bool:
-    """True when a verb was broken off between the new record and the move."""
+def _is_half_moved(entry: Entry) -> bool:
+    """True when an action was interrupted between writing the record and the move."""
     arrivals = entry.job.arrivals
     return entry.state is State.DEFERRED and bool(arrivals) and arrivals[-1].state != State.DEFERRED
 
 
 def _send(spool: Spool, entry: Entry, target: State, job: Job, now: datetime) -> Entry:
-    """Give a job to a stage. Its record is written before it moves, so it has to hold where the job lies too:
-    broken off in between, it names the way that it was to go.
+    """Give a job to a stage. The record is written before the move, so it must also be true when the move
+    does not follow: `return_to` then says where the job was to go.
     """
     job = replace(job, reason="", remedy="", return_to=str(target))
     return spool.move(entry, target, job.arrived(target, now))
 
 
 def remove(spool: Spool, entry: Entry, now: datetime, *, with_footage: bool = False) -> Entry:
-    """Put a job in the trash, from where `restore` brings it back."""
+    """Put a job into the trash, from where `restore` brings it back. Raises `Refused` and `Busy`."""
     with _undisturbed(spool, entry, "remove") as entry:
         if not with_footage and (footage := footage_of(entry)):
             raise Refused(
@@ -179,19 +179,19 @@ def remove(spool: Spool, entry: Entry, now: datetime, *, with_footage: bool = Fa
 
 
 def restore(spool: Spool, prefix: str, now: datetime) -> Entry:
-    """Bring a job back from the trash to where it was."""
+    """Bring a job back from the trash to where it was. Raises `NoSuchJob` and `Busy`."""
     entry = find(spool, prefix, places=(TRASH,)).entry
     if entry is None:
         raise NoSuchJob(f"no job in the trash has the id {shown(prefix)}")
     free = {str(state) for state in _FREE_STATES}
     was = [arrival.state for arrival in entry.job.arrivals if arrival.state in free]
     target = State(was[-1]) if was else State.FAILED
-    with _loser_is_told(entry):
+    with _busy_when_moved(entry):
         return spool.move(entry, target, replace(entry.job, outcome=None).arrived(target, now))
 
 
 def footage_of(entry: Entry) -> list[str]:
-    """The names of the files that hold pictures nobody has uploaded yet."""
+    """The names of the files that hold video which was never uploaded."""
     known = [take.file for take in entry.job.takes]
     found = []
     with os.scandir(entry.path) as files:
@@ -219,7 +219,7 @@ def _videos_below(directory: Path) -> list[str]:
 
 
 def _looks_like_video(file: os.DirEntry[str]) -> bool:
-    """True for a dropped thing that was refused but begins as an MP4 does: a torn one may be mended."""
+    """True for a refused file that begins like an MP4: it may be possible to repair it."""
     if file.name != REJECTED:
         return False
     try:
@@ -233,7 +233,7 @@ def _target(stage_name: str) -> State:
 
 
 def _due(job: Job, target: State, lead_s: float) -> datetime | None:
-    """When the job may be taken up: a booking at its start, everything else at once."""
+    """When the job is due: a booking `lead_s` before its start, everything else at once (None)."""
     if target is State.INCOMING and job.booking is not None:
         return job.booking.start - timedelta(seconds=lead_s)
     return None

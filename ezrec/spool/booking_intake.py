@@ -1,12 +1,12 @@
-"""A booking's `.json` in `incoming/` is taken, read and applied: once, and never unread.
+"""Takes, reads and applies a booking's `.json` in `incoming/`.
 
-1. It is renamed to a hidden name of its own (`.taken.…`). Whoever drops a newer word under the old name from
-   now on drops another file.
-2. It is read, and made a job of or an amendment.
-3. It is removed, by the name that nobody else uses.
+1. It is renamed to a hidden name (`.taken.…`). A newer version that is dropped under the old name from now on
+   is another file.
+2. It is read, and becomes a job or an amendment.
+3. It is removed by its hidden name.
 
-What a death or a fault leaves taken is found by `left` and applied later: a word twice is as good as once.
-To be called under the lock of the stage `record`.
+What a crash or a fault leaves taken is found by `left` and applied later: applying it twice changes nothing.
+Call it under the lock of the stage `record`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from ezrec.system import durable, plain_files
 LARGEST = 64 * 1024  # bytes
 _TAKEN = ".taken."
 _LONGEST_NAME = 255  # bytes, on every file system of ours
-_MOVES = 3  # so often a job may change its directory while we look for it
+_MOVES = 3  # how often a job may change its directory while we look for it
 _Mark = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class BookingIntake:
-    """`lead_s`: how long before its start a booking is taken in hand."""
+    """`lead_s`: how many seconds before its start a booking is due."""
 
     spool: Spool
     clock: Clock
@@ -53,7 +53,7 @@ class BookingIntake:
         return [name for name in os.listdir(self._directory) if name.startswith(_TAKEN)]
 
     def take(self, name: str) -> Path:
-        """Rename what lies there under `name`, unless it is taken already."""
+        """Rename the file `name` to a hidden name, unless it has one. Returns its path; raises OSError."""
         path = self._directory / name
         if name.startswith(_TAKEN):
             return path
@@ -62,7 +62,7 @@ class BookingIntake:
 
     @staticmethod
     def shown_name(name: str) -> str:
-        """The name under which it was dropped."""
+        """The name under which a file was dropped."""
         return name.removeprefix(_TAKEN).partition(".")[2] if name.startswith(_TAKEN) else name
 
     def remove(self, taken: Path) -> None:
@@ -76,20 +76,20 @@ class BookingIntake:
     # ---- what goes first
 
     def in_order(self, names: list[str]) -> list[str]:
-        """What begins next goes first, then what is over; the words about one booking in the order in which
-        they were written. A booking of today must not wait for a season that was dropped with it.
+        """File names, the booking that begins next first, those that are over last. Files about one booking
+        stay in the order in which they were written. A booking of today must not wait for a whole season.
         """
         now = self.clock.now().timestamp()
-        told = {name: self._start_of(name) for name in names}
+        found = {name: self._start_of(name) for name in names}
         soonest: dict[str, float] = {}
-        for booking_id, end in ((found[1], found[2]) for found in told.values()):
+        for _, booking_id, end in found.values():
             rank = end if end > now else float("inf")
             soonest[booking_id] = min(rank, soonest.get(booking_id, float("inf")))
-        self._starts = told
-        return sorted(names, key=lambda name: (soonest[told[name][1]], told[name][0]))
+        self._starts = found
+        return sorted(names, key=lambda name: (soonest[found[name][1]], found[name][0]))
 
     def _start_of(self, name: str) -> tuple[_Mark, str, float]:
-        """When the file was written, of which booking it speaks, and when that ends: for the order alone."""
+        """The file's time, inode and size, its booking's id and the end of that: for the order alone."""
         path = self._directory / name
         mark, booking_id, end = (0, 0, 0), name, 0.0
         try:
@@ -101,13 +101,15 @@ class BookingIntake:
             booking = read_booking(path, self.zone)
             booking_id, end = booking.id, booking.end.timestamp()
         except (OSError, BadBooking):
-            pass  # its turn will tell what is wrong with it
+            pass  # said when it is its turn
         return mark, booking_id, end
 
     # ---- what it means
 
     def apply(self, booking: Booking) -> Entry | None:
-        """A booking becomes an entry, or amends the one it has, or is known to be over."""
+        """Make an entry of a booking, or amend the one it has. Returns what was changed, None when
+        nothing.
+        """
         for _ in range(_MOVES):
             try:
                 return self._apply(booking)
@@ -120,7 +122,7 @@ class BookingIntake:
         entry = self.spool.find(job_id)
         if entry is None:
             return self._begin(job_id, booking)
-        is_news = entry.job.booking != booking or entry.has_amendment()  # back to what it was
+        is_news = entry.job.booking != booking or entry.has_amendment()  # it may be changed back
         if entry.job.kind is not Kind.BOOKING or not is_news:
             return None
         if entry.state is State.RECORDING:
@@ -146,12 +148,12 @@ class BookingIntake:
         try:
             entry = self.spool.create(State.INCOMING, job, anew=again)
         except Taken:
-            raise Gone(job_id) from None  # somebody was faster: then it is an amendment, perhaps
+            raise Gone(job_id) from None  # somebody was faster: look again, it may be an amendment
         self.log.info("booking %s: %s", booking.id, span_text(booking.window, self.zone))
         return entry
 
     def _id_of_its_job(self, booking: Booking) -> JobId:
-        """Its own id, unless footage that was dropped in bears it and the booking is still to come."""
+        """The booking's own id, unless a dropped video has that id and the booking is still to come."""
         job = self.spool.last_word(booking.id)
         is_over = booking.end <= self.clock.now() and self.clock.is_synchronised()
         if job is None or job.kind is Kind.BOOKING or is_over:
@@ -159,13 +161,13 @@ class BookingIntake:
         return safe_id(f"{booking.id[:57]}-booked")
 
     def _is_on_again(self, booking: Booking, over: Job | None) -> bool:
-        """True for one that was cancelled and is confirmed again, or missed and moved to a time to come."""
+        """True for one that was cancelled or missed, has changed, and is still to come."""
         if over is None or over.outcome not in (JobOutcome.CANCELLED, JobOutcome.MISSED):
             return False
         return over.booking != booking and booking.end > self.clock.now()
 
     def due(self, booking: Booking) -> datetime:
-        """When the recorder takes the booking in hand: the camera is armed before the first frame counts."""
+        """When the recorder claims the booking: early enough to arm the camera."""
         return booking.start - timedelta(seconds=self.lead_s)
 
 
@@ -175,13 +177,11 @@ def read_booking(path: Path, zone: tzinfo) -> Booking:
 
 
 def read_row(path: Path) -> object:
-    """What a small JSON file holds; no link is followed, no FIFO waited for. Raises as `read_booking`."""
+    """The value in a small JSON file. Follows no link, waits for no FIFO. Raises as `read_booking` does."""
     data = plain_files.read(path, LARGEST + 1, shared=True)
     if len(data) > LARGEST:
         raise BadBooking(f"a booking of more than {LARGEST} bytes")
     try:
-        return msgspec.json.decode(
-            data.removeprefix(b"\xef\xbb\xbf")
-        )  # Windows' editors put it before a text
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))  # a byte order mark from Windows
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise BadBooking(f"not readable as JSON: {fault}") from None

@@ -1,26 +1,27 @@
-"""Where entries are built, and where what a crash left half built is finished.
+"""Builds entries, and finishes those that a crash left half built.
 
-1. An entry is built in `.new/`: first its record, then its media. As long as it is built its builder holds an
-   flock on the directory itself.
-2. Media are made durable, then renamed in; from then on nobody outside can swap them, so now they are judged.
-3. The entry appears in its first directory by one rename, with its reason beside it if that is `failed/`.
-4. What nobody holds in `.new/` has lost its builder: step 3 is done for it, or, when there is nothing in it
-   to lose, it is removed.
+1. An entry is built in `.new/`: first its record, then its media. Meanwhile its builder holds an flock on the
+   directory.
+2. Media are synced, then renamed in. From then on nobody outside can swap them, so now they are checked.
+3. The entry appears in its first directory by one rename; in `failed/` with its reason beside it.
+4. What nobody holds in `.new/` has lost its builder. Step 3 is done for it; an empty one is removed.
 
-The lock `new` of the whole spool is held only while a name is given or a builder made known, never while a
-file is synced or removed: a booking that is due would wait for another's gigabytes.
+The spool's lock `new` is held only while an id is chosen or a builder takes its flock, never while a file is
+synced or removed: a booking that is due must not wait for that.
 
-Never moves an entry that stands in a directory already.
+Never moves an entry that is in a directory already.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,7 +37,7 @@ from ezrec.system import durable
 
 
 class EntryBuilder(SpoolLayout):
-    """The part of the spool in which entries come to be."""
+    """The part of the spool that makes entries."""
 
     def create(
         self,
@@ -49,16 +50,16 @@ class EntryBuilder(SpoolLayout):
     ) -> Entry:
         """Make a new entry in `state`; raises `Taken` when its id is known already.
 
-        `media` is a file to move in, and its name there. With `number` a free id is made by adding -2,
-        -3 …, also when the id is taken while the entry is built; with `anew` an id that stands in the history
-        alone is free. What turns out to be no plain file (swapped for a link after the caller looked) goes to
-        `failed/`.
+        `media` is a file to move in, and its name there. With `number` a taken id gets -2, -3 … appended.
+        With `anew` an id that is in the history alone counts as free. What is no plain file (somebody may
+        have swapped it for a link after the caller looked) goes to `failed/`. Raises `Gone` when the file is
+        gone, and OSError.
         """
         wanted = job.id
         job = self._with_free_id(job) if number else job
         if self.knows(job.id, anew=anew):
             raise Taken(job.id)
-        # The name carries where the entry was going, for whoever finds it after a crash.
+        # Its name says where it was going: after a crash that is needed.
         building = self._building(state, job.id)
         with self._built(building):
             try:
@@ -73,7 +74,7 @@ class EntryBuilder(SpoolLayout):
 
     @contextlib.contextmanager
     def _built(self, building: Path) -> Iterator[None]:
-        """Make the directory, and be known as its builder."""
+        """Make the directory, and hold an flock on it."""
         with contextlib.ExitStack() as held:
             with self.lock("new").held(wait_s=30):  # nobody may find it before it is held
                 building.mkdir()
@@ -85,9 +86,9 @@ class EntryBuilder(SpoolLayout):
         return self._new / f"{state}.{job_id}.{secrets.token_hex(4)}"
 
     def _bring_in(self, state: State, building: Path, source: Path, name: str) -> None:
-        """Move a file in: first its bytes, then its name. After that nobody outside can swap it.
+        """Move a file in: sync it, then rename it. After that nobody outside can swap it.
 
-        What is rejected need not be readable, and its bytes are as safe as they were: nobody waits for them.
+        What goes to `failed/` need not be readable, and is not synced: it is as safe as it was.
         """
         try:
             if state is not State.FAILED and stat.S_ISREG(os.lstat(source).st_mode):
@@ -99,9 +100,9 @@ class EntryBuilder(SpoolLayout):
     def _complete(
         self, building: Path, state: State, job: Job, wanted: JobId | None, *, anew: bool = False
     ) -> Entry:
-        """The last steps of building, also after a crash: look at the media, explain, one rename.
+        """The last steps, also after a crash: check the media, write the reason, one rename.
 
-        An id that is taken meanwhile is numbered, by way of the one that was `wanted`; with None, `Taken`.
+        An id that was taken meanwhile is numbered, from `wanted` on; with None this raises `Taken`.
         """
         faults = [unusable(os.lstat(building / name)) for name in media_in(building)]
         fault = next(filter(None, faults), None)
@@ -130,7 +131,9 @@ class EntryBuilder(SpoolLayout):
             job = self._with_free_id(replace(job, id=wanted))
 
     def _give_back(self, building: Path, media: tuple[Path, str] | None) -> None:
-        """Undo a creation that failed. What cannot be given back stays in `.new/`, to be finished."""
+        """Move the media of a failed creation back. Where that fails they stay in `.new/`, for the next
+        start.
+        """
         with contextlib.suppress(OSError):
             if media is not None and not os.path.lexists(media[0]):
                 os.rename(building / media[1], media[0])
@@ -145,29 +148,45 @@ class EntryBuilder(SpoolLayout):
             job = replace(job, id=numbered(wanted, n))
         return job
 
-    def finish_off(self) -> list[str]:
-        """Finish what a crash left half built or half deleted; returns what was done, for the log."""
-        return [*self.finish_building(), *self.finish_deleting()]
+    def repair(self, log: logging.Logger) -> None:
+        """Finish what a crash left half built or half deleted.
+
+        Half-deleted entries are removed in a thread: they may be gigabytes, and a recorder that was started
+        again has a match to go on with.
+        """
+
+        def report(repairs: list[str]) -> None:
+            for repair in repairs:
+                log.warning("after a crash: %s", repair)
+
+        if not self.is_tidy():
+            report(self.finish_building())
+            deleting = threading.Thread(
+                target=lambda: report(self.finish_deleting()), name="deleting", daemon=True
+            )
+            deleting.start()
 
     def finish_building(self) -> list[str]:
-        """Finish what has lost its builder."""
+        """Finish the entries that have lost their builder. Returns a line for each, for the log."""
         with self.lock("new").held(wait_s=30):
             left = []
             for path in sorted(self._new.iterdir()):
-                with contextlib.suppress(OSError):  # somebody builds it, or the next start finds it
+                with contextlib.suppress(OSError):  # somebody builds it; else the next start finishes it
                     left.append((path, _hold(path)))
         said = []
         for path, hold in left:
             try:
                 said.append(self._finish_new(path))
-            except OSError as fault:  # one that cannot be finished must not keep the others
+            except OSError as fault:  # the others are finished all the same
                 said.append(f"cannot finish {shown(path.name)}: {fault.strerror}")
             finally:
                 os.close(hold)
         return said
 
     def finish_deleting(self) -> list[str]:
-        """Remove what was on its way out of the spool. May take long: 10 GB are half a minute."""
+        """Remove what was on its way out of the spool; a line for each, for the log. 10 GB take half a
+        minute.
+        """
         said = []
         for path in sorted(self._gone.iterdir()):
             try:
@@ -195,7 +214,7 @@ class EntryBuilder(SpoolLayout):
         return f"removed the empty half-built entry {shown(path.name)}"
 
     def _rescue(self, path: Path, is_directory: bool) -> str:
-        """Files in `.new/` without a record that could be read: a person decides."""
+        """Move files in `.new/` that have no readable record to `failed/`: a person decides."""
         job = Job(
             safe_id(f"rescued-{secrets.token_hex(4)}"),
             Kind.CLIP,
@@ -216,14 +235,14 @@ class EntryBuilder(SpoolLayout):
 
 
 def _remove_empty(building: Path) -> None:
-    with contextlib.suppress(OSError):  # mostly it has become an entry, or holds what must not be lost
+    with contextlib.suppress(OSError):  # as a rule it has become an entry; else it still holds a file
         building.rmdir()
 
 
 def _hold(path: Path) -> int:
-    """Hold what stands in `.new/` by an flock on it, until the descriptor is closed. Raises OSError."""
+    """Put an flock on something in `.new/`; it lasts until the descriptor is closed. Raises OSError."""
     if not stat.S_ISDIR(os.lstat(path).st_mode):
-        return os.open(path, os.O_PATH | os.O_NOFOLLOW)  # nothing that anybody builds: it needs no holding
+        return os.open(path, os.O_PATH | os.O_NOFOLLOW)  # no directory: nobody builds it
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -234,7 +253,7 @@ def _hold(path: Path) -> int:
 
 
 def delete(path: Path) -> None:
-    """Take it off the disk. What somebody else is deleting, too, is gone the sooner."""
+    """Delete a file or a directory. Another process may be deleting it too."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISDIR(os.lstat(path).st_mode):
             shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""An entry: a job's directory with its record, read without trust and written so that a power cut keeps it.
+"""An entry: a job's directory with its record. The record is checked when read, and written durably.
 
-Never moves anything: that is `spool.py`'s part alone.
+Never moves anything: only `spool.py` does.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ LARGEST_RECORD = 8 << 20  # bytes; 50 takes have about 10,000, a camera that bre
 
 @dataclass(frozen=True, slots=True)
 class UnknownFile:
-    """Something visible in a directory of the spool that is no entry, and why it is none."""
+    """Something in a directory of the spool that is no entry, and why it is none."""
 
     name: str
     why: str
-    unread: bool = False  # it could not be read at this moment: it may well be a sound job
+    unread: bool = False  # it could not be read just now, and may be a good job
 
 
 class Entry:
@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def path(self) -> Path:
-        """Made when it is asked for: ten thousand of them cost a listing a fifth of a second."""
+        """Made on demand: ten thousand of them cost a listing 0.2 s."""
         if isinstance(self._path, str):
             self._path = Path(self._path)
         return self._path
@@ -71,17 +71,18 @@ class Entry:
         return State(self.path.parent.name)
 
     def is_away(self) -> bool:
-        """True while the whole spool is (a disk unplugged, a directory renamed): then the job is nobody
-        else's, and comes back with it."""
+        """True while the whole spool is away (a disk unplugged, a directory renamed): nobody has taken the
+        job, and it comes back with the spool.
+        """
         return not os.path.isdir(self.path.parent)
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the record, durably."""
+        """Change fields of the record, durably. Raises OSError."""
         self.job = replace(self.job, **changes)
         write_record(self.path / JOB, self.job)
 
     def report(self, **progress: Any) -> None:
-        """Leave a progress note for people: cheap, not durable, and never part of the record."""
+        """Write a progress note for people: cheap, not durable, not part of the record. Never fails."""
         with contextlib.suppress(OSError):
             said = {
                 name: redacted(word) if isinstance(word, str) else word for name, word in progress.items()
@@ -96,10 +97,10 @@ class Entry:
         return found if isinstance(found, dict) else {}
 
     def take_amendment(self) -> Booking | None:
-        """The newest amendment of this booking, taken out of the entry; None when there is none.
+        """Take the newest amendment of this booking out of the entry; None when there is none.
 
-        It is renamed before it is read: a newer one that comes meanwhile keeps its place. What a crash
-        left renamed, or could not be read (OSError), is taken the next time.
+        It is renamed before it is read: one that comes meanwhile is another file. What a crash left renamed,
+        or could not be read (OSError), is taken the next time.
         """
         taken = self.path / f".{AMENDMENT}.taken"
         with contextlib.suppress(FileNotFoundError):
@@ -112,12 +113,12 @@ class Entry:
             booking = None
         if booking is not None:
             self.update(booking=booking)
-        with contextlib.suppress(IsADirectoryError):  # nobody's amendment: it may lie there
+        with contextlib.suppress(IsADirectoryError):  # that is no amendment of ours
             taken.unlink(missing_ok=True)
         return booking
 
     def has_amendment(self) -> bool:
-        """True while a change waits for the owner, taken already or not."""
+        """True while an amendment waits to be applied."""
         names = (AMENDMENT, f".{AMENDMENT}.taken")
         return any(os.path.lexists(self.path / name) for name in names)
 
@@ -131,7 +132,7 @@ class Entry:
         return total
 
     def media(self) -> list[str]:
-        """Everything visible in the entry that is not about the job but the job's own matter."""
+        """The names of the files that are neither hidden nor EZREC's notes about the job, sorted."""
         return media_in(self.path)
 
 
@@ -143,8 +144,8 @@ def media_in(path: Path) -> list[str]:
 def read_record(path: Path | str) -> bytes:
     """The bytes of `path/job.json`, following no link on the way.
 
-    It may have other names (a copy of the spool by `cp -al` gives it one): it is read at once and replaced
-    as a whole, so nobody can change it under us, nor we his. A booking must not be lost for that.
+    Other hard links to it are allowed (`cp -al` makes them): it is read at once and replaced as a whole, so
+    neither side changes the other's. Raises OSError.
     """
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -163,11 +164,11 @@ def read_record(path: Path | str) -> bytes:
 
 
 def write_record(path: Path, job: Job) -> None:
-    """Write an entry's record durably; on a full disk into the spool's reserve."""
+    """Write an entry's record durably; on a full disk the reserve is given up for it. Raises OSError."""
     disk_reserve.with_reserve(path.parent.parent.parent, lambda: durable.write(path, records.encode(job)))
 
 
 def explain(path: Path, job: Job, *, sync_parent: bool = False) -> None:
-    """What a person may find in failed/ carries its reason with it."""
+    """Write `reason.txt`, for the person who finds the entry in `failed/`."""
     text = f"{redacted(job.reason)}\n" + (f"what to do: {redacted(job.remedy)}\n" if job.remedy else "")
     durable.write(path / REASON, text.encode(), sync_parent=sync_parent)

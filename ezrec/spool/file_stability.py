@@ -1,7 +1,7 @@
-"""Is a thing that somebody drops complete? Nothing is judged while it may still be written.
+"""Decides whether a dropped file is complete.
 
-Asks the kernel where it answers, by a read lease; where it does not, waits until nothing changes any more.
-Opens no FIFO for reading, follows no link, moves nothing.
+Asks the kernel by a read lease. Where the kernel grants none, waits until the file no longer changes. Opens
+no FIFO for reading, follows no link, moves nothing.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pathlib import Path
 from ezrec.domain.names import UNFINISHED_SUFFIXES
 from ezrec.domain.ports import Clock
 
-QUIET_S = 3.0  # unchanged for so long counts as complete where a lease cannot be had
-FORGOTTEN_S = 600.0  # a half-copied file that nobody has written for so long goes to a person
-TORN_S = 60.0  # the same, where the kernel says that nobody has it open: some copy a piece at each opening
+QUIET_S = 3.0  # without a lease: unchanged for so long counts as complete
+FORGOTTEN_S = 600.0  # a half-copied file that was not written for so long goes to failed/
+TORN_S = 60.0  # the same where nobody has it open; some programs open it anew for each piece
 
 
 @dataclass(slots=True)
 class FileStability:
-    """Remembers what it saw last of each path, to tell quiet from busy."""
+    """Remembers the last size and times of each path, to see which files change."""
 
     clock: Clock
     quiet_s: float = QUIET_S
     forgotten_s: float = FORGOTTEN_S
-    is_whole: Callable[[Path], bool] = lambda _: False  # for what shows by its form that it has its end
+    is_whole: Callable[[Path], bool] = lambda _: False  # its content shows that nothing is missing
     torn_s: float = TORN_S
-    is_torn: Callable[[Path], bool] = lambda _: False  # for what shows by its form that it lacks its end
+    is_torn: Callable[[Path], bool] = lambda _: False  # its content shows that the end is missing
     _seen: dict[Path, tuple[tuple[int, ...], float]] = field(default_factory=dict)
     _torn: dict[Path, tuple[tuple[int, ...], bool]] = field(default_factory=dict)
 
@@ -42,7 +42,7 @@ class FileStability:
         self._torn = {path: torn for path, torn in self._torn.items() if path in paths}
 
     def wait_s(self, path: Path) -> float | None:
-        """Seconds until the thing may be judged; None when it is complete (or will never be)."""
+        """Seconds until to look again; None when the file is complete, or gone."""
         try:
             info = os.lstat(path)
         except OSError:
@@ -50,7 +50,7 @@ class FileStability:
         is_file = stat.S_ISREG(info.st_mode)
         is_written = _being_written(path) if is_file else None
         if is_written:
-            self._seen.pop(path, None)  # its quiet time has not begun
+            self._seen.pop(path, None)  # it is not quiet yet
             return self.quiet_s
         if path.name.endswith(UNFINISHED_SUFFIXES):
             return self._quiet_for(path, _mark(path, info), self.forgotten_s)
@@ -60,7 +60,7 @@ class FileStability:
         if is_file and is_written is False and info.st_size > 0:
             return None
         if is_file and is_written is None and self.is_whole(path):
-            return None  # of another user: the kernel grants no lease, and a changed booking cannot wait
+            return None  # another user's: the kernel grants no lease, and a changed booking cannot wait
         if is_file or stat.S_ISDIR(info.st_mode):
             return self._quiet_for(path, _mark(path, info), self.quiet_s)
         return None
@@ -70,14 +70,14 @@ class FileStability:
         return _being_written(path) is True
 
     def _lacks_its_end(self, path: Path, mark: tuple[int, ...]) -> bool:
-        """Looked into anew only when the file has changed: an hour of fragments takes its time."""
+        """`is_torn`, asked again only when the file has changed: an hour of video takes a while to read."""
         known = self._torn.get(path)
         if known is None or known[0] != mark:
             known = self._torn[path] = (mark, self.is_torn(path))
         return known[1]
 
     def _quiet_for(self, path: Path, mark: tuple[int, ...], needed_s: float) -> float | None:
-        """Wait until sizes and times have stood still for `needed_s` seconds of the monotonic clock."""
+        """Seconds until size and times have been the same for `needed_s` seconds; None when they have."""
         now = self.clock.monotonic()
         seen = self._seen.get(path)
         if seen is None or seen[0] != mark:
@@ -88,7 +88,7 @@ class FileStability:
 
 
 def _mark(path: Path, info: os.stat_result) -> tuple[int, ...]:
-    """What changes while somebody still writes: of a directory, also what is in it."""
+    """What changes while somebody writes: size and times; of a directory, also those of its files."""
     mark = [info.st_size, info.st_mtime_ns, info.st_ctime_ns]
     if stat.S_ISDIR(info.st_mode):
         with suppress(OSError), os.scandir(path) as files:
@@ -99,17 +99,16 @@ def _mark(path: Path, info: os.stat_result) -> tuple[int, ...]:
 
 
 def _being_written(path: Path) -> bool | None:
-    """True while any process has the file open for writing; None when the kernel will not tell.
+    """True while any process has the file open for writing; None when the kernel does not say.
 
-    A read lease is granted only when nobody has the file open for writing, so it answers at once,
-    where comparing sizes waits seconds and still guesses.
+    A read lease is granted only when nobody has the file open for writing, so this answers at once.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        # Who opens the file in this instant makes the kernel tell us, by SIGIO, which would end the process.
+        # If somebody opens the file now, the kernel sends a signal: by default SIGIO, which ends the process.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

@@ -1,7 +1,4 @@
-"""What a take on the disk really holds, and how its record is made to say so.
-
-Asks the port `Repair`, and writes nothing.
-"""
+"""Makes a take's record say what the file really holds. Asks the port `Repair`, and writes nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +13,11 @@ from ezrec.domain.ports import Repair, Repaired
 from ezrec.domain.recording_outcome import bounded
 
 DIED = "the recorder died"
-_MOST_TOLD = 5
+_MOST_NAMED = 5
 
 
 def closed(take: Take, found: Repaired, ended_by: str = DIED) -> Take:
-    """The take as it was found, with its holes on the clock."""
+    """An open take closed with what `Repair` found: its length, its start, its holes as times of day."""
     assert found.seconds is not None
     sound = tuple(replace(one, offset_s=round(one.offset_s - found.lead_s, 6)) for one in take.sound)
     started = take.started + timedelta(seconds=found.lead_s)
@@ -32,7 +29,7 @@ def closed(take: Take, found: Repaired, ended_by: str = DIED) -> Take:
 
 
 def as_found(take: Take, found: Repaired, folder: Path, repair: Repair) -> Take:
-    """A take that is known already, looked into again: what its recorder could not know is added."""
+    """A take that was read again: what its recorder could not know is added."""
     assert found.seconds is not None
     if take.ended_by == OPEN or take.duration_s - found.seconds > found.lead_s / 2 > 0:
         take = closed(take, found, DIED if take.ended_by == OPEN else take.ended_by)
@@ -40,7 +37,7 @@ def as_found(take: Take, found: Repaired, folder: Path, repair: Repair) -> Take:
 
 
 def with_holes(take: Take, found: Repaired) -> Take:
-    """The take with those holes that its record does not know yet."""
+    """The take with those holes that its record lacks."""
     at = [
         Window(take.started + timedelta(seconds=hole.begin_s), take.started + timedelta(seconds=hole.end_s))
         for hole in found.holes
@@ -57,27 +54,27 @@ def with_holes(take: Take, found: Repaired) -> Take:
     )
 
 
-def told(found: Repaired) -> list[str]:
-    """What damage has cost, for people: the first places by name."""
+def damage_notes(found: Repaired) -> list[str]:
+    """What is missing because of damage, in words: the first five places, and how many more."""
     said = [
         f"damaged on the disk: {hole.end_s - hole.begin_s:.1f} s missing at {timedelta(0, int(hole.begin_s))}"
         for hole in found.holes
         if hole.is_damage
     ]
-    more = len(said) - _MOST_TOLD
-    return said if more <= 0 else [*said[:_MOST_TOLD], f"and at {more} more places"]
+    more = len(said) - _MOST_NAMED
+    return said if more <= 0 else [*said[:_MOST_NAMED], f"and at {more} more places"]
 
 
 def measured(take: Take, folder: Path, repair: Repair) -> Take:
-    """A take whose sounds were left open by a recorder that died: cut, and measured by their own fragments.
+    """A take whose sounds a dead recorder left open: each cut, and measured by its own fragments.
 
-    How fast the microphone's clock ran is not known of them.
+    How fast the microphone's clock ran is then not known.
     """
     return replace(take, sound=tuple(_measured(take.sound, folder, repair)))
 
 
 def _measured(sounds: Iterable[Sound], folder: Path, repair: Repair) -> Iterable[Sound]:
-    """What cannot be read now stays open, and is looked at again before the video is made."""
+    """A sound that cannot be read now stays open; it is read again before the video is made."""
     for sound in sounds:
         if sound.ended_by != OPEN:
             yield sound

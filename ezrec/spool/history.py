@@ -1,4 +1,4 @@
-"""What is remembered of jobs that have left the spool: their last records in `.done/`."""
+"""The history: the last records of jobs that have left the spool, in `.done/`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REMEMBERED = timedelta(days=30)
 
 
 def history(places: SpoolLayout, since: datetime | None = None) -> Iterator[Job]:
-    """The last records of finished jobs, newest first."""
+    """The last records of finished jobs, newest first; unreadable ones are left out."""
     found = []
     for path in places.done.glob("*.json"):
         with contextlib.suppress(OSError, BadRecord):
@@ -34,8 +34,8 @@ def forget(
 ) -> list[str]:
     """Drop records from the history that are older than `after`; returns the ids.
 
-    Does nothing while the clock cannot be trusted: under a wrong one everything would look old, and a
-    booking that was forgotten would be recorded again.
+    Does nothing while the clock is not synchronised: by a wrong one every record may look old, and a booking
+    that was forgotten would be recorded again.
     """
     if not is_synchronised:
         return []
@@ -50,7 +50,7 @@ def forget(
 
 
 def _age(path: Path, now: datetime) -> timedelta:
-    """Since the newest moment that a finished job's record speaks of: it may have been written in 1970."""
+    """How long ago the newest time in the record is; the file's own time may be of 1970."""
     moments = [instant_of(path.stat().st_mtime)]
     with contextlib.suppress(BadRecord):
         job = records.decode(plain_files.read(path, LARGEST_RECORD, shared=True))

@@ -1,7 +1,7 @@
-"""A video from anywhere becomes a job (`ezrec spool put`): checked as a dropped file is, and in one rename.
+"""`ezrec spool put`: makes a job of a copy of a video, checked as a dropped file is.
 
-The copy is made beside the spool's directories, where nobody watches, and never under a name that a stage
-would take up. What a killed import leaves is removed by the next one.
+The copy is written into the spool's root under a name that no stage takes up, then moved by one rename. What
+a killed import leaves is removed by the next one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _invented(name: str, now: datetime, zone: tzinfo) -> JobId:
 
 
 def bring_in(spool: Spool, state: State, source: BinaryIO, made: Callable[[int], tuple[Job, str]]) -> Entry:
-    """Make an entry of a copy. `made` gives, for the size of the copy, the job and the copy's name in it."""
+    """Make an entry of a copy. `made` answers the job and the copy's name in it, given its size in bytes."""
     _check_room(spool, os.fstat(source.fileno()).st_size)
     with _beside(spool) as (copy, path):
         _copy(source, copy)
@@ -66,7 +66,7 @@ def bring_in(spool: Spool, state: State, source: BinaryIO, made: Callable[[int],
 
 
 def opened(file: Path) -> BinaryIO:
-    """Open what a drop would accept; a FIFO must not hang us."""
+    """Open a file that the intake would accept; a FIFO is not waited for. Raises `Refused`."""
     name = shown(file.name)
     if file.suffix.lower() != ".mp4":
         raise Refused(f"{name} does not end in .mp4", "only MP4 videos can be branded and published")
@@ -92,7 +92,7 @@ def _check_room(spool: Spool, size: int) -> None:
 
 
 def known_booking(spool: Spool, owner: JobId) -> Booking | None:
-    """What the spool and its history know of the booking."""
+    """The booking as the spool or its history has it."""
     entry = spool.find(owner)
     job = entry.job if entry else spool.finished(owner)
     return job.booking if job else None
@@ -101,7 +101,7 @@ def known_booking(spool: Spool, owner: JobId) -> Booking | None:
 def _started(
     name: str, owner: JobId, booking: Booking | None, info: os.stat_result, zone: tzinfo
 ) -> datetime:
-    """When the footage began: the file's name says it, else its booking, else its date."""
+    """When the footage began: by the file's name, else by its booking, else by its date."""
     with contextlib.suppress(BadName):
         clip = parse_clip_name(name)
         if clip.started is not None:
@@ -112,7 +112,7 @@ def _started(
 
 @contextlib.contextmanager
 def _beside(spool: Spool) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file on the spool's file system, held by an flock so that the next `put` leaves it alone."""
+    """A new file in the spool's root, with an flock, so that the next import does not remove it."""
     sweep(spool)
     path = spool.root / f"{_PREFIX}{secrets.token_hex(6)}"
     with open(path, "xb") as file:
@@ -124,7 +124,7 @@ def _beside(spool: Spool) -> Iterator[tuple[BinaryIO, Path]]:
 
 
 def sweep(spool: Spool) -> list[Path]:
-    """Remove the copies that killed processes left; who makes one holds it by an flock."""
+    """Remove the copies that killed processes left: those without an flock. Returns their paths."""
     swept = []
     for path in spool.root.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), plain_files.opened(path) as left:

@@ -1,8 +1,8 @@
-"""Loose files become entries: a video dropped into `raw/`, a booking's `.json` dropped into `incoming/`.
+"""Makes entries of loose files: a video dropped into `raw/`, a booking's `.json` dropped into `incoming/`.
 
-An unknown file is hostile until shown otherwise. A name is never followed, a FIFO never opened
-for reading, and nothing is judged while somebody may still be writing it. What cannot be used goes to
-`failed/` with the reason beside it; the thing itself is moved, not read, and nothing else is touched.
+A dropped file is not trusted. No link is followed, no FIFO opened for reading, and nothing is judged while
+somebody may still be writing it. A file that cannot be used is moved, unread, to `failed/`, with the reason
+beside it.
 """
 
 from __future__ import annotations
@@ -41,18 +41,16 @@ from ezrec.system import durable
 
 _IMMOVABLE = (errno.EACCES, errno.EPERM, errno.EXDEV, errno.EBUSY, errno.EROFS)
 LOGS_REQUESTS = ("logs", "logs.request")  # names in raw/ by which a person asks for a log archive
-REJECTED = "rejected"  # the name under which a bad thing lies in its entry: its own may be hostile
+REJECTED = "rejected"  # the name of a refused file in its entry: its own may be hostile
 
 
 @dataclass(slots=True)
 class Intake:
-    """Adopts what lies loose in one directory. Remembers only what it saw last, to tell quiet from busy.
+    """Adopts the loose files of one directory. Call it under the lock of the stage that takes from there.
 
-    To be called under the lock of the stage that takes from the directory: it amends what waits there.
-
-    `known_booking` answers what is known of a booking id (from the booking cache), for dropped videos.
-    `lacks` says what a video lacks that could still be copied: such a one waits, and is refused in the end,
-    as it is. Only what we have recorded ourselves is ever cut or mended.
+    `known_booking` looks up the booking of a dropped video by its id. `lacks` says in words what a video
+    lacks, empty where it is whole: one that lacks something may still be copied, so it waits, and in the end
+    is refused as it is. Only EZREC's own recordings are ever cut or repaired.
     """
 
     spool: Spool
@@ -79,18 +77,19 @@ class Intake:
 
     @property
     def is_pending(self) -> bool:
-        """True while something may lie here that no listing shows."""
+        """True while something may be here that no listing shows."""
         return self._has_left
 
     def is_left(self) -> bool:
-        """True while a booking that was taken is not applied."""
+        """True while a booking file was taken and is not applied."""
         return bool(self._left())
 
     def adopt(
         self, unknown_files: list[UnknownFile], slice_s: float = math.inf
     ) -> tuple[list[Entry], float | None]:
-        """Adopt what is complete, for about `slice_s` seconds. Returns the changed or new entries, and in how
-        many seconds to look again for what is not complete yet (None: nothing is pending).
+        """Adopt what is complete, for about `slice_s` seconds.
+
+        Returns the new or changed entries, and in how many seconds to look again (None: nothing is pending).
         """
         adopted: list[Entry] = []
         waits: list[float] = []
@@ -107,7 +106,7 @@ class Intake:
             entry = self._adopted(unknown_file)
             if entry is not None:
                 adopted.append(entry)
-            wait_s = self._faults.wait_s(unknown_file.name)  # of a fault, that of this moment perhaps
+            wait_s = self._faults.wait_s(unknown_file.name)  # it may have failed just now
             if wait_s is not None:
                 waits.append(wait_s)
         names = {unknown_file.name for unknown_file in unknown_files}
@@ -124,7 +123,7 @@ class Intake:
         return [by_name[name] for name in self._bookings.in_order(list(by_name))]
 
     def _left(self) -> list[UnknownFile]:
-        """Bookings that we, or who died in our place, took and did not apply."""
+        """Booking files that this process, or a dead one, took and did not apply."""
         if self.state is not State.INCOMING or not self._has_left:
             return []
         left = [
@@ -136,12 +135,12 @@ class Intake:
     # ---- faults that may pass
 
     def _adopted(self, unknown_file: UnknownFile) -> Entry | None:
-        """Adopt one thing. Its faults are its own: the others must not wait for it."""
+        """Adopt one file. When that fails, the others must not wait for it."""
         try:
             entry = self._adopt(unknown_file)
         except (Gone, FileNotFoundError):
             self._has_left = True
-            return None  # taken away while we looked: then it is not ours
+            return None  # somebody took it away
         except OSError as fault:
             self._has_left = True
             return self._failed(unknown_file.name, fault)
@@ -150,13 +149,13 @@ class Intake:
         return entry
 
     def _failed(self, name: str, fault: OSError) -> Entry | None:
-        """A disk that refuses once may give in a moment later: only what lasts is told to a person."""
+        """A fault of the disk may pass: a person is asked only when it has lasted a minute."""
         lasts = self._faults.failed(name)
         self.log.error("%s in %s/ cannot be adopted: %s", shown(name), self.state, fault.strerror)
         return self._cannot_move(name, fault) if lasts and fault.errno in _IMMOVABLE else None
 
     def _rest_s(self, unknown_file: UnknownFile) -> float | None:
-        """Seconds until a thing that has failed may be tried again; None: now."""
+        """Seconds until a file that has failed is tried again; None: now."""
         if unknown_file.unread:
             return self._faults.unread_wait_s(unknown_file.name)
         wait_s = self._faults.wait_s(unknown_file.name)
@@ -172,7 +171,7 @@ class Intake:
             return 0
 
     def _is_whole(self, path: Path) -> bool:
-        """A booking: of half an object no JSON can be read, for its last sign closes it."""
+        """True for a booking file that holds a whole JSON object: of half an object none can be read."""
         if self.state is not State.INCOMING or not path.name.lower().endswith(".json"):
             return False
         try:
@@ -196,11 +195,9 @@ class Intake:
         if unknown_file.name in LOGS_REQUESTS:
             return self._adopt_request(unknown_file.name, info)
         if not os.access(path, os.R_OK, follow_symlinks=False):
-            if not self._faults.lasts(
-                unknown_file.name
-            ):  # it may be about to get its rights from who dropped it
-                raise PermissionError(errno.EACCES, "it may not be read by us")
-            why = f"{shown(unknown_file.name)} may not be read by us (permission denied)"
+            if not self._faults.lasts(unknown_file.name):  # whoever dropped it may be about to chmod it
+                raise PermissionError(errno.EACCES, "no permission to read it")
+            why = f"{shown(unknown_file.name)} cannot be read (permission denied)"
             return self._reject(unknown_file.name, why, "chmod a+r, then drop it again")
         if self.state is State.INCOMING:
             return self._adopt_booking(unknown_file.name)
@@ -231,7 +228,7 @@ class Intake:
         if info.st_size == 0:
             return self._reject(name, f"{shown(name)} is empty (0 bytes)", "copy it again")
         if why := self.lacks(self._path(name)):
-            why = f"{shown(name)} is not whole, and nobody goes on writing it: {why}"
+            why = f"{shown(name)} is not whole, and nobody is writing it any more: {why}"
             return self._reject(name, why, "copy the whole video again, under the same name")
         booking = self.known_booking(clip.booking_id)
         started = clip.started.replace(tzinfo=self.zone) if clip.started else None
@@ -250,8 +247,8 @@ class Intake:
         return entry
 
     def _adopt_request(self, name: str, info: os.stat_result) -> Entry | None:
-        """A wish for the logs: what stands in the file is not read. Its time is its name: a wish that could
-        not be removed when its job was made is the same one.
+        """A request for the logs: the file is not read. The job's id is made of the file's time, so a request
+        that could not be removed makes no second job.
         """
         job = Job(safe_id(f"logs-{self._written(info):%Y%m%d-%H%M%S}"), Kind.LOGS, self.clock.now())
         entry = None
@@ -264,7 +261,7 @@ class Intake:
         return entry
 
     def _written(self, info: os.stat_result) -> datetime:
-        """When a file was last written, as far as its stamp can be a date at all."""
+        """When a file was last written; now, where its time cannot be true."""
         try:
             written = datetime.fromtimestamp(info.st_mtime, UTC)
         except (ValueError, OverflowError, OSError):
@@ -272,8 +269,8 @@ class Intake:
         return written if 1970 <= written.year < 2200 else self.clock.now()
 
     def _adopt_booking(self, name: str) -> Entry | None:
-        """Take it, then read it: what is dropped under its name from now on is another, newer word."""
-        self._has_left = True  # whatever happens from here on: `left` will tell
+        """Take it, then read it: what is dropped under its name from now on is another file."""
+        self._has_left = True  # until `left` finds nothing
         taken = self._bookings.take(name)
         if self._stability.is_held_open(taken):
             return None  # somebody began to write in it just before we took it
@@ -287,7 +284,7 @@ class Intake:
         return entry
 
     def _reject(self, name: str, reason: str, remedy: str) -> Entry:
-        """Move the thing, unread, into an entry of its own in `failed/`."""
+        """Move the file, unread, into an entry of its own in `failed/`."""
         job = self._rejection(name, reason, remedy)
         entry = self.spool.create(State.FAILED, job, (self._path(name), REJECTED), number=True)
         name = self._bookings.shown_name(name)
@@ -305,7 +302,7 @@ class Intake:
         )
 
     def _cannot_move(self, name: str, fault: OSError) -> Entry | None:
-        """Tell of a thing that has to stay where it is: once, by an entry without it."""
+        """Make one entry in `failed/` about a file that cannot be moved there."""
         reason = f"{shown(name)} cannot be moved out of {self.state}/: {fault.strerror}"
         remedy = f"move it away by hand, then: ezrec spool rm {rejected_id(name)}"
         with suppress(Taken, OSError):
@@ -313,7 +310,7 @@ class Intake:
         return None
 
     def _take_back_note(self, name: str) -> None:
-        """What could be adopted after all needs no person any more."""
+        """Remove that entry once the file could be adopted."""
         path = self.spool.directory(State.FAILED) / rejected_id(name)
         if not os.path.lexists(path):
             return
@@ -333,7 +330,7 @@ def adopt_unknown_files(intake: Intake, unknown_files: list[UnknownFile]) -> Non
     """Move unknown files out of a directory that only stages write to (`recording/`, `processing/`)."""
     for unknown_file in unknown_files:
         if unknown_file.unread:
-            continue  # perhaps a sound job, which the next look can read
+            continue  # it may be a good job, which the next look can read
         with suppress(Gone):
             try:
                 intake._reject(unknown_file.name, unknown_file.why, "drop videos into spool/raw/")

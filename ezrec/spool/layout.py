@@ -1,7 +1,7 @@
-"""The places of the spool, and what lies in them. Looks, and never moves.
+"""The directories of the spool, and what is in them. Reads, and never moves.
 
-Every answer comes from the disk, and may be old by the time it is read: who acts on it moves an entry
-by rename, and hears `Gone` when somebody else was faster.
+Every answer comes from the disk, and may be out of date at once. Whoever acts on one moves an entry by
+rename, and gets `Gone` when somebody else was faster.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ezrec.spool.entry import JOB, LARGEST_RECORD, Entry, UnknownFile, read_reco
 from ezrec.system import durable, plain_files
 from ezrec.system.locks import Lock
 
-# Some kernels stamp directories every 4 ms only: what moves twice within that is not seen by its stamps.
+# Some kernels count directory times in steps of 4 ms: two moves within a step look like one.
 _LEAST_LOOKS, _MOST_LOOKS = 3, 100
-_WE_ARE_SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-# What a thing is cannot be said while the disk, or the rights to it, are not as they should be.
+_PROCESS_STARVED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# While the disk or the permissions are wrong, nobody can say what a file is.
 _PASSING = (
     errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EAGAIN, errno.ESTALE,
     errno.ETIMEDOUT,
@@ -58,7 +58,7 @@ class SpoolLayout:
                 durable.sync_directory(self.root)
 
     def places(self) -> list[Path]:
-        """Every directory that belongs to a spool, there or not."""
+        """Every directory that belongs to a spool, whether or not it exists."""
         states = [self.directory(state) for state in DIRECTORIES]
         return [*states, self._locks, self._new, self._gone, self.done, self.kept, self.trash]
 
@@ -81,7 +81,7 @@ class SpoolLayout:
 
     @property
     def gone(self) -> Path:
-        """Where what is being deleted lies, out of sight."""
+        """The directory for what is being deleted."""
         return self._gone
 
     def lock(self, name: str) -> Lock:
@@ -98,7 +98,7 @@ class SpoolLayout:
             return []
 
     def look(self, state: State) -> tuple[list[Entry], list[UnknownFile]]:
-        """What lies in a directory, unsorted: the entries, and everything visible that is none."""
+        """What is in a directory, unsorted: the entries, and everything else that is not hidden."""
         entries, unknown_files = [], []
         for name in self.names(state):
             match self.look_at(state, name):
@@ -109,7 +109,7 @@ class SpoolLayout:
         return entries, unknown_files
 
     def look_at(self, state: State, name: str) -> Entry | UnknownFile | None:
-        """What lies under a name; None when nothing does any more."""
+        """What a name stands for; None when it is gone. Raises OSError when the process lacks descriptors."""
         try:
             return self.read(state, name)
         except BadRecord as fault:
@@ -117,8 +117,8 @@ class SpoolLayout:
         except Gone:
             return None
         except OSError as fault:
-            if fault.errno in _WE_ARE_SHORT:
-                raise  # that is our trouble: a sound job must not be taken for a broken one
+            if fault.errno in _PROCESS_STARVED:
+                raise  # the fault is in this process: a good job must not be taken for a broken one
             return UnknownFile(name, f"{shown(name)} cannot be read: {fault.strerror}", unread=True)
 
     def entries(self, state: State) -> list[Entry]:
@@ -126,10 +126,10 @@ class SpoolLayout:
         return self.look(state)[0]
 
     def read(self, state: State, name: str) -> Entry:
-        """Open one entry. Raises `Gone` when it is not there, `BadRecord` when it is no entry, and OSError
-        when that cannot be said now.
+        """Open one entry. Follows no link.
 
-        Never follows a link: what a name here points to elsewhere is not the spool's.
+        Raises `Gone` when it is not there, `BadRecord` when it is no entry, OSError when that is not known
+        now.
         """
         path = f"{self.root}/{state}/{name}"
         try:
@@ -141,7 +141,7 @@ class SpoolLayout:
                 raise BadRecord(f"the directory {shown(name)} has no {JOB}") from None
             raise Gone(name) from None
         except OSError as fault:
-            if fault.errno in (*_WE_ARE_SHORT, *_PASSING):
+            if fault.errno in (*_PROCESS_STARVED, *_PASSING):
                 raise
             raise BadRecord(f"{shown(name)}: {fault.strerror}") from None
         job = records.decode(data)
@@ -150,9 +150,9 @@ class SpoolLayout:
         return Entry(path, job.as_found_in(state))
 
     def find(self, job_id: str) -> Entry | None:
-        """The entry of that id, wherever it is. Looks twice: it may move while we look.
+        """The entry of that id, in any directory. Looks twice, because it may move meanwhile.
 
-        Raises OSError when it cannot be read now: who takes it for unknown makes another.
+        Raises OSError when it cannot be read now: whoever took it for unknown would make a second one.
         """
         for _ in range(2):
             for state in DIRECTORIES:
@@ -168,7 +168,7 @@ class SpoolLayout:
             return None
 
     def last_word(self, job_id: str) -> Job | None:
-        """The record under that id, wherever it is: in the spool, in the history, or in the trash."""
+        """The record under that id: in the spool, in the trash, or in the history."""
         entry = self.find(job_id)
         if entry is not None:
             return entry.job
@@ -179,9 +179,9 @@ class SpoolLayout:
     def knows(self, job_id: str, *, anew: bool = False) -> bool:
         """True when the id is in the spool, in the trash or (unless `anew`) in the history.
 
-        The order matters, because jobs move while we look: a job on its way out stands in `.done/` before
-        it leaves its directory, so `.done/` is looked at last. One that moves between two directories may be
-        missed in both, so "no" is said only of directories that nothing entered or left meanwhile.
+        Jobs move meanwhile, so the order matters: a job on its way out is in `.done/` before it leaves its
+        directory, so `.done/` comes last. One that moves between two directories may be missed in both, so
+        the answer is no only when nothing entered or left a directory meanwhile.
         """
         for look in range(_MOST_LOOKS):
             before = self._stamps()
@@ -196,7 +196,7 @@ class SpoolLayout:
         return False
 
     def _stamps(self) -> list[int]:
-        """When something last entered or left each directory, to the file system's own precision."""
+        """When something last entered or left each directory, in ns, as exactly as the file system knows."""
         stamps = []
         for state in DIRECTORIES:
             with contextlib.suppress(FileNotFoundError):
@@ -212,7 +212,7 @@ class SpoolLayout:
         return self._beside(self.trash)
 
     def kept_copies(self) -> list[Entry]:
-        """What was uploaded and is kept for a while."""
+        """The uploaded videos that are kept for a while."""
         return self._beside(self.kept)
 
     def _beside(self, place: Path) -> list[Entry]:
@@ -224,7 +224,7 @@ class SpoolLayout:
 
 
 def is_there(path: Path | str) -> bool:
-    """Whether a name is taken. Raises OSError when that cannot be said, where `os.path.lexists` says "no"."""
+    """Whether a path exists. Raises OSError when that is not known, where `os.path.lexists` says no."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,10 +1,10 @@
-"""What the older EZREC left becomes jobs: its recordings, and the finished videos that it had not uploaded.
+"""Makes jobs of what the older EZREC left: its recordings, and the finished videos that it did not upload.
 
-1. Every file is copied: an original is never moved, linked or changed, and one can go back.
-2. Whatever was made a job is noted in EZREC_STATE/legacy.json, and known by name and size in the spool and
-   its history too: a crash between the job and the note makes no second video.
-3. Where the disk has no room for a copy, the run ends; once what came in is published, the next goes on.
-4. An original is removed only on request, only when its job was published, and only if it is the very file
+1. Every file is copied. An original is never moved, linked or changed, so one can go back.
+2. Each job is noted in EZREC_STATE/legacy.json, and its file is also known by name and size in the spool and
+   the history: a crash between the job and the note makes no second video.
+3. When the disk has no room for a copy, the run ends. When those jobs are published, the next run goes on.
+4. An original is removed only on request, only when its job was published, and only if it is still the file
    that was copied.
 """
 
@@ -31,15 +31,15 @@ from ezrec.spool.spool import Entry, Spool, history
 from ezrec.system import durable
 
 FILE = "legacy.json"
-_FOLDERS = {  # by the variable that names them, and what they are called where it is not set
+_FOLDERS = {  # by the setting that names them: their usual names
     "RAW_RECORDINGS_DIR": ("raw_recordings", "recordings"),
     "PROCESSED_RECORDINGS_DIR": ("processed_recordings", "processed"),
 }
-_STILL_S = 60.0  # a file that was written since may still be
+_STILL_S = 60.0  # a file written more recently may still be growing
 
 
 class LegacyNote(msgspec.Struct, frozen=True):
-    """What became of one file. `published`: its job's end was seen, and is not forgotten with the history."""
+    """What became of one file: its size in bytes, its time, its job. `published` outlives the history."""
 
     size: int
     mtime_ns: int
@@ -69,7 +69,7 @@ class LegacyFile:
 
 
 class Legacy:
-    """The older EZREC in `home`; `known` are its settings. Everything that it left, and what became of it."""
+    """What the older EZREC in `home` left, and what became of it. `known` are its settings."""
 
     def __init__(self, home: Path, known: Mapping[str, str], spool: Spool, state: Path, zone: tzinfo) -> None:
         self._home, self._known, self._spool, self._zone = home, known, spool, zone
@@ -80,7 +80,7 @@ class Legacy:
     # ---- looking
 
     def look(self, now: datetime) -> tuple[list[LegacyFile], list[tuple[Path, str]]]:
-        """What can become a job, oldest first, and what cannot, with the reason."""
+        """The files that can become jobs, oldest first, and those that cannot, each with the reason."""
         found: list[LegacyFile] = []
         left: list[tuple[Path, str]] = []
         for path, is_finished in self._files():
@@ -103,7 +103,7 @@ class Legacy:
                     yield from ((path, is_finished) for path in sorted(folder.iterdir()) if _is_video(path))
 
     def notes(self) -> dict[str, LegacyNote]:
-        """Read once, as the spool is: whoever imports holds the lock `legacy`."""
+        """The notes by path. Read once: the import holds the lock `legacy`."""
         if self._state is None:
             self._state = {}
             with contextlib.suppress(FileNotFoundError):
@@ -119,14 +119,12 @@ class Legacy:
         return job is not None
 
     def _job_of(self, found: LegacyFile) -> str | None:
-        """The job that was made of the file, though the note of it was lost."""
+        """The id of the job that was made of the file, where the note was lost."""
         kind = "video" if found.is_finished else "take"
         return self._known_jobs().get((f"{kind} of {found.take(self._zone)}", found.size))
 
     def _known_jobs(self) -> dict[tuple[str, int], str]:
-        """The jobs by the files they may have been made of. Every file asks, so the spool is looked through
-        once and not for each of them.
-        """
+        """Job ids by the files they may have been made of. The spool is read once for all files."""
         if self._jobs is None:
             self._jobs = {}
             jobs = (entry.job for state in DIRECTORIES for entry in self._spool.entries(state))
@@ -138,7 +136,9 @@ class Legacy:
     # ---- doing
 
     def bring_in(self, found: LegacyFile, now: datetime, measured: Callable[[Path], float]) -> Entry:
-        """Make a job of a copy. Raises `Refused`, or `Retry` when there is no room now."""
+        """Make a job of a copy. `measured` gives a video's length in seconds. Raises `Refused`, and `Retry`
+        when there is no room now.
+        """
         owner, started, take = found.clip.booking_id, found.started(self._zone), found.take(self._zone)
         seconds = 0.0
         if found.is_finished:
@@ -169,7 +169,7 @@ class Legacy:
         durable.write(self._file, msgspec.json.format(msgspec.json.encode(notes), indent=1))
 
     def published(self, now: datetime) -> list[LegacyFile]:
-        """The originals whose video is published, as far as they are still the files that were copied."""
+        """The originals whose video is published and which are still the files that were copied."""
         over = {job.id for job in history(self._spool) if job.outcome is JobOutcome.PUBLISHED}
         found = []
         for one in self._all(now):
@@ -213,7 +213,7 @@ def _read(path: Path, is_finished: bool, now: datetime) -> LegacyFile:
 
 
 def _keys(job: Job) -> Iterator[tuple[str, int]]:
-    """By what a file of the older EZREC is known again in the job that was made of it."""
+    """The keys of `_known_jobs` for one job: what the file was, and its size in bytes."""
     for take in job.takes:
         if job.result is not None:
             yield f"video of {take.file}", job.result.size

@@ -1,6 +1,6 @@
-"""What lies in a directory of the spool, for whoever looks again and again: only what changed is read again.
+"""Lists one directory of the spool again and again, reading only the records that changed.
 
-Reading 20,000 records to find the next job takes a second, and did so for every job. Looks, and never moves.
+Reading 20,000 records to find the next job takes a second. Reads, and never moves.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ _Mark = tuple[int, int, int, int]
 
 
 class Listing:
-    """Remembers each record with its file's number and times: a record is replaced whole, so one that changed
-    is another file. The names are asked for anew each time.
+    """Remembers each record with its file's inode, size and times: a record is replaced whole, so a changed
+    one is another file. The names are read each time.
     """
 
     def __init__(self, places: SpoolLayout, state: State) -> None:
@@ -38,7 +38,7 @@ class Listing:
                 unknown_files.append(UnknownFile(name, f"{shown(name)} is a loose file, not a job"))
                 continue
             except OSError:
-                mark = None  # reading it says what is the matter
+                mark = None  # `look_at` says what is wrong
             known = before.get(name)
             if mark is not None and known is not None and known[0] == mark:
                 self._known[name] = known

@@ -1,6 +1,5 @@
-"""Finding the job a person means: by its id, or by the beginning of its id, as in git.
-
-Only looks; never moves anything.
+"""Finds the job that a person means, by its id or the beginning of its id, as git does. Never moves
+anything.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ DONE = str(State.DONE)
 IN_SPOOL = tuple(map(str, DIRECTORIES))
 EVERYWHERE = (*IN_SPOOL, DONE, TRASH)
 _LISTED = 8  # candidates named when a prefix is ambiguous
-_LOOKS = 3  # a job that moves while we look is found at the next look
+_LOOKS = 3  # a job that moves meanwhile is found at the next look
 
 
 @dataclass(frozen=True, slots=True)
 class JobMatch:
-    """A job as it was found: `place` is a directory of the spool, `done` or `trash`."""
+    """A job that was found. `place` is a directory of the spool, `done` or `trash`."""
 
     place: str
     job: Job
@@ -34,7 +33,7 @@ class JobMatch:
 
 
 def resolve(spool: Spool, prefix: str) -> Entry:
-    """The one job in the spool whose id is, or begins with, `prefix`. Raises `NoSuchJob`."""
+    """The one job in the spool whose id is `prefix` or begins with it. Raises `NoSuchJob` and `Busy`."""
     found = find(spool, prefix, places=IN_SPOOL)
     if found.entry is None:
         raise NoSuchJob(f"job {found.job.id} has left the spool")
@@ -42,7 +41,7 @@ def resolve(spool: Spool, prefix: str) -> Entry:
 
 
 def find(spool: Spool, prefix: str, places: tuple[str, ...] = EVERYWHERE) -> JobMatch:
-    """The same in any of `places`. A job in the spool hides its own history."""
+    """The same in any of `places`; the first place that has it counts. Raises `NoSuchJob` and `Busy`."""
     for _ in range(_LOOKS):
         names = {place: _names(spool, place, prefix) for place in places}
         chosen = _choose(prefix, sorted(set().union(*names.values())), places)
@@ -54,7 +53,7 @@ def find(spool: Spool, prefix: str, places: tuple[str, ...] = EVERYWHERE) -> Job
 
 
 def all_ids(spool: Spool) -> set[str]:
-    """Every name that a prefix could fit."""
+    """Every id that a prefix could mean."""
     return set().union(*(_names(spool, place, "") for place in EVERYWHERE))
 
 
@@ -69,7 +68,7 @@ def _names(spool: Spool, place: str, prefix: str) -> set[str]:
 
 
 def _choose(prefix: str, ids: list[str], places: tuple[str, ...]) -> str:
-    """As git does: an exact match wins, else the prefix must fit exactly one id."""
+    """An exact match wins, else the prefix must fit exactly one id."""
     if prefix and prefix in ids:
         return prefix
     if len(ids) == 1 and prefix:
@@ -91,7 +90,7 @@ def _open(spool: Spool, place: str, job_id: str) -> JobMatch:
     if place == TRASH:
         entry = next((entry for entry in spool.discarded() if entry.path.name == job_id), None)
         if entry is None:
-            raise NoSuchJob(f"what lies in the trash as {shown(job_id)} is no job")
+            raise NoSuchJob(f"{shown(job_id)} in the trash is no job")
         return JobMatch(place, entry.job, entry)
     try:
         entry = spool.read(State(place), job_id)

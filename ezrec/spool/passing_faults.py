@@ -1,4 +1,4 @@
-"""Faults of the disk that may pass: what cannot be adopted is tried again, and only what lasts is told."""
+"""Faults of the disk that may pass: a file that cannot be adopted is tried again for a minute."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from ezrec.domain.ports import Clock
 
-AGAIN_S = 5.0  # until a thing is tried again
-LASTS_S = 60.0  # what fails for so long is no passing fault; from then on it is tried this seldom
-_UNREAD_LASTS_S = 600.0  # the same for what may be a sound job
+AGAIN_S = 5.0  # until a file is tried again
+LASTS_S = 60.0  # from then on the fault is no passing one, and the file is tried so seldom
+_UNREAD_LASTS_S = 600.0  # the same for what may be a good job
 
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Since when a thing cannot be adopted, and when it may be tried again; monotonic."""
+    """Since when a file cannot be adopted, and when it is tried again: monotonic seconds."""
 
     began: float
     again: float
@@ -28,7 +28,7 @@ class PassingFaults:
     _faults: dict[str, _Fault] = field(default_factory=dict)
 
     def failed(self, name: str) -> bool:
-        """Note that a thing failed; True when it has done so for a minute."""
+        """Note that a file failed; True when it has failed for a minute."""
         now = self.clock.monotonic()
         began = self._faults[name].began if name in self._faults else now
         lasts = now - began >= LASTS_S
@@ -43,12 +43,14 @@ class PassingFaults:
         return known is not None and self.clock.monotonic() - known.began >= limit_s
 
     def wait_s(self, name: str) -> float | None:
-        """Seconds until a thing may be tried again; None: now. Negative when that time has passed."""
+        """Seconds until a file is tried again, negative when that time has passed; None: it has not
+        failed.
+        """
         known = self._faults.get(name)
         return None if known is None else known.again - self.clock.monotonic()
 
     def unread_wait_s(self, name: str) -> float | None:
-        """The same for what could not be read and may be a sound job: None once that has lasted."""
+        """The same for what could not be read and may be a good job; None after ten minutes."""
         now = self.clock.monotonic()
         self._faults.setdefault(name, _Fault(now, now + AGAIN_S))
         return None if self.lasts(name, _UNREAD_LASTS_S) else AGAIN_S

@@ -1,4 +1,4 @@
-"""Progress notes of a job at work: the part done, its pace, the time that is left; at most twice a second."""
+"""Writes the progress note of a job: the part done, the pace, the time left; at most twice a second."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from ezrec.spool.spool import Entry
 
 _EVERY_S = 0.5
-_TOO_EARLY = 0.02  # of the work: before it, a forecast is a guess
+_TOO_EARLY = 0.02  # of the work: before that, a forecast is a guess
 
 
 class ProgressMeter:
-    """Called with the finished part, 0 to 1. `film_s`: how long the film lasts that is worked on, so that
-    its pace can be told as a multiple of real time.
+    """Called with the finished part, 0 to 1. `video_s`: seconds of video that are worked on, to give the pace
+    as a multiple of real time.
     """
 
     def __init__(
@@ -21,13 +21,13 @@ class ProgressMeter:
         entry: Entry,
         stage: str,
         doing: str,
-        film_s: float | None = None,
+        video_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._entry, self._stage, self._doing, self._film_s = entry, stage, doing, film_s
+        self._entry, self._stage, self._doing, self._video_s = entry, stage, doing, video_s
         self._clock, self._began = clock, clock()
-        self._first: float | None = None  # work that an earlier try has done says nothing of this one's pace
-        self._told: float | None = None
+        self._first: float | None = None  # what an earlier try did does not count for the pace
+        self._reported: float | None = None
         self._part, self._rests, self._since = 0.0, "", 0.0
 
     def __call__(self, part: float) -> None:
@@ -35,7 +35,7 @@ class ProgressMeter:
         if self._first is None:
             self._first, self._began = part, now
         self._part = part
-        if self._told is not None and now - self._told < _EVERY_S and part < 1:
+        if self._reported is not None and now - self._reported < _EVERY_S and part < 1:
             return
         self._tell(now)
 
@@ -48,12 +48,12 @@ class ProgressMeter:
         self._tell(now)
 
     def _tell(self, now: float) -> None:
-        self._told = now
+        self._reported = now
         done, spent_s = self._part - (self._first or 0.0), now - self._began
         left_s = speed = None
         if done > _TOO_EARLY and spent_s > 0 and not self._rests:  # nobody knows how long a rest takes
             left_s = round(spent_s * (1 - self._part) / done)
-            speed = round(self._film_s * done / spent_s, 2) if self._film_s else None
+            speed = round(self._video_s * done / spent_s, 2) if self._video_s else None
         self._entry.report(
             stage=self._stage, doing=self._doing, part=round(self._part, 4), eta_s=left_s, speed=speed,
             **({"rests": self._rests} if self._rests else {}),

@@ -6,14 +6,14 @@ What stands on disk, and why it may be trusted after a power cut:
 
 1. An entry is built in `.new/`, made durable, and appears in its first state by one rename.
 2. Every move is a rename within one file system, then fsync of both parents. The first rename wins;
-   the loser gets `Gone` and looks again.
+   the slower gets `Gone` and looks again.
 3. `job.json` is replaced whole: temporary name, fsync, rename, fsync of the entry.
 4. A job that leaves the spool is first written to `.done/`, then renamed to `.gone/`, then deleted.
-   Footage is never deleted under a name that anybody else could still look up.
-5. What a crash left in `.new/` and `.gone/` is finished off by `finish_off()` at the next start.
+   Footage is never deleted under a name that others could still look up.
+5. What a crash left in `.new/` and `.gone/` is finished by `repair()` at the next start.
 
-Locks are permanent flock files in `.locks/`, outside every watched directory: one inside would wake its
-own watcher. The kernel frees them when the holder dies; the text in them is a label for people.
+Locks are permanent flock files in `.locks/`, outside every watched directory: inside one they would wake its
+watcher. The kernel frees them when the holder dies; their text is a label for people.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Spool(EntryBuilder):
     """The directories under `root`. Holds no state of its own: every answer comes from the disk."""
 
     def move(self, entry: Entry, state: State, job: Job | None = None) -> Entry:
-        """Move an entry, with a new record if one is given. Raises `Gone` when somebody was faster."""
+        """Move an entry, with a new record if one is given. Raises `Gone` and OSError."""
         if state is State.DONE:
             raise ValueError("an entry leaves the spool by leave(), not by move()")
         is_failed = state is State.FAILED
@@ -73,16 +73,16 @@ class Spool(EntryBuilder):
                 entry.job = job
         except FileNotFoundError:
             if entry.is_away():
-                raise  # not somebody else's: it comes back with the spool
+                raise  # nobody took it: it comes back with the spool
             raise Gone(entry.id) from None
         moved = self._carry(entry, state)
         if not is_failed:
-            with contextlib.suppress(OSError):  # the reason left with failed/, and not a moment before
+            with contextlib.suppress(OSError):  # the reason belongs to failed/
                 (moved.path / REASON).unlink(missing_ok=True)
         return moved
 
     def claim(self, entry: Entry, works_in: State) -> Entry:
-        """Take an entry in hand: the first rename wins. No write comes before it."""
+        """Claim an entry: the first rename wins. Nothing is written before it. Raises `Gone` and OSError."""
         return self._carry(entry, works_in)
 
     def _carry(self, entry: Entry, state: State) -> Entry:
@@ -93,22 +93,22 @@ class Spool(EntryBuilder):
             durable.rename(entry.path, target)
         except FileNotFoundError:
             if os.path.lexists(entry.path) or entry.is_away():
-                raise  # not the entry is missing, but the directory it should go to
+                raise  # the target directory is missing, not the entry
             raise Gone(entry.id) from None
         except OSError as fault:
             if fault.errno in _OCCUPIED:
                 return self._carry_beside(entry, state)
             if not os.path.lexists(entry.path) and os.path.lexists(target):
-                entry.path = target  # moved, but nobody can say that a power cut would not take it back
+                entry.path = target  # moved, but a power cut could still undo it
             raise
         entry.path = target
         return entry
 
     def _carry_beside(self, entry: Entry, state: State) -> Entry:
-        """Something else lies there under this id (`cp -r` of an entry, say): ours goes on under another.
+        """The id is taken there (by a `cp -r` of an entry, say): move the entry under another id.
 
-        A crash between the two steps leaves a directory whose record names another job: that is an unknown
-        file, and waits for a person with all that is in it.
+        A crash between the two steps leaves a directory whose record names another job: an unknown file,
+        which waits for a person.
         """
         left = entry.path.parent
         with self.lock("new").held(wait_s=30):
@@ -125,11 +125,10 @@ class Spool(EntryBuilder):
         return entry
 
     def leave(self, entry: Entry, job: Job, *, keep: bool = False) -> None:
-        """Take an entry out of the spool: history first, then out of sight, then off the disk.
+        """Take an entry out of the spool: write its history, rename it out of its directory, delete it.
 
-        With `keep` the finished video stays in `.kept/`, with its record, and only the rest goes.
-        A crash after the first step leaves the entry where it was: its stage finds its work done and
-        calls again.
+        With `keep` the finished video and its record stay in `.kept/`. A crash after the first step leaves
+        the entry where it was: its stage finds the work done and calls again. Raises `Gone` and OSError.
         """
         line = records.encode(job)
         disk_reserve.with_reserve(self.root, lambda: durable.write(self.done / f"{job.id}.json", line))
@@ -147,7 +146,7 @@ class Spool(EntryBuilder):
             shutil.rmtree(out_of_sight, ignore_errors=True)
 
     def erase(self, path: Path) -> None:
-        """Delete what lies beside the directories for good: out of sight first, then off the disk."""
+        """Delete something in the trash, `.kept/`, `.gone/` or `.done/`. Raises `Gone` and OSError."""
         out_of_sight = self._gone / f"{path.name[:100]}.{secrets.token_hex(4)}"
         if path.parent not in (self.trash, self.kept, self._gone, self.done):
             raise ValueError(f"{path} is not to be erased")
@@ -158,13 +157,13 @@ class Spool(EntryBuilder):
         except OSError as fault:
             if not is_full(fault):
                 raise
-            out_of_sight = path  # not even a name is to be had: then it goes where it lies
+            out_of_sight = path  # no room even for a new name: delete it where it is
         delete(out_of_sight)
 
     def throw_away(self, entry: Entry, job: Job) -> None:
-        """Move an entry to the trash, from where it can be brought back; raises `Taken` if it cannot.
+        """Move an entry to the trash. Raises `Taken` when the trash has that id, `Gone`, and OSError.
 
-        The rename comes first: who loses the race must not have written "removed" into another's job.
+        The rename comes first: the slower of two must not write "removed" into the other's job.
         """
         try:
             durable.rename(entry.path, self.trash / entry.path.name)
@@ -179,7 +178,9 @@ class Spool(EntryBuilder):
         entry.job = job
 
     def amend(self, entry: Entry, booking: Booking) -> None:
-        """Tell the owner of a booking in hand that it changed; the newest word counts."""
+        """Leave a changed booking for the stage that records it; the newest counts. Raises `Gone`,
+        OSError.
+        """
         try:
             durable.write(entry.path / AMENDMENT, msgspec.json.encode(booking))
         except FileNotFoundError:
@@ -187,7 +188,7 @@ class Spool(EntryBuilder):
 
 
 def _strip(kept: Path, job: Job) -> None:
-    """Leave the record and the finished video of what is kept. What a crash leaves undone goes with it."""
+    """Delete everything but the record and the finished video; what a crash leaves goes later with them."""
     wanted = {JOB, job.result.file if job.result else ""}
     with contextlib.suppress(OSError):
         with os.scandir(kept) as found:

@@ -1,7 +1,7 @@
-"""What lies on the spool's disk that may go, and the letting go of it.
+"""Lists and removes what may be deleted from the spool's disk when room is short.
 
-What may go: the trash, what is left of finished jobs, kept copies of uploaded videos, rotated logs. What
-nobody has uploaded is never looked at here, so nothing here can lose it. `domain/disk_policy.py` decides.
+That is the trash, what is left of finished jobs, kept copies of uploaded videos, rotated logs. Videos that
+were not uploaded are never looked at here. `domain/disk_policy.py` decides what goes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BLOCK = 512
 
 
 def space(place: Path) -> Space:
-    """What the disk has free, for a user who is not root."""
+    """Free bytes and inodes of the disk, for a user who is not root. Raises OSError."""
     disk = os.statvfs(place)
     return Space(disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else None)
 
@@ -43,7 +43,7 @@ def space(place: Path) -> Space:
 
 
 def evictables(spool: Spool, logs: Path) -> list[Evictable]:
-    """All that may go, in the order in which it does."""
+    """All that may go, the first to go first."""
     return disk_policy.in_order(_evictables(spool, logs))
 
 
@@ -53,7 +53,7 @@ def _evictables(spool: Spool, logs: Path) -> Iterator[Evictable]:
             with contextlib.suppress(OSError):
                 yield Evictable(goes, path, _weight(path), _lies_since(path))
     for path in _in(spool.done):
-        if not path.name.endswith((".json", ".new")):  # the history is small, and keeps from recording twice
+        if not path.name.endswith((".json", ".new")):  # the history is small, and prevents recording twice
             with contextlib.suppress(OSError):
                 yield Evictable(Goes.LEFTOVER, path, _weight(path), _lies_since(path))
     with contextlib.suppress(OSError):
@@ -62,7 +62,7 @@ def _evictables(spool: Spool, logs: Path) -> Iterator[Evictable]:
 
 
 def logs_elsewhere(spool: Spool, logs: Path) -> list[Evictable]:
-    """The rotated logs, the oldest first, where they lie on a disk of their own: they help that one alone."""
+    """The rotated logs, oldest first, if they are on another disk than the spool."""
     with contextlib.suppress(OSError):
         if os.stat(logs).st_dev != os.stat(spool.root).st_dev:
             return disk_policy.in_order(_rotated(logs))
@@ -84,7 +84,7 @@ def _in(place: Path) -> list[Path]:
 
 
 def _weight(path: Path) -> int:
-    """Bytes that come free when it goes: what other names hold as well does not."""
+    """Bytes that deleting it frees: files with other hard links free none."""
     info = os.lstat(path)
     if not stat.S_ISDIR(info.st_mode):
         return info.st_blocks * _BLOCK if info.st_nlink == 1 else 0
@@ -99,7 +99,7 @@ def _weight(path: Path) -> int:
 
 
 def _lies_since(path: Path) -> datetime:
-    """The newest moment that speaks for it: it may have been written under a clock of 1970."""
+    """Its newest known time: the file's own time may be of 1970."""
     info = os.lstat(path)
     moments = [instant_of(info.st_mtime)]
     if stat.S_ISDIR(info.st_mode):
@@ -109,7 +109,7 @@ def _lies_since(path: Path) -> datetime:
 
 
 def remove(spool: Spool, one: Evictable) -> bool:
-    """Let it go; False when it cannot be had, or somebody was faster (`ezrec spool restore`, say)."""
+    """Delete it; False when that fails, or somebody was faster (`ezrec spool restore`, say)."""
     try:
         if one.goes is Goes.LOG:
             one.path.unlink()
@@ -123,9 +123,8 @@ def remove(spool: Spool, one: Evictable) -> bool:
 def sweep(place: Path, now_s: float | None = None) -> list[Path]:
     """Remove the temporary files that killed writers left below `place`.
 
-    One whose writer lives, or has only just died by the clock, stays: it may be in another container. A
-    process id is given out again, so after a day no living one counts. However the clock was set meanwhile,
-    nothing is lost: no name of these is ever read.
+    One whose writer lives, or that is younger than ten minutes, stays. Process ids are reused, so after a day
+    it goes in any case. Returns the paths. These files are never read, so a wrong clock loses nothing.
     """
     now_s = time.time() if now_s is None else now_s
     swept = []

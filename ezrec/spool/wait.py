@@ -1,6 +1,6 @@
 """`wait`: until a job is published, has failed or is held.
 
-The kernel's file events wake it; a look every 2 s is the net under them, as everywhere in EZREC.
+File events wake it; it also looks every 2 s, in case one is missed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _GOOD = (JobOutcome.PUBLISHED, JobOutcome.RECORDED, JobOutcome.PARTIAL)
 
 
 def wait(spool: Spool, prefix: str, timeout_s: float | None = None) -> Job:
-    """The record of the job when it has ended well.
+    """Wait until a job has ended; returns its record when it ended well.
 
     Raises `Refused` when it ended badly or needs a person, `Retry` when `timeout_s` seconds were not enough.
     """
     ends = None if timeout_s is None else time.monotonic() + timeout_s
-    with _woken(spool) as changed:  # armed before the first look, so that no change falls between
+    with _woken(spool) as changed:  # before the first look, so that no change is missed
         found = find(spool, prefix)
         job_id = found.job.id
         while not _is_over(found):
@@ -59,7 +59,7 @@ def _verdict(found: JobMatch) -> Job:
 
 @contextlib.contextmanager
 def _woken(spool: Spool) -> Iterator[threading.Event]:
-    """An event that is set whenever something arrives where waiting ends."""
+    """An event that is set when something arrives in a directory where waiting ends."""
     from watchdog.events import (
         DirCreatedEvent,
         DirMovedEvent,
@@ -82,7 +82,7 @@ def _woken(spool: Spool) -> Iterator[threading.Event]:
         for place in (spool.done, spool.trash, *map(spool.directory, (State.FAILED, State.DEFERRED))):
             observer.schedule(Flag(), str(place), event_filter=wanted)
         observer.start()
-    except OSError:  # no inotify left on this machine: the looks every 2 s remain
+    except OSError:  # no inotify left on this machine: the looks every 2 s are enough
         yield changed
         return
     try:

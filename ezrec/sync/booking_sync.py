@@ -27,9 +27,9 @@ from ezrec.sync.branding_cache import BrandingCache
 from ezrec.sync.reconcile import needs_witness, reconcile
 from ezrec.system import durable
 
-_PAST = timedelta(days=1)  # a row that ended longer ago is history, and no booking that was missed
-_MARKED = timedelta(minutes=5)  # a mark costs a memory card some 16 kB; so exact need no age be
-_BRANDING_SOON_S = 2.0  # mostly nothing is new, and that is known before the turn is over
+_PAST = timedelta(days=1)  # a row that ended longer ago was not missed: it is history
+_MARKED = timedelta(minutes=5)  # setting a file's time costs a memory card 16 kB, so not at each fetch
+_BRANDING_SOON_S = 2.0  # as a rule nothing is new, which is known within this time
 _BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 
 
@@ -37,13 +37,14 @@ _BEFORE_BRANDING = (State.RECORDING, State.RAW, State.PROCESSING)
 class BookingSync(PeriodicWork):
     """Fetches the bookings and drops what is new or changed into `incoming/`, where the recorder adopts it.
 
-    One empty or failed answer erases nothing: a booking is taken for deleted only after it was absent
-    from two complete answers in a row (counted beside the cache, because a timer starts us anew each
-    time). An answer without any booking counts only when the backend can tell that it would see them: a
-    key that was shut out gets the same empty list, for ever. What is being recorded is no exception: with a
-    witness its row was deleted, without one it is recorded on. The cache is written after the drops: a crash
-    in between drops again, which changes nothing. Its time says when an answer last agreed with it.
-    The branding is fetched beside it, and never keeps a booking waiting.
+    No single empty or failed answer deletes a booking: two complete answers in a row must lack it. They are
+    counted in a file beside the cache, because a timer starts a new process each time. An empty answer counts
+    only when the backend shows that it would see bookings: a key without access gets the same empty list.
+    All this holds for a booking that is being recorded too.
+
+    The cache is written after the drops: after a crash in between they are dropped again, which changes
+    nothing. The cache's time says when an answer last agreed with it. The branding is fetched in a thread, so
+    that no booking waits for it.
     """
 
     backend: Backend
@@ -53,9 +54,9 @@ class BookingSync(PeriodicWork):
     clock: Clock
     zone: tzinfo
     log: logging.Logger
-    past_days: int | None = None  # how far back the backend's answers reach
-    branding_s: float = 0.0  # an idle box asks for the branding this often
-    was_shut_out: Callable[[], bool] = lambda: False  # when an earlier process asked
+    past_days: int | None = None  # the backend's answers have all bookings from so many days ago on
+    branding_s: float = 0.0  # seconds between fetches of the branding on an idle box
+    was_shut_out: Callable[[], bool] = lambda: False  # in an earlier process
     interval_s: float = 15.0  # from one fetch of the bookings to the next while the branding is fetched
     _fetching: threading.Thread | None = None
     _branding_fault: Exception | None = None
@@ -72,7 +73,7 @@ class BookingSync(PeriodicWork):
             self._fetch_branding()
 
     def finish(self, limit_s: float) -> None:
-        """Wait for a branding that is still being fetched, and fetch the bookings meanwhile as ever."""
+        """Wait for the branding that is being fetched; meanwhile the bookings are fetched as usual."""
         while self._is_fetching():
             self._wait_for_branding(self.interval_s)
             if self._is_fetching():
@@ -91,14 +92,14 @@ class BookingSync(PeriodicWork):
     # ---- the branding, beside the bookings
 
     def _fetch_branding(self) -> None:
-        """In a thread of its own: an intro can keep a slow line busy for minutes."""
+        """In a thread: on a slow line an intro takes minutes."""
         if not self._is_fetching():
             self._fetching = threading.Thread(target=self._refresh, name="branding", daemon=True)
             self._fetching.start()
         self._wait_for_branding(_BRANDING_SOON_S)
 
     def _wait_for_branding(self, limit_s: float) -> None:
-        """Raises what was in the way of fetching it."""
+        """Wait for the thread; raises the fault that it met."""
         if self._fetching is not None:
             self._fetching.join(limit_s)
         if not self._is_fetching() and self._branding_fault is not None:
@@ -118,7 +119,9 @@ class BookingSync(PeriodicWork):
             self._mark(self.media.record, timedelta(seconds=self.branding_s))
 
     def _mark(self, path: Path, age: timedelta) -> None:
-        """Let the file's own time say when it was last found to be true; not again while that is younger."""
+        """Set the file's time to now, unless it is younger than `age`: it says when the file was
+        last right.
+        """
         now = self.clock.now()
         with suppress(OSError):
             if not timedelta() <= now - _marked(path) <= age:
@@ -127,24 +130,23 @@ class BookingSync(PeriodicWork):
     def _is_shut_out(
         self, known: Sequence[Mapping[str, Any]], fetched: Sequence[Mapping[str, Any]], since: date | None
     ) -> bool:
-        """True when the answer is empty and nobody can witness that it would not be, if there were any."""
+        """True when the answer is empty and nothing shows that the backend would see bookings."""
         was, self._shut_out = self._shut_out, False
         if needs_witness(known, fetched, since=since) and not self.backend.sees_bookings():
             self._shut_out = True
             if not was:
                 self.log.error(
-                    "the cloud shows no booking any more, and nothing shows that it would: %d known ones are "
-                    "kept. Is row-level security shutting this device out? Apply the policies that `ezrec "
-                    "schema` prints; a booking that was really deleted: ezrec spool rm",
+                    "the cloud shows no bookings any more: perhaps row-level security hides them from this "
+                    "device. %d known ones are kept. Apply the policies that `ezrec schema` prints. If a "
+                    "booking was really deleted: ezrec spool rm",
                     len(known),
                 )
         elif was:
-            self.log.info("the cloud's answers are believed again")
+            self.log.info("the cloud's answers count again")
         return self._shut_out
 
     def _branding_is_due(self) -> bool:
-        """Every few minutes, whoever asked last; at once when there is nothing, and always while a video will
-        want it."""
+        """True every few minutes, at once when the branding is not known, and always while a video waits."""
         try:
             age = self.clock.now() - _marked(self.media.record)
         except OSError:
@@ -168,7 +170,7 @@ class BookingSync(PeriodicWork):
             if self._is_news(row, before.get(_key(row))):
                 self._drop(_key(row), row)
         for row in found.cancelled:
-            self.log.warning("booking %s is in the table no more: taken for cancelled", shown(_key(row)))
+            self.log.warning("booking %s is no longer in the table: it counts as cancelled", shown(_key(row)))
             self._drop(_key(row), row)
         if found.absences != _read_counts(self._absences):
             durable.write(self._absences, _as_json(found.absences))
@@ -177,19 +179,19 @@ class BookingSync(PeriodicWork):
             self.log.info("%d bookings, %d new or changed", len(found.rows), len(found.changed))
 
     def from_cache(self) -> None:
-        """Hand over what is known already, before the network is asked: after a reboot it may be away."""
+        """Drop what is known already, before the network is asked: after a reboot it may be away."""
         for row in read_cache(self.cache):
             if self._is_news(row, row):
                 self._drop(_key(row), row)
 
     def _is_news(self, row: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
-        """True when the recorder has to hear of a row: it is to come and unknown to it, or it has changed."""
+        """True when the recorder needs a row: it is to come and not in the spool, or it has changed."""
         try:
             booking = parse_booking(row, self.zone)
         except BadBooking as fault:
             if row != before:
                 self.log.error("a booking that cannot be used: %s", fault)
-            return row != before  # told once, by the entry that it becomes in failed/
+            return row != before  # once: it becomes an entry in failed/
         if not self.spool.knows(booking.id):
             is_past = booking.end < self.clock.now() - _PAST
             return not (booking.is_cancelled or booking.is_finished or is_past)
@@ -200,14 +202,14 @@ class BookingSync(PeriodicWork):
         return self.cache.with_name(f"{self.cache.stem}.absent.json")
 
     def _since(self) -> date | None:
-        """The day from which on the backend's answers are complete; None: all of time."""
+        """The first day of which the backend's answers have all rows; None: of all days."""
         if self.past_days is None:
             return None
         return (self.clock.now().astimezone(self.zone) - timedelta(days=self.past_days)).date()
 
     def _drop(self, key: str, row: Mapping[str, Any]) -> None:
-        """As a person would: a booking's row as a `.json` in `incoming/`. Not again what lies there unchanged
-        because the recorder is away: 200 bookings at each fetch wear a memory card out.
+        """Write a row as a `.json` into `incoming/`, as a person would. One that is there unchanged, because
+        no recorder runs, is not written again: 200 bookings at each fetch wear a memory card out.
         """
         name = key if _is_safe(key) else stand_in(ascii(key))
         path, data = self.spool.directory(State.INCOMING) / f"{name}.json", _as_json(row)
@@ -247,14 +249,14 @@ def _is_safe(text: str) -> bool:
 def read_cache(path: Path) -> list[dict[str, Any]]:
     """The rows of the booking cache; none where there is no cache, or an unreadable one."""
     try:
-        found = json.loads(path.read_bytes())  # takes whatever `_as_json` writes, half a character too
+        found = json.loads(path.read_bytes())  # reads whatever `_as_json` writes, lone surrogates too
     except (OSError, ValueError, RecursionError):
         return []
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 def known_booking(cache: Path, zone: Any) -> Callable[[str], Booking | None]:
-    """Looks a booking up in the cache, for videos that a person drops in."""
+    """A function that looks up a booking in the cache by its id, for dropped videos."""
 
     def look_up(wanted: str) -> Booking | None:
         for row in read_cache(cache):

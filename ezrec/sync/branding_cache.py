@@ -1,7 +1,7 @@
-"""The branding as it lies in the media cache: what was fetched last, and whether it is all there.
+"""The branding in the media cache: what was fetched last, and whether it is complete.
 
-Written by whoever talks to the cloud, read by whoever makes videos; neither waits for the other.
-A changed asset always has a new key, so a key that is here never has to be fetched again.
+The task `sync` writes it, the process stage reads it; neither waits for the other. A changed asset always has
+a new key, so a key that is here is never fetched again.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class BrandingCache:
         return self.root / RECORD
 
     def assets(self) -> Assets:
+        """The files of the branding. `is_known` is False until all that the record names is there."""
         try:
             record = json_decode.decode(self.record.read_bytes(), _Record)
         except (OSError, msgspec.DecodeError):
@@ -57,10 +58,10 @@ class BrandingCache:
             return Assets(is_known=False)  # somebody has emptied the cache: it will be fetched again
         return Assets(True, intro, logo, sponsors, record.notes)
 
-    def refresh(self, backend: Backend, tell: Callable[[str], None]) -> None:
-        """Fetch what is new. An asset that is not there, or refused, does not stop the videos.
+    def refresh(self, backend: Backend, report: Callable[[str], None]) -> None:
+        """Fetch what is new. A missing or refused asset stops no video: `report` gets a line about it.
 
-        Raises `Retry` when the backend cannot be asked; then what was known stays.
+        Raises `Retry` when the backend cannot be asked, and OSError; the record is then as before.
         """
         wanted = backend.branding()
         self.root.mkdir(parents=True, exist_ok=True)
@@ -76,9 +77,9 @@ class BrandingCache:
             return
         durable.write(path, data)
         sponsors = f", sponsors {', '.join(record.sponsors)}" if record.sponsors else ""
-        tell(f"branding: intro {intro or 'none'}, logo {logo or 'none'}{sponsors}")
+        report(f"branding: intro {intro or 'none'}, logo {logo or 'none'}{sponsors}")
         for note in notes:
-            tell(note)
+            report(note)
         self._sweep(record.keys, before)
 
     def _fetched(self, backend: Backend, kind: str, key: str | None, notes: list[str]) -> str | None:
@@ -98,7 +99,7 @@ class BrandingCache:
         return key
 
     def _path(self, key: str | None) -> Path | None:
-        """Where the object of a key lies: under a name of our own, because keys come from outside."""
+        """The file of a key: its name is a digest, because keys come from outside."""
         if not key:
             return None
         suffix = Path(key).suffix.lower()
@@ -106,7 +107,9 @@ class BrandingCache:
         return self.root / (digest + (suffix if suffix in _SUFFIXES else ".bin"))
 
     def _sweep(self, keys: set[str | None], before: bytes) -> None:
-        """Remove what no key names, now or in the record before: a video may be in the making with those."""
+        """Remove the files of neither this record nor the last: a video in work may still use the
+        last ones.
+        """
         with suppress(msgspec.DecodeError):
             keys = keys | json_decode.decode(before, _Record).keys
         kept = {path.name for key in keys if (path := self._path(key))} | {RECORD}

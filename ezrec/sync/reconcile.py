@@ -1,15 +1,15 @@
-"""What an answer of the cloud means for the bookings that are known. Values in, values out.
+"""Compares the cloud's answer with the bookings that are known. Values in, values out.
 
-The cloud is believed slowly where belief would lose a recording, and at once where it would make one:
+A row that adds a recording counts at once; a missing row, which would lose one, counts slowly:
 
-- a row that is new or changed counts at once;
-- a row that is absent is kept, and taken for deleted only when a second complete answer in a row lacks it;
-- a row older than what was asked for is not judged at all. A clock that runs in the future asks for
-  nothing that we know, and "nothing came" must not cancel the season;
-- an answer without any row at all counts only with a witness that the rows would be seen if they were
-  there: row-level security tells whoever it shuts out the same empty list, complete and with status 200.
+- a new or changed row counts at once;
+- a missing row is kept, and counts as deleted only when two complete answers in a row lack it;
+- a row that is older than the days that were asked for is not judged. With a clock that is years ahead, no
+  known row would be asked for, and the empty answer must not cancel the season;
+- an empty answer counts only with a witness, something that shows that rows would be visible: row-level
+  security gives a device without access the same empty list, with status 200.
 
-A failed or partial answer never comes here: the backend raises instead.
+Failed and partial answers never come here: the backend raises instead.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ ANSWERS = 2  # complete answers in a row that must lack a booking
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What is known now. `rows` is the whole cache; `changed` and `cancelled` are for the spool.
-
-    `absences` goes into the next call.
+    """`rows`: the whole cache. `changed` and `cancelled`: for the spool. `absences`: for the next call, by id
+    how many answers in a row lacked it.
     """
 
     rows: tuple[Row, ...]
@@ -51,8 +50,8 @@ def reconcile(
 ) -> Reconciled:
     """Compare what is known with a complete answer.
 
-    `since` is the day from which on the answer is complete (None: all of time); rows before it are kept,
-    and forgotten when `may_forget` says that the clock is trusted.
+    `since`: the first day of which the answer has all rows (None: of all days). Rows of earlier days are
+    kept, or with `may_forget` dropped.
     """
     former = {_id(row): row for row in known}
     now = {_id(row): row for row in fetched}
@@ -81,9 +80,8 @@ def _id(row: Row) -> str:
 
 
 def _is_before(row: Row, since: date) -> bool:
-    """True when the row's day lies before `since`; the day itself belongs to neither side for sure.
-
-    The day of a row that names none in `date` stands in its `start_time`.
+    """True when the row's day, in `date` or else `start_time`, is `since` or earlier: of `since` itself the
+    answer may lack rows.
     """
     for name in ("date", "start_time"):
         text = row.get(name)

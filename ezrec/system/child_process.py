@@ -68,7 +68,7 @@ def as_input(data: bytes) -> Iterator[int]:
 def end_with_parent() -> None:
     """Let the kernel kill this process when the thread that started it ends.
 
-    Who was late hears by the end of its standard input that its starter is gone: so listen there after this.
+    A child that was late sees the end of its standard input instead: so read that after this.
     """
     with contextlib.suppress(OSError, AttributeError):  # another kernel, or a C library without it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

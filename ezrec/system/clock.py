@@ -66,7 +66,7 @@ def _boot_id() -> str:
 
 
 def _kernel_says_so() -> bool:
-    """True when a time service told the kernel that the clock is right (adjtimex(2): STA_UNSYNC is clear)."""
+    """True when the kernel's clock is synchronised by a time service (adjtimex(2): STA_UNSYNC is clear)."""
     import ctypes  # read once in a while; the struct below is `struct timex` of <sys/timex.h>
 
     class Timex(ctypes.Structure):
@@ -118,8 +118,8 @@ class _Timer(ctypes.Structure):
     _fields_ = (("interval", _Timespec), ("value", _Timespec))
 
 
-def on_step(tell: Callable[[], None]) -> bool:
-    """Call `tell` after every step of the wall clock, as long as the process lives. False: not to be had."""
+def on_step(call: Callable[[], None]) -> bool:
+    """Call `call` after every step of the wall clock, as long as the process lives. False: not available."""
     libc = ctypes.CDLL(None, use_errno=True)
     try:
         fd = libc.timerfd_create(_CLOCK_REALTIME, _TFD_CLOEXEC)
@@ -130,7 +130,7 @@ def on_step(tell: Callable[[], None]) -> bool:
     if not _arm(libc, fd):
         os.close(fd)
         return False
-    threading.Thread(target=_listen, args=(libc, fd, tell), name="clock steps", daemon=True).start()
+    threading.Thread(target=_listen, args=(libc, fd, call), name="clock steps", daemon=True).start()
     return True
 
 
@@ -142,15 +142,15 @@ def _arm(libc: ctypes.CDLL, fd: int) -> bool:
     return ctypes.get_errno() == errno.ECANCELED  # armed, and the clock was set since we last looked
 
 
-def _listen(libc: ctypes.CDLL, fd: int, tell: Callable[[], None]) -> None:
+def _listen(libc: ctypes.CDLL, fd: int, call: Callable[[], None]) -> None:
     while True:
         try:
             os.read(fd, 8)
         except OSError as fault:
             if fault.errno != errno.ECANCELED:
                 return
-        # Armed before it is told: what happens in between is then either seen by who is told, or told again.
+        # Armed before the call: a step in between is either seen by `call` or calls it again.
         is_armed = _arm(libc, fd)
-        tell()
+        call()
         if not is_armed:
             return

@@ -85,10 +85,10 @@ def _network() -> tuple[int | None, int | None]:
     import psutil
 
     try:
-        found = [told for name, told in psutil.net_io_counters(pernic=True).items() if name != "lo"]
+        found = [counts for name, counts in psutil.net_io_counters(pernic=True).items() if name != "lo"]
     except OSError:
         return None, None
-    return sum(told.bytes_sent for told in found), sum(told.bytes_recv for told in found)
+    return sum(each.bytes_sent for each in found), sum(each.bytes_recv for each in found)
 
 
 def _temperature() -> float | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from ezrec.domain.redaction import hide, redacted
 
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
-# lane → service. The names are those of docs/contract.md.
+# Stage or periodic task → service. The names are those of docs/contract.md.
 SERVICES = {
     "record": "recorder",
     "process": "video_worker",
@@ -42,9 +42,9 @@ _ASIDE = ("ezrec.supabase", "ezrec.upload", "ezrec.local")
 _QUIET = ("httpx", "httpcore", "hpack", "h2", "watchdog", "asyncio", "urllib3", "picamera2", "PIL")
 
 
-def logger(lane: str) -> logging.Logger:
-    """The logger of the service that a lane belongs to."""
-    return logging.getLogger(f"ezrec.{SERVICES[lane]}")
+def logger(part: str) -> logging.Logger:
+    """The logger of the service that a stage or a periodic task belongs to."""
+    return logging.getLogger(f"ezrec.{SERVICES[part]}")
 
 
 class _Line(logging.Formatter):
@@ -60,7 +60,7 @@ class _Line(logging.Formatter):
 
 
 class _Aside(logging.Handler):
-    """Backends speak in the lane that called them: what the cloud answered belongs into that lane's file."""
+    """Backends log to the service that called them: what the cloud answered belongs into its file."""
 
     def __init__(self, files: Mapping[str, logging.Handler]) -> None:
         super().__init__()
@@ -123,11 +123,13 @@ class _File(_Careful, logging.handlers.RotatingFileHandler):
 
 def begin(
     directory: Path,
-    lanes: list[str],
+    parts: list[str],
     level: int = logging.INFO,
     secrets: Iterable[str] = (),
 ) -> None:
-    """Log these lanes to files in `directory` and to standard output. A full disk stops nobody."""
+    """Log these stages and tasks to files in `directory` and to standard output. A full disk stops
+    nothing.
+    """
     hide(secrets)
     shape = _Line()
     root = logging.getLogger()
@@ -139,7 +141,7 @@ def begin(
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("ezrec").setLevel(level)
     files: dict[str, logging.Handler] = {}
-    for service in sorted({SERVICES[lane] for lane in lanes}):
+    for service in sorted({SERVICES[part] for part in parts}):
         try:
             directory.mkdir(parents=True, exist_ok=True)
             file = _File(

@@ -49,14 +49,14 @@ class Task:
         self.wake_up.set()
         with self._guard:
             listeners, self._listeners = self._listeners, []
-        for tell in listeners:
+        for call in listeners:
             with contextlib.suppress(Exception):
-                tell()
+                call()
 
-    def on_stop(self, tell: Callable[[], None]) -> None:
-        """Call `tell` when the work is asked to end; at once, if it was already."""
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Call `call` when the work is asked to end; at once, if it was already."""
         with self._guard:
-            self._listeners.append(tell)
+            self._listeners.append(call)
         if self.is_stopping:
             self.stop()
 

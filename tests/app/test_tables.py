@@ -8,9 +8,11 @@ import click
 import pytest
 
 from ezrec import settings
-from ezrec.app import periodic
+from ezrec.app import periodic, recording
 from ezrec.app.services import NAMES
 from ezrec.cli.run import pulse, run, run_stage
+from ezrec.diagnostics.doctor import CAMERA_CHECKS
+from ezrec.domain.camera_address import KINDS
 from ezrec.domain.stages import STAGES
 
 
@@ -25,6 +27,13 @@ def test_the_commands_know_every_stage_and_every_periodic_task() -> None:
     (only,) = [param for param in run.params if param.name == "only"]
     assert isinstance(only, click.Option)
     assert str(only.help).removeprefix("Some of: ").rstrip(".").split(", ") == list(NAMES)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_camera_has_a_camera_and_a_check_of_the_doctor(kind: str, tmp_path: Path) -> None:
+    found = settings.load({"EZREC_HOME": str(tmp_path), "TZ": "UTC", "EZREC_CAMERA": KINDS[kind]})
+    assert not recording.camera(found).health().running
+    assert kind in CAMERA_CHECKS
 
 
 @pytest.mark.parametrize("name", periodic.TASKS)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.app.periodic import periodic_work
+from ezrec.app.periodic import periodic_task
 from ezrec.app.publishing import local_backend
 from ezrec.app.recording import camera
 from ezrec.camera.ffmpeg_camera import FfmpegCamera
@@ -292,10 +292,10 @@ def test_a_fetched_logo_is_made_ready_before_a_camera_starts_but_not_by_whoever_
 ) -> None:
     settings = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": "software", **changes})
     local_backend(settings).set_branding(None, media.make_logo(tmp_path / "club.png"))
-    periodic_work("sync", settings)()
+    periodic_task("sync", settings).work()
     assert BrandingCache(settings.media_cache).assets().logo is not None
     assert not (settings.media_cache / "capture").exists()
-    periodic_work("ahead", settings)()
+    periodic_task("ahead", settings).work()
     assert len(list(settings.media_cache.glob("capture/*.yuva"))) == count
 
 

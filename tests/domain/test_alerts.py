@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,9 @@ from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import Machine, Throttling
 from ezrec.domain.snapshot import Blocked, FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 
+HOOKS = Path(__file__).parents[2] / "hooks" / "README.md"
 NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-STALL_S = 3 * 3600.0
 HEALTH = Health(
     NOW, 77, "boot-1", "software", CameraState.RESTARTING, last_frame_at=NOW, last_error="no camera"
 )
@@ -73,19 +75,24 @@ def test_every_rule_has_a_case() -> None:
     assert set(WRONG) == {rule.name for rule in RULES}
 
 
+def test_the_list_of_alerts_for_people_is_complete() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| (\w+) \|", HOOKS.read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted((rule.name, str(rule.severity)) for rule in RULES)
+
+
 def test_a_box_that_is_well_raises_nothing() -> None:
-    assert judge(WELL, (), STALL_S) == Judged(())
+    assert judge(WELL, ()) == Judged(())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_each_alert_is_raised_once_and_cleared_once(rule: Any) -> None:
     facts = replace(WELL, **WRONG[rule.name])
-    first = judge(facts, (), STALL_S)
+    first = judge(facts, ())
     raised = names(first)[0]
     alerts, cleared = first.alerts, []
     for _ in range(8):
         facts = after(facts, max(15.0, rule.after_s))
-        judged = judge(replace(facts, cloud_reached_at=_reached(rule.name, facts)), alerts, STALL_S)
+        judged = judge(replace(facts, cloud_reached_at=_reached(rule.name, facts)), alerts)
         raised += names(judged)[0]
         cleared += names(judged)[1]
         alerts = judged.alerts
@@ -94,7 +101,7 @@ def test_each_alert_is_raised_once_and_cleared_once(rule: Any) -> None:
     well = replace(WELL, at=facts.at, machine=replace(WELL.machine, uptime_s=facts.machine.uptime_s))
     for _ in range(70):
         well = after(well, 15.0)
-        judged = judge(replace(well, cloud_reached_at=well.at), alerts, STALL_S)
+        judged = judge(replace(well, cloud_reached_at=well.at), alerts)
         raised += names(judged)[0]
         cleared += names(judged)[1]
         alerts = judged.alerts
@@ -107,47 +114,45 @@ def _reached(name: str, facts: Snapshot) -> datetime | None:
 
 def test_a_twitch_is_not_worth_an_alert() -> None:
     missing = replace(WELL, **WRONG["not_recording"])
-    first = judge(missing, (), STALL_S)
+    first = judge(missing, ())
     assert first.raised == ()
-    assert judge(after(WELL, 10), first.alerts, STALL_S) == Judged(())
+    assert judge(after(WELL, 10), first.alerts) == Judged(())
 
 
 def test_a_pending_alert_survives_the_process_that_saw_it_first() -> None:
     dark = replace(WELL, clock_synchronised=False)
-    pending = judge(dark, (), STALL_S).alerts
+    pending = judge(dark, ()).alerts
     assert not pending[0].is_raised
-    assert names(judge(after(dark, 599), pending, STALL_S)) == ([], [])
-    assert names(judge(after(dark, 600), pending, STALL_S)) == (["clock_unsynchronised"], [])
+    assert names(judge(after(dark, 599), pending)) == ([], [])
+    assert names(judge(after(dark, 600), pending)) == (["clock_unsynchronised"], [])
 
 
 def test_a_clock_that_steps_by_years_neither_raises_nor_clears() -> None:
     dark = replace(WELL, clock_synchronised=False)
-    pending = judge(dark, (), STALL_S).alerts
+    pending = judge(dark, ()).alerts
     leapt = replace(after(dark, 15), at=NOW + timedelta(days=4000), cloud_reached_at=None)
-    assert names(judge(leapt, pending, STALL_S)) == ([], [])
+    assert names(judge(leapt, pending)) == ([], [])
 
 
 def test_a_reboot_begins_the_count_anew_but_raises_nothing_twice() -> None:
     dark = replace(WELL, clock_synchronised=False)
-    pending = judge(dark, (), STALL_S).alerts
+    pending = judge(dark, ()).alerts
     booted = replace(after(dark, -4990), boot_id="boot-2")
-    assert names(judge(booted, pending, STALL_S)) == ([], [])
-    raised = judge(after(dark, 600), pending, STALL_S).alerts
-    again = judge(booted, raised, STALL_S)
+    assert names(judge(booted, pending)) == ([], [])
+    raised = judge(after(dark, 600), pending).alerts
+    again = judge(booted, raised)
     assert names(again) == ([], [])
     assert again.alerts[0].is_raised
-    assert names(judge(replace(booted, clock_synchronised=True), again.alerts, STALL_S))[1] == [
-        "clock_unsynchronised"
-    ]
+    assert names(judge(replace(booted, clock_synchronised=True), again.alerts))[1] == ["clock_unsynchronised"]
 
 
 def test_a_frame_that_comes_and_goes_is_one_alert() -> None:
     still = replace(WELL, **WRONG["no_frame"])
-    alerts = judge(still, (), STALL_S).alerts
+    alerts = judge(still, ()).alerts
     told: list[str] = []
     for n in range(1, 9):
         facts = after(still if n % 2 else WELL, 15.0 * n)
-        judged = judge(replace(facts, cloud_reached_at=facts.at), alerts, STALL_S)
+        judged = judge(replace(facts, cloud_reached_at=facts.at), alerts)
         told += [*names(judged)[0], *names(judged)[1]]
         alerts = judged.alerts
     assert told == []
@@ -155,7 +160,7 @@ def test_a_frame_that_comes_and_goes_is_one_alert() -> None:
 
 def test_a_cloud_that_refuses_us_is_not_called_unreachable() -> None:
     facts = replace(WELL, **WRONG["cloud_refused"], **WRONG["cloud_unreachable"])
-    (alert,) = judge(facts, (), STALL_S).alerts
+    (alert,) = judge(facts, ()).alerts
     assert alert.name == "cloud_refused"
     assert "no such key" in alert.message
 
@@ -163,11 +168,11 @@ def test_a_cloud_that_refuses_us_is_not_called_unreachable() -> None:
 def test_an_upload_that_waits_for_the_network_or_gets_on_is_not_stopped() -> None:
     waits = WRONG["upload_stopped"]
     away = replace(WELL, **waits, cloud_reached_at=NOW - timedelta(minutes=20))
-    assert judge(away, (), STALL_S).raised == ()
+    assert judge(away, ()).raised == ()
     moving = replace(waits["uploads"], moved_at=NOW - timedelta(minutes=5))
-    assert judge(replace(WELL, uploads=moving), (), STALL_S).raised == ()
+    assert judge(replace(WELL, uploads=moving), ()).raised == ()
     young = replace(waits["uploads"], oldest=Waiting("b0", "processed", NOW - HOUR))
-    assert judge(replace(WELL, uploads=young), (), STALL_S).raised == ()
+    assert judge(replace(WELL, uploads=young), ()).raised == ()
 
 
 @pytest.mark.parametrize(
@@ -180,16 +185,16 @@ def test_an_upload_that_waits_for_the_network_or_gets_on_is_not_stopped() -> Non
     ],
 )
 def test_a_match_that_is_not_recorded_says_why(recorder: Recorder, why: str) -> None:
-    (alert,) = judge(replace(WELL, recorder=recorder), (), STALL_S).alerts
+    (alert,) = judge(replace(WELL, recorder=recorder), ()).alerts
     assert alert.message == f"booking b1 should be recorded and is not: {why}"
 
 
 def test_of_many_alerts_the_worst_come_first_and_pending_ones_not_at_all() -> None:
     facts = replace(WELL, **WRONG["failed_jobs"], **WRONG["disk_short"], clock_synchronised=False)
-    alerts = judge(facts, (), STALL_S).alerts
+    alerts = judge(facts, ()).alerts
     assert [alert.name for alert in worst_first(alerts)] == ["disk_short", "failed_jobs"]
 
 
 def test_an_alert_whose_rule_is_gone_is_cleared() -> None:
     old = Alert("old_rule", RULES[0].severity, "x", "y", "boot-1", 1.0, NOW)
-    assert names(judge(WELL, (old,), STALL_S)) == ([], ["old_rule"])
+    assert names(judge(WELL, (old,))) == ([], ["old_rule"])

@@ -127,7 +127,7 @@ def test_the_bitrate_is_never_raised_nor_lowered_beyond_what_can_be_watched(
     if found.measure in (DiskMeasure.AMPLE, DiskMeasure.UNBRANDED):
         assert found.bitrate == BITRATE
     assert bool(found.short) is (found.measure is DiskMeasure.ALARM)
-    assert bool(found.told) is found.is_unbranded
+    assert bool(found.shown) is found.is_unbranded
 
 
 def test_the_lower_bitrate_is_one_with_which_the_bookings_fit() -> None:

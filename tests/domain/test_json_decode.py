@@ -40,13 +40,13 @@ def test_what_has_another_form_is_refused() -> None:
 
 
 @pytest.mark.parametrize("year", ["0001", "1899", "2500", "9999", r"\u0030001", r"00\u00301"])
-def test_a_date_of_no_time_of_ours_is_refused_wherever_it_stands(year: str) -> None:
+def test_an_impossible_date_is_refused_wherever_it_stands(year: str) -> None:
     text = f"{year}-01-01T00:00:00Z"
-    with pytest.raises(ValueError, match="not of our time"):
+    with pytest.raises(ValueError, match="cannot be"):
         json_decode.decode(f'{{"a": "{text}"}}'.encode(), dict[str, datetime])
-    with pytest.raises(ValueError, match="not of our time"):
+    with pytest.raises(ValueError, match="cannot be"):
         json_decode.decode(f'{{"id": "b1", "start": "{text}", "end": "{text}"}}'.encode(), Booking)
-    with pytest.raises(ValueError, match="not of our time"):
+    with pytest.raises(ValueError, match="cannot be"):
         json_decode.decode(f'["2026-07-01T16:00:00Z", "{text}"]'.encode(), tuple[datetime, ...])
 
 

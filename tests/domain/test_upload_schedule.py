@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job, Kind, Result
 from ezrec.domain.names import safe_id
-from ezrec.domain.upload_schedule import Deadline, Wait, hold, read_hours, upload_order
+from ezrec.domain.upload_schedule import UploadDeadline, Wait, hold, read_hours, upload_order
 
 MADRID = ZoneInfo("Europe/Madrid")
 NIGHT = read_hours("22:00-07:00")
@@ -136,9 +136,9 @@ def test_an_upload_presses_when_what_was_sent_would_be_lost(
     lasts_s: float, part: float, bytes_s: float | None, presses: bool
 ) -> None:
     now = at("2026-06-01 12:00")
-    deadline = Deadline(now + timedelta(seconds=lasts_s), 4_000_000_000)
+    deadline = UploadDeadline(now + timedelta(seconds=lasts_s), 4_000_000_000)
     assert deadline.is_urgent(now, part, bytes_s) is presses
-    assert not Deadline(None, 10).is_urgent(now, part, bytes_s)
+    assert not UploadDeadline(None, 10).is_urgent(now, part, bytes_s)
 
 
 def test_an_upload_that_presses_goes_before_the_newest_match_and_the_first_to_expire_before_all() -> None:

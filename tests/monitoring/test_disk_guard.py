@@ -476,10 +476,10 @@ def test_the_settings_reach_those_who_keep_them(box: CourtBox) -> None:
     assert not services.worker("upload", box.settings).keeps
     keeping = replace(box.settings, keep_uploaded=timedelta(days=3))
     assert services.worker("upload", keeping).keeps
-    status = periodic.periodic_work("status", box.settings)
+    status = periodic.periodic_task("status", box.settings).work
     assert isinstance(status, StatusReporter)
     assert isinstance(status.forecast, DiskGuard)
-    assert isinstance(periodic.periodic_work("tidy", box.settings), Retention)
+    assert isinstance(periodic.periodic_task("tidy", box.settings).work, Retention)
 
 
 def test_the_status_tells_the_measure_and_the_alert(box: CourtBox) -> None:

@@ -55,7 +55,7 @@ FOREIGN = ("_ms", "_kb", "_mb", "_gb", "_percent", "_minutes", "_hours", "_milli
 
 
 def families(facts: Snapshot) -> dict[str, Metric]:
-    alerts = judge(facts, (), 3600).alerts
+    alerts = judge(facts, ()).alerts
     return {found.name: found for found in text_string_to_metric_families(text(facts, alerts, "court-7"))}
 
 

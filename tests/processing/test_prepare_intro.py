@@ -79,7 +79,7 @@ def test_beside_a_recording_it_works_only_where_processing_may(follows: bool, bo
     asked = list[bool]()
     pulse = Prerenderer(
         box.spool, box.transcoder, lambda: box.assets, RenderOptions(), lambda: 0, StandingClock(), LOG,
-        prepare_intro=lambda may_go_on: asked.append(may_go_on()), follows=follows,
+        prepare=(lambda may_go_on: asked.append(may_go_on()),), follows=follows,
     )  # fmt: skip
     pulse()
     assert asked == [True]

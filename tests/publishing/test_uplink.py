@@ -353,7 +353,6 @@ def test_a_lane_that_pauses_for_the_network_looks_as_soon_as_it_is_back(tmp_path
 
 def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.policy = replace(court.policy, order=upload_order)
     old = court.finished("old", NOON - timedelta(days=1))
     stored: list[str] = []
     sent: list[int] = []
@@ -375,8 +374,8 @@ def test_one_that_comes_during_an_upload_overtakes_it_at_the_next_piece(tmp_path
 
 
 def test_one_that_comes_between_the_look_and_the_upload_goes_first_too(tmp_path: Path) -> None:
-    court, order = Court(tmp_path), upload_order
-    court.policy = replace(court.policy, order=order)
+    court = Court(tmp_path)
+    order = court.policy.order
     for day in range(1, 4):
         court.finished(f"day-{day}", NOON - timedelta(days=day))
 
@@ -462,7 +461,7 @@ def test_a_disk_that_cannot_be_written_is_no_fault(tmp_path: Path) -> None:
 
 def test_an_upload_whose_address_ends_soon_is_not_overtaken(tmp_path: Path) -> None:
     court = Court(tmp_path)
-    court.policy.order = order = lambda each: upload_order(each, court.policy.urgent_until(each))
+    order = court.policy.order
     court.finished("old", NOON - timedelta(days=1))
     sent: list[int] = []
 
@@ -526,7 +525,7 @@ def test_a_job_that_waits_for_a_cure_is_an_alert_and_no_stopped_upload(tmp_path:
     court.clock.pass_time(24 * 3600)
     seen = collect(court.spool, chosen, court.clock, Machine(uptime_s=9000.0))
     facts = replace(seen, cloud_reached_at=seen.at, clock_synchronised=True)
-    raised = judge(facts, (), 3600).raised
+    raised = judge(facts, ()).raised
     assert [alert.name for alert in raised] == ["upload_blocked"]
     assert "413" in raised[0].message
     assert "raise the size limit" in raised[0].message

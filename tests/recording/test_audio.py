@@ -32,7 +32,8 @@ from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.processing.process import process
-from ezrec.recording.record import Padding, record
+from ezrec.recording.record import record
+from ezrec.recording.session import Padding
 from ezrec.spool.found_takes import DIED, measured
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task

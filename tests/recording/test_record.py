@@ -26,7 +26,8 @@ from ezrec.domain.ports import Camera
 from ezrec.domain.recording_outcome import OnCancel
 from ezrec.domain.stages import State
 from ezrec.media.mp4.repair import repair
-from ezrec.recording.record import Padding, record
+from ezrec.recording.record import record
+from ezrec.recording.session import Padding
 from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import JOB, Entry, Spool
 from ezrec.system.task import Task

@@ -36,7 +36,7 @@ def main() -> None:
         threading.Thread(target=_hang, args=(camera, mark), daemon=True).start()
     running = services.build(made, ["record"], camera)
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
-    services.serve(running, kept=True)
+    running.serve(kept=True)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task
 from tests.fakes.clock import StandingClock
 from tests.spool.syscalls import Crash, in_child, wait_for_tracer
-from tests.support.spooling import FOOTAGE, footage_in, new_spool, put_clip
+from tests.support.spooling import FOOTAGE, finish_off, footage_in, new_spool, put_clip
 from tests.support.stagework import a_drain, where
 
 START = StandingClock().now() + timedelta(hours=5)
@@ -115,7 +115,7 @@ def play(scene: Scene, spool: Spool) -> None:
         clock.pass_time(pause_s)
     for _ in range(2):  # each start of a process does so
         with contextlib.suppress(OSError):
-            spool.finish_off()
+            finish_off(spool)
 
 
 def wrong(scene: Scene, root: Path) -> str:

@@ -19,7 +19,7 @@ from ezrec.spool.spool import REASON, Spool
 from tests.fakes.clock import StandingClock
 from tests.spool.syscalls import CALLS, WHEN, Crash, calls_in, count, needs_strace, run_traced
 from tests.spool.transitions import TRANSITIONS, ends, lay_out
-from tests.support.spooling import NOW, footage_in
+from tests.support.spooling import NOW, finish_off, footage_in
 
 pytestmark = needs_strace
 
@@ -82,11 +82,11 @@ def _check(crash: Crash, root: Path, acknowledged: bool) -> None:
     if acknowledged:
         assert transition.ends_in in _places(spool), crash
     spool.prepare()
-    spool.finish_off()
+    finish_off(spool)
     assert spool.is_tidy(), crash
     _sound(crash, spool)
     transition.act(spool)
-    spool.finish_off()
+    finish_off(spool)
     assert _places(spool) == [transition.ends_in], crash
     assert all(not spool.look(state)[1] for state in (State.RAW, State.INCOMING)), crash
     _sound(crash, spool)
@@ -118,7 +118,7 @@ def test_a_job_goes_on_by_itself_when_a_persons_verb_was_broken_off(
 
 def _goes_on(crash: Crash, spool: Spool) -> None:
     transition = TRANSITIONS[crash.transition]
-    spool.finish_off()
+    finish_off(spool)
     for _ in range(2):  # at once, and when every wait is over
         (where,) = _places(spool)
         assert where in transition.taken_up_in, (crash, where)

@@ -114,7 +114,7 @@ def look_at_everything(box: CourtBox) -> None:
         json.dumps([row.as_json(NOW) for row in found])
     facts = box.collect()
     box.collect(facts)
-    judged = alerts.judge(facts, (), 3600.0).alerts
+    judged = alerts.judge(facts, ()).alerts
     assert status_file.decode(status_file.encode(status_file.StatusFile(facts, judged))).facts == facts
     prometheus.text(facts, judged, "0")
     draw_status(facts, judged, "EZREC", UTC, 100, colour=False)

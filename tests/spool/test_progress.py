@@ -31,7 +31,7 @@ def entry(tmp_path: Path) -> Entry:
 
 def test_it_tells_the_part_the_pace_and_what_is_left(entry: Entry) -> None:
     hand = Hand()
-    meter = ProgressMeter(entry, "process", "making the video", film_s=600, clock=hand)
+    meter = ProgressMeter(entry, "process", "making the video", video_s=600, clock=hand)
     meter(0.0)
     assert entry.progress() == {
         "stage": "process", "doing": "making the video", "part": 0.0, "eta_s": None, "speed": None,
@@ -44,7 +44,7 @@ def test_it_tells_the_part_the_pace_and_what_is_left(entry: Entry) -> None:
 
 def test_what_an_earlier_try_has_done_is_not_counted_as_pace(entry: Entry) -> None:
     hand = Hand()
-    meter = ProgressMeter(entry, "upload", "uploading", film_s=100, clock=hand)
+    meter = ProgressMeter(entry, "upload", "uploading", video_s=100, clock=hand)
     meter(0.5)
     hand.at += 10
     meter(0.6)
@@ -53,7 +53,7 @@ def test_what_an_earlier_try_has_done_is_not_counted_as_pace(entry: Entry) -> No
 
 def test_a_rest_is_told_at_once_and_counts_towards_no_pace(entry: Entry) -> None:
     hand = Hand()
-    meter = ProgressMeter(entry, "process", "making the video", film_s=600, clock=hand)
+    meter = ProgressMeter(entry, "process", "making the video", video_s=600, clock=hand)
     meter(0.0)
     hand.at += 30
     meter(0.25)
@@ -74,7 +74,7 @@ def test_a_rest_is_told_at_once_and_counts_towards_no_pace(entry: Entry) -> None
 
 def test_a_rest_before_anything_was_done_is_told_too(entry: Entry) -> None:
     hand = Hand()
-    meter = ProgressMeter(entry, "process", "making the video", film_s=600, clock=hand)
+    meter = ProgressMeter(entry, "process", "making the video", video_s=600, clock=hand)
     meter.rest("a recording")
     assert (entry.progress()["part"], entry.progress()["rests"]) == (0.0, "a recording")
 

@@ -30,6 +30,7 @@ from tests.support.spooling import (
     booking,
     booking_job,
     clip_job,
+    finish_off,
     footage_in,
     new_spool,
     put_clip,
@@ -297,7 +298,7 @@ def test_a_job_whose_leave_was_cut_short_can_leave_again(spool: Spool) -> None:
     shutil.copytree(entry.path, spool.root.parent / "copy")
     spool.leave(entry, replace(entry.job, outcome=JobOutcome.PUBLISHED))
     os.rename(spool.root.parent / "copy", spool.root / "processed/b1")  # as if the rename had not come
-    spool.finish_off()
+    finish_off(spool)
     assert whereabouts(spool) == {"b1": ["processed"]}, "only its stage may say that it is over"
     entry = spool.read(State.PROCESSED, "b1")
     assert entry.job.is_due(NOW)
@@ -381,7 +382,7 @@ def test_files_without_a_record_in_new_are_rescued_for_a_person(spool: Spool) ->
     (spool.root / ".new/raw.b1.00" / TAKE).write_bytes(FOOTAGE)
     (spool.root / ".new/stray.mp4").write_bytes(FOOTAGE)
     (spool.root / ".new/raw.b2.00").mkdir()
-    spool.finish_off()
+    finish_off(spool)
     assert spool.is_tidy()
     rescued = spool.entries(State.FAILED)
     assert len(rescued) == 2
@@ -394,7 +395,7 @@ def test_files_without_a_record_in_new_are_rescued_for_a_person(spool: Spool) ->
 def test_half_built_footage_whose_id_was_taken_meanwhile_gets_another(spool: Spool) -> None:
     entry = put_clip(spool)
     shutil.copytree(entry.path, spool.root / ".new/raw.b1.00")
-    spool.finish_off()
+    finish_off(spool)
     assert whereabouts(spool) == {"b1": ["raw"], "b1-2": ["raw"]}
 
 
@@ -403,7 +404,7 @@ def test_a_link_in_new_is_judged_before_it_is_anybodys_footage(spool: Spool) -> 
     os.rename(entry.path, spool.root / ".new/raw.b1.00")
     (spool.root / ".new/raw.b1.00" / TAKE).unlink()
     (spool.root / ".new/raw.b1.00" / TAKE).symlink_to("/etc/passwd")
-    spool.finish_off()
+    finish_off(spool)
     assert whereabouts(spool) == {"b1": ["failed"]}
 
 
@@ -413,7 +414,7 @@ def test_one_thing_that_cannot_be_finished_does_not_keep_the_others(spool: Spool
         shutil.copytree(spool.root / "raw/b1", spool.root / ".new" / name)
     (spool.root / "incoming").rmdir()
     (spool.root / "incoming").write_text("no directory at all")
-    said = spool.finish_off()
+    said = finish_off(spool)
     assert any("cannot finish" in line for line in said)
     assert "b1-2" in spool.names(State.RAW)
 
@@ -423,7 +424,7 @@ def test_what_was_half_deleted_is_deleted(spool: Spool) -> None:
     (spool.root / ".gone/b1.00" / TAKE).write_bytes(FOOTAGE)
     (spool.root / ".gone/file").write_bytes(FOOTAGE)
     assert not spool.is_tidy()
-    spool.finish_off()
+    finish_off(spool)
     assert spool.is_tidy()
 
 
@@ -438,9 +439,9 @@ def test_a_start_is_not_ended_by_a_job_that_leaves_at_the_same_time(spool: Spool
     leaving = threading.Thread(target=leave)
     leaving.start()
     while leaving.is_alive():
-        spool.finish_off()
+        finish_off(spool)
     leaving.join()
-    spool.finish_off()
+    finish_off(spool)
     assert spool.is_tidy()
     assert whereabouts(spool) == {}
     assert len(list(history(spool))) == 150
@@ -673,7 +674,7 @@ def test_a_booking_does_not_wait_for_what_is_being_deleted(spool: Spool, tmp_pat
     for n in range(3):
         (spool.gone / f"b{n}.0").mkdir()
         (spool.gone / f"b{n}.0/x.mp4").write_bytes(FOOTAGE)
-    with _slow(spool, "unlinkat", "spool.finish_off()", tmp_path) as other:
+    with _slow(spool, "unlinkat", "finish_off(spool)", tmp_path) as other:
         time.sleep(0.5)
         began = time.monotonic()
         spool.create(State.INCOMING, booking_job("b2"))

@@ -21,7 +21,8 @@ from ezrec.domain.outcomes import Closed, Done, Preserved
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import repair
-from ezrec.recording.record import Padding, record
+from ezrec.recording.record import record
+from ezrec.recording.session import Padding
 from ezrec.runtime.liveness import Liveness
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.task import Task

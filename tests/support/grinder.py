@@ -28,6 +28,7 @@ from ezrec.runtime.worker import Worker
 from ezrec.spool.spool import Entry, Spool
 from ezrec.system.clock import SystemClock
 from ezrec.system.task import Task
+from tests.support.spooling import finish_off
 from tests.support.stagework import a_drain, a_spool
 
 _LIMIT_S = 60.0
@@ -100,7 +101,7 @@ def stages(spool: Spool) -> list[Worker]:
 def work(home: Path, until_empty: bool) -> None:
     """What a process does from its start on: finish off what a crash left, then drain and drain."""
     spool = a_spool(home)
-    spool.finish_off()
+    finish_off(spool)
     drains = stages(spool)
     ends = time.monotonic() + _LIMIT_S
     while time.monotonic() < ends:

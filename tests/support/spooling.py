@@ -25,6 +25,11 @@ def new_spool(root: Path) -> Spool:
     return spool
 
 
+def finish_off(spool: Spool) -> list[str]:
+    """What the next start does after a crash, all of it at once; returns what it logs."""
+    return [*spool.finish_building(), *spool.finish_deleting()]
+
+
 def booking(job_id: str = "b1", **fields: Any) -> Booking:
     start = fields.pop("start", NOW + timedelta(hours=1))
     return Booking(safe_id(job_id), start, fields.pop("end", start + timedelta(hours=1)), **fields)

@@ -16,7 +16,7 @@ from ezrec.domain.stages import PROCESS, RETRY, State, settle
 from ezrec.spool.spool import REASON, Entry, Spool
 from ezrec.system import durable
 from tests.support.card import Card, why_no_card
-from tests.support.spooling import FOOTAGE, NOW, booking, booking_job, new_spool, put_clip
+from tests.support.spooling import FOOTAGE, NOW, booking, booking_job, finish_off, new_spool, put_clip
 
 
 def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_every_transition_that_was_acknowledged_survives_a_power_cut(card: Card)
     entry = cut(State.PROCESSED, "b1")
     spool.leave(entry, replace(entry.job, outcome=JobOutcome.PUBLISHED))
     card.cut_power()
-    spool.finish_off()
+    finish_off(spool)
     done = spool.finished("b1")
     assert done is not None
     assert done.outcome is JobOutcome.PUBLISHED

@@ -14,7 +14,6 @@ from ezrec.cli.camera import camera
 from ezrec.cli.local import local
 from ezrec.cli.main import COMMANDS, OK, run
 from ezrec.cli.spool import spool
-from ezrec.settings import docs
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {"camera": camera, "spool": spool, "local": local}
@@ -40,18 +39,6 @@ def read(path: Path) -> str | None:
 
 DOCUMENTS = [path for path in ours() if path.suffix == ".md"]
 by_name = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-
-
-def test_the_table_of_settings_is_fresh() -> None:
-    made = re.search(r"<!-- settings: [^\n]*-->\n(.*)<!-- end of settings -->", README, re.DOTALL)
-    assert made, "the README has lost its markers"
-    assert made[1] == docs.table(docs.COMMON), "stale: python -m ezrec.settings write"
-    assert len(docs.COMMON) == made[1].count("\n") - 2, "a name in COMMON is no setting"
-    assert (ROOT / "docs" / "settings.md").read_text() == docs.page(), "stale: python -m ezrec.settings write"
-
-
-def test_the_example_of_the_settings_is_fresh() -> None:
-    assert (ROOT / ".env.example").read_text() == docs.env_example(), "stale: python -m ezrec.settings write"
 
 
 @by_name

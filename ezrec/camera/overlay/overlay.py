@@ -24,7 +24,10 @@ _KEPT = 8  # pictures; logos change seldom
 
 
 class CaptureOverlays:
-    """Called at each start of a camera. `folder` is its own; `warn` hears why a logo is not drawn."""
+    """Called at each start of a camera. `folder` is its own; `warn` gets the reason why a logo is not drawn.
+
+    `wait_s`: how long to wait until the picture is made; by default one second.
+    """
 
     def __init__(
         self,
@@ -33,11 +36,17 @@ class CaptureOverlays:
         layout: LogoLayout,
         folder: Path,
         warn: Callable[[str], None],
-        wait_s: float = _WAIT_S,
+        wait_s: float | None = None,
     ) -> None:
         self._assets, self._frame, self._layout = assets, frame, layout
-        self._folder, self._warn, self._wait_s = folder, warn, wait_s
+        self._folder, self._warn = folder, warn
+        self._wait_s = _WAIT_S if wait_s is None else wait_s
         self._refused: set[str] = set()
+
+    def prepare(self, may_go_on: Callable[[], bool]) -> None:
+        """Make the picture before a camera needs it."""
+        if may_go_on():
+            self()
 
     def __call__(self) -> CaptureOverlay | None:
         assets = self._assets()

@@ -114,7 +114,7 @@ class _Life:
             self._stream.lose(str(bad))
             self._give_back()
         finally:
-            self._stream.lose("the camera's thread failed")  # a fault told before stands
+            self._stream.lose("the camera's thread failed")  # an earlier fault counts
 
     def _run(self) -> str:
         """From the start to the end; returns why it is over."""

@@ -50,8 +50,8 @@ _PUNCTUATION = re.compile(r"[\])}:;,.]{0,8}\Z")
 
 # The fields of records in which somebody says something. The program reads a few words of its own in them.
 WORDS = frozenset({
-    "alarm", "cure", "ended_by", "evidence", "held", "last_error", "message", "notes", "reason", "remedy",
-    "said", "why",
+    "alarm", "cloud_fault", "cure", "ended_by", "evidence", "held", "last_error", "message", "notes",
+    "reason", "remedy", "said", "why",
 })  # fmt: skip
 _FIXED = frozenset({"still open", "found"})
 

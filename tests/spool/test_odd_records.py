@@ -156,15 +156,6 @@ def test_a_date_that_leaves_the_calendar_makes_an_unknown_file(box: CourtBox, pa
         hold_the_box_to(box, changed(path, odd))
 
 
-@pytest.mark.parametrize("hidden", [rb"\u0030001-01-", rb"0001-\u0030\u0031-"])
-def test_a_date_whose_digits_are_written_by_their_numbers_is_looked_at_too(
-    box: CourtBox, hidden: bytes
-) -> None:
-    data = changed(("created",), "0001-01-01T00:00:00Z")
-    assert b"0001-01-" in data
-    hold_the_box_to(box, data.replace(b"0001-01-", hidden))
-
-
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.sampled_from(list(places_in(WHOLE))), st.sampled_from(ODD))
 def test_no_odd_value_in_a_record_keeps_the_others_from_being_seen(

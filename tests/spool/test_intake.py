@@ -568,6 +568,22 @@ def _as_nobody(box: IntakeBox, script: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_a_job_that_cannot_be_read_for_minutes_stays_where_it_is(box: IntakeBox) -> None:
+    """It may well be a sound one: a disk, or its rights, may come back."""
+    entry = put_clip(box.spool, State.RAW, "b1")
+    (entry.path / JOB).chmod(0)
+    _as_nobody(
+        box,
+        """
+for _ in range(110):
+    adopted, again = box.look()
+    assert adopted == [] and again, (adopted, again)
+    box.clock.pass_time(again)
+""",
+    )
+    assert whereabouts(box.spool) == {"b1": ["raw"]}
+
+
 def test_a_file_that_we_may_not_read_waits_for_a_person(box: IntakeBox) -> None:
     box.drop("x1.mp4").chmod(0)
     _as_nobody(box, "box.adopt(); assert box.spool.names(State.FAILED) == []; box.adopt_for_a_while()")

@@ -50,8 +50,8 @@ _PUNCTUATION = re.compile(r"[\])}:;,.]{0,8}\Z")
 
 # The fields of records that hold texts. `_FIXED` are values that the program reads there.
 WORDS = frozenset({
-    "alarm", "cure", "ended_by", "evidence", "held", "last_error", "message", "notes", "reason", "remedy",
-    "said", "why",
+    "alarm", "cloud_fault", "cure", "ended_by", "evidence", "held", "last_error", "message", "notes",
+    "reason", "remedy", "said", "why",
 })  # fmt: skip
 _FIXED = frozenset({"still open", "found"})
 

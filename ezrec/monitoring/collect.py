@@ -316,8 +316,8 @@ def _failed(entries: list[Entry]) -> tuple[FailedJob, ...]:
 
 
 def _blocked(deferred: list[Entry]) -> Blocked | None:
-    found = _failed([entry for entry in deferred if entry.job.waits_for == Wait.CURE and not entry.job.held])
-    return Blocked(len(found), found[-1]) if found else None
+    found = [entry for entry in deferred if entry.job.waits_for == Wait.CURE and not entry.job.held]
+    return Blocked(len(found), _failed(found)[-1]) if found else None
 
 
 def _uploads(

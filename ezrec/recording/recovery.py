@@ -7,7 +7,7 @@ open; it is tried again at the end of its recording, and before its video is mad
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -19,23 +19,33 @@ from ezrec.spool.spool import Entry
 
 
 def recover_takes(
-    entry: Entry, repair: Repair, log: logging.Logger, remember: Callable[..., Any] | None = None
+    entry: Entry,
+    repair: Repair,
+    log: logging.Logger,
+    remember: Callable[..., Any] | None = None,
+    in_writing: Collection[str] = (),
 ) -> None:
     """Measure the takes that nobody closed: the recorder died, or lost power, while it wrote them.
 
-    `remember` writes the record, where that need not succeed at once.
+    `remember` writes the record, where that need not succeed at once. `in_writing`: files whose writer was
+    not waited for any longer; one that is empty now may be filled later.
     """
     known = entry.job.takes
-    takes = tuple(found for take in known if (found := _recovered(take, entry, repair, log)))
+    takes = tuple(found for take in known if (found := _recovered(take, entry, repair, log, in_writing)))
     if takes != known:
         (remember or entry.update)(takes=takes)
 
 
-def _recovered(take: Take, entry: Entry, repair: Repair, log: logging.Logger) -> Take | None:
+def _recovered(
+    take: Take, entry: Entry, repair: Repair, log: logging.Logger, in_writing: Collection[str]
+) -> Take | None:
     if take.ended_by != OPEN:
         return take
     path = entry.path / take.file
     found = repair(path)
+    if found.is_nothing and take.file in in_writing:
+        log.error("booking %s: %s is empty still: the disk does not answer", entry.id, take.file)
+        return take
     if found.is_nothing:
         log.warning("booking %s: %s was cut off before its first picture", entry.id, take.file)
         with suppress(OSError):

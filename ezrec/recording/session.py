@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,7 @@ class RecordingSession:
     failures: int = 0
     fault: str = ""
     begins: float = 0.0  # of the window, on the monotonic clock as it stood at the newest take
+    unanswered: set[str] = field(default_factory=set)  # takes whose writer was not waited for any longer
 
     @property
     def booking(self) -> Booking:
@@ -256,6 +257,8 @@ class RecordingSession:
         closed = replace(closed, file=take.file, started=started, holes=holes, early_s=early_s)
         path = self.entry.path / take.file
         closed, is_empty = bounded(closed), False
+        if closed.ended_by == UNANSWERED:
+            self.unanswered.add(closed.file)
         if not closed.duration_s:
             closed, is_empty = without_length(closed, self.entry, self.repair, self.log)
         if self.audio:
@@ -281,7 +284,8 @@ class RecordingSession:
     # ---- the end
 
     def outcome(self) -> Done | Closed | Preserved:
-        recover_takes(self.entry, self.repair, self.log, self.remember)  # of what could not be read before
+        # Of what could not be read before.
+        recover_takes(self.entry, self.repair, self.log, self.remember, in_writing=self.unanswered)
         job, now, is_synchronised = self.entry.job, self.clock.now(), self.clock.is_synchronised()
         if self.booking.is_cancelled:
             outcome, noted = recording_outcome.of_a_cancelled(

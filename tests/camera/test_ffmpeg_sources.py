@@ -44,6 +44,7 @@ def test_a_usb_camera_is_asked_for_size_and_rate_and_encoded_without_b_frames() 
     assert has(source, "-bf", "0")
     assert has(source, "-b:v", "4000000")
     assert (source.name, source.fps) == ("camera /dev/video2", 25)
+    assert source.has_own_clock, "its stamps are held against arrival"
 
 
 @pytest.mark.parametrize("by", [3600, -3600, -3, 90_000])
@@ -73,6 +74,7 @@ def test_a_network_camera_is_copied_over_tcp_and_may_open_nothing_else() -> None
     whitelist = source.argv()[source.argv().index("-protocol_whitelist") + 1]
     assert "file" not in whitelist.split(",")
     assert source.fps is None
+    assert source.has_own_clock, "its stamps are held against arrival"
 
 
 def test_a_network_cameras_address_stands_in_no_argument() -> None:

@@ -13,10 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.camera.ffmpeg_camera import CameraLimits
+from ezrec.camera.ffmpeg_camera import CameraLimits, _Child
 from ezrec.camera.ffmpeg_sources import RtspSource, SoftwareSource
+from ezrec.camera.live_stream import LiveStream
 from ezrec.domain.outcomes import Done
+from ezrec.media.mp4.fragments import BadStream
 from tests.camera.network_camera import CLOCK, Clip, NetworkCamera
+from tests.fakes.camera import footage, header
+from tests.fakes.clock import StandingClock
 from tests.support import media
 from tests.support.court import LONG_S, Court
 from tests.support.recording import are_in_a_row, frame_numbers
@@ -167,6 +171,21 @@ def test_a_camera_that_tells_nothing_before_its_key_frame_is_waited_for_too(
         court.wait_for(court.is_writing)
         assert isinstance(court.whistled(), Done)
         assert camera.connections == 1
+
+
+def test_a_key_frame_may_be_a_minute_off_and_one_that_never_comes_ends_the_stream() -> None:
+    clock = StandingClock()
+    stream = LiveStream(clock)
+    child = _Child(RtspSource("rtsp://127.0.0.1:9/live"), clock, stream, CameraLimits())
+    one, two, three = itertools.islice((found.data for found in footage() if not found.starts_with_key), 3)
+    with child._wake_reader, child._wake_writer:
+        child._receive(header().data + one)
+        clock.pass_time(60)
+        assert child._receive(two)
+        assert not stream.health().fault
+        clock.pass_time(120)
+        with pytest.raises(BadStream, match="no key frame for 120 s"):
+            child._receive(three)
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])

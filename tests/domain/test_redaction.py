@@ -76,6 +76,18 @@ def test_a_secret_of_three_letters_is_left_to_the_shapes_of_addresses() -> None:
     assert redacted("pw1 in rtsp://me:pw1@cam/1") == "pw1 in rtsp://***@cam/1"
 
 
+@pytest.mark.parametrize("scheme", ["rtsp", "RTSP", "Rtsps", "HTTPS"])
+def test_an_address_is_masked_in_whatever_letters_its_scheme_is_written(scheme: str) -> None:
+    assert redacted(f"at {scheme}://me:canary-1@cam/1 now") == f"at {scheme}://***@cam/1 now"
+    assert "canary" not in redacted(_json(f"{scheme}://me:canary-1@cam/1").replace("/", "\\/"))
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "RTSP", "Rtsps"])
+def test_a_cameras_address_is_masked_whole_whatever_its_password_holds(scheme: str) -> None:
+    said = redacted(f"{scheme}://me:can/ary#1@cam/1?s=canary-2: no frames")
+    assert said == f"{scheme}://***@cam/1?***: no frames"
+
+
 def test_of_tokens_that_are_replaced_the_newest_are_kept() -> None:
     hide(["canary-key"])
     tokens = [f"canary-token-{number:03}" for number in range(100)]

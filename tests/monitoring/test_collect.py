@@ -23,6 +23,7 @@ from ezrec.domain.job import OPEN, Arrival, Kind, Take
 from ezrec.domain.snapshot import SILENT_S
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile, encode
+from ezrec.domain.upload_schedule import Wait
 from ezrec.monitoring import log_archive as archive
 from ezrec.monitoring.collect import look, read_health, read_status_file
 from ezrec.runtime.liveness import Liveness
@@ -219,6 +220,14 @@ def test_of_a_thousand_failed_jobs_the_newest_are_told_and_all_are_counted(box: 
     alert = next(one for one in judge(facts, ()).alerts if one.name == "failed_jobs")
     assert "f999 needs a person (and 999 more)" in alert.message
     assert len(encode(StatusFile(facts, (alert,)))) < 20_000
+
+
+def test_all_jobs_that_wait_for_a_cure_in_the_cloud_are_counted(box: CourtBox) -> None:
+    for number in range(30):
+        laid(box.spool, State.DEFERRED, f"f{number:02}", reason="413", waits_for=Wait.CURE)
+    blocked = box.collect().blocked
+    assert blocked is not None
+    assert (blocked.jobs, blocked.newest.job) == (30, "f29")
 
 
 def test_a_look_leaves_no_descriptor_open_whatever_lies_there(box: CourtBox) -> None:

@@ -434,6 +434,17 @@ def test_a_log_archive_that_is_there_is_not_sent_again(shelf: Shelf) -> None:
     assert cloud.calls["store"] == 1
 
 
+def test_an_archive_of_another_job_is_left_as_it_is(shelf: Shelf) -> None:
+    cloud, entry = Diary(), _logs_job(shelf)
+    other = ("logs", "court-7", "20260601_180000_logs.zip")
+    cloud.objects[other] = b"PX"
+    assert _archive(entry, cloud) == Done()
+    assert cloud.objects.pop(other) == b"PX"
+    (((_, _, name), data),) = cloud.objects.items()
+    assert re.fullmatch(r"20260601_180000_[0-9a-f]{8}_logs\.zip", name)
+    assert data == b"PK"
+
+
 def test_a_log_job_without_an_archive_goes_to_a_person(shelf: Shelf) -> None:
     entry = _logs_job(shelf)
     next(entry.path.glob("*.zip")).unlink()

@@ -27,6 +27,7 @@ from ezrec.domain.recording_outcome import OnCancel
 from ezrec.domain.stages import State
 from ezrec.media.mp4.repair import repair
 from ezrec.recording.record import record
+from ezrec.recording.recovery import recover_takes
 from ezrec.recording.session import Padding
 from ezrec.runtime.liveness import HeartbeatRegistry
 from ezrec.spool.spool import JOB, Entry, Spool
@@ -370,19 +371,31 @@ def test_a_record_of_thousands_of_takes_can_be_read(court: Court) -> None:
 # ---- a disk that does not answer
 
 
-def test_a_take_whose_writer_was_not_waited_for_is_not_deleted(court: Court, tmp_path: Path) -> None:
-    """Its first bytes may be on their way still: it is measured when its booking is over, or later."""
+class StuckCamera(FakeCamera):
+    """It reports no picture of a take. `left`: the bytes that the disk shows then, if not all of them."""
 
-    class Stuck(FakeCamera):
-        def attach(self, path: Path, at: datetime) -> StreamRecording:
-            recording = super().attach(path, at)
-            finish = recording.finish
-            recording.finish = lambda at, limit_s: replace(  # type: ignore[method-assign]
-                finish(at, limit_s), duration_s=0.0, ended_by=UNANSWERED
-            )
-            return recording
+    def __init__(self, clock: SteppingClock, left: bytes | None = None, ended_by: str = UNANSWERED) -> None:
+        super().__init__(clock)
+        self.left, self.ended_by = left, ended_by
+        self.under_way: dict[Path, bytes] = {}
 
-    court.camera = Stuck(court.clock)
+    def attach(self, path: Path, at: datetime) -> StreamRecording:
+        recording = super().attach(path, at)
+        finish = recording.finish
+
+        def reported(at: datetime, limit_s: float) -> Take:
+            take = finish(at, limit_s)
+            if self.left is not None:
+                self.under_way[path] = path.read_bytes()
+                path.write_bytes(self.left)
+            return replace(take, duration_s=0.0, ended_by=self.ended_by)
+
+        recording.finish = reported  # type: ignore[method-assign]
+        return recording
+
+
+def test_a_take_whose_writer_was_not_waited_for_is_not_deleted(court: Court) -> None:
+    court.camera = StuckCamera(court.clock)
     entry = court.book("stuck", 0, 2)
     assert court.record(entry) == Done()
     (take,) = entry.job.takes
@@ -390,6 +403,28 @@ def test_a_take_whose_writer_was_not_waited_for_is_not_deleted(court: Court, tmp
     assert take.duration_s > 1
     assert entry.job.coverage_pct is not None
     assert entry.job.coverage_pct > 50
+
+
+def test_a_take_of_which_nothing_is_written_yet_waits_for_its_writer(court: Court) -> None:
+    """Its first bytes may be on their way still: it is measured before its video is made."""
+    court.camera = camera = StuckCamera(court.clock, left=b"")
+    entry = court.book("stuck", 0, 2)
+    assert court.record(entry) == Done()
+    (take,) = entry.job.takes
+    assert _footage(entry) == [take.file]
+    assert take.ended_by == OPEN
+    ((path, data),) = camera.under_way.items()
+    path.write_bytes(data)
+    recover_takes(entry, repair, logging.getLogger("ezrec.recorder"))
+    assert sum(take.duration_s for take in entry.job.takes) > 1
+
+
+def test_a_take_without_a_picture_that_cannot_be_read_either_is_kept(court: Court) -> None:
+    court.camera = StuckCamera(court.clock, left=b"\0\0\0\x08free" * 10, ended_by="the disk failed")
+    entry = court.book("spoilt", 0, 2)
+    assert court.record(entry) == Done()
+    assert [take.ended_by for take in entry.job.takes] == [OPEN]
+    assert _footage(entry) == [entry.job.takes[0].file]
 
 
 # ---- amendments

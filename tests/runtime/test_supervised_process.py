@@ -247,6 +247,28 @@ def test_a_supervisor_that_meets_a_bug_is_not_well_and_says_that_it_ends() -> No
     assert met
 
 
+def test_a_supervisor_whose_thread_stands_still_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk to which it logs does not answer, say: who restarts the service has to hear of it."""
+    monkeypatch.setattr(supervised_process, "_LATE_S", 0.5)
+    answers = threading.Event()
+
+    class Disk(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            answers.wait(LIMIT_S)
+
+    log = logging.Logger("stuck")
+    log.addHandler(Disk())
+    supervisor = SupervisedProcess([sys.executable, "-S", "-c", "raise SystemExit(1)"], log, lambda: None)
+    supervisor.start()
+    try:
+        assert eventually(lambda: not supervisor.is_well())
+        answers.set()
+        assert eventually(supervisor.is_well)
+    finally:
+        answers.set()
+        supervisor.stop()
+
+
 def test_a_child_that_is_not_vital_is_tried_again_when_its_settings_may_be_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -604,6 +604,23 @@ def _as_nobody(box: IntakeBox, script: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_a_job_that_cannot_be_read_for_minutes_stays_where_it_is(open_box: IntakeBox) -> None:
+    """It may well be a sound one: a disk, or its rights, may come back."""
+    box = open_box
+    entry = put_clip(box.spool, State.RAW, "b1")
+    (entry.path / JOB).chmod(0)
+    _as_nobody(
+        box,
+        """
+for _ in range(110):
+    adopted, again = box.look()
+    assert adopted == [] and again, (adopted, again)
+    box.clock.pass_time(again)
+""",
+    )
+    assert whereabouts(box.spool) == {"b1": ["raw"]}
+
+
 def test_a_file_that_we_may_not_read_waits_for_a_person(open_box: IntakeBox) -> None:
     box = open_box
     box.drop("x1.mp4").chmod(0)

@@ -263,6 +263,17 @@ def test_what_cannot_be_read_is_unknown_and_stays_as_it_is(
         assert take.read_bytes() == before
 
 
+def test_a_take_for_which_there_is_no_memory_is_unknown_and_read_later(
+    take: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starved(searcher: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ezrec.media.mp4.damage.Searcher.walk", starved)
+    found = repair(take)
+    assert (found.seconds, found.is_nothing, found.may_pass) == (None, False, True)
+
+
 def test_a_file_that_lies_elsewhere_too_is_measured_and_never_changed(take: Path) -> None:
     blank(take, indexes(take)[13].offset)
     (take.parent / "elsewhere.mp4").hardlink_to(take)

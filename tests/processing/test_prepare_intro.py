@@ -114,5 +114,5 @@ def test_a_link_is_no_take_to_be_sampled(tmp_path: Path) -> None:
     films.software_take(tmp_path / "t.mp4")
     (tmp_path / "link.mp4").symlink_to("t.mp4")
     with pytest.raises(OSError, match="symbolic link"):
-        renderer.taken(tmp_path / "link.mp4", tmp_path / "cache")
-    assert renderer.kept(tmp_path / "cache") is None
+        renderer.save_sample(tmp_path / "link.mp4", tmp_path / "cache")
+    assert renderer.saved_sample(tmp_path / "cache") is None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.media.mp4 import copyable, h264, samples, timeline, writer
+from ezrec.media.mp4 import copyable, h264, index, samples, timeline, writer
 from tests.support import media
 
 NOISE = "noise=alls=12:allf=t"
@@ -38,9 +38,9 @@ def in_band_take(path: Path, *, audio: bool = False) -> Path:
     sound = None
     if found.sound:
         heard = timeline.sound(parts, begins, lane, found.sound.rate, 1)
-        sound = writer.SoundTrack(heard, found.sound.channels)
+        sound = index.SoundTrack(heard, found.sound.channels)
     wrong = h264.write_avcc(h264.read_avcc(samples.read(other).picture.header))
-    writer.write(path, writer.PictureTrack(lane, 320, 180, wrong), sound, {0: made}, b"\0", lambda _: None)
+    writer.write(path, index.PictureTrack(lane, 320, 180, wrong), sound, {0: made}, b"\0", lambda _: None)
     made.unlink()
     other.unlink()
     return path

@@ -14,7 +14,7 @@ from ezrec.media.ffmpeg.inputs import INTRO, TAKE
 from ezrec.media.ffmpeg.probe import Media, inspect
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
 from ezrec.media.ffmpeg.tools import Tools
-from ezrec.media.mp4 import boxes
+from ezrec.media.mp4 import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
 from tests.support import films, media
 from tests.support.pairings import RECORDINGS, recordings
@@ -25,7 +25,7 @@ LONG_AGO = 1_000_000_000
 @pytest.mark.parametrize("make", recordings(*RECORDINGS))
 def test_a_recordings_own_tables_say_what_ffprobe_says(make: str, tmp_path: Path) -> None:
     for take in RECORDINGS[make](tmp_path):
-        boxes.cut_torn_tail(take)
+        repair.repair(take)
         asked, read = inspect(TAKE, take, ffprobe="ffprobe", nice=0), native_probe.described(take)
         assert read
         assert read.info.duration_s == pytest.approx(asked.info.duration_s, abs=2e-6)

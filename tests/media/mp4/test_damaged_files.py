@@ -66,12 +66,11 @@ READERS: dict[str, tuple[Callable[[Path], object], tuple[type[Exception], ...]]]
     "described": (native_probe.described, ()),
     "sets": (_sets, (h264.NotH264,)),
     "fragments": (_fed, (ValueError,)),
-    "sample": (lambda path: renderer.taken(path, path.parent / "cache"), ()),
-    "cut_torn_tail": (boxes.cut_torn_tail, (boxes.TornFile,)),
+    "sample": (lambda path: renderer.save_sample(path, path.parent / "cache"), ()),
     "repair": (repair.repair, ()),
     "give_index": (finish_in_place.give_index, (ValueError, Reject)),
 }
-_CHANGING = ("cut_torn_tail", "repair", "give_index")
+_CHANGING = ("repair", "give_index")
 
 
 def in_place(folder: Path) -> Path:

@@ -278,7 +278,7 @@ def test_another_logo_bitrate_or_recording_makes_other_parts(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        ("keyint=infinite:scenecut=0", "no key frame behind its first in 66 s"),
+        ("keyint=infinite:scenecut=0", "no key frame after its first in 66 s"),
         ("intra-refresh=1:keyint=60:bframes=2", "depends on where decoding begins"),
     ],
 )
@@ -318,9 +318,9 @@ def test_without_room_for_parts_it_says_so(tmp_path: Path) -> None:
     tools = Tools("ffmpeg", "ffprobe", 0, 1 << 60, "ultrafast", 60.0)
     film = Video([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
     with pytest.raises(NotApplicable, match="no room for parts"):
-        SegmentEncoder(AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), film, tmp_path).whole(
-            1, deaf
-        )
+        SegmentEncoder(
+            AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), film, tmp_path
+        ).main_video(deaf)
 
 
 def test_a_decoder_is_sent_to_a_key_frame_at_or_before_the_first_frame_of_its_part(tmp_path: Path) -> None:

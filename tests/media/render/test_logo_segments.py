@@ -14,7 +14,7 @@ import pytest
 from ezrec.domain.errors import Stopped
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import boxes, copyable
-from ezrec.media.render.logo_segments import FrameSpan, plan_spans, rate_of
+from ezrec.media.render.logo_plan import LogoSegment, rate_of, whole_take
 from ezrec.media.render.prerender import EncodingPause
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
@@ -57,10 +57,11 @@ def yes() -> bool:
 
 def test_a_take_is_cut_at_key_frames_and_where_does_not_change_while_it_grows(tmp_path: Path) -> None:
     whole = copyable.read(long_take(tmp_path / "long.mp4"))
-    assert plan_spans(whole) == [FrameSpan(0, 900), FrameSpan(900, 1800), FrameSpan(1800, 1950)]
-    assert plan_spans(whole, growing=True) == [FrameSpan(0, 900), FrameSpan(900, 1800)]
+    first, second = LogoSegment(0, 900, 0, 900), LogoSegment(900, 1800, 0, 900)
+    assert whole_take(whole) == [first, second, LogoSegment(1800, 1950, 0, 150)]
+    assert whole_take(whole, growing=True) == [first, second]
     early = replace(whole, idrs=tuple(idr for idr in whole.idrs if idr < 1200))
-    assert plan_spans(early, growing=True) == [FrameSpan(0, 900)]
+    assert whole_take(early, growing=True) == [first]
     assert rate_of(whole.tables.picture) == 30
 
 

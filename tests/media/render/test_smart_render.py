@@ -15,8 +15,8 @@ import pytest
 from ezrec.domain.branding import ALWAYS, LogoShow, read_logo_show
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import copyable
+from ezrec.media.render.logo_plan import LogoSegment, shown_in
 from ezrec.media.render.renderer import FfmpegTranscoder
-from ezrec.media.render.smart_render import Run, plan_runs
 from tests.support import films, media
 from tests.support.films import needs_openh264
 from tests.support.pairings import RECORDINGS, recordings
@@ -155,10 +155,10 @@ def test_nothing_made_on_the_way_is_left(tmp_path: Path) -> None:
 def test_a_group_of_pictures_is_never_cut(tmp_path: Path) -> None:
     material = copyable.read(long_take(tmp_path / "t.mp4"))
     assert material.idrs == (0, 30, 60, 90, 120, 150)
-    assert plan_runs(material, [(0, 1)]) == [Run(0, 30, 0, 30)]
-    assert plan_runs(material, [(0.5, 1.5)]) == [Run(0, 60, 15, 45)]
-    assert plan_runs(material, [(5.5, 99)]) == [Run(150, 180, 15, 30)]
-    assert plan_runs(material, [(6, 7)]) == []
+    assert shown_in(material, [(0, 1)]) == [LogoSegment(0, 30, 0, 30)]
+    assert shown_in(material, [(0.5, 1.5)]) == [LogoSegment(0, 60, 15, 45)]
+    assert shown_in(material, [(5.5, 99)]) == [LogoSegment(150, 180, 15, 30)]
+    assert shown_in(material, [(6, 7)]) == []
 
 
 def test_always_has_no_end() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ezrec.domain.errors import Reject
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Log
 from ezrec.media.ffmpeg.tools import Tools, VerificationError
-from ezrec.media.mp4 import copyable, h264, timeline, writer
+from ezrec.media.mp4 import copyable, h264, index, timeline, writer
 from ezrec.media.render.verify_copy import CopyVerifier
 from ezrec.system.task import CancelToken
 from tests.support import films
@@ -29,13 +29,13 @@ def film(tmp_path: Path) -> tuple[Path, timeline.TrackTimeline]:
         for number, material in enumerate(materials)
     ]
     lane, _ = timeline.picture(parts, timeline.picture_scale(parts))
-    shown = writer.PictureTrack(lane, 320, 180, h264.write_avcc(materials[0].sets))
+    shown = index.PictureTrack(lane, 320, 180, h264.write_avcc(materials[0].sets))
     writer.write(tmp_path / "film", shown, None, dict(enumerate(takes)), b"", lambda done: None)
     return tmp_path / "film", lane
 
 
 def prove(path: Path, lane: timeline.TrackTimeline, joins: list[int]) -> None:
-    CopyVerifier(TOOLS, path, CancelToken(), Log()).show(lane, None, joins)
+    CopyVerifier(TOOLS, path, CancelToken(), Log()).verify(lane, None, joins)
 
 
 @pytest.mark.parametrize("joins", [[], [60], [1, 2, 60, 119], list(range(1, 120))])

@@ -25,20 +25,20 @@ def checker(tmp_path: Path) -> OutputVerifier:
 
 
 def test_a_sound_film_passes(checker: OutputVerifier) -> None:
-    info = checker.decoded(PROMISED)
+    info = checker.check_decoding(PROMISED)
     assert (info.frames, info.duration_s) == (60, 2.0)
-    assert checker.decoded(replace(PROMISED, joins=tuple(range(1, 60)))).frames == 60
+    assert checker.check_decoding(replace(PROMISED, joins=tuple(range(1, 60)))).frames == 60
 
 
 @pytest.mark.parametrize("place", [20, 40])
 def test_a_damaged_join_is_refused(place: int, checker: OutputVerifier) -> None:
-    track = keyframes.read(checker.part).keys(0).track
-    with checker.part.open("r+b") as file:
+    track = keyframes.read(checker.output).keys(0).track
+    with checker.output.open("r+b") as file:
         for number in range(place - 2, place + 3):
             file.seek(track.offsets[number] + track.sizes[number] // 2)
             file.write(b"\xff" * (track.sizes[number] // 2))
     with pytest.raises((VerificationError, FfmpegFailed)):
-        checker.decoded(PROMISED)
+        checker.check_decoding(PROMISED)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_a_film_that_is_not_what_was_promised_is_refused(
     wrong: dict[str, float], checker: OutputVerifier
 ) -> None:
     with pytest.raises(VerificationError):
-        checker.decoded(replace(PROMISED, **wrong))  # type: ignore[arg-type]
+        checker.check_decoding(replace(PROMISED, **wrong))  # type: ignore[arg-type]

@@ -113,8 +113,7 @@ class Recipe:
         if self.logo:
             shown = shown.filter("setpts", f"N+{self.before + self.cut.first}")
             shown = filters.with_logo(shown, self.logo, target, **filters.when(self.show))
-        # FFmpeg 7's `setpts` loses the duration of pictures, and the last one would never be shown.
-        shown = shown.filter("setpts", "PTS-STARTPTS").filter("fps", fps=filters.ratio(target.rate))
+        shown = shown.filter("setpts", "PTS-STARTPTS")
         made = ffmpeg.output(shown, file_url(output), **self._picture())
         here = ffmpeg.output(
             around, file_url(digests), f="framemd5", fps_mode="passthrough", enc_time_base=f"1/{self.ticks}"
@@ -155,9 +154,11 @@ class Recipe:
         picture = {
             key: value for key, value in arguments.picture(encode_format).items() if key not in _COLOURS
         }
+        # `cfr` says how long each picture lasts: behind `setpts` FFmpeg 7 does not know it, and the last one
+        # of a part would never be shown.
         return {
-            **picture, "g": max(1, round(2 * target.rate)),
-            "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
+            **picture, "g": max(1, round(2 * target.rate)), "r": filters.ratio(target.rate),
+            "fps_mode": "cfr", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
         }  # fmt: skip
 
     def frame_digests(self, text: str, at: int) -> list[tuple[int, str]]:

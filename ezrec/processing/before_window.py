@@ -32,8 +32,7 @@ def is_early(take: Take) -> bool:
 def with_trimmed(
     entry: Entry, takes: Sequence[Take], trim: Trim | None, task: Task
 ) -> Iterator[tuple[Take, ...]]:
-    """The takes to make the video of; one that begins too early is replaced by a hidden file, removed
-    afterwards.
+    """The takes to make the video of. For one that begins too early, a hidden file is made and removed.
 
     Raises what `trim` raises: a video that shows the match before is not published.
     """

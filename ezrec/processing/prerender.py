@@ -58,9 +58,7 @@ class Prerenderer(PeriodicWork):
         self._stopping.set()
 
     def __call__(self) -> float | None:
-        """Make what can be made now; returns after how many seconds to look again, None: at the next
-        recording.
-        """
+        """Make what can be made now; returns the seconds until the next turn, None: at a recording."""
         names = sorted(self.spool.names(State.RECORDING))
         if names and not self.follows:
             return None

@@ -152,9 +152,7 @@ class MissingColumns:
 
 @dataclass(slots=True)
 class CameraRowSchedule:
-    """When to update the row in `cameras`: after a change, else every five minutes; if there is none,
-    hourly.
-    """
+    """When to update the row in `cameras`: after a change or five minutes; if there is none, hourly."""
 
     clock: Clock
     _sent: tuple[Any, ...] | None = None

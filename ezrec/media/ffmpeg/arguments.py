@@ -1,5 +1,4 @@
-"""Builds the command lines that make what stands between copied frames: an intro, frames with a logo,
-silence.
+"""Builds the command lines for what stands between copied frames: an intro, a logo, silence.
 
 They have the camera's size, rate and kind of sound, no B-frames, and parameter sets under an id that the
 camera does not use, so that one header can hold both. Pure: nothing is opened or run.

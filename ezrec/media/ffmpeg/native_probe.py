@@ -1,5 +1,4 @@
-"""Describes a camera's file by its own tables, as ffprobe would: starting ffprobe takes longer than reading
-them.
+"""Describes a camera's file by its own tables, as ffprobe would, which takes longer to start.
 
 Only for H.264 and AAC-LC that can be copied, in takes and in our own results. Everything else is left to
 ffprobe, because this decodes nothing.

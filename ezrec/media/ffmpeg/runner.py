@@ -69,9 +69,7 @@ class FfmpegFailed(Exception):
 
     @property
     def lasting(self) -> bool:
-        """True when another try would fail in the same way: there is an error message, and it does not
-        pass.
-        """
+        """True when another try would fail too: there is an error message, and it does not pass."""
         return self.code > 0 and not self.passing and self.last_word != SILENT
 
 
@@ -84,9 +82,7 @@ class Limits:
 
 
 class Log:
-    """A child's messages: the first MiB in a file for people, the end in memory for the reason of a
-    failure.
-    """
+    """A child's messages: the first MiB in a file for people, the end in memory for the program."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._fd = -1 if path is None else plain_files.create(path)

@@ -38,8 +38,7 @@ class Throttle:
         return self.mode != "yes"
 
     def step_back(self, nice: int) -> None:
-        """Lower the priority of the calling thread, for the work that it does itself, such as copying
-        gigabytes.
+        """Lower the priority of the calling thread, for work that it does itself, such as copying.
 
         Only if the thread was made for one job: its priority cannot be raised again.
         """

@@ -90,8 +90,7 @@ class Tools:
         log: Log,
         progress: Callable[[float], None] = lambda done: None,
     ) -> None:
-        """Run FFmpeg to make `output`, which will last `seconds`. `progress` is called with the part done, 0
-        to 1.
+        """Run FFmpeg to make `output`, which will last `seconds`. `progress` gets the part done, 0 to 1.
 
         FFmpeg counts as stuck when neither its progress nor the file changes: `+faststart` rewrites the file
         at the end, for minutes on a card, without a progress report.

@@ -1,5 +1,4 @@
-"""What is needed of a file to copy its samples: the sample tables, and the parameter sets that its pictures
-use.
+"""What is needed to copy a file's samples: its tables, and the parameter sets that its pictures use.
 
 The container's header is not believed: some writers put another encoder's parameter sets there. Those in
 front of the key frames count, and all key frames are read.
@@ -32,9 +31,7 @@ class SoundForm:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """A file that can be copied. `idrs`: the numbers of the key frames at which a decoder can begin
-    afresh.
-    """
+    """A file that can be copied. `idrs`: the numbers of its IDR pictures."""
 
     tables: SampleTables
     sets: h264.Sets

@@ -1,5 +1,4 @@
-"""Turns a fragmented recording into a plain MP4 without moving a byte, for a disk that has no room for a
-copy.
+"""Turns a fragmented recording into a plain MP4 without moving a byte, for a disk without room.
 
 A browser sends one request for each fragment of an hour; with a single index it sends two. The index takes a
 few bytes a frame. It is appended to the recording, and then sixteen bytes at the beginning turn all fragments

@@ -19,9 +19,7 @@ _ARRAYS_AT = 22
 
 @dataclass(frozen=True, slots=True)
 class HevcSps:
-    """A sequence parameter set; `profile_bytes`: its profile, compatibility, constraints and level,
-    unchanged.
-    """
+    """A sequence parameter set; `profile_bytes`: its profile, compatibility, constraints and level."""
 
     width: int
     height: int

@@ -79,9 +79,7 @@ def before_media(picture: PictureTrack, sound: SoundTrack | None, chunks: Sequen
 
 @_not_simple_if_too_large()
 def in_place(picture: PictureTrack, sound: SoundTrack | None) -> bytes:
-    """The `moov` of media that is already where its timelines say. Raises `NotSimple` as `before_media`
-    does.
-    """
+    """The `moov` of media that is already where its timelines say. Raises `NotSimple` as above."""
     tables = []
     for timeline in (picture.timeline, *([sound.timeline] if sound else [])):
         begins = [0, *(

@@ -20,8 +20,7 @@ LARGEST_SAMPLE = 64 << 20  # a picture of 8K, hardly compressed, has 30 MB
 _LONGEST_PICTURE_S = 3600  # a picture that stands for longer is a clock that jumped
 # A dark picture that never changes, once a second, takes more than 20 bytes a second with its index.
 _FREE_S, _LEAST_BYTES_A_S = 600, 8
-# A track's length is in the file twice. The two figures differ a little in many files, by this much in
-# damaged ones.
+# A track's length is in the file twice. The figures often differ a little, by this much in damaged files.
 _MOST_RATIO, _MOST_DIFFERENCE_S = 2, 60
 
 

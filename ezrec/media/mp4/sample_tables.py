@@ -15,8 +15,7 @@ class NotSimple(ValueError):
 
 @dataclass(slots=True)
 class Track:
-    """One track, a column for each property of its samples. `starts`: decode times, in ticks; `end`: of the
-    track.
+    """One track, in columns. `starts`: the samples' decode times, in ticks; `end`: the track's.
 
     `shift`: seconds that a player adds to these times, for example because sound begins later. The edit list
     shows the track from `begin` to `until` (ticks; None: its end). `header_length`: ticks, as its header

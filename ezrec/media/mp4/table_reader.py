@@ -39,9 +39,7 @@ def sizes_of(boxes: Boxes, tables: Mapping[bytes, Box]) -> Sizes:
 
 
 def fill(track: Track, boxes: Boxes, tables: Mapping[bytes, Box], sizes: Sizes) -> None:
-    """Fill all columns but the composition offsets, which `runs` reads. Raises `TornFile` if tables
-    disagree.
-    """
+    """Fill all columns but the composition offsets. Raises `TornFile` if the tables disagree."""
     if sizes.uniform:
         if sizes.uniform * sizes.samples > boxes.length:
             raise limits.Beyond(f"damaged: {sizes.samples} samples of {sizes.uniform} bytes")
@@ -111,9 +109,7 @@ def _count(boxes: Boxes, table: Box) -> int:
 
 
 def _blocks(boxes: Boxes, table: Box, wide: int, count: int, skip: int = 8) -> Iterator[bytes]:
-    """The rows of a table, `wide` words each, some at a time. Raises `TornFile` if it has fewer than
-    `count`.
-    """
+    """The rows of a table, `wide` words each, some at a time. Raises `TornFile` if some are missing."""
     at, end = table.body + skip, table.body + skip + 4 * wide * count
     if end > min(table.end, boxes.length):
         raise TornFile("its tables are shorter than they say")

@@ -1,5 +1,4 @@
-"""Makes what accompanies a finished video: a poster, a short preview, a storyboard to hover over, its
-loudness.
+"""Makes a finished video's poster, short preview, storyboard to hover over, and loudness.
 
 One that fails is left out, and the report says why; the video is not affected. Writes only into its own
 folder.

@@ -90,9 +90,7 @@ class AssetMaker:
             yield kept
 
     def checked(self, path: Path, encode_format: arguments.EncodeFormat) -> StreamInfo:
-        """A file that was made in this format; raises `NotApplicable` or another `ValueError` if it was
-        not.
-        """
+        """Read a file; raises `NotApplicable`, or another `ValueError`, if it has not this format."""
         found = copyable.read(path)
         target = encode_format.target
         if (found.sps.width, found.sps.height) != (target.width, target.height):
@@ -112,9 +110,7 @@ class AssetMaker:
         encode_format: arguments.EncodeFormat,
         shown: tuple[int, int],
     ) -> None:
-        """Encode the frames of `cut` one for one; frames `shown[0]` to `shown[1]` (not included) get the
-        logo.
-        """
+        """Encode the frames of `cut`; those from `shown[0]` to `shown[1]` (not included) get the logo."""
         argv = arguments.with_logo(self.tools.ffmpeg, cut, output, logo, encode_format, shown)
         self._run(argv, output, _LOGO_EFFORT * cut.stat().st_size * 8 / self.tools.bitrate)
 
@@ -169,9 +165,7 @@ class AssetMaker:
     def _kept(
         self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
     ) -> Iterator[tuple[Path, bool]]:
-        """The file, and whether it had to be made: in the cache, or beside the video if that cannot be
-        used.
-        """
+        """The file, and whether it is new: in the cache, or beside the video if there is none."""
         key = key_of(self.tools.probe_cache.digest(content) if content else "", made_by)
         if self.cache:
             kept = None

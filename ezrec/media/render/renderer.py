@@ -170,9 +170,7 @@ class FfmpegTranscoder:
         return True
 
     def _check_intro(self, path: Path) -> None:
-        """Decode all of it with a render's filters, at a small size: it must have as many frames as it
-        claims.
-        """
+        """Decode all of it, at a small size: it must have as many frames as it claims."""
         intro = self._tools.inspect(INTRO, path)
         seconds = intro.info.duration_s
         if seconds > _LONGEST_INTRO_S:
@@ -242,8 +240,7 @@ def saved_sample(cache: Path) -> Path | None:
 
 
 def save_sample(take: Path, cache: Path) -> Path | None:
-    """Save the beginning of this take, which may still grow; None if it is shorter than a second, or no
-    recording.
+    """Save the beginning of a take, which may still grow; None if it is no recording of a second.
 
     It shows in what format an intro has to be prepared for this camera.
     """

@@ -15,9 +15,7 @@ REPORT = "processing.json"
 
 
 class RenderReport(msgspec.Struct):
-    """`why`: why no cheaper strategy was used. `seconds`: that each step took. `left_out`: of the
-    branding.
-    """
+    """`why`: no cheaper strategy was used. `seconds`: of each step. `left_out`: of the branding."""
 
     strategy: str = msgspec.field(default="", name="rung")  # as the file has always called it
     encoder: str = "none"

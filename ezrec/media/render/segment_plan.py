@@ -35,8 +35,7 @@ _NEVER = Fraction(10**9)
 class Segment:
     """Frames of the video, within one take; `last` is not among them.
 
-    `seek_s`: the second that FFmpeg seeks to; `keys`: the key frames from the first to the one after the
-    last.
+    `seek_s`: the second that FFmpeg seeks to; `keys`: its key frames, the second one not included.
     """
 
     first: int
@@ -77,9 +76,7 @@ def _seek(key: Fraction, following: Fraction) -> int:
 
 
 def ticks(scale: int, rate: Fraction) -> int:
-    """Ticks a second that represent the take's and the video's times exactly, or nearly if that is
-    impossible.
-    """
+    """Ticks a second that represent the take's and the video's times exactly, or else nearly."""
     exact = math.lcm(scale, rate.numerator)
     return exact if exact <= _MOST_TICKS else rate.numerator * -(-_FINE // rate.numerator)
 
@@ -162,8 +159,7 @@ class Recipe:
         }  # fmt: skip
 
     def frame_digests(self, text: str, at: int) -> list[tuple[int, str]]:
-        """Reads `framemd5` output: the pictures around frame `at`, each with its time (ticks after that
-        frame).
+        """Reads `framemd5` output: the pictures around frame `at`, each with its ticks after that frame.
 
         Begins with the picture that is shown at that frame.
         """

@@ -286,9 +286,7 @@ class Strategies:
         return self._encoded(video, encoding)
 
     def _encoded(self, video: filters.Video, encoding: filters.Encoding) -> MediaInfo:
-        """Encode. If that fails, once more, passing over what cannot be decoded: a bad frame must not cost
-        an hour.
-        """
+        """Encode; after a failure once more, passing over what cannot be decoded."""
         seconds = float(video.seconds)
         self._report.encoder = encoding.encoder
         try:

@@ -92,9 +92,7 @@ class CopyVerifier:
             raise VerificationError(f"around the joins {shown} frames are shown where {wanted} were copied")
 
     def _copy_out(self, video: StreamInfo, windows: Sequence[tuple[int, int]], beside: Path) -> int:
-        """Copy the frames of these windows into a video of their own, a frame a second; returns their
-        number.
-        """
+        """Copy these frames into a video of their own, one a second; returns their number."""
         track, count = video.tables.picture, sum(last - first for first, last in windows)
         times = Track(kind=b"vide", end=count)
         times.starts.extend(range(count))

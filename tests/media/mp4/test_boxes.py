@@ -18,7 +18,7 @@ from ezrec.media.mp4.boxes import (
 )
 from ezrec.media.mp4.samples import read_tracks
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf, plan_for, written
 
 
@@ -35,7 +35,7 @@ HEAD = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"mvhd", bytes(100)) 
 INDEX = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"mvhd", bytes(100)))
 PLAIN = INDEX + box(b"mdat", b"data")
 SPOILT = fragment().replace(b"moof", b"\x01\xffof")
-# What cameras, dashcams and copying programs leave behind a film, none of it a box.
+# What cameras, dashcams and copying programs leave behind a video, none of it a box.
 TRAILERS = {
     "four bytes": bytes(4),
     "half a header": b"abc",
@@ -101,7 +101,7 @@ def test_behind_fragments_only_what_another_program_wrote_is_passed_over(file: P
 
 
 def test_media_that_the_index_looks_for_behind_the_last_box_is_missing(tmp_path: Path) -> None:
-    data = media.make_take(tmp_path / "t.mp4", fragmented=False, filters=films.NOISE).read_bytes()
+    data = media.make_take(tmp_path / "t.mp4", fragmented=False, filters=videos.NOISE).read_bytes()
     at, less = data.index(b"mdat") - 4, len(data) - 2000
     media_left = struct.pack(">I4s", less - at, b"mdat") + data[at + 8 : less]
     torn = written(tmp_path / "x.mp4", data[:at] + media_left + bytes(1000))
@@ -110,7 +110,7 @@ def test_media_that_the_index_looks_for_behind_the_last_box_is_missing(tmp_path:
 
 
 @pytest.mark.parametrize("trailer", list(TRAILERS))
-def test_a_film_with_something_behind_it_is_copied_and_serves_as_an_intro(
+def test_a_video_with_something_behind_it_is_copied_and_serves_as_an_intro(
     tmp_path: Path, trailer: str
 ) -> None:
     take = media.make_take(tmp_path / "t.mp4", fragmented=False, colour="blue")

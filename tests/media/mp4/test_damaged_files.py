@@ -19,7 +19,7 @@ from ezrec.media.ffmpeg import native_probe
 from ezrec.media.mp4 import boxes, copyable, edit_lists, finish_in_place, h264, keyframes, repair, samples
 from ezrec.media.mp4.fragments import FragmentReader
 from ezrec.media.render import renderer
-from tests.support import films, media
+from tests.support import media, videos
 
 _SEED = 20260601
 _EACH = int(os.environ.get("EZREC_MUTATIONS", "60"))
@@ -80,7 +80,7 @@ def in_place(folder: Path) -> Path:
 
 
 FILES: dict[str, Callable[[Path], Path]] = {
-    "a take": lambda d: films.software_take(d / "t.mp4"),
+    "a take": lambda d: videos.software_take(d / "t.mp4"),
     "a take with sound": lambda d: media.make_take(d / "s.mp4", seconds=1, audio=True),
     "a plain clip": lambda d: media.make_take(d / "p.mp4", seconds=1, audio=True, fragmented=False),
     "a clip with B-frames": lambda d: media.make_intro(d / "b.mp4"),
@@ -156,7 +156,7 @@ def test_a_gap_in_ticks_too_fine_for_an_index_is_refused_in_words(tmp_path: Path
 
 
 def test_a_sample_that_lies_in_front_of_all_fragments_is_no_surprise(tmp_path: Path) -> None:
-    data = bytearray(films.software_take(tmp_path / "t.mp4").read_bytes())
+    data = bytearray(videos.software_take(tmp_path / "t.mp4").read_bytes())
     moof = data.index(b"moof") - 4
     struct.pack_into(">i", data, data.index(b"trun") + 12, 40 - moof)
     path = tmp_path / "x.mp4"

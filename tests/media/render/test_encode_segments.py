@@ -1,6 +1,6 @@
 """The full encode, part by part: no frame is lost, doubled or out of order, and a kill costs one part.
 
-Every picture of these recordings carries its number, in stripes: so each frame of the finished film says
+Every picture of these recordings carries its number, in stripes: so each frame of the finished video says
 which one of the recording it is.
 """
 
@@ -32,7 +32,7 @@ from ezrec.media.render.encode_segments import SegmentEncoder
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.task import CancelToken
 from tests.media.render.killing import killed_in_the_middle
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf
 
 WIDTH, HEIGHT, BITS = 160, 96, 12
@@ -65,10 +65,10 @@ def striped(number: int) -> bytes:
     return row.ljust(WIDTH, b"\x10") * HEIGHT
 
 
-def numbers(film: Path, size: tuple[int, int] = (WIDTH, HEIGHT), *, turned: bool = False) -> list[int]:
-    """What the pictures of a film are, in the order in which they are shown."""
+def numbers(video: Path, size: tuple[int, int] = (WIDTH, HEIGHT), *, turned: bool = False) -> list[int]:
+    """What the pictures of a video are, in the order in which they are shown."""
     width, height = size
-    argv = ["ffmpeg", "-v", "error", "-xerror", "-noautorotate", "-i", f"file:{film}", "-map", "0:v:0"]
+    argv = ["ffmpeg", "-v", "error", "-xerror", "-noautorotate", "-i", f"file:{video}", "-map", "0:v:0"]
     argv += ["-vf", "transpose=2"] if turned else []
     argv += ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
     data = subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout
@@ -90,7 +90,7 @@ def times(take: Path) -> list[Fraction]:
 
 
 def as_shown(take: Path, rate: int | Fraction) -> list[int]:
-    """What a film of this rate has to show of a recording: the last picture that has begun by then."""
+    """What a video of this rate has to show of a recording: the last picture that has begun by then."""
     shown = times(take)
     which = numbers(take)
     assert len(which) == len(shown)
@@ -213,7 +213,7 @@ def test_takes_of_different_makes_come_after_the_intro_with_one_unbroken_sound(t
     assert found["checks"]["joins_decoded"] == 6
     wanted = [*range(34 * RATE), *range(SECONDS * RATE), *range(3000, 3030)]
     assert numbers(plan.output)[RATE:] == wanted
-    picture, sound = films.packets(plan.output), films.packets(plan.output, "a")
+    picture, sound = videos.packets(plan.output), videos.packets(plan.output, "a")
     assert all(after.at > before.at for before, after in pairwise(sound))
     assert abs(sound[-1].at + sound[-1].lasts - picture[-1].at - picture[-1].lasts) < 0.04
     loud = loudness(plan.output)
@@ -224,14 +224,14 @@ def test_takes_of_different_makes_come_after_the_intro_with_one_unbroken_sound(t
     assert min(loud[102 * 50 : 103 * 50 + 40]) > 0
 
 
-def loudness(film: Path) -> list[float]:
+def loudness(video: Path) -> list[float]:
     """Of each fiftieth of a second, the loudest sample."""
     argv = [
         "ffmpeg",
         "-v",
         "error",
         "-i",
-        str(film),
+        str(video),
         "-map",
         "0:a",
         "-ac",
@@ -293,7 +293,7 @@ def test_what_cannot_be_cut_honestly_is_made_in_one_pass_and_says_why(
     assert numbers(plan.output) == list(range(SECONDS * RATE))
 
 
-def test_a_damaged_join_is_refused_and_the_next_rung_makes_the_film(tmp_path: Path) -> None:
+def test_a_damaged_join_is_refused_and_the_next_strategy_makes_the_video(tmp_path: Path) -> None:
     """A part lies there, whole by all its tables; but what it begins with cannot be decoded."""
     plan = plan_of(tmp_path, numbered(tmp_path / "t.mp4", seconds=40))
     transcoder().render(plan, deaf, deaf)
@@ -310,16 +310,16 @@ def test_a_damaged_join_is_refused_and_the_next_rung_makes_the_film(tmp_path: Pa
     assert found["rung"] == "encode"
     assert [one for one in found["why"] if one.startswith("encode in parts: ")]
     assert numbers(plan.output) == list(range(40 * RATE))
-    assert not parts(plan), "what spoilt the film is not found again"
+    assert not parts(plan), "what spoilt the video is not found again"
 
 
 def test_without_room_for_parts_it_says_so(tmp_path: Path) -> None:
     take = numbered(tmp_path / "t.mp4", seconds=3)
     tools = Tools("ffmpeg", "ffprobe", 0, 1 << 60, "ultrafast", 60.0)
-    film = Video([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
+    video = Video([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
     with pytest.raises(NotApplicable, match="no room for parts"):
         SegmentEncoder(
-            AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), film, tmp_path
+            AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), video, tmp_path
         ).main_video(deaf)
 
 

@@ -99,7 +99,7 @@ def openh264_take(path: Path) -> Path:
 
 
 def openh264_pictures(path: Path, size: tuple[int, int] = (320, 180)) -> list[str]:
-    """A digest of every frame that OpenH264, a decoder of another house, makes of a film."""
+    """A digest of every frame that OpenH264, a decoder of another house, makes of a video."""
     raw, length = path.with_suffix(".raw"), size[0] * size[1] * 3 // 2
     gst(
         f"filesrc location={path} ! qtdemux name=d d.video_0 ! h264parse ! openh264dec ! videoconvert"
@@ -171,7 +171,7 @@ def pictures(path: Path, *options: str, before: tuple[str, ...] = ()) -> list[st
 
 
 def without_sets_in_band(path: Path) -> Path:
-    """The same film for a decoder that has only the header to go by."""
+    """The same video for a decoder that has only the header to go by."""
     bare = path.with_name("bare.mp4")
     command = ["ffmpeg", "-v", "error", "-y", "-i", f"file:{path}", "-map", "0", "-c", "copy", "-bsf:v"]
     subprocess.run([*command, "filter_units=remove_types=7-8", str(bare)], check=True, timeout=60)

@@ -42,8 +42,11 @@ class Sets:
         return bool(self.sps and self.pps)
 
     def free_id(self, above: int = 0) -> int:
-        """The next id above `above` that no set uses."""
-        return next(n for n in range(above + 1, 32) if n not in self.sps and n not in self.pps)
+        """The next id above `above` that no set uses. Raises `NotH264` when there is none."""
+        for number in range(above + 1, 32):
+            if number not in self.sps and number not in self.pps:
+                return number
+        raise NotH264("its parameter sets use every id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,3 +163,11 @@ def test_a_sample_that_lies_in_front_of_all_fragments_is_no_surprise(tmp_path: P
     path.write_bytes(data)
     repair.repair(path)
     assert path.exists()
+
+
+def test_a_recording_that_uses_every_id_of_parameter_sets_is_refused_in_words() -> None:
+    sets = h264.Sets(dict.fromkeys(range(32), b"sps"), {})
+    with pytest.raises(h264.NotH264, match="use every id"):
+        sets.free_id()
+    assert h264.Sets({0: b"sps"}, {1: b"pps"}).free_id() == 2
+    assert h264.Sets({0: b"sps"}, {}).free_id(1) == 2

@@ -50,15 +50,15 @@ RESULTS = Path(__file__).with_name("results") / "upload.md"
 @click.option("--write", is_flag=True, help="Write bench/results/upload.md.")
 def bench(megabytes: int, rounds: int, write: bool) -> None:
     with tempfile.TemporaryDirectory() as folder, started() as project:
-        loopback = list(_measured(project, _film(Path(folder) / "film.mp4", megabytes), rounds))
-        line = list(_over_a_line(project, _film(Path(folder) / "short.mp4", _LINE_MEGABYTES)))
+        loopback = list(_measured(project, _video(Path(folder) / "video.mp4", megabytes), rounds))
+        line = list(_over_a_line(project, _video(Path(folder) / "short.mp4", _LINE_MEGABYTES)))
     page = "\n".join(_page(megabytes, rounds, loopback, line))
     click.echo(page)
     if write:
         RESULTS.write_text(page)
 
 
-def _film(path: Path, megabytes: int) -> Path:
+def _video(path: Path, megabytes: int) -> Path:
     with path.open("wb") as file:
         for _ in range(megabytes):
             file.write(os.urandom(1_000_000))

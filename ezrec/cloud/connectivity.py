@@ -1,8 +1,8 @@
-"""Whether the cloud can be reached, as the processes of this device last found it.
+"""Whether this device could reach the cloud last time it tried.
 
-The file `offline` is made in `folder` when a connection cannot be made, and renamed to `online` at the next
-success: that rename is the event that wakes waiting jobs. A process that starts later, or misses the event,
-reads the same from the name. A connection that breaks off in the middle changes nothing.
+When a connection cannot be made, the file `offline` is created in `folder`; at the next success it is renamed
+to `online`. The rename is the event that wakes waiting jobs; the name is the state, for a process that starts
+later or misses the event. A connection that breaks off in the middle changes nothing.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Connectivity:
 
 
 class WakeOnReturn:
-    """Called whenever something changes in the folder: wakes those who wait, if the cloud can be reached.
+    """Called whenever something changes in the folder: wakes waiting tasks if the cloud can be reached.
 
-    `always` is woken each time, `sparing` at most every ten seconds: while the connection comes and goes, a
+    `always` are woken each time, `sparing` at most every ten seconds: while the connection comes and goes, a
     task that reaches the cloud and one that does not would wake each other without end.
     """
 

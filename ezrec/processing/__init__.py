@@ -1,3 +1,1 @@
-"""The process stage: takes become one finished video, with the club's intro before it and its logo over
-it.
-"""
+"""The process stage: takes become one finished video, with the club's intro and logo."""

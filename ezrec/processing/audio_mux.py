@@ -1,6 +1,6 @@
-"""Takes with the sound that was recorded beside them, for as long as the video is being made.
+"""Makes takes with the sound that was recorded beside them; they are removed when the video is made.
 
-Sound that cannot be used is left out and noted: it never keeps a video from being published.
+Sound that cannot be used is left out, and a note says so: it never keeps a video from being published.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ezrec.spool.spool import Entry
 from ezrec.system import plain_files
 from ezrec.system.task import Task
 
-# The take, its sounds, its seconds, the file to be made, how it is stopped, and who hears that it rests.
+# The take, its sounds, its seconds, the file to make, `on_stop` and `on_pause`.
 MuxAudio = Callable[[Path, Sequence[Sound], float, Path, OnStop, Callable[[str], None]], None]
 
 
@@ -26,7 +26,7 @@ MuxAudio = Callable[[Path, Sequence[Sound], float, Path, OnStop, Callable[[str],
 def with_audio(
     entry: Entry, takes: Sequence[Take], mux_audio: MuxAudio | None, task: Task, log: logging.Logger
 ) -> Iterator[tuple[tuple[Path, ...], tuple[str, ...]]]:
-    """The files to make the video of, and a note for each take whose sound is not in it."""
+    """The files to make the video of, and a note for each take whose sound is left out."""
     made: list[Path] = []
     notes: list[str] = []
     try:
@@ -52,7 +52,7 @@ def _file(
     if mux_audio is None or not sounds:
         return silent
     task.check()
-    output = entry.path / f".dubbed_{take.file}"  # hidden: it is no take of its own
+    output = entry.path / f".dubbed_{take.file}"  # hidden, because it is not another take
     try:
         rest = ProgressMeter(entry, "process", "adding the sound", take.duration_s).rest
         mux_audio(silent, sounds, take.duration_s, output, task.on_stop, rest)

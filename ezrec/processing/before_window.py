@@ -1,6 +1,7 @@
-"""Takes without what lies before their recording's window, for as long as the video is being made.
+"""Hides what a take shows of the time before its recording's window, while the video is made.
 
-A take begins with a key frame. Where those are rare, it may show half a minute of whoever played before.
+A take begins with a key frame. If the camera sends those rarely, it may show half a minute of the match
+before.
 """
 
 from __future__ import annotations
@@ -15,23 +16,25 @@ from ezrec.domain.ports import OnStop
 from ezrec.spool.spool import Entry
 from ezrec.system.task import Task
 
-# To cut within a group of pictures costs encoding the whole video: usual key frames are nearer than this.
+# A cut within a group of pictures means that the whole video is encoded; most cameras' key frames are closer.
 MOST_S = 3.0
 
-# The take, how many seconds to leave out at its beginning, the file to be made, and how it is stopped.
+# The take, how many seconds to leave out at its beginning, the file to make, and `on_stop`.
 Trim = Callable[[Path, float, Path, OnStop], None]
 
 
 def is_early(take: Take) -> bool:
-    """Whether it shows more of the time before its recording's window than may be published."""
+    """True when it shows more of the time before its recording's window than may be published."""
     return take.early_s > MOST_S
 
 
 @contextlib.contextmanager
-def trimmed(entry: Entry, takes: Sequence[Take], trim: Trim | None, task: Task) -> Iterator[tuple[Take, ...]]:
-    """The takes to make the video of; one that begins too early is a hidden file that is removed afterwards.
+def with_trimmed(
+    entry: Entry, takes: Sequence[Take], trim: Trim | None, task: Task
+) -> Iterator[tuple[Take, ...]]:
+    """The takes to make the video of. For one that begins too early, a hidden file is made and removed.
 
-    Raises what `trim` raises: a video that shows others is not published.
+    Raises what `trim` raises: a video that shows the match before is not published.
     """
     made: list[Path] = []
     try:
@@ -52,7 +55,7 @@ def _from_window(entry: Entry, take: Take, trim: Trim | None, task: Task, made: 
 
 
 def without_beginning(take: Take, file: str) -> Take:
-    """What is known of the take once its early seconds are left out."""
+    """The record of the take without its early seconds; it is in `file`."""
     sound = tuple(replace(one, offset_s=round(one.offset_s - take.early_s, 6)) for one in take.sound)
     seconds = round(max(0.0, take.duration_s - take.early_s), 6)
     return replace(take, file=file, duration_s=seconds, early_s=0.0, sound=sound)

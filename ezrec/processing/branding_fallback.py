@@ -1,7 +1,7 @@
-"""What of the branding goes into a video. The footage comes first: whatever spoils it is left out, and told.
+"""Leaves branding out of a video that cannot be made with it, and notes that.
 
-Branding is dropped last, and as little of it as possible: first what has to be encoded, then the intro, then
-all of it. A full disk, or anything else that is outside the job, drops nothing.
+As little as possible: first the logos, then the intro, then both. Only when all tries have failed, or the
+video is rejected; a full disk, or another fault outside of the job, leaves nothing out.
 """
 
 from __future__ import annotations
@@ -44,28 +44,31 @@ def usable(transcoder: Transcoder, branding: Assets) -> tuple[Assets, tuple[str,
 def rendered(
     render: Render, used: Assets, notes: tuple[str, ...], tries: int, log: logging.Logger
 ) -> tuple[Assets, tuple[str, ...]]:
-    """Render with these assets, or with fewer; what was used in the end, and all notes."""
+    """Render with these assets, or with fewer; returns the assets used in the end, and all notes.
+
+    `tries`: of this job, this one included.
+    """
     fewer, causes = list(_fewer(used)), set[str]()
-    assets, told = used, notes
+    assets, all_notes = used, notes
     while True:
         try:
-            render(assets, told)
-            return assets, told
+            render(assets, all_notes)
+            return assets, all_notes
         except (Reject, Retry) as fault:
             is_last = isinstance(fault, Reject) or (tries >= _LAST_TRY and not fault.blameless)
             cause = _FIGURES.sub("", fault.reason)
-            if cause in causes:  # it was not what was left out: do not ask for one video after the other
+            if cause in causes:  # what was left out did not cause it: go on with the last alternative
                 fewer = fewer[-1:]
             causes.add(cause)
             if not is_last or not fewer:
                 raise
             what, assets = fewer.pop(0)
-            told = (*notes, f"published without {what}: {fault.reason}")
-            log.warning("it is made without %s, because with it: %s", what, fault)
+            all_notes = (*notes, f"published without {what}: {fault.reason}")
+            log.warning("the video is made without %s, because with it: %s", what, fault)
 
 
 def _fewer(used: Assets) -> Iterator[tuple[str, Assets]]:
-    """The same branding with more and more left out, and what that is called."""
+    """What to leave out next, and the branding without it."""
     bare = replace(used, intro=None, logo=None, sponsors=())
     pictures = _pictures(used)
     if used.intro and pictures:

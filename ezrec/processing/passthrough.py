@@ -1,9 +1,8 @@
-"""A video that is published as it was recorded, because the disk has no room to make another of it.
+"""Publishes a take as it was recorded, when the disk has no room for a finished video beside it.
 
-The take itself gets the video's name as a second one: that takes no room, and nothing is copied. It lacks
-intro and logo: a last resort, and better than the next match unrecorded. It is given one index where that
-can be done in its own place; else, as a file of many fragments, it is slow to open in a browser, and the job
-says so.
+The take gets the video's name as a second one (a hard link), which takes no room. It has no intro and no
+logo: a last resort, but better than not recording the next match. It gets a single index if that is possible
+in its place; else, as a fragmented file, browsers open it slowly, and the job says so.
 """
 
 from __future__ import annotations
@@ -27,12 +26,11 @@ NOTE = "published as it was recorded, without intro and logo: the disk was short
 def as_recorded(
     entry: Entry, takes: Sequence[Take], made_from: tuple[str, ...], give_index: Callable[[Path], int]
 ) -> Result | None:
-    """The one take as the result; None where there are several, or sound beside it: they are to be joined.
+    """The take as the result; None if there are several, if its sound is in another file, or if its beginning
+    must not be published.
 
-    None as well for a take of which the beginning may not be published.
-
-    `give_index` makes a plain file of one in fragments, in its own place; it raises `Reject` for a clip that
-    holds what its owner cut off.
+    `give_index` turns a fragmented file into a plain one in its place; it raises `Reject` for a clip that
+    still holds what its owner cut off.
     """
     if len(takes) != 1 or takes[0].sound or is_early(takes[0]):
         return None
@@ -50,10 +48,10 @@ def as_recorded(
     try:
         os.link(path, output)
     except OSError:
-        return None  # a file system without second names, or without room for one
+        return None  # a file system without hard links, or without room for a name
     durable.sync_directory(entry.path)
     entry.update(takes=(replace(take, size=output.stat().st_size),))
-    # With a mark of its own: who makes it again when there is room gets the whole video.
+    # `made_from` differs from that of a finished video: a retry, when there is room, makes one.
     return Result(
         output.name, take.duration_s, output.stat().st_size, (*made_from, "as recorded"), notes=tuple(notes)
     )

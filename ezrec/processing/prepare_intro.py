@@ -1,7 +1,7 @@
-"""Has the intro made to the camera's measure before a video needs it: not at the end of a booking.
+"""Encodes the intro in the camera's format before the first video needs it.
 
-When the intro has changed, and at the first take of a camera with other parameters. Comes last of all, like
-everything that is done ahead; what it makes lies in the media cache, and a video without it is made as well.
+When the intro has changed, and at the first take of a camera with another format. At the lowest priority,
+like all prerendering. The result is in the media cache; if it is missing, the process stage makes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WITH_TAKES = (State.RECORDING, State.RAW)
 
 @dataclass(slots=True)
 class IntroPreparer:
-    """`cache` is the folder that plans name, too."""
+    """`cache`: the folder that render plans name, too."""
 
     spool: Spool
     transcoder: Transcoder
@@ -42,12 +42,12 @@ class IntroPreparer:
         try:
             if self.transcoder.prepare(take, intro, self.cache, may_go_on):
                 self._done = now
-        except (Reject, Retry) as fault:  # the process stage meets it too, and says so in the job
-            self.log.warning("the intro is not made ready: %s", fault)
+        except (Reject, Retry) as fault:  # the process stage will fail too, and note it in the job
+            self.log.warning("the intro cannot be prepared: %s", fault)
             self._done = now
 
     def _newest(self) -> Path | None:
-        """The take that was begun last, among those in hand and those that wait to be processed."""
+        """The latest take, of the jobs that are recorded or wait to be processed."""
         found = [
             (take.started, entry.path / take.file)
             for state in _WITH_TAKES

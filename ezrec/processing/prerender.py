@@ -1,8 +1,8 @@
 """The periodic task `ahead`: encodes what a video will need while its recording is still being written.
 
-Runs at the lowest priority for CPU and disk, and not at all while the recorder loses frames. It takes no
-entry in hand and writes no record: what it makes lies in a folder beside the takes, where the process stage
-finds it. The entry is held by its directory's descriptor, so that it may move on meanwhile.
+Runs at the lowest priority for CPU and disk, and pauses when the recorder loses frames. It claims no entry
+and writes no record: its segments are in a folder beside the takes, where the process stage finds them. It
+holds the entry's directory by a descriptor, because the entry may be moved meanwhile.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ezrec.spool.spool import Entry, Spool
 from ezrec.system import plain_files
 
 LOG = "ahead.log"
-_LOOK_S = 5.0  # while something is recorded: a file that grows by the second makes too many events
-_PAUSE_S = 300.0  # after frames were lost, or anything went wrong
-_GRACE_S = 10.0  # for the part in hand when its recording ends: from then on its video waits for it
-_SPARE_BYTES = 2 << 30  # the recording's own; beside it, as much as the takes have
+_LOOK_S = 5.0  # between two turns during a recording: a file that grows each second makes too many events
+_PAUSE_S = 300.0  # after lost frames, or a fault
+_GRACE_S = 10.0  # for the segment being made when the recording ends: its video waits for it
+_SPARE_BYTES = 2 << 30  # that the recording may need; as much as the takes' size must be free beside it
 
 
 @dataclass(slots=True)
 class Prerenderer(PeriodicWork):
-    """`dropped` tells how many frames the recorder has lost since its start, None where nobody knows.
+    """`dropped`: how many frames the recorder has lost since its start; None if unknown.
 
     Each of `prepare` is called first, with a function that answers whether it may go on. With `follows` False
     nothing else is done, and not while something is recorded.
@@ -58,7 +58,7 @@ class Prerenderer(PeriodicWork):
         self._stopping.set()
 
     def __call__(self) -> float | None:
-        """Make what can be made now; in how many seconds to look again, None: when something is recorded."""
+        """Make what can be made now; returns the seconds until the next turn, None: at a recording."""
         names = sorted(self.spool.names(State.RECORDING))
         if names and not self.follows:
             return None
@@ -87,7 +87,7 @@ class Prerenderer(PeriodicWork):
             except (Retry, Reject) as fault:
                 self._rest(f"job {entry.id}: nothing is encoded ahead: {fault}")
             if guard.lost:
-                self._rest(f"{guard.lost} frames were lost while a part was encoded: it makes way")
+                self._rest(f"{guard.lost} frames were lost while a part was encoded: pausing")
             if made:
                 self.log.info("job %s: %d parts of its video encoded while it is recorded", entry.id, made)
 
@@ -96,7 +96,7 @@ class Prerenderer(PeriodicWork):
         self.log.warning("%s; again in %g s", why, _PAUSE_S)
 
     def _plan(self, entry: Entry, here: Path) -> RenderPlan | None:
-        """What the video will be made of, as far as it is known; None where nothing can be done ahead."""
+        """The plan of the video, as far as it is known; None if nothing can be encoded ahead."""
         job = self.spool.last_word(entry.id)
         takes = [take for take in job.takes if plain_files.is_plain(here / take.file)] if job else []
         if not takes or any(take.burned_in or is_early(take) for take in takes):
@@ -111,7 +111,7 @@ class Prerenderer(PeriodicWork):
         return plan if plan.wants_logo_always else None
 
     def _usable(self) -> Assets:
-        """The branding as the process stage will use it: what does not pass its check is left out there."""
+        """The logos that pass their check, as in the process stage."""
         branding = self.assets()
         if self._checked is None or self._checked[0] != branding:
             bare = Assets(branding.is_known, None, branding.logo, branding.sponsors)
@@ -125,7 +125,7 @@ class Prerenderer(PeriodicWork):
 
 @dataclass(slots=True)
 class _Guard:
-    """Asked about once a second whether the work may go on."""
+    """True while the work may go on: nothing stops it, and the recorder has lost no frames since it began."""
 
     stopping: threading.Event
     dropped: Callable[[], int | None]
@@ -145,13 +145,15 @@ class _Guard:
 
 @dataclass(slots=True)
 class _Turn:
-    """What is left when the recording has ended is the process stage's: it has more weight than we have, and
-    on a busy machine waited for minutes for what it makes in seconds. So no part is begun after that, and
-    the one in hand is given up where it is not soon done.
+    """True while the recording goes on, and for ten seconds after it.
+
+    Once it has ended, the process stage makes the remaining segments: it has a higher priority, and on a busy
+    machine it waited minutes for what it makes in seconds. So no segment is begun after the end, and one that
+    is not done soon is given up.
     """
 
     guard: _Guard
-    recording: Path  # the entry, where it lies as long as it is recorded
+    recording: Path  # where the entry is while it is recorded
     clock: Clock
     _ended: float | None = None
 
@@ -171,7 +173,7 @@ class _Turn:
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[Path]:
-    """The same directory under a name that stays when it is moved, for us and for our children."""
+    """The directory under a name that stays valid when it is moved, for this process and its children."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         yield Path(f"/proc/{os.getpid()}/fd/{fd}")

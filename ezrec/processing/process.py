@@ -1,7 +1,7 @@
-"""Process: takes become one finished video, with the club's intro before it and its logo over it.
+"""The process stage's handler: makes one finished video of a job's takes, with the club's intro and logo.
 
-Asks nobody over a network: the branding is what lies in the media cache. Repeatable: a result that is
-there and was made from the same things is not made again.
+Uses no network: the branding comes from the media cache. May be run again: a video that was made from the
+same takes and branding is not made again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ezrec.domain.ports import (
 from ezrec.domain.recording_outcome import UNNAMED_S, measured_anew
 from ezrec.processing import branding_fallback
 from ezrec.processing.audio_mux import MuxAudio, with_audio
-from ezrec.processing.before_window import Trim, is_early, trimmed
+from ezrec.processing.before_window import Trim, is_early, with_trimmed
 from ezrec.processing.passthrough import as_recorded
 from ezrec.spool.found_takes import as_found, damage_notes
 from ezrec.spool.progress import ProgressMeter
@@ -43,11 +43,11 @@ from ezrec.system import plain_files
 from ezrec.system.task import Task
 
 LOG = "ffmpeg.log"
-FOUND = "found"  # how a take ended that a person has put in beside the others
-_ROOM = 1.3  # of the footage's size has to be free for the finished video
+FOUND = "found"  # `ended_by` of a take that a person has put into the job's directory
+_ROOM = 1.3  # times the footage's size has to be free for the finished video
 _SPARE_BYTES = 64 << 20
 _NOTHING_BYTES = 64 << 10
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.mp4")  # what a record may name
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.mp4")  # file names that a job's record may hold
 
 
 def process(
@@ -64,13 +64,14 @@ def process(
     is_short: Callable[[], bool] = lambda: False,
     give_index: Callable[[Path], int] = lambda path: 0,
 ) -> Done:
-    """The handler of bookings and clips. `assets` tells what branding is known now; `options`: what
-    the settings say about every video; `mux_audio` gives a take the sound recorded beside it; `trim` leaves
-    out what lies before its window;
-    `is_short` says that the disk has no room for a video beside its footage; `give_index` makes a file that
-    browsers open at once of one in fragments, in its own place.
+    """The handler of bookings and clips.
+
+    `assets`: the branding as it is now. `options`: what the settings say about every video. `mux_audio` adds
+    the sound that was recorded beside a take; `trim` hides what a take shows of the time before its window.
+    `is_short`: True when the disk has no room for a video beside its footage. `give_index` turns a fragmented
+    file, in its place, into one that browsers open at once.
     """
-    takes, damage = _measured(entry, transcoder, repair, log)
+    takes, damage = _measure_takes(entry, transcoder, repair, log)
     branding = assets()
     if not branding.is_known:
         raise Retry("the branding was not fetched yet", 30, blameless=True)
@@ -82,21 +83,18 @@ def process(
         *(f"sponsor:{path}" for path in branding.sponsors),
     )
     if _is_made(entry, made_from):
-        shutil.rmtree(entry.path / PARTS, ignore_errors=True)
-        return Done()
+        return _finished(entry)
     if is_short() and (bare := as_recorded(entry, takes, made_from, give_index)):
         bare = replace(bare, notes=(*bare.notes, *damage))
-        entry.update(result=bare)
-        shutil.rmtree(entry.path / PARTS, ignore_errors=True)
         log.warning("job %s: %s %s", entry.id, bare.file, "; ".join(bare.notes))
-        return Done()
+        return _finished(entry, bare)
     _check_room(entry, takes)
     job = entry.job
     first = next((take for take in takes if take.ended_by != FOUND), takes[0])
     output = entry.path / published_name(first.file)
-    output.unlink(missing_ok=True)  # made from something else, or never written down
+    output.unlink(missing_ok=True)  # made from other takes or branding, or never recorded in the job
     with (
-        trimmed(entry, takes, trim, task) as shown_takes,
+        with_trimmed(entry, takes, trim, task) as shown_takes,
         with_audio(entry, shown_takes, mux_audio, task, log) as (footage, silent),
     ):
         seconds = sum(take.duration_s for take in shown_takes)
@@ -125,28 +123,33 @@ def process(
         intro_s=max(0.0, info.duration_s - seconds) if used.intro else 0.0,
         notes=(*notes, *silent, *damage),
     )
-    entry.update(result=result)
+    notes_text = "".join(f"; {note}" for note in result.notes)
+    log.info("job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, notes_text)
+    return _finished(entry, result)
+
+
+def _finished(entry: Entry, result: Result | None = None) -> Done:
+    """Record the result, and remove the segments that it was made of."""
+    if result:
+        entry.update(result=result)
     shutil.rmtree(entry.path / PARTS, ignore_errors=True)
-    log.info(
-        "job %s: %s is ready, %.1f s%s", job.id, result.file, result.duration_s, _notes_text(result.notes)
-    )
     return Done()
 
 
-def _measured(
+def _measure_takes(
     entry: Entry, transcoder: Transcoder, repair: Repair, log: logging.Logger
 ) -> tuple[tuple[Take, ...], tuple[str, ...]]:
-    """The takes as they lie on disk, our own ones mended, in the order of their starts; what damage cost."""
+    """The takes on disk, in the order of their starts, our own repaired; and a note for each damage found."""
     known = {take.file: take for take in entry.job.takes}
     takes, damage, names = [], [], _footage(entry)
     for name in names:
         path, take = entry.path / name, known.get(name)
-        found = _mended(entry, take, repair) if take else None
+        found = _repaired(entry, take, repair) if take else None
         try:
             info = transcoder.probe(path)
         except Reject as fault:
             if len(names) > 1 and path.lstat().st_size < _NOTHING_BYTES:
-                # a power cut in its first second: there is not one whole picture in it
+                # a power cut in its first second: it has no whole picture
                 log.warning("job %s: %s is left out: %s", entry.id, name, fault.reason)
                 continue
             raise
@@ -162,13 +165,13 @@ def _measured(
     takes.sort(key=lambda take: (take.started, take.file))
     news = {} if _are_as_known(takes, known) else measured_anew(replace(entry.job, takes=tuple(takes)))
     entry.update(takes=tuple(takes), **news)
-    for said in damage:
-        log.warning("job %s: %s", entry.id, said)
+    for note in damage:
+        log.warning("job %s: %s", entry.id, note)
     return tuple(takes), tuple(damage)
 
 
-def _mended(entry: Entry, take: Take, repair: Repair) -> Repaired | None:
-    """What a take of our own holds; None for one that somebody else has written: it is never touched."""
+def _repaired(entry: Entry, take: Take, repair: Repair) -> Repaired | None:
+    """What a take of our own holds; None for a file of somebody else, which is never changed."""
     if entry.job.kind is not Kind.BOOKING or take.ended_by == FOUND:
         return None
     found = repair(entry.path / take.file)
@@ -178,7 +181,7 @@ def _mended(entry: Entry, take: Take, repair: Repair) -> Repaired | None:
 
 
 def _are_as_known(takes: Sequence[Take], known: dict[str, Take]) -> bool:
-    """True where no take began, ended or lacks anything else than the recorder said."""
+    """True when each take begins, ends and has the gaps that the recorder wrote down."""
     return all(
         (before := known.get(take.file)) is not None
         and before.ended_by != OPEN
@@ -189,7 +192,7 @@ def _are_as_known(takes: Sequence[Take], known: dict[str, Take]) -> bool:
 
 
 def _footage(entry: Entry) -> list[str]:
-    """Every take in the entry: those of the record, and what a person has put in beside them."""
+    """The files of all takes: those of the record, and those that a person has put into the directory."""
     made = {entry.job.result.file} if entry.job.result else set()
     names = [
         name
@@ -205,7 +208,7 @@ def _footage(entry: Entry) -> list[str]:
     odd = [name for name in names if not _NAME.fullmatch(name)]
     if odd:
         raise Reject(
-            f"{shown(odd[0])} in the job has no name that footage may have",
+            f"the name {shown(odd[0])} in the job's directory is not allowed for footage",
             f"rename it to letters, digits, '.', '_' and '-'; then: ezrec spool retry {entry.id}",
         )
     return names
@@ -225,20 +228,17 @@ def _check_room(entry: Entry, takes: Sequence[Take]) -> None:
     needed = (
         int(sum(take.size * (_ROOM + bool(take.sound) + is_early(take)) for take in takes)) + _SPARE_BYTES
     )
-    space = os.statvfs(entry.path)
-    free = space.f_bavail * space.f_frsize
+    free = _free_bytes(entry)
     if free < needed:
         raise disk_full(f"{needed >> 20} MiB are needed for the finished video, {free >> 20} MiB are free")
 
 
 def _has_room_for_parts(entry: Entry, takes: Sequence[Take]) -> bool:
-    """True where the video and all its parts have room; else it is better made in one piece."""
+    """True when the disk can hold the video and all its segments; else it is made in one pass."""
     kept = sum(path.stat().st_size for path in (entry.path / PARTS).glob("*.mp4"))
+    return _free_bytes(entry) + kept >= sum(take.size for take in takes) * 2 * _ROOM + _SPARE_BYTES
+
+
+def _free_bytes(entry: Entry) -> int:
     space = os.statvfs(entry.path)
-    return (
-        space.f_bavail * space.f_frsize + kept >= sum(take.size for take in takes) * 2 * _ROOM + _SPARE_BYTES
-    )
-
-
-def _notes_text(notes: Sequence[str]) -> str:
-    return "".join(f"; {note}" for note in notes)
+    return space.f_bavail * space.f_frsize

@@ -22,10 +22,6 @@ from ezrec.domain.upload_schedule import UPLOAD_STATE, Hours, UploadDeadline, Wa
 from ezrec.spool.spool import Entry, Spool
 
 
-def allow_always(job: Job) -> None:
-    """The policy without a rule."""
-
-
 @dataclass(slots=True)
 class UploadPolicy:
     """`is_offline`: True when the last try did not reach the cloud. `rate`: measured bytes a second of

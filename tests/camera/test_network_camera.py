@@ -38,7 +38,7 @@ def clip(
     codec: str = "libx264",
     b: int = 0,
 ) -> Path:
-    """A film whose pictures carry their number, from 0 on."""
+    """A video whose pictures carry their number, from 0 on."""
     path = folder / f"{size}-{codec}-{gop_s}-{b}.mp4"
     across, _, down = size.partition("x")
     drawn = SoftwareSource(int(across), int(down), FPS, 400_000).argv()

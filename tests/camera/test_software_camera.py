@@ -19,7 +19,8 @@ from ezrec.camera import ffmpeg_sources
 from ezrec.camera.ffmpeg_camera import CameraLimits, FfmpegCamera
 from ezrec.camera.ffmpeg_sources import Faults, SoftwareSource
 from ezrec.domain.errors import Retry
-from ezrec.media.mp4.boxes import check_whole, cut_torn_tail
+from ezrec.media.mp4.boxes import check_whole
+from ezrec.media.mp4.repair import repair
 from tests.support import media
 from tests.support.recording import (
     Call,
@@ -154,7 +155,7 @@ def test_a_killed_recorder_leaves_a_readable_take_at_most_half_a_second_short(
         killed = time.time()
         child.wait(10)
     assert eventually(lambda: not is_alive(int(camera_pid)) or "ffmpeg" not in command_of(int(camera_pid)))
-    cut_torn_tail(path)
+    repair(path)
     check_whole(path)
     numbers = frame_numbers(path)
     assert are_in_a_row(numbers)

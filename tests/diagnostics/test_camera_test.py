@@ -242,7 +242,7 @@ def test_a_good_trial_is_fit_and_a_camera_that_decides_for_itself_is_not_blamed(
 
 
 def test_what_is_no_take_has_no_facts(tmp_path: Path) -> None:
-    (tmp_path / "t.mp4").write_bytes(b"no film")
+    (tmp_path / "t.mp4").write_bytes(b"no video")
     with pytest.raises(Reject):
         take_facts(tmp_path / "t.mp4")
 
@@ -288,7 +288,7 @@ def test_the_newest_key_frame_is_taken_not_the_first(tmp_path: Path) -> None:
     assert media.picture_at(tmp_path / "p.png", 0).colour(100, 100) == "lime"
 
 
-@pytest.mark.parametrize("content", [b"", b"no film at all"])
+@pytest.mark.parametrize("content", [b"", b"no video at all"])
 def test_a_take_without_a_picture_gives_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.mp4").write_bytes(content)
     with pytest.raises(Retry, match="no whole picture yet"):
@@ -297,7 +297,7 @@ def test_a_take_without_a_picture_gives_none(tmp_path: Path, content: bytes) -> 
 
 def test_a_picture_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(Retry, match="no picture could be made"):
-        snapshots.draw(b"no film", tmp_path / "p.png")
+        snapshots.draw(b"no video", tmp_path / "p.png")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -61,7 +61,7 @@ class FakeBackend:
             try:
                 before = statuses_before(status)
             except ValueError as fault:
-                raise Reject(str(fault), "tell one of the steps in their order") from fault
+                raise Reject(str(fault), "report one of the steps in their order") from fault
             row = self.booking_rows.get(booking_id)
             if row is None or row["user_id"] != self.user_id or normal(row["status"]) not in before:
                 return False

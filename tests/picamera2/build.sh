@@ -5,7 +5,7 @@
 #
 # Beside the newest picamera2 stands the oldest that works with Debian 13's libcamera, from the days
 # of Debian 12: Raspberry Pi's archive alone has it as a package, so both come as wheels. Debian 13's own FFmpeg
-# stands there as well, for what films are made with.
+# stands there as well, for what videos are made with.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the camera module's contract with real picamera2, libcamera and PyAV, on a virtual camera; then, once a way,
-# the making of films with the FFmpeg and the Python of Debian 13, which the rest of the suite may not meet.
+# the making of videos with the FFmpeg and the Python of Debian 13, which the rest of the suite may not meet.
 # `--optional`: a machine where it cannot run is no failure. It says so in either case.
 # PICAMERA2: `new`, `old`, or `both` versions, which is what happens when it is not set.
 set -eu
@@ -15,8 +15,8 @@ case ${PICAMERA2:-both} in
 	*) echo "PICAMERA2 must be new, old or both" >&2; exit 2 ;;
 esac
 
-# One or two tests a way in which a film is made.
-films="only_the_groups or every_frame_is_shown_once or passes_makes_the_film or burned_in_is_copied or follow_each_other or turned_picture_is_upright or (in_its_place and closed)"
+# One or two tests a way in which a video is made.
+videos="only_the_groups or every_frame_is_shown_once or passes_makes_the_video or burned_in_is_copied or follow_each_other or turned_picture_is_upright or (in_its_place and closed)"
 
 not_run() {
 	echo "!!! test-picamera2 did NOT run: the camera module is NOT tested here. $*" >&2
@@ -45,7 +45,7 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 	mount --bind "$2" "$1/opt/ezrec"
 	mount -o remount,bind,ro "$1/opt/ezrec"
 	tree=$1
-	films=$3
+	videos=$3
 	versions=$4
 	shift 4
 	status=0
@@ -55,11 +55,11 @@ exec unshare --mount --pid --fork --kill-child sh -eu -c '
 			timeout -k 10 420 chroot "$tree" python3 -m tests.picamera2.inside "$@" || status=1
 	done
 	[ $# = 0 ] || exit $status
-	chroot "$tree" ffmpeg -version | sed -n "s/^/test-picamera2: films: /;1p"
+	chroot "$tree" ffmpeg -version | sed -n "s/^/test-picamera2: videos: /;1p"
 	env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/opt/ezrec:/opt/py \
 		timeout -k 10 300 chroot "$tree" sh -c "cd /opt/ezrec && python3 -m pytest -q -p no:cacheprovider --noconftest \
 			-c /dev/null --rootdir /opt/ezrec tests/media/render/test_smart_render.py tests/media/render/test_logo_segments.py tests/media/render/test_copy.py \
 			tests/media/render/test_renderer.py tests/media/ffmpeg/test_encoders.py \
-			tests/media/render/test_encode_segments.py -k \"\$1\"" sh "$films" || status=1
+			tests/media/render/test_encode_segments.py -k \"\$1\"" sh "$videos" || status=1
 	exit $status
-' sh "$tree" "$here/../.." "$films" "$versions" "$@"
+' sh "$tree" "$here/../.." "$videos" "$versions" "$@"

@@ -22,7 +22,7 @@ from ezrec.processing.prerender import Prerenderer
 from ezrec.spool.spool import Spool
 from tests.fakes.clock import StandingClock
 from tests.fakes.transcoder import FakeTranscoder, footage
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.pairings import rendered
 
 START = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_beside_a_recording_it_works_only_where_processing_may(follows: bool, bo
 
 def test_a_take_that_still_grows_is_sampled_and_its_video_finds_the_intro_made(tmp_path: Path) -> None:
     transcoder = FfmpegTranscoder(bitrate=800_000, preset="ultrafast")
-    take, lead = films.software_take(tmp_path / "t.mp4", audio=True), media.make_intro(tmp_path / "i.mp4")
+    take, lead = videos.software_take(tmp_path / "t.mp4", audio=True), media.make_intro(tmp_path / "i.mp4")
     whole = take.read_bytes()
     for part, is_enough in ((100, False), (len(whole) // 8, False), (len(whole) * 4 // 5, True)):
         take.write_bytes(whole[:part])
@@ -102,7 +102,7 @@ def test_a_take_that_still_grows_is_sampled_and_its_video_finds_the_intro_made(t
 
 def test_a_new_intro_is_made_ready_with_no_take_left(tmp_path: Path) -> None:
     transcoder, cache = FfmpegTranscoder(bitrate=800_000, preset="ultrafast"), tmp_path / "cache"
-    take = films.software_take(tmp_path / "t.mp4")
+    take = videos.software_take(tmp_path / "t.mp4")
     assert transcoder.prepare(take, media.make_intro(tmp_path / "old.mp4"), cache)
     kept = take.rename(tmp_path / "elsewhere.mp4")
     new = media.make_intro(tmp_path / "new.mp4", fps=25)
@@ -111,8 +111,8 @@ def test_a_new_intro_is_made_ready_with_no_take_left(tmp_path: Path) -> None:
 
 
 def test_a_link_is_no_take_to_be_sampled(tmp_path: Path) -> None:
-    films.software_take(tmp_path / "t.mp4")
+    videos.software_take(tmp_path / "t.mp4")
     (tmp_path / "link.mp4").symlink_to("t.mp4")
     with pytest.raises(OSError, match="symbolic link"):
-        renderer.taken(tmp_path / "link.mp4", tmp_path / "cache")
-    assert renderer.kept(tmp_path / "cache") is None
+        renderer.save_sample(tmp_path / "link.mp4", tmp_path / "cache")
+    assert renderer.saved_sample(tmp_path / "cache") is None

@@ -161,8 +161,8 @@ def _before_and_after(bench: Bench, early_s: float) -> Entry:
     entry = bench.job(4)
     (take,) = entry.job.takes
     (entry.path / take.file).unlink()
-    film = filmed(bench.folder / "film.mp4", "red", "yellow")
-    command = ["ffmpeg", "-v", "error", "-i", str(film), "-an", "-c", "copy", *media.FRAGMENTED]
+    video = filmed(bench.folder / "video.mp4", "red", "yellow")
+    command = ["ffmpeg", "-v", "error", "-i", str(video), "-an", "-c", "copy", *media.FRAGMENTED]
     subprocess.run([*command, str(entry.path / take.file)], check=True, timeout=60)
     entry.update(takes=(replace(take, early_s=early_s),))
     return entry

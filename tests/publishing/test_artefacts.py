@@ -15,13 +15,13 @@ import pytest
 from ezrec.domain.ports import ARTEFACTS, RenderOptions, RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.settings import load
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf, processes_naming, program
 from tests.support.wait import eventually
 
 
 def rendered(folder: Path, *, audio: bool, wanted: tuple[str, ...] = ARTEFACTS) -> dict[str, Any]:
-    take = media.make_take(folder / "t.mp4", seconds=12, audio=audio, filters=films.NOISE)
+    take = media.make_take(folder / "t.mp4", seconds=12, audio=audio, filters=videos.NOISE)
     options = RenderOptions(artefacts=wanted)
     plan = RenderPlan([take], folder / "out.mp4", folder / "l.log", options=options)
     FfmpegTranscoder(bitrate=800_000, preset="ultrafast").render(plan, deaf, deaf)
@@ -85,7 +85,7 @@ def test_the_setting_names_what_is_wanted(text: str, wanted: tuple[str, ...], tm
 
 
 def test_a_stop_while_they_are_made_costs_no_video(tmp_path: Path) -> None:
-    """The stop comes when the film has its name already: then the work counts as done."""
+    """The stop comes when the video has its name already: then the work counts as done."""
     output = tmp_path / "out.mp4"
     stand_in = program(tmp_path, f'[ -e {output} ] && touch {tmp_path}/now && sleep 61.417; exec ffmpeg "$@"')
     plan = RenderPlan(

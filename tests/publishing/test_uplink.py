@@ -27,8 +27,6 @@ from ezrec.domain.job import Kind, Result
 from ezrec.domain.machine import Machine
 from ezrec.domain.names import safe_id
 from ezrec.domain.outcomes import Done
-from ezrec.domain.ownership import Mark
-from ezrec.domain.ports import OnStop
 from ezrec.domain.stages import State
 from ezrec.domain.upload_schedule import Hours, Wait, read_hours, upload_order
 from ezrec.monitoring.collect import collect
@@ -58,25 +56,17 @@ class Pieces(FakeBackend):
         self.between = between
 
     def store(
-        self,
-        bucket: str,
-        key: str,
-        source: Path,
-        progress: Callable[[float], None],
-        *,
-        state: Path | None = None,
-        on_stop: OnStop | None = None,
-        mark: Mark | None = None,
+        self, bucket: str, key: str, source: Path, progress: Any, *, state: Path | None = None, **options: Any
     ) -> bool:
         if state is None:  # small, and sent in one
-            return super().store(bucket, key, source, progress, on_stop=on_stop, mark=mark)
+            return super().store(bucket, key, source, progress, **options)
         sent = int(state.read_text()) if state.exists() else 0
         for number in range(sent, 4):
             state.write_text(str(number + 1))
             self.between()
             if number < 3:
                 progress((number + 1) / 4)
-        stored = super().store(bucket, key, source, lambda _: None, state=state, on_stop=on_stop, mark=mark)
+        stored = super().store(bucket, key, source, lambda _: None, state=state, **options)
         progress(1.0)
         return stored
 
@@ -179,9 +169,8 @@ def test_an_upload_pauses_where_its_hours_end_and_goes_on_from_there(tmp_path: P
     assert where(court.spool) == {"match": "done"}
 
 
-def test_what_arrived_with_the_last_piece_is_told_whatever_the_hour(tmp_path: Path) -> None:
-    court = Court(tmp_path, NIGHT, now=datetime(2026, 6, 2, 6, 59, tzinfo=ZONE).astimezone(UTC))
-    court.finished("match")
+def closing_with_the_last_piece(court: Court) -> None:
+    """The night ends while the last piece is sent."""
     sent: list[int] = []
 
     def last_minute() -> None:
@@ -190,6 +179,12 @@ def test_what_arrived_with_the_last_piece_is_told_whatever_the_hour(tmp_path: Pa
             court.clock.pass_time(120)
 
     court.cloud.between = last_minute
+
+
+def test_what_arrived_with_the_last_piece_is_told_whatever_the_hour(tmp_path: Path) -> None:
+    court = Court(tmp_path, NIGHT, now=datetime(2026, 6, 2, 6, 59, tzinfo=ZONE).astimezone(UTC))
+    court.finished("match")
+    closing_with_the_last_piece(court)
     court.upload()
     assert where(court.spool) == {"match": "done"}
     assert len(court.cloud.video_rows) == 1
@@ -200,14 +195,7 @@ def test_what_accompanies_a_video_goes_with_it_whatever_the_hour(tmp_path: Path)
     entry = court.finished("match")
     (entry.path / "artefacts").mkdir()
     (entry.path / "artefacts" / "poster.jpg").write_bytes(b"a poster")
-    sent: list[int] = []
-
-    def last_minute() -> None:
-        sent.append(1)
-        if len(sent) == 4:
-            court.clock.pass_time(120)
-
-    court.cloud.between = last_minute
+    closing_with_the_last_piece(court)
     court.upload()
     assert where(court.spool) == {"match": "done"}
     assert ("videos", "user-1", "artefacts", "match", "poster.jpg") in court.cloud.objects

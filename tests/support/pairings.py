@@ -13,7 +13,7 @@ import pytest
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.campaigns import large_campaigns
 from tests.support.rendering import deaf
 
@@ -36,7 +36,7 @@ INTROS: dict[str, Make] = {
 def three_takes(folder: Path) -> list[Path]:
     """The second one was cut off by the power, and mended as the recorder does at its next start."""
     takes = [
-        films.software_take(folder / f"{n}.mp4", colour=c) for n, c in enumerate(("blue", "lime", "yellow"))
+        videos.software_take(folder / f"{n}.mp4", colour=c) for n, c in enumerate(("blue", "lime", "yellow"))
     ]
     data = takes[1].read_bytes()
     takes[1].write_bytes(data[: len(data) * 3 // 4])
@@ -45,22 +45,22 @@ def three_takes(folder: Path) -> list[Path]:
 
 
 RECORDINGS: dict[str, Callable[[Path], list[Path]]] = {
-    "software": lambda d: [films.software_take(d / "t.mp4")],
-    "software with sound": lambda d: [films.software_take(d / "t.mp4", audio=True)],
-    "in-band": lambda d: [films.in_band_take(d / "t.mp4")],
-    "in-band with sound": lambda d: [films.in_band_take(d / "t.mp4", audio=True)],
+    "software": lambda d: [videos.software_take(d / "t.mp4")],
+    "software with sound": lambda d: [videos.software_take(d / "t.mp4", audio=True)],
+    "in-band": lambda d: [videos.in_band_take(d / "t.mp4")],
+    "in-band with sound": lambda d: [videos.in_band_take(d / "t.mp4", audio=True)],
     "three takes": three_takes,
-    "PyAV": lambda d: [films.pyav_take(d / "t.mp4")],
-    "PyAV in fragments": lambda d: [films.pyav_take(d / "t.mp4", fragmented=True)],
-    "OpenH264": lambda d: [films.openh264_take(d / "t.mp4")],
-    "25 fps": lambda d: [films.software_take(d / "t.mp4", fps=25)],
-    "plain": lambda d: [media.make_take(d / "t.mp4", fragmented=False, audio=True, filters=films.NOISE)],
+    "PyAV": lambda d: [videos.pyav_take(d / "t.mp4")],
+    "PyAV in fragments": lambda d: [videos.pyav_take(d / "t.mp4", fragmented=True)],
+    "OpenH264": lambda d: [videos.openh264_take(d / "t.mp4")],
+    "25 fps": lambda d: [videos.software_take(d / "t.mp4", fps=25)],
+    "plain": lambda d: [media.make_take(d / "t.mp4", fragmented=False, audio=True, filters=videos.NOISE)],
 }
 
 NEEDS = {
-    "PyAV": films.needs_pyav,
-    "PyAV in fragments": films.needs_pyav,
-    "OpenH264": films.needs_openh264,
+    "PyAV": videos.needs_pyav,
+    "PyAV in fragments": videos.needs_pyav,
+    "OpenH264": videos.needs_openh264,
 }
 
 
@@ -86,7 +86,7 @@ def rendered(
     return output, json.loads((folder / "processing.json").read_bytes())
 
 
-def check_times(made: list[films.Packet], named: list[float]) -> None:
+def check_times(made: list[videos.Packet], named: list[float]) -> None:
     steps = [(after.at - before.at, before.at) for before, after in pairwise(made)]
     assert min(step for step, _ in steps) > 0
     assert all(step <= 0.06 or any(abs(at - gap) < 0.002 for gap in named) for step, at in steps)
@@ -97,7 +97,7 @@ def check_sound(output: Path, *, expected: bool) -> None:
     assert ("audio" in found) is expected
     if not expected:
         return
-    heard = films.packets(output, "a")
+    heard = videos.packets(output, "a")
     steps = [after.at - before.at for before, after in pairwise(heard)]
     assert min(steps) > 0
     assert max(steps) < 0.06

@@ -11,7 +11,7 @@ import pytest
 from ezrec.domain.branding import LogoLayout, LogoPosition, around, arrange, read_logo_show
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf
 
 FRAME = (320, 180)
@@ -58,7 +58,7 @@ def test_what_holds_them_all_lies_on_even_pixels() -> None:
 @pytest.mark.parametrize(("show", "rung"), [("always", "encode"), ("always", "parts"), ("first:1s", "smart")])
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_all_logos_are_shown_where_they_belong(show: str, rung: str, ending: str, tmp_path: Path) -> None:
-    take = media.make_take(tmp_path / "t.mp4", seconds=4, filters=films.NOISE)
+    take = media.make_take(tmp_path / "t.mp4", seconds=4, filters=videos.NOISE)
     plan = RenderPlan(
         takes=[take], output=tmp_path / "out.mp4", log=tmp_path / "l.log",
         logo=media.make_logo(tmp_path / f"l.{ending}"),

@@ -1,14 +1,14 @@
-"""`LocalBackend`: the port `Backend` on this machine's own disk, and what `ezrec local` does there.
+"""`LocalBackend`: the port `Backend` on this machine's disk, and what `ezrec local` does there.
 
 The default: no account, no network. Under its root:
 
     tables.db         bookings, videos, user_settings, system_status, cameras   (tables.py)
-    buckets/          videos/ usermedia/ logs/, an object at exactly its key     (buckets.py)
+    buckets/          videos/ usermedia/ logs/, each object at the path of its key  (buckets.py)
     changes/bookings  written whenever a person changed a booking or the branding
 
-To learn of changes at once, watch the folder `changes/`, and never the root: a reader of the tables makes
-and removes SQLite's own files there, and would wake itself for ever. The file carries no facts: after it, as
-after any wake-up, ask `bookings()`.
+To notice changes at once, watch the folder `changes/`, never the root: reading the tables creates and removes
+SQLite's own files there, so a watcher would wake itself for ever. The file carries no facts: call
+`bookings()`.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _log = logging.getLogger("ezrec.local")
 
 
 class LocalBackend:
-    """One account's and one camera's view of the store under `root`. Makes nothing before it is used.
+    """One account's and one camera's view of the store under `root`; created when it is first used.
 
-    May be shared between threads; several processes may have one each on the same root.
+    May be shared between threads, and used by several processes at once.
     """
 
     def __init__(self, root: Path, user_id: str, camera_id: str, zone: tzinfo, clock: Clock) -> None:
@@ -68,7 +68,7 @@ class LocalBackend:
     # ---- the port
 
     def bookings(self) -> list[dict[str, Any]]:
-        # The front end does not send a camera: such rows belong to the one that is called 0.
+        # The front end sends no camera: such rows belong to camera 0.
         mine = "camera_id = ?" + (" OR coalesce(camera_id, '') = ''" if self.camera_id == "0" else "")
         return self.tables.rows_again(
             f"SELECT * FROM bookings WHERE user_id = ? AND ({mine}) ORDER BY date, start_time, id",
@@ -76,13 +76,13 @@ class LocalBackend:
         )
 
     def sees_bookings(self) -> bool:
-        return True  # our own file: nobody is shut out of it
+        return True  # our own file hides nothing
 
     def advance_status(self, booking_id: str, status: str) -> bool:
         try:
             before = statuses_before(status)
         except ValueError as fault:
-            raise Reject(str(fault), "tell one of the steps in their order") from fault
+            raise Reject(str(fault), "report one of the steps in their order") from fault
         return self._set_status(booking_id, status, before)
 
     def branding(self) -> Branding:
@@ -121,7 +121,7 @@ class LocalBackend:
         return bool(known) and self.buckets.job_of("videos", f"{user_id}/{filename}") != job
 
     def publish_row(self, row: Row, *, job: str = "") -> bool:
-        # A row is of the job that its object carries the mark of; no column tells.
+        # A row belongs to the job whose mark its object carries; there is no column for it.
         place = f"{row.get('user_id')}/{row.get('filename')}"
         if job and self.buckets.job_of("videos", place) not in ("", job):
             return False
@@ -161,7 +161,7 @@ class LocalBackend:
         return booking_id
 
     def cancel(self, booking_id: str) -> bool:
-        """Cancel a booking, also while it is being recorded. False when there is none of that id."""
+        """Cancel a booking, also while it is being recorded. False when there is none with that id."""
         if not self._set_status(booking_id, "cancelled", OPEN + CANCELLED):
             if self._booking(booking_id) is None:
                 return False
@@ -170,7 +170,7 @@ class LocalBackend:
         return True
 
     def change(self, booking_id: str, start: datetime | None = None, end: datetime | None = None) -> bool:
-        """Give a booking another start or end. False when there is none of that id."""
+        """Give a booking another start or end. False when there is none with that id."""
         with self.tables.open() as db, transaction(db):
             row = db.execute(
                 "SELECT * FROM bookings WHERE id = ? AND user_id = ?", (booking_id, self.user_id)
@@ -198,7 +198,7 @@ class LocalBackend:
         return self.tables.rows("SELECT * FROM videos WHERE user_id = ? ORDER BY id", (self.user_id,))
 
     def video_path(self, filename: str) -> Path | None:
-        """Where a published video lies, or None when its object is not there."""
+        """The file of a published video, or None when its object is not there."""
         key = f"{self.user_id}/{filename}"
         return None if self.size_of("videos", key) is None else self.buckets.path("videos", key)
 
@@ -229,7 +229,7 @@ class LocalBackend:
     # ---- how
 
     def _set_status(self, booking_id: str, status: str, before: tuple[str, ...]) -> bool:
-        """Compare and set in one statement: when several try, one moves the row."""
+        """Compare and set in one statement: of several callers, one changes the row."""
         moved = self.tables.change(
             "UPDATE bookings SET status = ?, updated_at = ? WHERE id = ? AND user_id = ? "
             f"AND {_STATUS} IN ({', '.join('?' * len(before))})",
@@ -273,7 +273,7 @@ class LocalBackend:
         return key
 
     def _notify(self) -> None:
-        """Wake whoever watches `changes/`. When it fails, the next regular sync finds the change."""
+        """Wake the watchers of `changes/`. If that fails, the next regular sync finds the change."""
         with suppress(OSError):
             self.changes.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.changes / "bookings", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o664)

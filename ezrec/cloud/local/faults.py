@@ -60,9 +60,9 @@ def bucket_faults(what: str) -> Iterator[None]:
     except InvalidKey as fault:
         raise Reject(str(fault), "give the object a plain name") from fault
     except OSError as fault:
-        said = f"{what}: {fault.strerror or fault}" + (f" ({fault.filename})" if fault.filename else "")
+        message = f"{what}: {fault.strerror or fault}" + (f" ({fault.filename})" if fault.filename else "")
         if fault.errno in _NAMELY:
             raise Reject(
-                said, "another object or folder is in the way: give the object another name"
+                message, "another object or folder is in the way: give the object another name"
             ) from fault
-        raise Retry(said) from fault
+        raise Retry(message) from fault

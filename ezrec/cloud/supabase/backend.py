@@ -1,7 +1,7 @@
 """`SupabaseBackend`: the port `Backend` over a Supabase project, for one account and one camera.
 
-Rows go through the `supabase` client, uploads through `tus`, and both through one `Connection`, which
-sorts every error. Answers get lost, so every write may be sent twice without harm.
+Rows go through the `supabase` client, uploads through `tus`, and both through one `Connection`, which sorts
+every error. Responses get lost, so every write may be repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ezrec.cloud.connectivity import Connectivity
-from ezrec.cloud.supabase.bookings import Bookings, Scope, rows_of
+from ezrec.cloud.supabase.bookings import Bookings, rows_of
 from ezrec.cloud.supabase.connection import Connection
 from ezrec.cloud.supabase.credentials import Credentials, check_key
 from ezrec.cloud.supabase.errors import LOCKED_AFTER_S, PORTAL, CloudError, redacted, unknown_column
@@ -35,12 +35,11 @@ _log = logging.getLogger("ezrec.supabase")
 class SupabaseBackend:
     """May be shared between threads. Connects at the first call.
 
-    `past_days`: bookings older than that are not asked for (None: all of them). `unassigned`: rows that
-    name no camera belong to this one. `upload_bytes_s`: 0 is unlimited. `silence_s`: a connection that is
-    silent for so long is given up; at least 15 in use: a request that died holds an upload's lock for 3.
-    `wait_s`: the first of the growing waits within one upload. `chunk_size`: of uploads (None: chosen by
-    who the server is). `state`: the folder of `cloud.json`, `columns.json` and the session; None: these
-    are kept in memory.
+    `past_days`, `unassigned`: see `Bookings`; by default rows without a camera belong to camera 0.
+    `upload_bytes_s`: 0 is unlimited. `silence_s`: a connection that is silent for so long is given up; use at
+    least 15, because a dead request holds an upload's lock for 3 s. `wait_s`: the first of the growing waits
+    within one upload. `chunk_size`: of uploads; None: chosen by the server's name and headers. `state`: the
+    folder of `cloud.json`, `columns.json` and the session; None: they are kept in memory.
     """
 
     def __init__(
@@ -74,7 +73,10 @@ class SupabaseBackend:
         self._bookings = Bookings(
             self._cloud,
             clock,
-            Scope(user_id, camera_id, past_days, camera_id == "0" if unassigned is None else unassigned),
+            user_id,
+            camera_id,
+            past_days,
+            camera_id == "0" if unassigned is None else unassigned,
         )
         self._objects = ObjectStore(
             self._cloud,
@@ -165,7 +167,7 @@ class SupabaseBackend:
             try:  # another writer was faster, perhaps a request of ours that was still on its way
                 return self._publish(row, job, doing)
             except CloudError as error:
-                if error.code == "23505" and job:  # a row that this device may not even see
+                if error.code == "23505" and job:  # a row that this device may not see
                     return False
                 raise
 
@@ -173,7 +175,7 @@ class SupabaseBackend:
 
     def _publish(self, row: Row, job: str, doing: str) -> bool:
         whose = {name: row[name] for name in ("user_id", "filename")}
-        # Made from the job's id: a request that is still on its way when we try again meets its own key.
+        # Made from the job's id, so that a repeated request has the same primary key as the first.
         own, former = _row_id(**whose, job=job), _row_id(**whose, job="")
         found = self._ids(**whose)
         if job and any(_is_anothers(each, (own, former)) for each in found):
@@ -204,7 +206,7 @@ class SupabaseBackend:
         self._ask_for_limit()
 
     def _ask_for_limit(self) -> None:
-        """So that a limit that is too low for a match raises an alert before the match."""
+        """Record the upload limit, so that one too low for a match raises an alert before the match."""
         if self._state.is_upload_limit_due():
             with suppress(Retry, Reject):
                 self._state.record_upload_limit(self._objects.most_bytes("videos"))
@@ -235,7 +237,7 @@ class SupabaseBackend:
             for name, value in whose.items():
                 query = query.eq(name, value)
             count = query.execute().count
-            if count is None:  # PostgREST always answers it when asked
+            if count is None:  # PostgREST always sends it when asked to
                 raise CloudError(502, PORTAL, "a change was answered without the number of rows")
             return bool(count)
 

@@ -1,6 +1,6 @@
 """Checks a Supabase project for the doctor: tables, columns, buckets, policies. Changes nothing.
 
-It sees what this device's key may see: what row-level security hides looks like what is not there, and the
+It sees what this device's key may see. What row-level security hides looks as if it did not exist; the
 findings say so.
 """
 
@@ -21,7 +21,7 @@ from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.settings import Settings
 
 _SCHEMA = "apply what `ezrec schema` prints, in the project's SQL editor"
-# By table: the columns without which nothing works, and those that are left out where they are missing.
+# By table: the columns that are needed, and those that are left out of rows when they are missing.
 TABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bookings": (("id", "user_id", "camera_id", "date", "start_time", "end_time", "status"), ()),
     "videos": (
@@ -38,7 +38,7 @@ TABLES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 _NO_COLUMN, _NO_TABLE = "42703", ("PGRST205", "42P01")
-_MATCH_S = 5400  # a match of 90 minutes is what a bucket has to take
+_MATCH_S = 5400  # a bucket has to take a match of 90 minutes
 _SHOWN = 3
 
 
@@ -55,7 +55,7 @@ def check(settings: Settings) -> Findings:
         if not cloud.credentials.bypasses_policies:
             yield _policies(settings)
     except Retry as wrong:
-        yield warning("cloud", wrong.reason, "the other questions were not asked: try again later")
+        yield warning("cloud", wrong.reason, "the other checks were not made: try again later")
     except Reject as wrong:
         yield fault("cloud", wrong.reason, wrong.remedy)
     finally:
@@ -75,14 +75,12 @@ def _table(cloud: Connection, table: str) -> Finding:
     if lost := [name for name in needed if name in missing]:
         return fault("tables", f"{table} lacks {', '.join(lost)}", _SCHEMA)
     if missing:
-        return warning(
-            "tables", f"{table} lacks {', '.join(missing)}: that is left out of what is written", _SCHEMA
-        )
+        return warning("tables", f"{table} lacks {', '.join(missing)}: rows are written without", _SCHEMA)
     return ok("tables", f"{table}, with every column")
 
 
 def _missing(cloud: Connection, table: str, columns: tuple[str, ...]) -> list[str] | None:
-    """The columns that a table lacks; None: there is no such table. An answer names one at a time."""
+    """The columns that a table lacks; None: there is no such table. Each response names one column."""
     left, missing = list(columns), []
     while left:
         try:
@@ -100,7 +98,7 @@ def _missing(cloud: Connection, table: str, columns: tuple[str, ...]) -> list[st
 
 
 def _cameras(cloud: Connection, settings: Settings) -> Findings:
-    """The mistake that is made most: bookings are there, and name another camera."""
+    """The most frequent mistake: there are bookings, but for another camera."""
 
     def work() -> list[dict[str, Any]]:
         return _rest(cloud, "bookings", select="camera_id", user_id=f"eq.{settings.user_id}", limit="1000")
@@ -108,20 +106,20 @@ def _cameras(cloud: Connection, settings: Settings) -> Findings:
     rows = cloud.call("counting the account's bookings", work)
     count = Counter(str(row.get("camera_id") or "0") for row in rows)
     own = count.pop(settings.camera_id, 0)
-    said = f"{own} bookings for camera {settings.camera_id}, {sum(count.values())} on others"
-    named = ", ".join(f"{name}: {number}" for name, number in count.most_common(_SHOWN))
+    found = f"{own} bookings for camera {settings.camera_id}, {sum(count.values())} on others"
+    others = ", ".join(f"{name}: {number}" for name, number in count.most_common(_SHOWN))
     if not own and count and not (settings.unassigned and set(count) == {"0"}):
-        yield warning("bookings", f"{said} ({named})", "set CAMERA_ID to the camera's id in `cameras`")
+        yield warning("bookings", f"{found} ({others})", "set CAMERA_ID to the camera's id in `cameras`")
     else:
-        yield ok("bookings", said)
+        yield ok("bookings", found)
 
 
 def _limit(cloud: Connection, settings: Settings) -> Finding:
-    """Of the whole project: a bucket's own may be smaller, and is not shown to a device's key."""
+    """The project's limit; a bucket's own may be smaller, and a device's key does not see it."""
     most = cloud.call("asking for the largest upload", lambda: upload_limit(cloud))
     match = settings.bitrate / 8 * _MATCH_S
     if not most:
-        return ok("uploads", "the project does not tell how large a file it takes")
+        return ok("uploads", "the project does not say how large a file it takes")
     if most < match:
         return warning(
             "uploads",
@@ -144,7 +142,9 @@ def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:
     found = cloud.call(f"looking at the bucket {bucket}", work)
     if found is None:
         if not cloud.credentials.bypasses_policies:
-            return ok("buckets", f"{bucket} is not shown to a device's key; the first upload will tell")
+            return ok(
+                "buckets", f"a device's key cannot see {bucket}; the first upload will show if it is there"
+            )
         return fault("buckets", f"there is no bucket {bucket}", _SCHEMA)
     limit, match = found.get("file_size_limit"), settings.bitrate / 8 * _MATCH_S
     if bucket == "videos" and limit and int(limit) < match:
@@ -154,14 +154,16 @@ def _bucket(cloud: Connection, bucket: str, settings: Settings) -> Finding:
             "raise its file size limit in the dashboard, or lower RECORDING_BITRATE",
         )
     if found.get("public") and bucket != "logs":
-        return warning("buckets", f"{bucket} is public: who knows a name sees the file", "make it private")
+        return warning(
+            "buckets", f"{bucket} is public: whoever knows a file's name can see it", "make it private"
+        )
     return ok(
         "buckets", f"{bucket}, up to {int(limit) / 1e6:.0f} MB a file" if limit else f"{bucket} is there"
     )
 
 
 def _policies(settings: Settings) -> Finding:
-    """Ask as anybody could who has the public key: without the device's sign-in."""
+    """Ask for bookings without the device's sign-in, as anybody with the public key could."""
     anybody = Connection(Credentials(settings.supabase_url, settings.supabase_key), connect_s=5, silence_s=10)
     try:
         rows = anybody.call("asking as anybody", lambda: _rest(anybody, "bookings", select="id", limit="1"))

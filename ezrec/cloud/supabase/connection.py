@@ -1,11 +1,11 @@
 """The connection to a Supabase project: one HTTP client, one sign-in, one place where errors are sorted.
 
-The libraries' own policies are off: HTTP/2 costs four times the CPU and on a slow link two thirds of the
-speed, PostgREST's retries sleep out of sight, and Auth stops refreshing for good after ten tries. Instead,
-every request carries a token that is fresh now. A refused token is renewed once; when that is refused too,
-all requests of this process pause for a while, so that a wrong password does not lock the account for good.
+The libraries' own policies are off: HTTP/2 takes four times the CPU, and two thirds of the speed on a slow
+link; PostgREST's retries sleep unseen; Auth stops refreshing for good after ten tries. Instead, every request
+carries a valid token. A refused token is renewed once; when the new one is refused too, all requests of this
+process pause for a while, so that a wrong password does not lock the account.
 
-Nothing here is imported or connected before the first request.
+Nothing is imported or connected before the first request.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _Fault = TypeVar("_Fault", Retry | Reject, None)
 _log = logging.getLogger("ezrec.supabase")
-_IDLE_S = 55.0  # a connection is kept so long: past it gateways close, and each new one costs a handshake
-# The server does not need them, and an idle box sends them 500 times an hour.
+_IDLE_S = 55.0  # an idle connection is kept so long: after a minute gateways close it
+# The server does not need these, and an idle box would send them 500 times an hour.
 _IDLE_HEADERS = ("x-client-info", "connection")
 _MOMENT_S = 1.0
 
@@ -69,10 +69,10 @@ class Connection:
         state: Path | None = None,
         boot_id: str = "",
     ) -> None:
-        """`on_access` is called after each answer with how the cloud treats us, and what it said.
+        """`on_access` is called after each response with how the cloud treats us, and its message.
 
-        `pause`: seconds for which nothing may be asked, and why (another process was refused). `state`: the
-        folder in which the sign-in is kept for the next process; `boot_id`: of the running machine.
+        `pause`: seconds for which no request may be sent, and why (another process was refused). `state`: the
+        folder that keeps the session for the next process; `boot_id`: of the running machine.
         """
         self.credentials = credentials
         hide((credentials.key, credentials.password))
@@ -132,10 +132,10 @@ class Connection:
             self.sign_in.forget()
 
     def call(self, doing: str, work: Callable[[], T]) -> T:
-        """Do `work`; every error leaves as `Retry` or `Reject`.
+        """Do `work`; every error is raised as `Retry` or `Reject`.
 
-        A refusal is believed the second time: hosted projects now and then refuse a key or a token that is
-        good. So `work` may be run twice, and must be repeatable.
+        After a first refusal it is tried again: hosted projects now and then refuse a valid key or token. So
+        `work` must be repeatable.
         """
         import httpx
 
@@ -183,7 +183,7 @@ class Connection:
                 self._on_access(Access.GOOD, "")
 
     def _record_connectivity(self, fault: _Fault) -> _Fault:
-        """Record for the other processes whether the cloud was reached; a refusal too is an answer."""
+        """Record for other processes whether the cloud was reached; it was, even if it refused."""
         if self._connectivity is not None:
             if isinstance(fault, Retry) and fault.waits_for == Wait.NETWORK:
                 self._connectivity.mark_offline()
@@ -192,7 +192,7 @@ class Connection:
         return fault
 
     def _sign(self, request: httpx.Request) -> None:
-        """Every request carries the key and a token that is fresh now; signing in has only the key."""
+        """Add the key and a valid token to a request; signing in has only the key."""
         is_sign_in = request.url.path.endswith("/auth/v1/token")
         idle = "content-profile" if request.method in ("GET", "HEAD") else "accept-profile"
         for name in (*_IDLE_HEADERS, idle):
@@ -211,7 +211,7 @@ def _raise_error(response: httpx.Response) -> None:
     error = read_error(response)
     kind = response.headers.get("content-type", "")
     is_of_rows = response.status_code in (200, 206) and "/rest/v1/" in response.url.path
-    if error is None and is_of_rows and "json" not in kind:  # the client library would take it for no rows
+    if error is None and is_of_rows and "json" not in kind:  # the client library would read no rows in it
         error = CloudError(502, PORTAL, f"rows were asked for, and {kind or 'nothing'} came")
     if error is not None:
         raise error

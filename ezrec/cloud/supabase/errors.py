@@ -1,9 +1,9 @@
-"""What the cloud's answers mean. Only this table sorts them; the first row that fits counts.
+"""What the cloud's errors mean. They are sorted by one table; the first row that fits counts.
 
-Four kinds. *Passing* errors pass by themselves. *Locked* is about keys or the account, *curable* about
-limits, rights, buckets or tables: both are tried again slowly, because a person cures them in the cloud and
-nobody restarts the box, or its jobs, for that. *Final* waits for a person here. Storage answers nearly every
-error with HTTP 400 and the real status in the body.
+Four kinds. *Passing* errors pass by themselves. *Locked* ones are about keys or the account, *curable* ones
+about limits, rights, buckets or tables: both are tried again slowly, because a person corrects them in the
+cloud, and nobody restarts the box or its jobs then. *Final* ones wait for a person here. Storage answers
+nearly every error with HTTP 400 and the real status in the body.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _SHOWN = 2000  # characters of an answer that are logged
 
 
 def redacted(text: str) -> str:
-    """`text` as it may be logged: without keys and tokens, and not endlessly long."""
+    """`text` as it may be logged: without keys and tokens, limited in length."""
     return head(text, _SHOWN)
 
 
 class CloudError(Exception):
-    """An answer that is no success. `code` is PostgREST's, PostgreSQL's or storage's own.
+    """A response that is no success. `code` is PostgREST's, PostgreSQL's or storage's own.
 
-    `code`, `message` and `body` are as they came, for the program. People are shown `str()` of it, with
-    secrets left out: an answer may repeat what it was sent.
+    `code`, `message` and `body` are as received, for the program. People see `str()` of the error, without
+    secrets: a response may repeat what it was sent. `after_s`: seconds, from Retry-After.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class CloudError(Exception):
         self.after_s = after_s
 
 
-PORTAL = "portal"  # the code of an answer that is not the cloud's
+PORTAL = "portal"  # the code of a response that is not from the cloud
 
 
 def read_error(response: httpx.Response) -> CloudError | None:
-    """What is wrong with an answer, or None. Reads the body only of answers that are no success."""
+    """What is wrong with a response, or None. Reads the body only if it is no success."""
     kind = response.headers.get("content-type", "")
     if response.is_redirect or kind.startswith("text/html"):
-        # Followed, it would carry the key to a hotel's login page; and its HTML would pass for success.
+        # Following it would send the key to a hotel's login page, whose HTML would count as success.
         where = response.headers.get("location", "") or f"a page of {kind}"
         message = f"something between here and the cloud answered with {redacted(where)}"
         if response.status_code < 500:
@@ -132,7 +132,7 @@ def _code(*codes: str) -> Callable[[CloudError], bool]:
     return lambda error: error.code in codes
 
 
-def _says(pattern: str) -> Callable[[CloudError], bool]:
+def _message(pattern: str) -> Callable[[CloudError], bool]:
     found = re.compile(pattern, re.IGNORECASE)
     return lambda error: found.search(error.message) is not None
 
@@ -147,7 +147,7 @@ _PASSING, _LOCKED = ErrorKind.PASSING, ErrorKind.LOCKED
 _CURABLE, _FINAL = ErrorKind.CURABLE, ErrorKind.FINAL
 RULES = (
     ErrorRule(_PASSING, _code(PORTAL)),
-    ErrorRule(_LOCKED, _says(_BAD_TOKEN)),
+    ErrorRule(_LOCKED, _message(_BAD_TOKEN)),
     ErrorRule(_LOCKED, _code("PGRST301", "PGRST302", "PGRST303", "22023")),
     ErrorRule(_LOCKED, _code("invalid_credentials", "refresh_token_not_found", "refresh_token_already_used")),
     ErrorRule(_LOCKED, _code("email_not_confirmed", "user_banned", "invalid_grant")),
@@ -159,7 +159,7 @@ RULES = (
         "raise the size limit of the bucket and of the project (free plans allow 50 MB)",
     ),
     ErrorRule(_CURABLE, _code("NoSuchBucket"), "create the bucket in the project's storage"),
-    ErrorRule(_CURABLE, _says("^Bucket not found"), "create the bucket in the project's storage"),
+    ErrorRule(_CURABLE, _message("^Bucket not found"), "create the bucket in the project's storage"),
     ErrorRule(_FINAL, _code("InvalidKey"), "the name holds characters that storage does not take"),
     ErrorRule(_CURABLE, _code("InvalidMimeType"), "allow this type of file in the bucket's settings"),
     ErrorRule(_CURABLE, _status(415), "allow this type of file in the bucket's settings"),
@@ -181,49 +181,49 @@ def rule_for(error: CloudError) -> ErrorRule:
 
 
 def is_about_the_token(error: CloudError) -> bool:
-    """True when a fresh token may cure it."""
+    """True when a new token may help."""
     return error.code != PORTAL and rule_for(error).kind is ErrorKind.LOCKED and error.status != 402
 
 
 def is_from_the_future(error: CloudError) -> bool:
-    """True when a token is good in a moment: a clock over there runs behind the one that made it."""
+    """True when the token will be valid in a moment: one of the cloud's clocks runs behind another."""
     return re.search(_FUTURE, error.message, re.IGNORECASE) is not None
 
 
 def as_fault(error: CloudError, doing: str) -> Retry | Reject:
-    """The same as `Retry` or `Reject`, which handlers understand."""
+    """The error as `Retry` or `Reject`, which handlers understand."""
     rule = rule_for(error)
-    said = redacted(str(error))
+    text = redacted(str(error))
     match rule.kind:
         case ErrorKind.PASSING:
             waits_for = Wait.NETWORK if error.code == PORTAL else ""
-            return Retry(f"{doing}: {said}", error.after_s, waits_for=waits_for)
+            return Retry(f"{doing}: {text}", error.after_s, waits_for=waits_for)
         case ErrorKind.LOCKED:
             return Retry(
-                f"{doing}: the cloud refuses this device's key or sign-in: {said}",
+                f"{doing}: the cloud refuses this device's key or sign-in: {text}",
                 error.after_s or LOCKED_AFTER_S,
             )
         case ErrorKind.CURABLE:
-            return Reject(f"{doing}: {said}", rule.remedy, again_s=CURED_AFTER_S)
+            return Reject(f"{doing}: {text}", rule.remedy, again_s=CURED_AFTER_S)
         case ErrorKind.FINAL:
-            return Reject(f"{doing}: {said}", rule.remedy)
+            return Reject(f"{doing}: {text}", rule.remedy)
 
 
 def as_transport_fault(error: Exception, doing: str) -> Retry:
     """A connection that failed. A certificate "from the future" means that our clock is in the past.
 
-    One that could not be made at all waits for the network. One that broke off is retried by backoff: other
-    requests may well get through.
+    If it could not be made at all, the job waits for the network. If it broke off, the job is retried with
+    backoff: other requests may succeed.
     """
     import httpx
 
-    said = redacted(str(error)) or type(error).__name__
-    if "not yet valid" in said:
+    text = redacted(str(error)) or type(error).__name__
+    if "not yet valid" in text:
         return Retry(f"{doing}: this device's clock is wrong: the cloud's certificate is not yet valid by it")
-    if "certificate has expired" in said:
+    if "certificate has expired" in text:
         return Retry(f"{doing}: the cloud's certificate has expired, or this device's clock is wrong")
     waits_for = Wait.NETWORK if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else ""
-    return Retry(f"{doing}: no connection to the cloud: {said}", waits_for=waits_for)
+    return Retry(f"{doing}: no connection to the cloud: {text}", waits_for=waits_for)
 
 
 _UNKNOWN_COLUMN = (

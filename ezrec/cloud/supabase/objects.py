@@ -1,8 +1,8 @@
-"""Objects of a Supabase project: fetches and stores them, and finds whose they are. Knows no table.
+"""Fetches and stores objects of a Supabase project, and finds whose they are. Knows no table.
 
-What is stored for a job carries the job's mark in its metadata. No request may replace an object unless it
-was shown to be ours just before: the service itself says no to a name that is taken, when an upload begins
-and once more when it ends, so two that race for one name cannot both have it.
+An object that is stored for a job carries the job's mark in its metadata. A request may replace an object
+only if it was found to be ours just before. The service refuses a name that is taken when an upload begins,
+and again when it ends, so two uploads cannot both get one name.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _TYPES = {
 }  # fmt: skip
 _JOB, _MADE = "ezrec_job", "ezrec_made"  # in an object's own metadata
 _BLOCK = 1 << 20
-_DIGITS = 16  # of a size that somebody could mean
+_DIGITS = 16  # of a plausible size
 _log = logging.getLogger("ezrec.supabase")
 
 
 class ObjectStore:
-    """The objects behind one connection. `chunk_size`: of uploads; None: chosen by host and answers."""
+    """The objects behind one connection. `chunk_size`: of uploads; None: chosen by host and responses."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class ObjectStore:
 
     def fetch(self, bucket: str, key: str, target: Path) -> None:
         path = "/".join(_parts(bucket, key))
-        size = self.size_of(bucket, key)  # the file is kept for good: it must be the whole object
+        size = self.size_of(bucket, key)  # the file is kept for good, so it has to be whole
         self._cloud.call(f"fetching {path}", lambda: self._download(path, target, size))
 
     def _download(self, path: str, target: Path, size: int | None) -> None:
         part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
         url = f"{self._cloud.credentials.url}/storage/v1/object/{quote(path)}"
         try:
-            # Decompressed content would not have the length that storage names.
+            # Not compressed, so that the length is the one that storage names.
             with (
                 self._cloud.http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer,
                 part.open("wb") as file,
@@ -88,7 +88,7 @@ class ObjectStore:
         return min(filter(None, (of_project, self._bucket_limit(bucket))), default=0)
 
     def _bucket_limit(self, bucket: str) -> int:
-        """0 also when this key may not see the bucket, which is usual for a device."""
+        """Bytes; 0 also when this key may not see the bucket, as is usual for a device."""
         url = f"{self._cloud.credentials.url}/storage/v1/bucket/{bucket}"
         with contextlib.suppress(Reject):
             found = self._cloud.call(f"looking at {bucket}", lambda: self._cloud.http.get(url).json())
@@ -134,9 +134,9 @@ class ObjectStore:
         mark: Mark | None,
     ) -> bool:
         path = "/".join(_parts(bucket, key))
-        switch = CancelToken()
+        token = CancelToken()
         if on_stop is not None:
-            on_stop(switch.cancel)
+            on_stop(token.cancel)
 
         def sent(*, replaces: bool) -> bool:
             upload = Upload(
@@ -145,7 +145,7 @@ class ObjectStore:
                 key,
                 source,
                 progress=progress,
-                is_stopped=lambda: switch.cancelled,
+                is_stopped=lambda: token.cancelled,
                 state=state,
                 throttle=UploadThrottle(self._upload_bytes_s),
                 wait_s=self._wait_s,
@@ -201,7 +201,9 @@ def upload_limit(cloud: Connection) -> int:
 def _whose_is(
     found: dict[str, Any], bucket: str, key: str, source: Path, mark: Mark, state: Path | None
 ) -> Whose:
-    """By the state of our own upload first: storage names an object's version after its upload."""
+    """Decides by our upload's state file first (an object's version is its upload's name), then by the mark,
+    then by the bytes.
+    """
     info = source.stat()
     wanted = UploadState("", bucket, key, info.st_size, info.st_mtime_ns)
     known = UploadStateFile(state).read()

@@ -55,7 +55,7 @@ class Session:
 
 
 class SignIn:
-    """Has a good token for every request. May be shared between threads."""
+    """Provides a valid token for every request. May be shared between threads."""
 
     def __init__(self, credentials: Credentials, file: SessionFile, http: Callable[[], httpx.Client]) -> None:
         self.credentials, self._file, self._http = credentials, file, http
@@ -64,7 +64,7 @@ class SignIn:
         self._refused_token = ""
 
     def token(self) -> str:
-        """A token that is good now: the key itself where no device signs in.
+        """A token that is valid now; the key itself when the device has no sign-in.
 
         Raises `Retry`, `CloudError` or httpx's errors.
         """
@@ -88,7 +88,7 @@ class SignIn:
             self._session = None
 
     def _read_good(self) -> Session | None:
-        """What another process has kept, where it is good."""
+        """The session that another process has stored, if it is valid."""
         kept = self._file.read()
         is_good = kept is not None and kept.is_good() and kept.access != self._refused_token
         return kept if is_good else None
@@ -125,14 +125,14 @@ class SignIn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredSession:
     whose: str  # account and project, and a mark that changes with the password
     boot_id: str
     session: Session
 
 
 class SessionFile:
-    """In `folder`; where that is None nothing is kept. `owner` must change when anything is corrected."""
+    """In `folder`; None: nothing is stored. `owner` must change when the sign-in's settings do."""
 
     def __init__(self, folder: Path | None, owner: str, boot_id: str) -> None:
         self._folder, self._owner, self._boot_id = folder, owner, boot_id
@@ -153,7 +153,7 @@ class SessionFile:
 
     def read(self) -> Session | None:
         try:
-            kept = json_decode.decode(self._read_bytes(), _Kept)
+            kept = json_decode.decode(self._read_bytes(), _StoredSession)
         except (OSError, ValueError):
             return None
         hide_tokens(kept.session.access, kept.session.refresh)
@@ -166,7 +166,7 @@ class SessionFile:
         if self._folder is None:
             return
         try:
-            data = msgspec.json.encode(_Kept(self._owner, self._boot_id, session))
+            data = msgspec.json.encode(_StoredSession(self._owner, self._boot_id, session))
             durable.write(self._folder / f"{self._name}.json", data, mode=0o600)
         except OSError as fault:
             _log.warning("the sign-in could not be kept: %s", fault.strerror)

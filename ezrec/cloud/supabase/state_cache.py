@@ -1,6 +1,6 @@
 """What the Supabase backend keeps in EZREC_STATE: how the cloud treats it, and which columns are missing.
 
-These files are for people and for later runs, and none is needed: an unreadable file counts as absent, and a
+The files are for people and for later runs, and none is needed: an unreadable file counts as missing, and a
 disk that cannot be written stops no booking.
 """
 
@@ -23,8 +23,8 @@ from ezrec.domain.ports import Clock, Row
 from ezrec.system import durable
 
 COLUMNS = "columns.json"
-_ASKED_AGAIN = timedelta(days=1)  # a person may have added the column meanwhile
-_TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # offline is judged by the heartbeat, not by this row
+_ASKED_AGAIN = timedelta(days=1)  # somebody may have added the column
+_TOUCHED_S, _ABSENT_S = 300.0, 3600.0  # not more often: the heartbeat shows whether a box is online
 _WARN_AGAIN_S = 3600.0
 _log = logging.getLogger("ezrec.supabase")
 
@@ -57,7 +57,7 @@ class StateCache:
                 _log.error("%s; %s", found.refusal, cloud_state.REFUSED_REMEDY)
 
     def pause(self, refused_s: float) -> tuple[float, str]:
-        """Seconds for which nothing may be asked because a process was refused, and what it was answered."""
+        """Seconds for which no request may be sent because a process was refused, and the cloud's message."""
         with self._guard:
             self._recall()
             if self._now is None:
@@ -85,7 +85,7 @@ class StateCache:
                 self._keep(replace(self._now, hidden=hidden))
 
     def is_upload_limit_due(self) -> bool:
-        """True once an hour: a person may have raised the limit in the console."""
+        """True once an hour: somebody may have raised the limit."""
         return self._folder is not None and self.is_warning_due("limit")
 
     def record_upload_limit(self, most_bytes: int) -> None:
@@ -95,8 +95,9 @@ class StateCache:
                 self._keep(replace(self._now, most_bytes=most_bytes))
 
     def _recall(self) -> None:
-        """Read what any process wrote last, so that short-lived processes need not write each time, and
-        long-lived ones do not trust their own old copy."""
+        """Read the file if any process has changed it: so short-lived processes need not write it each time,
+        and long-lived ones do not use an old copy.
+        """
         mark = self._marked()
         if mark is not None and mark != self._mark and self._folder is not None:
             self._mark = mark
@@ -151,7 +152,7 @@ class MissingColumns:
 
 @dataclass(slots=True)
 class CameraRowSchedule:
-    """When to update the row in `cameras`: at a change, else every five minutes; without a row, hourly."""
+    """When to update the row in `cameras`: after a change or five minutes; if there is none, hourly."""
 
     clock: Clock
     _sent: tuple[Any, ...] | None = None
@@ -188,7 +189,7 @@ class HeartbeatChanges:
         is_whole = self.clock.monotonic() >= self._whole_at
         whole = {name: value for name, value in row.items() if name not in self.fixed}
         news = heartbeat.news(whole, self._sent)
-        return whole if is_whole or not news else news  # an empty change is answered like a missing row
+        return whole if is_whole or not news else news  # the response to an empty change looks like "no row"
 
     def record(self, sent: Row) -> None:
         """`sent`: the columns that the row has now."""

@@ -1,8 +1,8 @@
-"""An HTTP/1.1 transport for httpx that sends large bodies without copying them again and again.
+"""An HTTP/1.1 transport for httpx that sends large bodies without copying them repeatedly.
 
 When a socket takes only part of a block, httpcore copies the rest: with blocks of 256 KiB and a slow reader
-that is twice the CPU of curl. This transport moves a memoryview along instead. Everything else is httpcore's
-own. Proxies that the environment names go httpx's usual way.
+that takes twice the CPU of curl. This transport advances a memoryview instead; everything else is httpcore's.
+Proxies named in the environment go httpx's usual way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TLS_BLOCK = 64 * 1024
 _CONNECTIONS = 10
 
 
-class _Stream(httpcore.NetworkStream):
+class _SocketStream(httpcore.NetworkStream):
     """httpcore's stream, except for `write`."""
 
     def __init__(self, inner: httpcore.NetworkStream, most: int | None = None) -> None:
@@ -49,7 +49,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, timeout), _TLS_BLOCK)
+        return _SocketStream(self._inner.start_tls(ssl_context, server_hostname, timeout), _TLS_BLOCK)
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
@@ -57,11 +57,11 @@ class _Stream(httpcore.NetworkStream):
 
 class _Network(httpcore.SyncBackend):
     def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
-        return _Stream(super().connect_tcp(*args, **options))
+        return _SocketStream(super().connect_tcp(*args, **options))
 
 
 class _Body(httpx.SyncByteStream):
-    """The answer's body, whose faults are httpx's too."""
+    """The response's body; raises httpx's exceptions."""
 
     def __init__(self, parts: Iterable[bytes]) -> None:
         self._parts = parts
@@ -117,7 +117,7 @@ _FAULTS = (
 
 @contextlib.contextmanager
 def _as_httpx() -> Iterator[None]:
-    """httpcore's exceptions under httpx's names, which are the same."""
+    """Turns httpcore's exceptions into httpx's, which have the same names."""
     try:
         yield
     except _FAULTS as fault:

@@ -1,14 +1,15 @@
 """Resumable uploads: TUS 1.0 over HTTP, as Supabase's storage implements it. Knows no table and no booking.
 
-1. A known upload (the state file) is asked for its offset; an unknown one is created, empty.
+1. An upload in the state file is asked for its offset; otherwise one is created, empty.
 2. The state file is durable before the first byte is sent.
-3. Chunks (`domain/chunk_size.py` says how large) are sent from the offset that the *server* names, never from
-   our own count: after a crash of the server the offset can go back.
-4. After a cut or a busy answer: wait, ask for the offset, go on. After 404 or 410 (expired): start over.
+3. Chunks (`domain/chunk_size.py` decides their size) are sent from the offset that the *server* names, never
+   from our own count: after a crash of the server the offset can go back.
+4. After a broken connection or a busy server: wait, ask for the offset, go on. After 404 or 410 (expired):
+   start over.
 5. After 413 (too large) smaller chunks are sent.
-6. With `replaces` false, a name that is taken ends the upload: the server checks it at the first request, and
-   again at the last, for another upload may have been faster.
-7. The caller asks for the object afterwards: "offset equals length" does not prove that it exists.
+6. With `replaces` false, a name that is taken ends the upload. The server checks it at the first request, and
+   again at the last, because another upload may have been faster.
+7. The caller checks the object afterwards: "offset equals length" does not prove that it exists.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ if TYPE_CHECKING:
 
 _BLOCK = 256 * 1024
 _REPORT_BYTES = USUAL  # within a larger chunk, progress is reported every so many bytes …
-_KERNEL_BYTES = USUAL  # … less those that the kernel may not have sent yet
+_KERNEL_BYTES = USUAL  # … minus those that the kernel may not have sent yet
 _MOST_FAULTS = 5  # faults in a row without a byte of progress before the upload is given up for now
 _RESTARTS = 3
 _LONGEST_WAIT_S = 30.0
-_FINISHING = 4.0  # times the usual silence: storage answers the last chunk when it has built the object
+_FINISHING = 4.0  # times the usual silence: storage responds to the last chunk once it has built the object
 _TICK_S = 0.1
 _log = logging.getLogger("ezrec.upload")
 
@@ -111,7 +112,7 @@ class Upload:
     def run(self) -> bool:
         """Send what is missing; False when the name is taken and `replaces` is false.
 
-        Raises `Retry`, `Reject`, `Stopped`, or a `CloudError` that waiting does not cure. The state file
+        Raises `Retry`, `Reject`, `Stopped`, or a `CloudError` for which waiting does not help. The state file
         stays for the next try.
         """
         with _opened(self._source) as file:
@@ -168,7 +169,7 @@ class Upload:
         _log.info("%s: the upload has expired: starting over", self._key)
         self._state_file.delete()
         self._state = None
-        self._confirmed = self._reported = 0  # else what is sent again would not count as progress
+        self._confirmed = self._reported = 0  # otherwise bytes sent again would not count as progress
         if restarts >= _RESTARTS:
             raise Retry(f"the upload of {self._key} expired {restarts + 1} times") from error
         return restarts + 1
@@ -300,7 +301,7 @@ class Upload:
 
 
 def _expires(headers: Mapping[str, str]) -> datetime | None:
-    """When the server drops the upload, by our clock: the server names it by its own."""
+    """When the server drops the upload, converted from the server's clock to ours."""
     try:
         until = parsedate_to_datetime(headers.get("upload-expires", ""))
         now = datetime.now(UTC)
@@ -318,7 +319,7 @@ def _is_taken(error: CloudError, *, is_new: bool) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _parsed(url: str) -> httpx.URL:
-    """Parsed once an upload: parsing it for every chunk was a tenth of the CPU."""
+    """Parsed once per upload: parsing it for every chunk took a tenth of the CPU."""
     import httpx
 
     return httpx.URL(url)

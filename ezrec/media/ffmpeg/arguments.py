@@ -1,7 +1,7 @@
-"""Draws the command lines that make what stands between copied frames: an intro to measure, silence.
+"""Builds the command lines for what stands between copied frames: an intro, a logo, silence.
 
-Such a piece has the camera's size, rate and kind of sound, no B-frames, and parameter sets under a number
-that the camera does not use, so that one header can hold both. Pure: nothing is opened or run.
+They have the camera's size, rate and kind of sound, no B-frames, and parameter sets under an id that the
+camera does not use, so that one header can hold both. Pure: nothing is opened or run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ezrec.media.ffmpeg.inputs import file_url, input_options
 from ezrec.media.ffmpeg.probe import MOST_PIXELS_A_SIDE, Media
 
 HIGH = 100
-PARTS_ID = 2  # of the parameter sets of parts: an encoder in hardware takes 0, the intro the next one free
+PARTS_ID = 2  # of segments' parameter sets: hardware encoders use 0, the intro gets the next free id
 _PROFILES = {66: "baseline", 77: "main", HIGH: "high"}
 _SOUND_BITRATE = 128_000
 _SILENT_S = 0.5
@@ -28,7 +28,11 @@ _SILENT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class EncodeFormat:
-    """What a piece has to be like to stand beside the camera's frames. `sets_id` names its parameter sets."""
+    """The format of frames that stand beside the camera's. `sets_id`: the id of their parameter sets.
+
+    `bitrate` in bit/s; `sound_rate` in samples a second; `colours`: primaries, transfer and matrix, as in
+    H.264.
+    """
 
     target: filters.Target
     profile: int
@@ -52,14 +56,14 @@ def segment_format(
     return EncodeFormat(target, HIGH, colours, PARTS_ID, 0, 0, bitrate, preset, encoder)
 
 
-def intro(program: str, media: Media, measure: EncodeFormat, output: Path) -> list[str]:
-    part = filters.Measured(media, measure.target, 0)
-    sound = _sound(measure) if measure.target.sound else {}
-    seconds = measure.target.frames(media) / measure.target.rate
-    # A key frame shortly before the join: whoever looks at it, or seeks there, has little to decode.
-    join = f"expr:eq(n,{max(0, measure.target.frames(media) - 4)})"
+def intro(program: str, media: Media, encode_format: EncodeFormat, output: Path) -> list[str]:
+    part = filters.Measured(media, encode_format.target, 0)
+    sound = _sound(encode_format) if encode_format.target.sound else {}
+    seconds = encode_format.target.frames(media) / encode_format.target.rate
+    # A key frame shortly before the join: whoever checks it, or seeks there, has little to decode.
+    join = f"expr:eq(n,{max(0, encode_format.target.frames(media) - 4)})"
     options = {
-        **picture(measure), **sound, **_container(seconds), "force_key_frames": join, "forced-idr": 1,
+        **picture(encode_format), **sound, **_container(seconds), "force_key_frames": join, "forced-idr": 1,
     }  # fmt: skip
     return filters.compiled(program, ffmpeg.output(*part.streams, file_url(output), **options))
 
@@ -69,17 +73,17 @@ def with_logo(
     cut: Path,
     output: Path,
     logo: filters.PlacedLogo,
-    measure: EncodeFormat,
+    encode_format: EncodeFormat,
     shown: tuple[int, int],
 ) -> list[str]:
-    """Each frame once, numbered anew: their times are those of the frames they stand in for."""
-    target = measure.target
+    """Each frame once, at even times: the video gives them those of the frames that they replace."""
+    target = encode_format.target
     source = ffmpeg.input(file_url(cut), max_pixels=MOST_PIXELS_A_SIDE**2, **input_options("mov"))
     rate = filters.ratio(target.rate)
     numbered = source["v:0"].filter("settb", f"1/({rate})").filter("setpts", "N").filter("fps", fps=rate)
     first, last = shown
     laid = filters.with_logo(numbered, logo, target, enable=f"gte(n,{first})*lt(n,{last})")
-    options = {**picture(measure), "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
+    options = {**picture(encode_format), "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
     if target.full_range:
         options["pix_fmt"] = "yuvj420p"
     return filters.compiled(program, ffmpeg.output(laid, file_url(output), **options))
@@ -88,9 +92,9 @@ def with_logo(
 def composed(
     program: str, logos: Sequence[filters.PlacedLogo], around: LogoPosition, output: Path
 ) -> list[str]:
-    """All logos in one picture that is transparent between them.
+    """All logos in one picture, transparent between them.
 
-    They are added, which suits what nowhere overlaps: FFmpeg's `overlay` lost what was transparent below.
+    They are added, which is right because they never overlap; FFmpeg's `overlay` lost transparency.
     """
     laid = None
     for number, logo in enumerate(logos):
@@ -118,29 +122,30 @@ def silence(program: str, rate: int, channels: int, output: Path) -> list[str]:
     return filters.compiled(program, ffmpeg.output(source["0"], file_url(output), **options))
 
 
-def picture(measure: EncodeFormat) -> dict[str, object]:
-    """The parameter sets stand in the header alone. Where some stand in-band as well, converters to a byte
-    stream leave out the header's, and with them the camera's: OpenH264 then saw nothing of the recording.
+def picture(encode_format: EncodeFormat) -> dict[str, object]:
+    """Encoder options. Parameter sets are written to the header only: if some are in-band too, converters to
+    a byte stream leave out the header's, which include the camera's, and OpenH264 showed nothing of the
+    recording.
     """
-    target = measure.target
-    colours = zip(("color_primaries", "color_trc", "colorspace"), measure.colours, strict=True)
+    target = encode_format.target
+    colours = zip(("color_primaries", "color_trc", "colorspace"), encode_format.colours, strict=True)
     return {
-        **filters.own_options(measure.encoder, measure.preset, measure.profile_name),
+        **filters.own_options(encode_format.encoder, encode_format.preset, encode_format.profile_name),
         "pix_fmt": "yuv420p",
         "bf": 0,
         "g": max(1, round(target.rate)),
         "flags": "+cgop",
-        "b:v": measure.bitrate,
-        "maxrate": measure.bitrate * 3 // 2,
-        "bufsize": measure.bitrate * 2,
+        "b:v": encode_format.bitrate,
+        "maxrate": encode_format.bitrate * 3 // 2,
+        "bufsize": encode_format.bitrate * 2,
         "color_range": "pc" if target.full_range else "tv",
         **dict(colours),
-        **({"x264-params": f"sps-id={measure.sets_id}"} if measure.encoder == SOFTWARE else {}),
+        **({"x264-params": f"sps-id={encode_format.sets_id}"} if encode_format.encoder == SOFTWARE else {}),
     }
 
 
-def _sound(measure: EncodeFormat) -> dict[str, object]:
-    return {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": measure.sound_rate, "ac": measure.channels}
+def _sound(encode_format: EncodeFormat) -> dict[str, object]:
+    return {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": encode_format.sound_rate, "ac": encode_format.channels}
 
 
 def _container(seconds: Fraction) -> dict[str, object]:

@@ -1,9 +1,8 @@
-"""Gives a take its sound: the picture copied as it is, the sound laid where it was heard and made AAC, once.
+"""Adds the recorded sound to a take: copies the picture, and encodes the sound to AAC in its place.
 
-Two clocks never run equally fast: a microphone that says 48,000 samples a second gives a few more or less,
-and after an hour the whistle is late. So each file of sound is stretched to the time that it really took.
-Where there is none (the microphone broke off) there is silence. The strategies then get a plain
-take with a sound track.
+Two clocks never run equally fast: a microphone with 48,000 samples a second delivers a few more or less, and
+after an hour the whistle is late. So each sound file is stretched to the time that it really took. Gaps, for
+example after the microphone failed, get silence. The strategies then see a plain take with a sound track.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ from ezrec.system.task import CancelToken
 
 _RATE = 48_000
 _BITRATE = "128k"
-# More is no clock that runs fast or slow but a measure that went wrong, as on a machine that stood still.
-_MOST_DRIFT = 0.002
-_LEAST_MEASURED_S = 60.0  # of less, the doubt about its ends is more than its drift
+_MOST_DRIFT = (
+    0.002  # more is no clock's drift: the measurement went wrong, for example while the machine hung
+)
+_LEAST_MEASURED_S = 60.0  # in a shorter file the uncertainty of its ends is more than its drift
 _WALL_BASE_S, _WALL_FACTOR, _IDLE_S = 300.0, 2.0, 120.0
 _REMEDY = "look at the sound's files in the job"
 SOUND = inputs.MediaKind("sound", ("mov",), "")
@@ -33,9 +33,9 @@ SOUND = inputs.MediaKind("sound", ("mov",), "")
 
 @dataclass(frozen=True, slots=True)
 class PlacedSound:
-    """A stretch of the take: one file of sound from `start` to `end`, in samples of the finished track.
+    """One sound file on the take, from `start` to `end`, in samples of the finished track.
 
-    `skip_s` are left out at its beginning, and each of its seconds lasts `ratio` seconds.
+    Its first `skip_s` seconds are left out, and each of its seconds lasts `ratio` seconds.
     """
 
     sound: Sound
@@ -46,7 +46,7 @@ class PlacedSound:
 
 
 def place(sounds: Sequence[Sound], seconds: float) -> list[PlacedSound]:
-    """Where each file belongs on a take of `seconds`; what lies outside of it is left out."""
+    """Where each file belongs on a take of `seconds`; what lies outside the take is left out."""
     end = round(seconds * _RATE)
     usual = _usual_ratio(sounds)
     placed = []
@@ -63,7 +63,7 @@ def place(sounds: Sequence[Sound], seconds: float) -> list[PlacedSound]:
 
 
 def _ratio(sound: Sound) -> float | None:
-    """How much longer a second of this file took; None where that was not measured well enough."""
+    """How long a second of this file really took; None if that was not measured well enough."""
     if sound.duration_s < _LEAST_MEASURED_S or not sound.lasted_s:
         return None
     ratio = sound.lasted_s / sound.duration_s
@@ -71,13 +71,13 @@ def _ratio(sound: Sound) -> float | None:
 
 
 def _usual_ratio(sounds: Sequence[Sound]) -> float:
-    """Of the same microphone, by its longest file that was measured."""
+    """The ratio of the longest file that was measured: all are from the same microphone."""
     known = [(sound.duration_s, ratio) for sound in sounds if (ratio := _ratio(sound))]
     return max(known)[1] if known else 1.0
 
 
 class AudioMuxer:
-    """Makes takes with sound. `ffmpeg` may be another program, for tests."""
+    """Makes takes with sound."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class AudioMuxer:
         on_stop: Callable[[Callable[[], None]], None],
         on_pause: Callable[[str], None] = lambda why: None,
     ) -> None:
-        """Write `output`, whole or not at all. Raises `Reject` where the sound cannot be used."""
+        """Write `output`, whole or not at all. Raises `Reject` when the sound cannot be used."""
         placed = place(sounds, seconds)
         if not placed:
             raise Reject("there is no sound in it", _REMEDY)
@@ -143,13 +143,13 @@ def _input(kind: inputs.MediaKind, path: Path) -> list[str]:
 
 
 def _graph(placed: Sequence[PlacedSound], end: int) -> Iterator[str]:
-    """Silence and sound in turn, each as long as it has to be to the sample; together the whole take."""
+    """Silence and sound in turn, each with the exact number of samples; together as long as the take."""
     names, at = [], 0
     for n, one in enumerate(placed):
         if one.start > at:
             yield _silence(f"q{n}", one.start - at)
             names.append(f"[q{n}]")
-        # `async` stretches to what the time stamps say, by so few samples a second that nobody hears it.
+        # `async` stretches the sound to its time stamps, by so few samples a second that nobody hears it.
         yield (
             f"[{n + 1}:a:0]atrim=start={one.skip_s:.6f},asetpts='(PTS-STARTPTS)*{one.ratio:.9f}',"
             f"aresample={_RATE}:async={round(_RATE * _MOST_DRIFT * 2)}:min_comp=0.001,"

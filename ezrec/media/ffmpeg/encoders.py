@@ -1,9 +1,9 @@
-"""Which encoder makes what has to be encoded: one in hardware where it proves itself, else x264.
+"""Chooses the encoder: one in hardware if it passes a test, else x264.
 
-That FFmpeg lists an encoder says nothing: the device may be missing, in use, or write what no player reads.
-So it has to encode two seconds that are then taken apart, decoded and compared with what went in. The verdict
-is kept for as long as FFmpeg and the kernel stay the same; one of failure until the machine starts again,
-because a device may come.
+That FFmpeg lists an encoder proves nothing: the device may be missing, in use, or write what no player reads.
+So it has to encode two seconds, which are then parsed, decoded and compared with the source. The result is
+kept while FFmpeg and the kernel stay the same; a failure only until the next boot, because a device may be
+added.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from ezrec.system import durable
 
 _SIZE, _RATE, _SECONDS = (1280, 720), 30, 2
 _BITRATE = 6_000_000
-_LEAST_PSNR = 30.0  # dB; what x264 makes of the same picture at this rate has 40
-_LEVELS = range(31, 53)  # what 720p30 needs at least, and the highest that players know
+_LEAST_PSNR = 30.0  # dB; x264 has 40 with the same picture and bitrate
+_LEVELS = range(31, 53)  # from the least that 720p30 needs to the highest that players know
 _PROFILES = (66, 77, 100)
 _WALL_S = 60.0
 _PSNR = re.compile(r" average:(inf|[\d.]+) min:")
@@ -40,7 +40,7 @@ _PSNR = re.compile(r" average:(inf|[\d.]+) min:")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The encoder to be used, and why it is no other."""
+    """The encoder to use, and why it is not the wanted one."""
 
     name: str
     why: str = ""
@@ -56,7 +56,7 @@ class _Verdict(msgspec.Struct):
 
 @dataclass(slots=True)
 class Encoders:
-    """Chooses, as the setting `wanted` has it. `memory`: a file that keeps the verdicts."""
+    """`wanted`: the setting. `memory`: a file that keeps the results of the tests."""
 
     program: str = "ffmpeg"
     wanted: str = SOFTWARE
@@ -65,7 +65,7 @@ class Encoders:
     _known: dict[str, str] = field(default_factory=dict)
 
     def choose(self, log: Log | None = None) -> Choice:
-        """Tries what is not known yet, unless something is recorded: the device may be the camera's."""
+        """Tests what is not known yet, unless something is recorded: the device may be the camera's."""
         faults = []
         for name in candidates(self.wanted):
             fault = self._verdict(name)
@@ -80,7 +80,7 @@ class Encoders:
         return Choice(SOFTWARE, "; ".join(faults))
 
     def known(self) -> Choice | None:
-        """What would be chosen by what is known; None where an encoder was never tried."""
+        """What `choose` would return without a test; None when an encoder was never tested."""
         faults = []
         for name in candidates(self.wanted):
             fault = self._verdict(name)
@@ -92,14 +92,14 @@ class Encoders:
         return Choice(SOFTWARE, "; ".join(faults))
 
     def distrust(self, name: str, fault: str) -> None:
-        """It passed its test, and failed with a video: not again in this process."""
+        """It passed its test but failed with a video: do not use it again in this process."""
         self._known[name] = fault
 
     def _tried(self, name: str, log: Log) -> str:
         try:
             fault = try_encoder(self.program, name, log)
-        except Retry as late:  # too slow, or no FFmpeg: nothing to be remembered
-            return late.reason
+        except Retry as passing:  # too slow, or no FFmpeg: not remembered
+            return passing.reason
         self._remember(name, fault)
         return fault
 
@@ -119,7 +119,7 @@ class Encoders:
         try:
             self.memory.parent.mkdir(parents=True, exist_ok=True)
             durable.write(self.memory, msgspec.json.encode(verdicts))
-        except OSError:  # it is tried again, that is all
+        except OSError:  # it is tested again
             pass
 
     def _read(self) -> dict[str, _Verdict]:
@@ -131,18 +131,18 @@ class Encoders:
             return {}
 
     def _key(self, *, failed: bool) -> str:
-        said = answer(self.program, "-version").partition("\n")[0]
+        version = answer(self.program, "-version").partition("\n")[0]
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip() if failed else ""
-        return " ".join(filter(None, (said, release(), boot)))
+        return " ".join(filter(None, (version, release(), boot)))
 
 
 def try_encoder(program: str, name: str, log: Log) -> str:
-    """What is wrong with an encoder; nothing where it may be used. Raises `Retry` where it took too long.
+    """What is wrong with an encoder; empty when it may be used. Raises `Retry` when it took too long.
 
     1. FFmpeg lists it
-    2. it encodes as a part of a video is encoded
-    3. the file can be taken apart: all frames, no B-frames, a usual profile and level, a key frame first
-    4. decoded, the picture is what went in
+    2. it encodes with the options of a segment
+    3. the file can be parsed: all frames, no B-frames, a usual profile and level, a key frame first
+    4. decoded, the picture is the source's
     """
     if not re.search(rf"^ V\S+ {re.escape(name)} ", answer(program, "-encoders"), re.MULTILINE):
         return "this FFmpeg has no such encoder"
@@ -159,8 +159,8 @@ def try_encoder(program: str, name: str, log: Log) -> str:
 
 def _encoding(program: str, name: str, output: Path) -> list[str]:
     target = filters.Target(*_SIZE, Fraction(_RATE), sound=False)
-    measure = arguments.segment_format(target, (1, 1, 1), _BITRATE, "veryfast", name)
-    options = {**arguments.picture(measure), "r": str(_RATE), "f": "mp4", "t": _SECONDS}
+    encode_format = arguments.segment_format(target, (1, 1, 1), _BITRATE, "veryfast", name)
+    options = {**arguments.picture(encode_format), "r": str(_RATE), "f": "mp4", "t": _SECONDS}
     return filters.compiled(program, ffmpeg.output(_pattern()["0"], file_url(output), **options))
 
 

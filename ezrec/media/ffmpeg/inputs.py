@@ -1,6 +1,6 @@
-"""How a media file may be opened: by one demuxer, chosen by its first bytes, and nothing else with it.
+"""How FFmpeg opens a media file: with one demuxer, chosen by the file's first bytes, and no other file.
 
-Every command line that names an input takes its options and its url from here. Runs nothing.
+Every command line takes the options and the URL of its inputs from here. Runs nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ezrec.system import plain_files
 
 @dataclass(frozen=True, slots=True)
 class MediaKind:
-    """A use of a file: the demuxers that may read it, and what to tell its owner."""
+    """What a file is used for: the demuxers that may read it, and the remedy if none can."""
 
     name: str
     demuxers: tuple[str, ...]
@@ -45,10 +45,10 @@ class Unusable(ValueError):
 
 
 def input_options(demuxer: str) -> dict[str, str]:
-    """The only way an input is opened: one demuxer, local files, no references to others.
+    """The options of every input: one demuxer, local files, no references to other files.
 
-    FFmpeg opens an HLS playlist or a concat text named .mp4 and copies another customer's file into the
-    output; a name such as `concat:a|b` is a protocol. Inputs are therefore always named `file:/…`.
+    Without them FFmpeg opens an HLS playlist or a concat list named .mp4, and copies another customer's file
+    into the output. A name such as `concat:a|b` is a protocol, so inputs are always named `file:/…`.
     """
     options = {"protocol_whitelist": "file", "format_whitelist": _NAMES.get(demuxer, demuxer), "f": demuxer}
     return options | ({"enable_drefs": "0", "use_absolute_path": "0"} if demuxer == "mov" else {})
@@ -59,9 +59,9 @@ def file_url(path: Path) -> str:
 
 
 def sniffed(kind: MediaKind, path: Path) -> str:
-    """The demuxer that the first bytes ask for, if this kind of file may use it.
+    """The demuxer for the file's first bytes, if this kind of file may use it.
 
-    Raises `Unusable` for what no further try will open, `OSError` for a disk or a process in trouble.
+    Raises `Unusable` for a file that another try will not open either, `OSError` for trouble of the machine.
     """
     try:
         fd = plain_files.open_fd(path, shared=kind not in (TAKE, RESULT))

@@ -1,4 +1,4 @@
-"""What a take holds, counted in the file itself: frames, the gaps between them, key frames, what decodes."""
+"""Measures a take for the camera test: frames, gaps between them, key frames, and how many frames decode."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REMEDY = "look at the camera and its cable, then try again"
 
 
 def take_facts(path: Path) -> TakeFacts:
-    """Raises `Reject` for what is no take at all, `Retry` where FFmpeg cannot be had."""
+    """Raises `Reject` for a file that is no take, `Retry` when FFmpeg cannot be run."""
     tools = Tools("ffmpeg", "ffprobe", nice=10, bitrate=0, preset="", idle_s=60.0)
     media = tools.inspect(TAKE, path)
     try:
@@ -49,5 +49,5 @@ def take_facts(path: Path) -> TakeFacts:
     )
 
 
-def _longest(moments: list[int]) -> int:
-    return max((two - one for one, two in itertools.pairwise(moments)), default=0)
+def _longest(times: list[int]) -> int:
+    return max((after - before for before, after in itertools.pairwise(times)), default=0)

@@ -1,7 +1,7 @@
-"""A plain file of the camera's kind, described by its own tables as ffprobe would describe it.
+"""Describes a camera's file by its own tables, as ffprobe would, which takes longer to start.
 
-Starting ffprobe costs more than an hour's tables do. What is not plainly H.264 and AAC-LC in the form that
-copying joins is left to ffprobe, and so is whoever may hand in anything: this opens no codec.
+Only for H.264 and AAC-LC that can be copied, in takes and in our own results. Everything else is left to
+ffprobe, because this decodes nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track
 
 _ENTRIES = ((b"avc1", b"avc3"), (b"mp4a",))
-_LOOKED_AT = 1 << 12  # steps between frames, from the middle: enough to know the rate by
+_RATE_FROM = 1 << 12  # frames in the middle that decide the rate
 
 
 def described(path: Path) -> Media | None:
-    """None for what only ffprobe can tell of."""
+    """None for a file that ffprobe has to look at."""
     try:
         return _media(path, copyable.read(path))
     except ValueError:
@@ -34,7 +34,7 @@ def _media(path: Path, found: StreamInfo) -> Media | None:
     seconds = float(picture.length_s)
     tracks = (picture, *((sound,) if sound else ()))
     if picture.is_cut or (sound and sound.is_cut):
-        return None  # FFmpeg sees more of it
+        return None  # FFmpeg sees what was cut off, too
     if not fits(found.sps.width, found.sps.height, seconds):
         return None
     if any(track.entry[4:8] not in names for track, names in zip(tracks, _ENTRIES, strict=False)):
@@ -59,9 +59,9 @@ def _media(path: Path, found: StreamInfo) -> Media | None:
 
 
 def _base(picture: Track) -> Fraction | None:
-    """Frames a second as most of them follow each other, whatever was dropped between."""
-    first = max(0, (len(picture) - _LOOKED_AT) // 2)
-    starts = picture.starts[first : first + _LOOKED_AT + 1]
+    """Frames a second by the usual time between two frames; dropped frames do not change it."""
+    first = max(0, (len(picture) - _RATE_FROM) // 2)
+    starts = picture.starts[first : first + _RATE_FROM + 1]
     steps = [after - before for before, after in pairwise(starts)]
     step = median(steps) if steps else 0
     return Fraction(picture.scale) / Fraction(step) if step > 0 else None

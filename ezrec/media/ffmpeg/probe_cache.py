@@ -1,9 +1,8 @@
-"""What was seen in files that have not changed since, so that none is opened twice for one answer.
+"""Remembers what probing a file found, while the file does not change.
 
-A recording's tables are kept in memory for the video in the making; what an intro or a logo holds, whether
-it decodes, and the digest of its content lie on disk, in the folder of made things. A file is known by its
-place on the disk, its size and its times: whoever writes to it changes them. Believes nothing that it cannot
-read back, and keeps little.
+A recording's tables are kept in memory, for the video being made. For an intro or a logo, what it holds,
+whether it decodes, and the digest of its content are kept on disk. A file is identified by its inode, size
+and times: writing to it changes them.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from ezrec.media.ffmpeg.probe import Media
 from ezrec.system import durable, plain_files
 
 _MOST_IN_MEMORY = 16
-_FORM = "2"  # of what lies on disk
-_READ = 1 << 20
+_VERSION = "2"  # of the files on disk
+_READ_SIZE = 1 << 20
 
 
-class _Kept(msgspec.Struct, forbid_unknown_fields=True):
+class _CacheEntry(msgspec.Struct, forbid_unknown_fields=True):
     demuxer: str = ""
     info: MediaInfo | None = None
     rate: tuple[int, int] = (1, 1)
@@ -47,8 +46,8 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class ProbeCache:
-    """`folder` None: nothing is kept on disk. `young_s`: a file that was written to within this time can
-    change again and keep its times.
+    """`folder` None: nothing is kept on disk. `young_s`: a file written to within these seconds is not
+    cached; it could change again within one tick of the file system's clock.
     """
 
     folder: Path | None = None
@@ -59,14 +58,14 @@ class ProbeCache:
     def within(self, folder: Path | None) -> ProbeCache:
         return replace(self, folder=folder) if folder else self
 
-    def have(self, kind: MediaKind, path: Path, look: Callable[[], Media]) -> Media:
-        """What `look` finds, or has found when the file was last looked at."""
+    def have(self, kind: MediaKind, path: Path, probe: Callable[[], Media]) -> Media:
+        """What `probe` finds, or found before in the same file."""
         name = _name(kind.name, path)
-        if name is None:  # the look itself says what is wrong with it
-            return look()
+        if name is None:  # `probe` raises what is wrong with it
+            return probe()
         found = self._kept.get(name) or self._read(name, path)
         if found is None:
-            found = look()
+            found = probe()
             self._write(name, path, found)
         while len(self._kept) >= _MOST_IN_MEMORY:
             del self._kept[next(iter(self._kept))]
@@ -74,30 +73,30 @@ class ProbeCache:
         return replace(found, path=path)
 
     def forget(self) -> None:
-        """What is only in memory: the tables of an hour are megabytes."""
+        """Forget what is in memory: the tables of an hour take megabytes."""
         self._kept.clear()
 
     def digest(self, path: Path) -> str:
-        """Of a file's content."""
+        """The digest of a file's content, in hexadecimal digits."""
         name = _name("content", path)
         kept = self._load(name)
         if kept and kept.digest:
             return kept.digest
         digest = hashlib.blake2b(digest_size=16)
         with plain_files.opened(path, shared=True) as file:
-            while block := file.read(_READ):
+            while block := file.read(_READ_SIZE):
                 digest.update(block)
-        self._store(name, path, _Kept(digest=digest.hexdigest()))
+        self._store(name, path, _CacheEntry(digest=digest.hexdigest()))
         return digest.hexdigest()
 
     def once(self, kind: str, path: Path, check: Callable[[], None]) -> None:
-        """Run a check that raises for what is unfit, unless it has let this very file pass before."""
+        """Run `check`, which raises for a bad file, unless this very file has passed it before."""
         name = _name(f"check {kind}", path)
         kept = self._load(name)
         if kept and kept.is_sound:
             return
         check()
-        self._store(name, path, _Kept(is_sound=True))
+        self._store(name, path, _CacheEntry(is_sound=True))
 
     def _read(self, name: str, path: Path) -> Media | None:
         kept = self._load(name)
@@ -110,22 +109,22 @@ class ProbeCache:
 
     def _write(self, name: str, path: Path, seen: Media) -> None:
         if seen.stream_info is None:
-            kept = _Kept(
+            kept = _CacheEntry(
                 seen.demuxer, seen.info, seen.rate.as_integer_ratio(), seen.video, seen.audio,
                 seen.audio_codec, seen.pix_fmt, seen.full_range, seen.offset_s, seen.is_cut, seen.varies,
             )  # fmt: skip
             self._store(name, path, kept)
 
-    def _load(self, name: str | None) -> _Kept | None:
+    def _load(self, name: str | None) -> _CacheEntry | None:
         if self.folder is None or name is None:
             return None
         try:
-            return json_decode.decode((self.folder / f"{name}.look").read_bytes(), _Kept)
+            return json_decode.decode((self.folder / f"{name}.look").read_bytes(), _CacheEntry)
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _store(self, name: str | None, path: Path, kept: _Kept) -> None:
-        """Whole or not at all. Lost, it is looked at again; so nothing here has to be durable."""
+    def _store(self, name: str | None, path: Path, kept: _CacheEntry) -> None:
+        """Written whole, but not synced: if it is lost, the file is probed again."""
         if self.folder is None or name is None:
             return
         with contextlib.suppress(OSError):
@@ -142,10 +141,10 @@ class ProbeCache:
 
 
 def _name(what: str, path: Path) -> str | None:
-    """Names a question about a file as it is now."""
+    """A name for one question (`what`) about a file as it is now; None if the file is not there."""
     try:
         info = path.lstat()
     except OSError:
         return None
-    parts = (_FORM, what, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    parts = (_VERSION, what, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
     return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()

@@ -1,8 +1,7 @@
-"""Runs FFmpeg's programs so that none outlives its worker, runs without end or fills the disk with talk.
+"""Runs FFmpeg's programs: none outlives its worker, runs without end, or fills the disk with its log.
 
-Knows how to start, watch and end a child; knows nothing of what it is asked to do. What goes wrong
-leaves here as `Stopped`, `TookTooLong` or `FfmpegFailed`: the callers know which of those is *later* and
-which is *no*.
+Starts, watches and ends a child, whatever its task. Raises `Stopped`, `TookTooLong` or `FfmpegFailed`; the
+caller decides which of these is a `Retry` and which a `Reject`.
 """
 
 from __future__ import annotations
@@ -33,12 +32,15 @@ from ezrec.system.task import CancelToken
 
 _TICK_S = 0.1
 _EXPENDABLE = 800  # of 1000 in /proc/…/oom_score_adj
-_MOST_MEMORY, _PART_OF_MEMORY = 3 << 30, 0.75  # an hour in 1080p takes 0.4 GB: ten times that is a trap
+_MOST_MEMORY, _PART_OF_MEMORY = (
+    3 << 30,
+    0.75,
+)  # an hour in 1080p takes 0.4 GB; a damaged file may ask for more
 _FILE = "file:"
 _LOG_LIMIT = 1 << 20
-_IDLE_NICE = 19  # from here on the disk is used only when nobody else wants it
+_IDLE_NICE = 19  # from this priority on, the disk is used only when nobody else needs it
 _TAIL = 16 << 10
-# The worker's environment holds the keys of the cloud, and FFREPORT would write files: none is passed on.
+# Nothing of the worker's environment is passed on: it holds the cloud's keys, and FFREPORT would write files.
 _ENVIRONMENT = {"LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
 _NOISE = re.compile(r"Conversion failed!|Error while filtering|Terminating|Exiting|x264 \[", re.IGNORECASE)
 _LEVEL = re.compile(r"^.*?\[(?:error|fatal|panic)\] ?")
@@ -51,12 +53,12 @@ _PASSING = (
 
 
 class TookTooLong(Retry):
-    """A child was ended because its time was up or it no longer moved."""
+    """A child was ended because it took too long, or made no progress."""
 
 
 class FfmpegFailed(Exception):
-    """A child ended by itself without success. `passing`: the machine is at fault, not the file, as far as
-    its words tell: what a damaged file asks for may be more than there is.
+    """A child failed. `last_word`: its last error message. `passing`: the message blames the machine, not the
+    file; a damaged file can cause that too, by asking for more memory than there is.
     """
 
     def __init__(self, code: int, last_word: str, passing: bool) -> None:
@@ -67,20 +69,20 @@ class FfmpegFailed(Exception):
 
     @property
     def lasting(self) -> bool:
-        """True where the same work would end in the same way: its fault has a name and does not pass."""
+        """True when another try would fail too: there is an error message, and it does not pass."""
         return self.code > 0 and not self.passing and self.last_word != SILENT
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a child may run, and how long it may go without a sign of progress."""
+    """Seconds that a child may run, and that it may go without progress."""
 
     wall_s: float
     idle_s: float = 120.0
 
 
 class Log:
-    """What a child said: bounded on disk for a person, its end in memory for the reason line."""
+    """A child's messages: the first MiB in a file for people, the end in memory for the program."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._fd = -1 if path is None else plain_files.create(path)
@@ -108,7 +110,7 @@ class Log:
         self.note(f"$ {shlex.join(argv)}")
 
     def last_word(self) -> str:
-        """The last line that says what went wrong, without FFmpeg's addresses and epilogues."""
+        """The last line that says what went wrong, without FFmpeg's addresses and closing remarks."""
         lines = [line.strip() for line in self._tail.decode(errors="replace").splitlines() if line.strip()]
         faults = [line for line in lines if _LEVEL.match(line) and not _NOISE.search(line)]
         line = _LEVEL.sub("", (faults or lines or [SILENT])[-1])
@@ -127,7 +129,7 @@ class Log:
         self._room -= len(piece)
         try:
             os.write(self._fd, piece)
-        except OSError:  # a full disk: FFmpeg is about to meet it too, and its word reaches the job
+        except OSError:  # a full disk: FFmpeg will fail too, and its message reaches the job
             self._room = 0
 
 
@@ -144,8 +146,8 @@ def run(
 ) -> None:
     """Run a child to its end in the calling thread; `on_output` gets its standard output.
 
-    `pulse` gives a value that differs whenever the work has moved. Raises `Stopped`, `TookTooLong`,
-    `FfmpegFailed`, and `Retry` where the program cannot be started.
+    `pulse` returns a value that changes when there is progress. Raises `Stopped`, `TookTooLong`,
+    `FfmpegFailed`, and `Retry` when the program cannot be started.
     """
     log, token = log or Log(), token or CancelToken()
     token.check()
@@ -164,7 +166,7 @@ def run(
 
 
 def answer(program: str, question: str) -> str:
-    """What a program prints for one option, such as `-version`; empty where it cannot be asked."""
+    """What a program prints for one option, such as `-version`; empty when it cannot be run."""
     printed = bytearray()
     try:
         run([program, "-hide_banner", question], Limits(10.0), nice=0, on_output=printed.extend)
@@ -174,7 +176,7 @@ def answer(program: str, question: str) -> str:
 
 
 class _Watch:
-    """Says when a child has to be ended."""
+    """Raises when a child has to be ended."""
 
     def __init__(
         self,
@@ -202,7 +204,7 @@ class _Watch:
             raise TookTooLong(f"{self._name} was ended: no progress for {self._limits.idle_s:.0f} s")
 
     def _rest(self) -> None:
-        """Hold the child still while a recording needs the machine; that time counts towards no limit."""
+        """Stop the child (SIGSTOP) while a recording needs the machine; that time counts towards no limit."""
         if not self._throttle.should_pause():
             return
         os.killpg(self._pid, signal.SIGSTOP)
@@ -217,7 +219,7 @@ def _attend(
     note: Callable[[bytes], None],
     watch: _Watch,
 ) -> None:
-    """Read both pipes as they fill (a full one would stop the child) until it has gone."""
+    """Read both pipes (a full one would block the child) until it has ended."""
     assert child.stdout
     assert child.stderr
     with selectors.DefaultSelector() as selector:
@@ -239,17 +241,17 @@ def _attend(
 def start(argv: Sequence[str], nice: int, log: Log, private: bytes = b"") -> subprocess.Popen[bytes]:
     """Start a child that the kernel kills when the *thread* that started it ends. Raises `Retry`.
 
-    `private` is what it reads on its standard input: its arguments may be read by every user of the machine.
-    Both pipes have to be read as they fill; the caller ends and collects the child.
+    `private` is given to its standard input: every user of the machine may read its arguments. The caller has
+    to read both pipes, and to end and reap the child.
     """
     _hand_over(argv)
     command = [_found(argv[0]), *argv[1:]]
     log.begin(command)
     try:
-        with as_input(private) if private else contextlib.nullcontext(subprocess.DEVNULL) as told:
+        with as_input(private) if private else contextlib.nullcontext(subprocess.DEVNULL) as stdin:
             return subprocess.Popen(
                 [*_guard(nice), *command],
-                stdin=told,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
@@ -262,38 +264,38 @@ def start(argv: Sequence[str], nice: int, log: Log, private: bytes = b"") -> sub
 
 
 def _hand_over(argv: Sequence[str]) -> None:
-    """Look at the files that a child opens by their names: FFmpeg follows every link, waits at every FIFO,
-    and writes through both. Raises `NotPlain`.
+    """Check the files that a child opens by name, because FFmpeg follows links, waits at FIFOs, and writes
+    through both. Raises `NotPlain` for an input; removes what is in the place of an output.
     """
     for before, word in itertools.pairwise(argv):
         if word.startswith(_FILE):
             path = Path(word.removeprefix(_FILE))
             if before == "-i":
-                with contextlib.suppress(FileNotFoundError):  # the child says so, and its caller hears it
+                with contextlib.suppress(FileNotFoundError):  # the child will say so
                     plain_files.look(path, shared=True)
             else:
                 plain_files.clear(path)
 
 
 def _bind(pid: int) -> None:
-    """Where memory runs out, the kernel is to take this child: an encode can be done again, a match cannot.
+    """When memory runs out, the kernel shall kill this child: an encode can be repeated, a match cannot.
 
-    Without a word it would inherit the protection of whoever started it, perhaps the recorder's.
+    By default it would inherit the protection of the process that started it, perhaps the recorder's.
     """
     with contextlib.suppress(OSError):  # it has ended already
         Path(f"/proc/{pid}/oom_score_adj").write_text(str(_EXPENDABLE))
-        # Not of its address space: with many cores FFmpeg reserves gigabytes of that and uses none.
+        # Not RLIMIT_AS: with many cores FFmpeg reserves gigabytes of address space that it does not use.
         resource.prlimit(pid, resource.RLIMIT_DATA, (_memory(), _memory()))
 
 
 @functools.cache
 def _memory() -> int:
-    """Bytes that a child may take: what it asks for beyond them it does not get, and ends."""
+    """Bytes that a child may allocate; beyond them it fails."""
     return min(_MOST_MEMORY, int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _PART_OF_MEMORY))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child's whole group if it still runs, and collect it."""
+    """Kill the child's process group if it still runs, and reap it."""
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
     for pipe in (child.stdout, child.stderr):
@@ -301,7 +303,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             pipe.close()
     try:
         child.wait(10)
-    except subprocess.TimeoutExpired:  # uninterruptible: the storage hangs, and so would we
+    except subprocess.TimeoutExpired:  # it cannot be interrupted, because the storage hangs
         raise Retry(f"process {child.pid} cannot be ended: the storage does not answer") from None
 
 
@@ -324,10 +326,9 @@ def _found(program: str) -> str:
 
 @functools.cache
 def _guard(nice: int) -> tuple[str, ...]:
-    """What stands in front of every command; each replaces itself by the next, so the process id stays.
+    """The programs in front of every command; each replaces itself (`exec`) by the next, so the pid stays.
 
-    It ends with the *thread* that started it, hence `run` starts and waits in one. nice, ionice: the
-    recorder comes first.
+    The child dies with the *thread* that started it, so `run` starts it and waits in the same thread.
     """
     niced, ioniced = (shutil.which(name) for name in ("nice", "ionice"))
     guard = with_parent_death_signal()

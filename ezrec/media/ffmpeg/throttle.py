@@ -1,7 +1,4 @@
-"""How processing makes way for a recording: not at all, by low priority, or by resting until it is over.
-
-The recorder comes first. Whether it records is asked of whoever knows; the answer is kept for a second.
-"""
+"""How processing behaves during a recording: as always, at low priority, or paused until it is over."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 RESTS = "rests while something is recorded"
-_KEPT_S = 1.0
+_KEPT_S, _TICK_S = 1.0, 0.1
 
 
 def never() -> bool:
@@ -24,7 +21,11 @@ def never() -> bool:
 
 @dataclass(slots=True)
 class Throttle:
-    """`mode`: may video be processed while something is recorded? `yes`, `nice` (at low priority), `no`."""
+    """`mode`: may video be processed while something is recorded? `yes`, `nice` (at low priority), `no`.
+
+    The answer of `is_recording` is used for a second. `on_pause` is called with the reason when a pause
+    begins, and with an empty string when it ends.
+    """
 
     mode: str = "nice"
     is_recording: Callable[[], bool] = never
@@ -37,15 +38,15 @@ class Throttle:
         return self.mode != "yes"
 
     def step_back(self, nice: int) -> None:
-        """Give the calling thread the weight of the work that it does itself: copying gigabytes is work too.
+        """Lower the priority of the calling thread, for work that it does itself, such as copying.
 
-        Only of a thread that was made for one job: a weight once given up cannot be taken back.
+        Only if the thread was made for one job: its priority cannot be raised again.
         """
         thread = threading.current_thread()
         if not self.is_gentle or not nice or thread is threading.main_thread() or thread.native_id is None:
             return
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            os.setpriority(os.PRIO_PROCESS, thread.native_id, nice)  # on Linux, of this thread alone
+            os.setpriority(os.PRIO_PROCESS, thread.native_id, nice)  # on Linux: of this thread only
             if ionice := shutil.which("ionice"):
                 argv = [ionice, "-c", "2", "-n", "7", "-p", str(thread.native_id)]
                 subprocess.run(argv, check=False, capture_output=True, timeout=5)
@@ -58,17 +59,14 @@ class Throttle:
             self._asked, self._answer = now, self.is_recording()
         return self._answer
 
-    def pause(self, check: Callable[[], None], tick_s: float = 0.1) -> float:
-        """Wait until nothing is recorded; returns how long that was. `check` may raise to end the wait.
-
-        `on_pause` hears why, and an empty word when the work goes on.
-        """
+    def pause(self, check: Callable[[], None]) -> float:
+        """Wait until nothing is recorded; returns the seconds waited. `check` may raise to end the wait."""
         if not self.should_pause():
             return 0.0
         began = time.monotonic()
         self.on_pause(RESTS)
         while self.should_pause():
             check()
-            time.sleep(tick_s)
+            time.sleep(_TICK_S)
         self.on_pause("")
         return time.monotonic() - began

@@ -1,29 +1,32 @@
-"""FFmpeg's programs as the strategies call them: with one priority, one throttle, one cache of probes."""
+"""FFmpeg's programs as the strategies run them: with one priority, one throttle, one cache of probes."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.domain.errors import Retry
-from ezrec.media.ffmpeg import filters, native_probe
+from ezrec.media.ffmpeg import filters, native_probe, runner
 from ezrec.media.ffmpeg.encoders import Encoders
 from ezrec.media.ffmpeg.inputs import RESULT, TAKE, MediaKind, Unusable, sniffed
 from ezrec.media.ffmpeg.probe import Media, inspect
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
-from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log
 from ezrec.media.ffmpeg.throttle import Throttle
 from ezrec.media.mp4 import boxes
 from ezrec.system.task import CancelToken
 
 _TRIAL_S = 30.0
+# A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that while it records: what takes
+# longer than twelve times its length will never end.
+_WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
 
 
 class VerificationError(Retry):
-    """What came out is not what was asked for."""
+    """The file made is not what it should be."""
 
 
 class NotApplicable(ValueError):
@@ -32,7 +35,9 @@ class NotApplicable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs, and how they are called."""
+    """The programs, and how they are run. `bitrate` in bit/s; `idle_s`: seconds without progress before a
+    program is ended.
+    """
 
     ffmpeg: str
     ffprobe: str
@@ -45,12 +50,12 @@ class Tools:
     probe_cache: ProbeCache = field(default_factory=ProbeCache)
 
     def inspect(self, kind: MediaKind, path: Path, token: CancelToken | None = None) -> Media:
-        return self.probe_cache.have(kind, path, lambda: self._look(kind, path, token))
+        return self.probe_cache.have(kind, path, lambda: self._inspected(kind, path, token))
 
-    def _look(self, kind: MediaKind, path: Path, token: CancelToken | None) -> Media:
-        """By the file's own tables where they are a camera's, or of our own writing; else by ffprobe."""
+    def _inspected(self, kind: MediaKind, path: Path, token: CancelToken | None) -> Media:
+        """By the file's own tables if a camera or we have written them, else by ffprobe."""
         if kind in (TAKE, RESULT):
-            with contextlib.suppress(Unusable, OSError):  # ffprobe's look says it better
+            with contextlib.suppress(Unusable, OSError):  # `inspect` raises the better message
                 sniffed(kind, path)
                 if kind is RESULT or boxes.is_fragmented(path):
                     found = native_probe.described(path)
@@ -59,7 +64,7 @@ class Tools:
         return inspect(kind, path, ffprobe=self.ffprobe, nice=self.nice, token=token)
 
     def are_well(self) -> bool:
-        """Whether they can do a little work just now: then a fault is that of the file they failed at."""
+        """True when FFmpeg can decode a small picture now: then the file it failed at is to blame."""
         try:
             return self.decoded(filters.decode_nothing(self.ffmpeg), _TRIAL_S) == 1
         except (FfmpegFailed, Retry):
@@ -68,23 +73,56 @@ class Tools:
     def decoded(
         self, argv: list[str], wall_s: float, token: CancelToken | None = None, log: Log | None = None
     ) -> int:
-        """Frames that come out of a decoding run."""
+        """Decode, and return how many frames came out."""
         meter = Meter()
-        run(
-            argv, Limits(wall_s, math.inf), nice=self.nice, on_output=meter.hear, token=token, log=log,
+        runner.run(
+            argv, Limits(wall_s, math.inf), nice=self.nice, on_output=meter.feed, token=token, log=log,
             throttle=self.throttle,
         )  # fmt: skip
         return meter.frames
 
+    def run(
+        self,
+        argv: list[str],
+        output: Path,
+        seconds: float,
+        token: CancelToken,
+        log: Log,
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> None:
+        """Run FFmpeg to make `output`, which will last `seconds`. `progress` gets the part done, 0 to 1.
+
+        FFmpeg counts as stuck when neither its progress nor the file changes: `+faststart` rewrites the file
+        at the end, for minutes on a card, without a progress report.
+        """
+        meter = Meter(lambda done_s: progress(min(1.0, done_s / seconds) if seconds else 0.0))
+        runner.run(
+            argv, Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, self.idle_s), nice=self.nice,
+            on_output=meter.feed, log=log, token=token, pulse=lambda: (meter.done_s, _size_and_time(output)),
+            throttle=self.throttle,
+        )  # fmt: skip
+
+
+def _size_and_time(path: Path) -> Hashable:
+    """Changes whenever the file is written to."""
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_size, info.st_mtime_ns
+
 
 class Meter:
-    """Reads `-progress`: blocks of key=value lines, each ended by the key `progress`."""
+    """Reads the output of `-progress`: blocks of key=value lines, each ended by the key `progress`.
 
-    def __init__(self, tell: Callable[[float], None] = lambda done_s: None) -> None:
-        self._tell, self._rest = tell, b""
+    `progress` is called after each block with the seconds of video done.
+    """
+
+    def __init__(self, progress: Callable[[float], None] = lambda done_s: None) -> None:
+        self._progress, self._rest = progress, b""
         self.frames, self.done_s = 0, 0.0
 
-    def hear(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-1000:]
         for line in lines:
@@ -93,10 +131,10 @@ class Meter:
 
     def _take(self, key: str, value: str) -> None:
         if key == "progress":
-            self._tell(self.done_s)
-        elif not value.isdecimal():  # N/A, as long as nothing was written
+            self._progress(self.done_s)
+        elif not value.isdecimal():  # N/A while nothing is written
             return
         elif key == "frame":
             self.frames = int(value)
-        elif key == "out_time_us":  # out_time_ms holds microseconds too, in spite of its name
+        elif key == "out_time_us":  # out_time_ms too holds microseconds, despite its name
             self.done_s = max(self.done_s, int(value) / 1e6)

@@ -1,7 +1,7 @@
-"""Leaves out the beginning of a take without encoding it: an edit list hides it.
+"""Hides the beginning of a take with an edit list, without encoding.
 
-The hidden pictures are still in the file, because those behind them cannot be decoded without them. Whatever
-makes a video of it leaves them out, as it does with a clip that was trimmed on a phone.
+The hidden pictures stay in the file, because later ones cannot be decoded without them. The strategies leave
+them out of the video, as they do with a clip that was trimmed on a phone.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def trim(take: Path, begin_s: float, output: Path, on_stop: OnStop, ffmpeg: str 
         durable.rename(part, output)
     except (inputs.Unusable, FfmpegFailed) as fault:
         reason = fault.last_word if isinstance(fault, FfmpegFailed) else str(fault)
-        said = f"{take.name}: what lies before the booking cannot be left out: {reason}"
+        message = f"{take.name}: what lies before the booking cannot be left out: {reason}"
         if isinstance(fault, FfmpegFailed) and fault.passing:
-            raise Retry(said) from None
-        raise Reject(said, "cut it by hand; then: ezrec spool retry") from None
+            raise Retry(message) from None
+        raise Reject(message, "cut it by hand; then: ezrec spool retry") from None
     except OSError as fault:
         raise Retry(f"{output.name} cannot be written: {fault.strerror}") from fault
     finally:

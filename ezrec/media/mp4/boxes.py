@@ -1,7 +1,7 @@
-"""The outer boxes of an MP4 file: is it whole, is it fragmented, where does its whole part end.
+"""The boxes of an MP4 file: is the file whole, is it fragmented.
 
-Walks headers only and never reads media data, so a file of hours is judged in a moment. Knows
-nothing of codecs. Trusts no size it reads: a box is a claim, the file's length is the fact.
+Reads headers only, never media data, so a file of hours takes a moment. Knows no codecs. Trusts no size that
+it reads: each is checked against the file's length.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import BinaryIO, NamedTuple
 from ezrec.system import plain_files
 
 _MOST_BOXES = 8_000_000  # a day in fragments of 0.2 s has 3 million; more is a trap made of tiny boxes
-_MOST_CUT = 64 << 20  # a torn tail is seconds long; behind anything longer there may be footage
 _MOST_FOREIGN = 16 << 20
 _WINDOW = 4096
 _HEAD = struct.Struct(">I4s")
@@ -29,7 +28,7 @@ class TornFile(ValueError):
 
 
 class NoBox(TornFile):
-    """What stands there is no header of a box."""
+    """There is no box header at this offset."""
 
 
 class Box(NamedTuple):
@@ -59,7 +58,7 @@ def top_level(path: Path) -> Iterator[Box]:
 
 
 def is_fragmented(path: Path) -> bool:
-    """True where the index stands in fragments throughout the file, as the camera writes it."""
+    """True for a file whose index is spread over fragments, as the camera writes it."""
     with plain_files.opened(path, shared=True) as file:
         boxes = Boxes(file)
         try:
@@ -81,9 +80,9 @@ def check_whole(path: Path) -> None:
 
 
 def lacks(path: Path) -> str:
-    """What a file lacks that begins as an MP4 file does; nothing of what is whole, or no such file at all.
+    """Why a file that begins like an MP4 file is not whole; empty for a whole file, or one of another kind.
 
-    For a name that somebody else may swap: follows no link, and waits for no FIFO.
+    Follows no link and waits for no FIFO: somebody else may replace the file at any time.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -102,10 +101,10 @@ def lacks(path: Path) -> str:
 
 
 def whole(boxes: Boxes) -> Iterator[Box]:
-    """The boxes of a whole file in order; raises `TornFile` as soon as it turns out not to be one.
+    """The boxes of a whole file in order; raises `TornFile` as soon as the file turns out not to be whole.
 
-    Cameras and dashcams append what is no box. Behind index and media that is no fault: `boxes.end` tells
-    where it begins.
+    Cameras and dashcams append bytes that are no box. After a complete index and media they are ignored, and
+    `boxes.end` is set to where they begin.
     """
     boxes.check_opening()
     seen, pending, at = set[bytes](), None, 0
@@ -128,28 +127,11 @@ def whole(boxes: Boxes) -> Iterator[Box]:
         raise TornFile(f"cut short: {pending} has no media data behind it")
 
 
-def cut_torn_tail(path: Path) -> int:
-    """Segment a fragmented file behind its last whole fragment, durably; returns the bytes cut, 0 when whole.
-
-    A torn fragment makes FFmpeg 5.1 drop every take that follows it, with exit 0. A plain MP4 is left
-    as it is. Raises `TornFile` rather than cut what cannot be the tail of one interrupted write.
-    """
-    if not is_fragmented(path):
-        return 0
-    with plain_files.opened_to_change(path) as file:
-        boxes = Boxes(file)
-        whole = _whole_part(boxes)
-        torn = boxes.length - whole
-        if torn > _MOST_CUT:
-            raise TornFile(f"damaged at byte {whole}: the {torn} bytes that follow were not cut off")
-        if torn:
-            file.truncate(whole)
-            os.fsync(file.fileno())
-        return torn
-
-
 class Boxes:
-    """A file read by its box headers, with one allowance of boxes for all levels together."""
+    """Reads a file's box headers; all levels together may have `_MOST_BOXES` boxes.
+
+    `length`: bytes of the file. `end`: where its last box ends, once `whole` has read them.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._fd = file.fileno()
@@ -174,8 +156,8 @@ class Boxes:
             raise TornFile(f"more than {_MOST_BOXES} boxes")
 
     def read(self, offset: int, size: int) -> bytes:
-        """Bytes of the file; fewer where it ends. An hour has 18,000 fragments: one call of the kernel
-        fetches a fragment's index with all that is asked of it, and the header behind it.
+        """Bytes of the file; fewer at its end. Reads 4 KiB ahead: an hour has 18,000 fragments, and one
+        system call then fetches a fragment's whole index and the next header.
         """
         at = offset - self._begin
         if at < 0 or at + size > len(self._window):
@@ -185,14 +167,14 @@ class Boxes:
         return self._window[at : at + size]
 
     def word(self, offset: int) -> int:
-        """A 32-bit number; what lies behind the end of the file reads as zero."""
+        """A 32-bit number; bytes beyond the end of the file read as zero."""
         return int.from_bytes(self.read(offset, 4).ljust(4, b"\0"), "big")
 
     def is_foreign(self, offset: int) -> bool:
-        """True for what another program appended behind fragments.
+        """True when the bytes from `offset` on were appended by another program, after the last fragment.
 
-        A write that broke off leaves half a header, or zeros. One spoilt header in the middle has fragments
-        behind it: those are footage.
+        An interrupted write leaves half a header, or zeros. A damaged header in the middle is followed by
+        fragments, which are footage.
         """
         if self.length - offset > _MOST_FOREIGN:
             return False
@@ -206,7 +188,7 @@ class Boxes:
             raise TornFile("not an MP4 file")
 
     def _walk(self, offset: int, end: int) -> Iterator[Box]:
-        """The boxes between two places. The last one may claim to reach further than `end`."""
+        """The boxes between two offsets. The last one may claim to reach beyond `end`."""
         while offset < end:
             self.count()
             box = self._at(offset, end)
@@ -237,30 +219,7 @@ class Boxes:
 
 
 def _pending(pending: Box | None, box: Box) -> Box | None:
-    """The fragment index that still waits for its media data, after `box`."""
+    """The `moof` that has no media data yet, once `box` was read."""
     if box.type == b"moof":
         return pending or box
     return None if box.type == b"mdat" else pending
-
-
-def _whole_part(boxes: Boxes) -> int:
-    """Where the last box ends that is whole and belongs to no half fragment."""
-    whole, pending = 0, None
-    try:
-        for box in boxes.top():
-            if box.end > boxes.length or (box.type == b"moof" and not _is_sound(boxes, box)):
-                break
-            pending = _pending(pending, box)
-            if pending is None:
-                whole = box.end
-    except TornFile:
-        pass
-    return whole
-
-
-def _is_sound(boxes: Boxes, moof: Box) -> bool:
-    """False for a fragment index whose pages never reached the disk: zeros inside a proper box."""
-    first, end = b"", 0
-    for child in boxes.inside(moof):
-        first, end = first or child.type, child.end
-    return first == b"mfhd" and end == moof.end

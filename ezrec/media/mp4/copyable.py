@@ -1,7 +1,7 @@
-"""A file as stream_info for copying: its samples, and the parameter sets that its pictures truly use.
+"""What is needed to copy a file's samples: its tables, and the parameter sets that its pictures use.
 
-What a container's header says of the camera is not believed: some writers put another encoder's parameter
-sets there. What stands at the key frames counts, and all of them are looked at.
+The container's header is not believed: some writers put another encoder's parameter sets there. Those in
+front of the key frames count, and all key frames are read.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from ezrec.media.mp4 import h264, samples
 from ezrec.media.mp4.samples import NotSimple, SampleTables, Track
 from ezrec.system import plain_files
 
-_HEAD = 4096  # what stands before a key frame's picture is much shorter, as a rule
+_HEAD = 4096  # bytes; the units before a key frame's picture are usually much shorter
 _LONGEST_HEAD = 1 << 20
 _LC = 2
-_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+# Sampling frequencies by their index in an AudioSpecificConfig (ISO/IEC 14496-3).
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
 
 @dataclass(frozen=True, slots=True)
 class SoundForm:
-    """Of AAC-LC, all that a decoder has to know."""
+    """What a decoder of AAC-LC has to know: samples a second, channels."""
 
     rate: int
     channels: int
@@ -30,7 +31,7 @@ class SoundForm:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """`idrs`: the key frames at which a decoder can begin afresh, by their number."""
+    """A file that can be copied. `idrs`: the numbers of its IDR pictures."""
 
     tables: SampleTables
     sets: h264.Sets
@@ -44,7 +45,7 @@ class StreamInfo:
 
 
 def read(path: Path) -> StreamInfo:
-    """Raises `ValueError` in one line for whatever cannot be joined by copying."""
+    """Raises `ValueError`, with one line that says why, for a file that cannot be joined by copying."""
     tables = samples.read(path)
     with plain_files.opened(path, shared=True) as file:
         sets, idrs = _sets(file, tables.picture)
@@ -61,7 +62,7 @@ def read(path: Path) -> StreamInfo:
 
 
 def varies(path: Path, track: Track) -> bool:
-    """Whether the picture of an H.264 file changes in size on its way. False where that cannot be told."""
+    """True when the picture of an H.264 file changes its size; False also when that is unknown."""
     sizes = set[tuple[int, int]]()
     known = set[bytes]()
     with path.open("rb") as file:
@@ -97,7 +98,7 @@ def _sets(file: BinaryIO, track: Track) -> tuple[h264.Sets, tuple[int, ...]]:
 
 
 def _opening(file: BinaryIO, offset: int, size: int) -> tuple[list[bytes], bytes]:
-    """What stands before the first slice of a sample, and the beginning of that slice."""
+    """The units before the first slice of a sample, and the first bytes of that slice."""
     room = min(_HEAD, size)
     while True:
         file.seek(offset)
@@ -116,7 +117,7 @@ def _opening(file: BinaryIO, offset: int, size: int) -> tuple[list[bytes], bytes
 
 
 def sound_form(track: Track | None) -> SoundForm | None:
-    """Reads the decoder's configuration out of its nest of descriptors."""
+    """Reads the decoder's configuration, which lies within nested descriptors."""
     if track is None:
         return None
     body, at = track.header[4:], 0
@@ -137,6 +138,6 @@ def sound_form(track: Track | None) -> SoundForm | None:
 def _configured(config: bytes) -> SoundForm:
     word = int.from_bytes(config[:2].ljust(2, b"\0"), "big")
     kind, rate, channels, rest = word >> 11, word >> 7 & 15, word >> 3 & 15, word & 7
-    if kind != _LC or rate >= len(_RATES) or channels not in (1, 2) or rest:
+    if kind != _LC or rate >= len(AAC_RATES) or channels not in (1, 2) or rest:
         raise NotSimple("its sound is not plain AAC-LC in mono or stereo")
-    return SoundForm(_RATES[rate], channels)
+    return SoundForm(AAC_RATES[rate], channels)

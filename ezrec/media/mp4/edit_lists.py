@@ -1,7 +1,7 @@
-"""Edit lists: what of a track is shown. A clip trimmed on a phone still holds what its owner cut off.
+"""Edit lists: which part of a track is shown. A clip trimmed on a phone still holds what its owner cut off.
 
-That must not be shown again, nor lie in a video that is published: its samples are left out where a decoder
-can begin behind them; else `NotSimple` says that the video has to be decoded.
+That must not be in a published video. Its samples are left out if a decoder can begin after them; else
+`NotSimple` says that the video has to be decoded.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from fractions import Fraction
 
 from ezrec.media.mp4.sample_tables import NotSimple, Track
 
-_AS_FILMED = 1 << 16
+_NORMAL_SPEED = 1 << 16
 _MOST_EDITS = 16
-_PRIMING_S = Fraction(1, 4)  # an encoder of sound has some packets before its first one, and behind its last
+_PRIMING_S = Fraction(1, 4)  # audio encoders add some packets before the first sound and after the last
 
 
 class Edited(NotSimple):
-    """Put together of several pieces, or shown at another speed."""
+    """The track is put together of several edits, or shown at another speed."""
 
 
 def read(track: Track, elst: bytes, movie_scale: int) -> None:
-    """An empty stretch before a track, and one piece of it that is shown; else raises `Edited`."""
+    """Read an `elst`: an empty edit at most, then one edit that is shown; else raises `Edited`."""
     if not elst:
         return
     form, size = (">QqI", 20) if elst[0] else (">IiI", 12)
@@ -38,33 +38,33 @@ def read(track: Track, elst: bytes, movie_scale: int) -> None:
             track.shift -= Fraction(begin, track.scale)
             track.begin, played = begin, played + 1
             track.until = begin + round(Fraction(length * track.scale, movie_scale)) if length else None
-        if rate != _AS_FILMED:
+        if rate != _NORMAL_SPEED:
             raise Edited("parts of it are shown at another speed")
     if played > 1:
         raise Edited("parts of it are left out")
 
 
 def is_shown(track: Track, time: int) -> bool:
-    """Whether a picture that is due at `time` was left in, as FFmpeg and browsers decide it."""
+    """True when FFmpeg and browsers show a picture whose time is `time`."""
     return track.begin <= time and (track.until is None or time < track.until)
 
 
 def has_whole_end(track: Track, last: int) -> bool:
-    """Whether the last picture, due at `last`, ends the track and was not cut off.
+    """True when the last picture, whose time is `last`, was not cut off.
 
-    FFmpeg 7 writes a last sample without a length, and shows the track up to where that sample begins.
+    FFmpeg 7 writes a last sample of length 0, and an edit that ends where that sample begins.
     """
     return track.until is None or (track.until >= last and track.end == track.starts[-1])
 
 
 def is_trimmed(track: Track) -> bool:
-    """Of sound: whether more is left out than the encoder's own packets."""
+    """True when more of a sound track is left out than the packets that its encoder added."""
     most, end = _PRIMING_S * track.scale, track.end + track.delay
     return track.begin - track.starts[0] > most or (track.until is not None and end - track.until > most)
 
 
 def apply(track: Track) -> None:
-    """Leave out the samples that are not shown."""
+    """Remove the samples that are not shown. Raises `NotSimple` when no decoder can begin after them."""
     if not len(track):
         return
     first, last = _first(track), _last(track)
@@ -82,9 +82,9 @@ def apply(track: Track) -> None:
 
 
 def _first(track: Track) -> int:
-    """The sample that is shown when the track begins, or the next one where that is nearly over.
+    """The number of the sample shown when the track begins, or of the next one if that is nearly over.
 
-    Of sound the packet before it as well: a decoder needs it, and no player plays it.
+    For sound, one packet earlier: the decoder needs it, and no player plays it.
     """
     time = track.begin - track.delay
     number = max(0, bisect_right(track.starts, time) - 1)
@@ -95,7 +95,7 @@ def _first(track: Track) -> int:
 
 
 def _last(track: Track) -> int:
-    """Of trimmed sound without the packet in which it ends: half of that was cut off."""
+    """The number after the last sample shown. Trimmed sound loses the packet in which it ends."""
     if track.until is None:
         return len(track)
     if track.kind == b"vide" and has_whole_end(track, track.starts[-1] + track.delay):

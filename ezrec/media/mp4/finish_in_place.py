@@ -1,14 +1,14 @@
-"""Makes a plain file of a recording in fragments without moving a byte of it: for a disk without room.
+"""Turns a fragmented recording into a plain MP4 without moving a byte, for a disk without room.
 
-A browser asks for every fragment of an hour by a request of its own. With one index it asks twice. The index
-takes a few bytes a frame, and is written behind the recording; then sixteen bytes at its beginning turn all
-fragments into media that a reader passes over.
+A browser sends one request for each fragment of an hour; with a single index it sends two. The index takes a
+few bytes a frame. It is appended to the recording, and then sixteen bytes at the beginning turn all fragments
+into one box of media data.
 
-1. look into the recording; what is not the camera's own kind is left as it is
-2. write the index behind it, and make that durable: it is a recording in fragments still
-3. overwrite the head of its old index, in one write within one sector; make that durable
+1. read the recording; one that the camera did not write is left unchanged
+2. append the index and sync it: the file is still a whole fragmented recording
+3. overwrite the header of the old index, in one write within one sector, and sync it
 
-Whatever ends it between two of them leaves a recording that is whole.
+The recording is whole at every moment, also if this is interrupted between two steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import struct
 from pathlib import Path
 
 from ezrec.domain.errors import Reject
-from ezrec.media.mp4 import boxes, copyable, edit_lists, h264, keyframes, timeline, writer
+from ezrec.media.mp4 import boxes, copyable, edit_lists, h264, index, keyframes, timeline
 from ezrec.media.mp4.boxes import Box
 from ezrec.media.mp4.samples import NotSimple
 from ezrec.system import plain_files
@@ -28,17 +28,17 @@ _HEAD = struct.Struct(">I4sQ")  # a box whose size takes eight bytes
 
 
 def give_index(path: Path) -> int:
-    """Returns the bytes that were added: 0 where the file has its index already.
+    """Append an index to a fragmented file; returns the bytes added, 0 if it has its index already.
 
-    Raises `ValueError` in one line for a file that it cannot be done to, and `OSError`; it is then as it was.
-    Raises `Reject` for one that must not be published as it is: it holds what its owner cut off.
+    Raises `ValueError`, with one line that says why, for a file that cannot get one, and `OSError`; the file
+    is then unchanged. Raises `Reject` for a file that holds what its owner cut off: it must not be published.
     """
     _check_uncut(path)
     if not boxes.is_fragmented(path):
         return 0
     if path.lstat().st_nlink > 1:
         raise NotSimple("it lies elsewhere too")
-    index = _old_index(path)
+    old = _old_index(path)
     _without_unfinished(path)
     whole = path.stat().st_size
     moov = _index(path)
@@ -50,7 +50,7 @@ def give_index(path: Path) -> int:
         except OSError:
             os.ftruncate(fd, whole)
             raise
-        _write(fd, _HEAD.pack(1, b"mdat", whole - index.offset), index.offset)
+        _write(fd, _HEAD.pack(1, b"mdat", whole - old.offset), old.offset)
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -64,20 +64,20 @@ def _check_uncut(path: Path) -> None:
     except edit_lists.Edited:
         is_cut = True
     except ValueError:
-        return  # whether it is a video at all is for others to say
+        return  # the caller finds out whether it is a video at all
     if is_cut:
-        raise Reject("its owner cut a part of it off, which is in it still", "make room on the disk")
+        raise Reject("it still holds what its owner cut off", "make room on the disk")
 
 
 def _old_index(path: Path) -> Box:
-    index = next((box for box in boxes.top_level(path) if box.type == b"moov"), None)
-    if index is None or index.offset // _SECTOR != (index.offset + _HEAD.size - 1) // _SECTOR:
-        raise NotSimple("its index does not stand where a recorder writes it")
-    return index
+    moov = next((box for box in boxes.top_level(path) if box.type == b"moov"), None)
+    if moov is None or moov.offset // _SECTOR != (moov.offset + _HEAD.size - 1) // _SECTOR:
+        raise NotSimple("its index is not where a recorder writes it")
+    return moov
 
 
 def _without_unfinished(path: Path) -> None:
-    """What an earlier try, that was ended in the middle, has left behind the recording."""
+    """Remove the index that an earlier, interrupted try has appended."""
     last, indexes = None, 0
     for last in boxes.top_level(path):
         indexes += last.type == b"moov"
@@ -87,16 +87,17 @@ def _without_unfinished(path: Path) -> None:
 
 def _index(path: Path) -> bytes:
     found = copyable.read(path)
-    track, heard = found.tables.picture, found.tables.sound
-    zero_s = track.begin_s
-    shown = timeline.as_it_is(track, zero_s)
-    picture = writer.PictureTrack(shown, found.sps.width, found.sps.height, h264.write_avcc(found.sets))
-    sound = None
-    if heard and found.sound:
-        if heard.scale != found.sound.rate:
+    picture, sound = found.tables.picture, found.tables.sound
+    zero_s = picture.begin_s
+    picture_track = index.PictureTrack(
+        timeline.as_it_is(picture, zero_s), found.sps.width, found.sps.height, h264.write_avcc(found.sets)
+    )
+    sound_track = None
+    if sound and found.sound:
+        if sound.scale != found.sound.rate:
             raise NotSimple("its sound is counted in other ticks than samples")
-        sound = writer.SoundTrack(timeline.as_it_is(heard, zero_s), found.sound.channels)
-    return writer.index_in_place(picture, sound)
+        sound_track = index.SoundTrack(timeline.as_it_is(sound, zero_s), found.sound.channels)
+    return index.in_place(picture_track, sound_track)
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

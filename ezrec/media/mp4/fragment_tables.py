@@ -1,6 +1,6 @@
 """Reads the two tables of a fragment's index: `tfhd` (defaults of a track) and `trun` (sample by sample).
 
-Pure: bytes in, values out. Raises `TornFile` or `struct.error` where a table is shorter than it says.
+Pure: bytes in, values out. Raises `TornFile` or `struct.error` for a table that is shorter than it says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WORD, _WORDS = struct.Struct(">I"), struct.Struct(">II")
 
 
 class SampleDefaults(NamedTuple):
-    """What holds for every sample that does not say otherwise; `duration` in ticks, `size` in bytes."""
+    """The values of samples that have none of their own; `duration` in ticks, `size` in bytes."""
 
     duration: int = 0
     size: int = 0
@@ -35,9 +35,9 @@ class TrackFragment(NamedTuple):
 
 
 class TrackRun(NamedTuple):
-    """A `trun`. `offset`: where its media begins, in bytes after the base; None: behind the run before it.
+    """A `trun`. `offset`: where its media begins, in bytes after the base; None: after the run before it.
 
-    `table` is where its columns begin, counted from the start of the body.
+    `table`: the offset of its columns within the body.
     """
 
     flags: int
@@ -82,7 +82,7 @@ def read_tfhd(body: bytes, trex: SampleDefaults) -> TrackFragment:
 
 
 def read_trun(body: bytes) -> TrackRun:
-    """The caller bounds `samples` before it asks for columns that the table does not have."""
+    """The caller has to limit `samples` before it uses columns that the table does not have."""
     flags, count = _WORDS.unpack_from(body)
     at, offset, first = 8, None, None
     if flags & 0x1:

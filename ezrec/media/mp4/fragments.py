@@ -1,7 +1,7 @@
-"""Fragmented MP4 as it comes out of a camera: cut into a header and whole fragments, and re-timed for a take.
+"""A camera's fragmented MP4: split into a header and whole fragments, and re-timed for a take.
 
-Pure: bytes in, values out. Knows boxes and never looks into pictures. Trusts no size it reads: what a
-camera sends is bounded here before it is kept. One track only; sound is recorded elsewhere.
+Pure: bytes in, values out. Reads boxes, never pictures. Trusts no size it reads: whatever a camera sends is
+limited here before it is kept. One track only; sound is recorded elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ezrec.media.mp4.boxes import TornFile
 from ezrec.media.mp4.fragment_tables import DELAY, DURATION, SampleDefaults, TrackRun, read_tfhd, read_trun
 
 _KIB, _MIB = 1 << 10, 1 << 20
-# The largest box that is believed. A second of 100 Mbit/s has 12 MiB; an index of 30 frames has 1 KiB.
+# The largest box that is accepted. A second of 100 Mbit/s has 12 MiB; an index of 30 frames has 1 KiB.
 _LARGEST = {b"ftyp": 4 * _KIB, b"moov": _MIB, b"moof": _MIB, b"mdat": 64 * _MIB}
 _LARGEST_OTHER = _MIB
 _MOST_FRAMES = 10_000  # in one fragment
@@ -27,7 +27,7 @@ class BadStream(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands before the first fragment, and what it says about the fragments."""
+    """What comes before the first fragment, and the defaults that it gives for all fragments."""
 
     data: bytes
     timescale: int
@@ -37,7 +37,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A whole piece of the stream, some frames long. Times in ticks of the header's `timescale`."""
+    """Some whole frames of the stream, with their index. Times in ticks of the header's `timescale`."""
 
     data: bytes
     timescale: int
@@ -77,7 +77,7 @@ class Fragment:
 
 
 def retimed(fragment: Fragment, sequence: int, origin: int) -> bytes:
-    """The fragment as the `sequence`-th of a take that begins at `origin` ticks of the camera's time."""
+    """The fragment as number `sequence` of a take that begins at `origin` ticks of the camera's time."""
     data = bytearray(fragment.data)
     struct.pack_into(">I", data, fragment.sequence_at, sequence & 0xFFFF_FFFF)
     struct.pack_into(
@@ -87,7 +87,7 @@ def retimed(fragment: Fragment, sequence: int, origin: int) -> bytes:
 
 
 def with_durations(fragment: Fragment, durations: Sequence[int]) -> Fragment:
-    """The fragment with frames that last so long; how far each is shown behind its turn is scaled along."""
+    """The fragment with these durations of its frames; composition offsets are scaled with them."""
     data = fragment.data
     (moof,) = struct.unpack_from(">I", data)
     traf = _one(data, 8, moof, b"traf")
@@ -105,13 +105,13 @@ def with_durations(fragment: Fragment, durations: Sequence[int]) -> Fragment:
     made = bytearray(data[:head] + struct.pack(f">{len(table)}I", *table) + data[box.end :])
     struct.pack_into(">I", made, box.body, run.flags | DURATION)
     sizes = [0, traf.body - 8, box.body - 8, *([box.body + 8] if run.offset is not None else [])]
-    for place in sizes:  # the last one is where the media data begin
+    for place in sizes:  # the last one is the offset of the media data
         struct.pack_into(">I", made, place, struct.unpack_from(">I", made, place)[0] + grown)
     return replace(fragment, data=bytes(made), duration=new, durations=tuple(durations))
 
 
 class FragmentReader:
-    """Eats a stream in pieces of any size, gives back what became whole."""
+    """Takes a stream in blocks of any size, and returns the fragments that became whole."""
 
     def __init__(self) -> None:
         self.header: Header | None = None
@@ -183,28 +183,28 @@ class FragmentReader:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A box inside another: its body begins and ends there."""
+class InnerBox:
+    """A box within another one, in memory: where its body begins and ends."""
 
     type: bytes
     body: int
     end: int
 
 
-def _children(data: bytes, start: int, end: int) -> Iterator[Box]:
+def _children(data: bytes, start: int, end: int) -> Iterator[InnerBox]:
     while start < end:
         if end - start < 8:
             raise BadStream("half a box header inside a box")
         size, kind = struct.unpack_from(">I4s", data, start)
         if size < 8 or start + size > end:
             raise BadStream(f"box {kind!r} does not fit into the box around it")
-        yield Box(kind, start + 8, start + size)
+        yield InnerBox(kind, start + 8, start + size)
         start += size
 
 
-def _one(data: bytes, start: int, end: int, *path: bytes) -> Box:
+def _one(data: bytes, start: int, end: int, *path: bytes) -> InnerBox:
     """The only box at `path`."""
-    box = Box(b"", start, end)
+    box = InnerBox(b"", start, end)
     for kind in path:
         found = [child for child in _children(data, box.body, box.end) if child.type == kind]
         if len(found) != 1:
@@ -213,9 +213,9 @@ def _one(data: bytes, start: int, end: int, *path: bytes) -> Box:
     return box
 
 
-def box_path(data: bytes, *path: bytes) -> list[Box]:
-    """The boxes on a way into a header, each the only one of its kind. Raises `BadStream`."""
-    found = [Box(b"", 0, len(data))]
+def box_path(data: bytes, *path: bytes) -> list[InnerBox]:
+    """The boxes along `path` in a header, each the only one of its type there. Raises `BadStream`."""
+    found = [InnerBox(b"", 0, len(data))]
     for kind in path:
         found.append(_one(data, found[-1].body, found[-1].end, kind))
     return found[1:]
@@ -268,7 +268,7 @@ def _fragment(header: Header, moof: bytes, mdat: bytes, arrived: float) -> Fragm
     )
 
 
-def _defaults(header: Header, moof: bytes, box: Box) -> SampleDefaults:
+def _defaults(header: Header, moof: bytes, box: InnerBox) -> SampleDefaults:
     trex = SampleDefaults(header.frame_ticks, 0, header.frame_flags)
     try:
         head = read_tfhd(moof[box.body : box.end], trex)
@@ -279,7 +279,7 @@ def _defaults(header: Header, moof: bytes, box: Box) -> SampleDefaults:
     return head.defaults
 
 
-def _run(data: bytes, box: Box) -> TrackRun:
+def _run(data: bytes, box: InnerBox) -> TrackRun:
     try:
         run = read_trun(data[box.body : box.end])
     except (struct.error, TornFile):

@@ -1,7 +1,7 @@
-"""Reads and writes what H.264 says about itself: parameter sets, and which of them a picture uses.
+"""Reads and writes H.264 parameter sets, and finds which of them a picture uses.
 
-Pure: bytes in, values out. Decodes no picture. Every number read here was written by somebody else, so
-each has its bounds; what makes no sense raises `NotH264`.
+Pure: bytes in, values out. Decodes no picture. Every number comes from somebody else's file, so each has a
+limit; `NotH264` is raised for one that makes no sense.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_IDS = {SPS: 32, PPS: 256}
 
 
 class NotH264(ValueError):
-    """The message says in one line what makes no sense."""
+    """The message says in one line what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Sets:
     pps: Mapping[int, bytes]
 
     def __or__(self, more: Sets) -> Sets:
-        """Both together. Raises `NotH264` where one id would mean two things."""
+        """Both together. Raises `NotH264` when they use one id for different sets."""
         for mine, theirs in ((self.sps, more.sps), (self.pps, more.pps)):
             if any(mine.get(key, nal) != nal for key, nal in theirs.items()):
                 raise NotH264("the parameter sets differ under one id")
@@ -41,14 +41,17 @@ class Sets:
     def is_complete(self) -> bool:
         return bool(self.sps and self.pps)
 
-    def free_id(self, *taken: int) -> int:
-        """An id that neither kind uses."""
-        return next(n for n in range(1, 32) if n not in self.sps and n not in self.pps and n not in taken)
+    def free_id(self, above: int = 0) -> int:
+        """The next id above `above` that no set uses. Raises `NotH264` when there is none."""
+        for number in range(above + 1, 32):
+            if number not in self.sps and number not in self.pps:
+                return number
+        raise NotH264("its parameter sets use every id")
 
 
 @dataclass(frozen=True, slots=True)
 class Sps:
-    """What a sequence parameter set promises of the pictures. `sar` is the shape of a pixel."""
+    """A sequence parameter set. `sar`: the shape of a pixel, width and height."""
 
     id: int
     profile: int
@@ -65,7 +68,7 @@ class Sps:
 
 
 def nals(data: bytes, at: int = 0) -> Iterator[bytes]:
-    """The units of a sample as MP4 holds it, each behind its length in four bytes; a cut one is left out.
+    """The units of a sample in MP4 (each follows its length, four bytes); an incomplete last one is left out.
 
     `at`: where the sample begins in `data`.
     """
@@ -78,10 +81,10 @@ def nals(data: bytes, at: int = 0) -> Iterator[bytes]:
 
 
 def unit_ranges(data: bytes, size: int | None = None) -> Iterator[tuple[int, int]]:
-    """Begin and end of each unit of a sample, each behind its length in four bytes.
+    """Begin and end of each unit of a sample in MP4 (each follows its length, four bytes).
 
-    `data` is the beginning of a sample of `size` bytes, by default all of it; the last unit may end behind
-    `data`. Raises `NotH264` where the units do not fill the sample.
+    `data` is the beginning of a sample of `size` bytes, by default all of it; the last unit may end beyond
+    `data`. Raises `NotH264` when the units do not fill the sample.
     """
     at, size = 0, len(data) if size is None else size
     while at + 4 <= len(data):
@@ -96,7 +99,7 @@ def unit_ranges(data: bytes, size: int | None = None) -> Iterator[tuple[int, int
 
 
 def byte_stream_nals(data: bytes) -> Iterator[bytes]:
-    """The units of a byte stream (Annex B), each behind a start code."""
+    """The units of a byte stream (Annex B), which start codes separate."""
     starts = [match.end() for match in _START_CODE.finditer(data)]
     for start, following in itertools.pairwise([*starts, len(data) + 3]):
         unit = data[start : following - 3].rstrip(b"\0")
@@ -109,7 +112,7 @@ def kind(nal: bytes) -> int:
 
 
 def gathered(units: Iterable[bytes]) -> Sets:
-    """The parameter sets among some units; of two with one id the later one counts, as in a decoder."""
+    """The parameter sets among these units; of two with the same id the later counts, as in a decoder."""
     sps, pps = dict[int, bytes](), dict[int, bytes]()
     for nal in units:
         if kind(nal) == SPS:
@@ -128,10 +131,10 @@ def slice_pps(nal: bytes) -> int:
 
 
 def read_avcc(body: bytes) -> Sets:
-    """The parameter sets of a file's header. Raises `NotH264` for lengths of other than four bytes."""
+    """The parameter sets in an `avcC`. Raises `NotH264` unless unit lengths have four bytes."""
     try:
         if body[4] & 3 != 3:
-            raise NotH264("lengths of other than four bytes")
+            raise NotH264("unit lengths that have not four bytes")
         found, at, count = list[bytes](), 6, body[5] & 0x1F
         for many in (count, None):
             if many is None:
@@ -140,16 +143,16 @@ def read_avcc(body: bytes) -> Sets:
                 size = int.from_bytes(body[at : at + 2], "big")
                 nal = body[at + 2 : at + 2 + size]
                 if not size or len(nal) != size:
-                    raise NotH264("a header cut short")
+                    raise NotH264("the header is cut short")
                 found.append(nal)
                 at += 2 + size
     except IndexError:
-        raise NotH264("a header cut short") from None
+        raise NotH264("the header is cut short") from None
     return gathered(found)
 
 
 def write_avcc(sets: Sets) -> bytes:
-    """A file's header for all these sets: what it claims of profile and level holds for every one."""
+    """An `avcC` with all these sets; its profile and level are the highest of all."""
     parsed = [read_sps(nal) for nal in sets.sps.values()]
     if not parsed:
         raise NotH264("no parameter sets")
@@ -220,14 +223,14 @@ def _skip_order(bits: Bits) -> None:
 
 
 def _usability(bits: Bits) -> tuple[tuple[int, int], bool, tuple[int, int, int]]:
-    """The part of VUI that changes how a picture looks."""
+    """Pixel shape, range and colours from the VUI: what changes how a picture looks."""
     sar, full_range, colours = (1, 1), False, (2, 2, 2)
     if bits.take(1):
         number = bits.take(8)
         if number == _EXTENDED_SAR:
             sar = (bits.take(16), bits.take(16))
         elif number > 1:
-            sar = (number, 0)  # one of the table's shapes: none of them square
+            sar = (number, 0)  # a shape from the standard's table; none of these is square
     if bits.take(1):
         bits.take(1)
     if bits.take(1):
@@ -247,7 +250,7 @@ def _id_of(nal: bytes) -> int:
 
 
 class Bits:
-    """Reads bits, without the bytes that only keep start codes apart."""
+    """Reads the bits of a unit, without its emulation prevention bytes."""
 
     def __init__(self, data: bytes) -> None:
         data = data.replace(b"\0\0\3", b"\0\0")
@@ -255,7 +258,7 @@ class Bits:
 
     def take(self, count: int) -> int:
         if count > self._left:
-            raise NotH264("a parameter set cut short")
+            raise NotH264("a parameter set is cut short")
         self._left -= count
         return self._value >> self._left & (1 << count) - 1
 

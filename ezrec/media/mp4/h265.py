@@ -1,7 +1,7 @@
-"""Reads and writes what H.265 says about its pictures, as far as a file's header has to say it too.
+"""Reads H.265 parameter sets, and writes those that a file's header (`hvcC`) repeats.
 
-Pure: bytes in, values out. What makes no sense raises `NotH264`, as in `h264.py`: no caller has to tell them
-apart.
+Pure: bytes in, values out. Raises `NotH264` for what makes no sense, as `h264.py` does, so that callers
+handle one exception.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _ARRAYS_AT = 22
 
 
 @dataclass(frozen=True, slots=True)
-class Sps:
-    """What a sequence parameter set promises of the pictures; `profile_bytes` as they stand in it."""
+class HevcSps:
+    """A sequence parameter set; `profile_bytes`: its profile, compatibility, constraints and level."""
 
     width: int
     height: int
@@ -36,7 +36,7 @@ def kind(nal: bytes) -> int:
     return nal[0] >> 1 & 0x3F if nal else 0
 
 
-def read_sps(nal: bytes) -> Sps:
+def read_sps(nal: bytes) -> HevcSps:
     bits = Bits(nal[2:])
     bits.take(4)
     layers, nested = bits.take(3) + 1, bits.take(1)
@@ -54,7 +54,7 @@ def read_sps(nal: bytes) -> Sps:
     depth, chroma_depth = bits.ue() + 8, bits.ue() + 8
     if not (0 < width < 1 << 16 and 0 < height < 1 << 16 and chroma < 4 and max(depth, chroma_depth) <= 16):
         raise NotH264("a picture out of bounds")
-    return Sps(width, height, profile[0] & 0x1F, chroma, depth, chroma_depth, layers, nested, profile)
+    return HevcSps(width, height, profile[0] & 0x1F, chroma, depth, chroma_depth, layers, nested, profile)
 
 
 def _skip_layers(bits: Bits, count: int) -> None:
@@ -67,26 +67,26 @@ def _skip_layers(bits: Bits, count: int) -> None:
 
 
 def read_hvcc(body: bytes) -> tuple[bytes, ...]:
-    """The parameter sets of a file's header. Raises `NotH264` for lengths of other than four bytes."""
+    """The parameter sets in an `hvcC`. Raises `NotH264` unless unit lengths have four bytes."""
     found, at = list[bytes](), _ARRAYS_AT + 1
     try:
         if body[_ARRAYS_AT - 1] & 3 != 3:
-            raise NotH264("lengths of other than four bytes")
+            raise NotH264("unit lengths that have not four bytes")
         for _ in range(body[_ARRAYS_AT]):
             count, at = int.from_bytes(body[at + 1 : at + 3], "big"), at + 3
             for _ in range(count):
                 size = int.from_bytes(body[at : at + 2], "big")
                 found.append(body[at + 2 : at + 2 + size])
                 if not size or len(found[-1]) != size:
-                    raise NotH264("a header cut short")
+                    raise NotH264("the header is cut short")
                 at += 2 + size
     except IndexError:
-        raise NotH264("a header cut short") from None
+        raise NotH264("the header is cut short") from None
     return tuple(found)
 
 
 def write_hvcc(before: bytes, sets: Sequence[bytes]) -> bytes:
-    """A file's header for these sets; what they do not say is taken from the one before."""
+    """An `hvcC` with these sets; the other fields are taken from the `hvcC` in `before`."""
     sps = next(read_sps(nal) for nal in sets if kind(nal) == SPS)
     out = bytearray(before[:_ARRAYS_AT])
     out[_PROFILE_AT : _PROFILE_AT + _PROFILE_BYTES] = sps.profile_bytes

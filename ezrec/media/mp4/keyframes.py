@@ -1,7 +1,7 @@
-"""Where in a video of any codec a decoder may begin, told by the video's own tables.
+"""Where in a video of any codec a decoder may begin, according to the video's own tables.
 
-For what is decoded, not copied: B-frames and unknown codecs are welcome here. Reads no media data. What is
-said is a claim of the file's; who cuts by it looks whether it was true.
+For videos that are decoded, not copied: B-frames and unknown codecs are accepted. Reads no media data. The
+file may be wrong: whoever cuts at these key frames has to check the result.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ezrec.system import plain_files
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Of one picture: the samples at which a decoder may begin, and when each is shown.
+    """The samples of a picture track at which a decoder may begin, and when each is shown.
 
-    `shown` is in seconds after the first picture that is shown.
+    `shown`: seconds after the first picture that is shown.
     """
 
     track: Track
@@ -34,13 +34,13 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class KeyframeTables:
-    """All tracks of a file, by their index, and how much later than it is decoded each sample is shown."""
+    """All tracks of a file by their index, and each sample's composition offset in ticks (`delays`)."""
 
     tracks: dict[int, Track]
     delays: dict[int, array[int]]
 
     def shown(self, index: int) -> int:
-        """How many samples of a track are shown: the others were cut off by its owner."""
+        """How many samples of a track are shown; its owner cut off the others."""
         track = self._track(index)
         times = array("q", map(add, track.starts, self._delayed(track)))
         shown = sum(edit_lists.is_shown(track, time) for time in times)
@@ -49,7 +49,7 @@ class KeyframeTables:
         return shown + bool(is_last_left_out)
 
     def is_cut(self, *indexes: int) -> bool:
-        """Whether the owner cut something off one of these tracks."""
+        """True when the owner cut something off one of these tracks."""
         tracks = [self._track(index) for index in indexes]
         return any(
             edit_lists.is_trimmed(track) if track.kind == b"soun" else self.shown(track.index) < len(track)
@@ -59,7 +59,7 @@ class KeyframeTables:
     def keys(self, index: int) -> Keys:
         track = self._track(index)
         if track.kind != b"vide":
-            raise NotSimple("its index does not tell of its picture")
+            raise NotSimple("its index does not describe its picture")
         delays = self._delayed(track)
         zero = track.shift * track.scale
         begin = min(
@@ -77,7 +77,7 @@ class KeyframeTables:
     def _track(self, index: int) -> Track:
         track = self.tracks.get(index)
         if track is None or not len(track):
-            raise NotSimple("its index does not tell of its picture")
+            raise NotSimple("its index does not describe its picture")
         return track
 
     def _delayed(self, track: Track) -> array[int]:
@@ -88,7 +88,7 @@ class KeyframeTables:
 
 
 def read(path: Path) -> KeyframeTables:
-    """Raises `ValueError` in one line for a file whose tables do not tell, and `OSError`."""
+    """Raises `ValueError`, with one line that says why, if the file's tables are of no use, and `OSError`."""
     with plain_files.opened(path, shared=True) as file:
         reader = _Reader(file)
         try:
@@ -101,7 +101,7 @@ def read(path: Path) -> KeyframeTables:
 
 
 class _Reader(Reader):
-    """Keeps the delay of each sample, where the other one wants them all alike."""
+    """Keeps the composition offset of each sample; its base class wants them all equal."""
 
     _known: dict[int, array[int]] | None = None
 
@@ -117,4 +117,4 @@ class _Reader(Reader):
             delays.extend(array("q", (signed(delay),)) * count)
 
     def _describe(self, track: Track, stsd: bytes) -> None:
-        """What is decoded need not be described in one way only."""
+        """Samples that are decoded may have several descriptions."""

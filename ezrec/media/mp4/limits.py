@@ -1,7 +1,7 @@
-"""How much is believed of the figures in a file: each is held against its size, and against a day.
+"""Checks the figures in a file against its size and against a day.
 
-One wrong bit makes 77 days of a minute. Whoever laid silence for that long, or fetched a sample of 4 GB,
-would take all memory of the machine, and end the recorder with it. Reads nothing.
+One wrong bit turns a minute into 77 days. Silence of that length, or a sample of 4 GB, would take all memory
+of the machine, and the recorder would be killed. Reads nothing.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ LONGEST_S = 24 * 3600
 MOST_SAMPLES = 10_000_000  # a day at 60 frames a second, with sound; 21 bytes are kept of each
 MOST_IN_FRAGMENT = 1_000_000
 MOST_TRACKS = 64
-LARGEST_SAMPLE = 64 << 20  # a picture of 8K that was hardly compressed has 30 MB
+LARGEST_SAMPLE = 64 << 20  # a picture of 8K, hardly compressed, has 30 MB
 _LONGEST_PICTURE_S = 3600  # a picture that stands for longer is a clock that jumped
 # A dark picture that never changes, once a second, takes more than 20 bytes a second with its index.
 _FREE_S, _LEAST_BYTES_A_S = 600, 8
-# Two figures tell how long a track is. They differ by a little in many files, by this much in damaged ones.
-_OTHERWISE, _OTHERWISE_S = 2, 60
+# A track's length is in the file twice. The figures often differ a little, by this much in damaged files.
+_MOST_RATIO, _MOST_DIFFERENCE_S = 2, 60
 
 
 class Beyond(TornFile):
-    """A figure that cannot be true of this file."""
+    """A figure in the file cannot be true."""
 
 
 def check(track: Track, size: int) -> None:
-    """Raise `Beyond` unless the file of `size` bytes can hold this track, and a day can."""
+    """Raise `Beyond` unless a file of `size` bytes, and a day, can hold this track."""
     if not len(track):
         return
     if max(track.sizes) > LARGEST_SAMPLE:
@@ -47,7 +47,7 @@ def check(track: Track, size: int) -> None:
 
 
 def check_length(seconds: float, size: int) -> None:
-    """Raise `Beyond` for more seconds than a day has, or than so many bytes can hold."""
+    """Raise `Beyond` for more seconds than a day has, or than `size` bytes can hold."""
     if seconds > LONGEST_S:
         raise Beyond(f"it says it lasts {seconds:.0f} s; at most {LONGEST_S}")
     if seconds > _FREE_S + size / _LEAST_BYTES_A_S:
@@ -55,12 +55,12 @@ def check_length(seconds: float, size: int) -> None:
 
 
 def most_s(seconds: float) -> float:
-    """What another figure may say of a track that lasts so long."""
-    return max(seconds * _OTHERWISE, seconds + _OTHERWISE_S)
+    """The most that another figure may say of a track that lasts `seconds`."""
+    return max(seconds * _MOST_RATIO, seconds + _MOST_DIFFERENCE_S)
 
 
 def check_count(count: int, most: int, size: int) -> None:
-    """Raise `Beyond` for more samples than are allowed, or than the file has bytes."""
+    """Raise `Beyond` for more samples than `most`, or than the file has bytes."""
     if count > min(most, size):
         raise Beyond(f"damaged: {count} samples; at most {most}, and no more than it has bytes")
 
@@ -72,9 +72,9 @@ def _longest_s(track: Track) -> float:
 
 
 def _check_agreed(track: Track) -> None:
-    """The header of a plain track says how long its samples last together."""
-    if track.said is None:
+    """Compare the track's samples with the length that its header names."""
+    if track.header_length is None:
         return
-    seconds, said = float(track.length_s), track.said / track.scale
-    if max(seconds, said) > most_s(min(seconds, said)):
-        raise Beyond(f"damaged: its samples last {seconds:.0f} s, its header says {said:.0f} s")
+    seconds, header_s = float(track.length_s), track.header_length / track.scale
+    if max(seconds, header_s) > most_s(min(seconds, header_s)):
+        raise Beyond(f"damaged: its samples last {seconds:.0f} s, its header says {header_s:.0f} s")

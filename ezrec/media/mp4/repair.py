@@ -1,7 +1,7 @@
-"""What a dead recorder left: mend a take of our own in its place, and measure it by its own fragments.
+"""Repairs a take of our own in its place after a crash, and measures it by its fragments.
 
-Pure Python: the recorder needs no FFmpeg to know what it has. Never for a file that somebody else has
-written: it may be half a copy, and its writer still at work.
+Without FFmpeg, so the recorder can do it. Never for a file that somebody else has written: it may be half a
+copy, still being written.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ from typing import BinaryIO
 
 from ezrec.domain.ports import NOTHING, Hole, Repaired
 from ezrec.media.mp4 import boxes as mp4boxes
-from ezrec.media.mp4 import damage, h264
+from ezrec.media.mp4 import damage
 from ezrec.media.mp4.damage import Searcher, Walk
-from ezrec.media.mp4.sample_tables import Track
 from ezrec.media.mp4.samples import NotSimple, read_tracks
 from ezrec.system import plain_files
 
-_PIECE = 1 << 20
-_MOST_LOOKS = 20
-_LEAST_HOLE_S = 0.1  # less is the rounding between two fragments
+_READ_SIZE = 1 << 20
+_MOST_REPAIRS = 20
+_LEAST_HOLE_S = 0.1  # less is rounding between two fragments
 _LARGEST_HEADER = 1 << 20
 _LEAST_HEAD = 16  # bytes of a box of the long form
-_LARGEST_FRAGMENT = 64 << 20  # what FragmentReader believes
+_LARGEST_FRAGMENT = 64 << 20  # the largest that FragmentReader accepts
 
 
 def repair(path: Path) -> Repaired:
-    """Cover damage, cut off a torn tail, tell what is there. Says *nothing* only of what holds no picture.
+    """Cover damage, cut off a torn tail, and measure what is there. `NOTHING` only if no picture is in it.
 
-    What lies elsewhere too (a link) is measured, and never changed: it would be somebody else's file.
+    A torn fragment makes FFmpeg 5.1 drop every take that follows, with exit code 0.
+
+    A file with a second name (a hard link) is measured and never changed: the other name may be somebody
+    else's.
     """
     try:
         info = path.lstat()
@@ -58,11 +60,11 @@ def _repaired(path: Path, *, is_alone: bool) -> Repaired:
         if (empty := _empty(path, 0)).is_nothing:
             return empty
         raise
-    for _ in range(_MOST_LOOKS):  # behind a tail that was cut off the new end may not be written either
-        if not found.pieces:
+    for _ in range(_MOST_REPAIRS):  # once a tail is cut off, the new end may be unwritten too
+        if not found.fragments:
             return _empty(path, found.header_end)
         if not found.damage:
-            return _told(found)
+            return _measured(found)
         if not is_alone:
             return Repaired(None, why="it is damaged, and lies elsewhere too")
         damage.mend(path, found)
@@ -75,8 +77,8 @@ def _walked(path: Path) -> Walk:
         return Searcher(file).walk()
 
 
-def _told(found: Walk) -> Repaired:
-    first, last = found.pieces[0], found.pieces[-1]
+def _measured(found: Walk) -> Repaired:
+    first, last = found.fragments[0], found.fragments[-1]
     return Repaired(
         seconds=(last.until - first.time) / found.scale,
         lead_s=first.time / found.scale,
@@ -85,17 +87,17 @@ def _told(found: Walk) -> Repaired:
 
 
 def _holes(found: Walk) -> Iterator[Hole]:
-    """Where the picture stands still, in seconds from its first frame on."""
-    first = found.pieces[0].time
+    """Where the picture stands still, in seconds after the first frame."""
+    first = found.fragments[0].time
     broken = [*found.damage, *found.covered]
-    for before, after in pairwise(found.pieces):
+    for before, after in pairwise(found.fragments):
         if after.time - before.until > _LEAST_HOLE_S * found.scale:
             is_damage = any(before.end <= one.begin < after.begin for one in broken)
             yield Hole((before.until - first) / found.scale, (after.time - first) / found.scale, is_damage)
 
 
 def _plain(path: Path) -> Repaired:
-    """A file that has one index: as it is, or not to be read by us."""
+    """Measures a file with one index; such a file is not repaired."""
     try:
         tracks = read_tracks(path)
     except NotSimple as fault:
@@ -108,7 +110,7 @@ def _plain(path: Path) -> Repaired:
 
 
 def _empty(path: Path, header_end: int) -> Repaired:
-    """Nothing, where that is sure: blank, or no more than a header and a fragment that was never finished."""
+    """`NOTHING` if that is certain: only zeros, or only a header and one unfinished fragment."""
     with plain_files.opened(path, shared=True) as file:
         length = os.fstat(file.fileno()).st_size
         file.seek(header_end)
@@ -125,12 +127,12 @@ def _empty(path: Path, header_end: int) -> Repaired:
 
 
 def _is_blank(file: BinaryIO) -> bool:
-    """True when there are only zeros from here on: names without data, which a power cut leaves."""
-    return not any(data.count(0) < len(data) for data in iter(lambda: file.read(_PIECE), b""))
+    """True when only zeros follow: after a power cut a file may have a length and no data."""
+    return not any(data.count(0) < len(data) for data in iter(lambda: file.read(_READ_SIZE), b""))
 
 
 def _is_cut_short(file: BinaryIO, at: int, length: int) -> bool:
-    """True when one fragment begins here, the file ends within it, and there is no other."""
+    """True when a fragment begins at `at`, the file ends within it, and no other follows."""
     boxes = mp4boxes.Boxes(file)
     begin = at
     try:
@@ -146,27 +148,3 @@ def _is_cut_short(file: BinaryIO, at: int, length: int) -> bool:
     file.seek(begin + 8)
     ends_within = box.end > length or (box.type == b"moof" and box.end == length)
     return ends_within and b"moof" not in file.read(_LARGEST_FRAGMENT)
-
-
-LOOKED_AT_S = 5.0  # at the end: more than is ever written between two syncs
-_LENGTH = 4  # bytes in front of each unit
-
-
-def can_tell(track: Track) -> bool:
-    """True for H.264 in the form in which cameras write it."""
-    return track.kind == b"vide" and len(track.header) > 4 and track.header[4] & 3 == _LENGTH - 1
-
-
-def is_written(fd: int, track: Track) -> bool:
-    """True when all samples of the track are there."""
-    places = zip(track.sizes, track.offsets, strict=True)
-    return all(_is_written(os.pread(fd, size, offset)) for size, offset in places)
-
-
-def _is_written(sample: bytes) -> bool:
-    try:
-        return bool(sample) and all(
-            sample.find(b"\0\0\0", begin, end) < 0 for begin, end in h264.unit_ranges(sample)
-        )
-    except h264.NotH264:
-        return False

@@ -1,4 +1,4 @@
-"""What is known of an MP4 file's tracks: their samples, in columns. Reads nothing."""
+"""The samples of an MP4 file's tracks, in columns. Reads nothing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 
 class NotSimple(ValueError):
-    """An undamaged file that cannot be joined by copying; the message says why."""
+    """An undamaged file cannot be joined by copying; the message says why."""
 
 
 @dataclass(slots=True)
 class Track:
-    """One track in columns. `starts` are decode times in ticks; the track ends at `end`.
+    """One track, in columns. `starts`: the samples' decode times, in ticks; `end`: the track's.
 
-    `shift` is what a player adds to those times, in seconds: files say there that sound begins later.
-    It is shown from `begin` on, and up to `until` where that is known, in ticks: the rest was cut off by its
-    owner. `said`: how long the track is by its header, in ticks.
+    `shift`: seconds that a player adds to these times, for example because sound begins later. The edit list
+    shows the track from `begin` to `until` (ticks; None: its end). `header_length`: ticks, as its header
+    says.
     """
 
     kind: bytes = b""
@@ -37,9 +37,9 @@ class Track:
     end: int = 0
     begin: int = 0
     until: int | None = None
-    said: int | None = None
-    delay: int = 0  # ticks from a sample's decoding to its showing, where that is the same for all
-    is_cut: bool = False  # what its owner cut off is no longer among the samples
+    header_length: int | None = None
+    delay: int = 0  # composition offset in ticks, if all samples have the same
+    is_cut: bool = False  # samples that its owner cut off were removed
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -65,7 +65,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class SampleTables:
-    """A file's picture, and its sound where it has one."""
+    """A file's picture track, and its sound track if it has one."""
 
     path: Path
     picture: Track

@@ -1,8 +1,7 @@
-"""The samples of an MP4 file's tracks, one by one: where each lies, how long it lasts, where one may begin.
+"""Reads the samples of an MP4 file's tracks: where each lies, how long it lasts, which are key frames.
 
-Reads the tables of a plain file and the fragments of a camera's, and gives both in one form. Knows of codecs
-only what their header is called. Trusts no number: counts are bounded by the file's own length
-(`limits`).
+Reads plain and fragmented files into the same tables. Of codecs it knows only the name of their header box.
+Trusts no number: counts are limited by the file's length (`limits`).
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from ezrec.media.mp4.sample_tables import Track as Track
 from ezrec.system import plain_files
 
 _LARGEST_FRAGMENT = 16 << 20  # of its index alone
-_LARGEST_ENTRY = 1 << 20  # what is said of a codec
+_LARGEST_ENTRY = 1 << 20  # the description of a codec
 _HEAD = struct.Struct(">I4s")
 _UNMOVED = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-_HEADERS = {b"avcC": (b"vide", 78), b"esds": (b"soun", 28)}  # and how much stands before it in its entry
+_HEADERS = {b"avcC": (b"vide", 78), b"esds": (b"soun", 28)}  # and its offset in the sample entry
 
 
 def read_tracks(path: Path) -> list[Track]:
-    """Raises `NotSimple` for what copying cannot join, `TornFile` for what is damaged, `OSError`."""
+    """Raises `NotSimple` if copying cannot join the file, `TornFile` if it is damaged, and `OSError`."""
     with plain_files.opened(path, shared=True) as file:
         try:
             return Reader(file).tracks()
@@ -39,9 +38,9 @@ def read_tracks(path: Path) -> list[Track]:
 
 
 def read(path: Path, *, sound: bool = True) -> SampleTables:
-    """One picture that begins with a key frame, and one sound track at most; else raises `NotSimple`.
+    """A picture that begins with a key frame, and one sound track at most; else raises `NotSimple`.
 
-    What its owner cut off is not among their samples.
+    Samples that the owner cut off are left out.
     """
     tracks = read_tracks(path)
     pictures = [track for track in tracks if track.kind == b"vide"]
@@ -60,7 +59,7 @@ def read(path: Path, *, sound: bool = True) -> SampleTables:
 
 
 class Reader:
-    """Fills tracks from a file, with one allowance of samples for all."""
+    """Reads all tracks of a file; together they may have `limits.MOST_SAMPLES` samples."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._boxes = Boxes(file)
@@ -80,8 +79,8 @@ class Reader:
         for number, track in self._tracks.items():
             track.delay = self._delays.get(number, 0)
             track.shift += Fraction(track.delay, track.scale)
-            if self._is_fragmented:  # the header was written before anybody knew how long it would be
-                track.until = track.said = None
+            if self._is_fragmented:  # its header was written before its length was known
+                track.until = track.header_length = None
             limits.check(track, self._boxes.end)
         return list(self._tracks.values())
 
@@ -114,7 +113,7 @@ class Reader:
                 track.number = struct.unpack_from(">I", body, 12 + (8 if body[0] else 0))[0]
                 track.turned = struct.unpack_from(">9i", body, 40 + longer) != _UNMOVED
             elif box.type == b"mdhd":
-                track.scale, track.said = _clock(self._body(box))
+                track.scale, track.header_length = _clock(self._body(box))
             elif box.type == b"hdlr" and path == b"mdia":
                 track.kind = self._body(box)[8:12]
             elif box.type == b"elst":
@@ -138,7 +137,7 @@ class Reader:
 
     def _describe(self, track: Track, stsd: bytes) -> None:
         if struct.unpack_from(">I", stsd, 4)[0] != 1:
-            raise NotSimple("more than one description of its samples")
+            raise NotSimple("its samples have more than one description")
         track.entry = stsd[8:]
         for name, (kind, before) in _HEADERS.items():
             at = 8 + before
@@ -150,7 +149,7 @@ class Reader:
                 at += max(8, size)
 
     def _plain(self, track: Track, tables: dict[bytes, Box]) -> None:
-        """The tables of a plain file; a fragmented one has them, empty."""
+        """The tables of a plain file; in a fragmented file they are empty."""
         sizes = table_reader.sizes_of(self._boxes, tables)
         if not sizes.samples:
             return
@@ -160,7 +159,7 @@ class Reader:
             self._delay(track, table_reader.runs(self._boxes, tables[b"ctts"]))
 
     def _fragment(self, moof: Box) -> None:
-        """An hour has 18,000 of these, so each is fetched whole and taken apart in memory."""
+        """An hour has 18,000 of these, so each is read whole and parsed in memory."""
         if moof.size > _LARGEST_FRAGMENT:
             raise TornFile(f"damaged: {moof} is an index of {moof.size} bytes")
         data = self._boxes.read(moof.offset, moof.size)
@@ -169,7 +168,7 @@ class Reader:
                 self._run_of(moof.offset, data, begin, end)
 
     def _children(self, data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-        """Kind, body and end of each box; together they fill the one around them."""
+        """Type, body and end of each box between `at` and `end`; the boxes have to fill that range."""
         while at < end:
             size, kind = _HEAD.unpack_from(data, at)
             if size < 8 or at + size > end:
@@ -197,7 +196,7 @@ class Reader:
                 where = self._add(track, run, head.defaults, begin)
 
     def _continue(self, track: Track, time: int) -> None:
-        """A fragment says itself when it begins; its first sample may not come before the last one."""
+        """A fragment begins at `time`, which has to be later than the last sample before it."""
         if len(track) and time <= track.starts[-1]:
             raise NotSimple("its time runs backwards")
         track.end = time
@@ -218,7 +217,7 @@ class Reader:
         return where + sum(sizes)
 
     def _delay(self, track: Track, runs: Iterable[tuple[int, int]]) -> None:
-        """How much later than it is decoded a sample is shown: with B-frames, each another span."""
+        """Runs of composition offsets: how many samples, and how many ticks. With B-frames they differ."""
         for _, delay in runs:
             if signed(delay) != self._delays.setdefault(track.number, signed(delay)):
                 raise NotSimple("B-frames")
@@ -236,7 +235,7 @@ def signed(word: int) -> int:
 
 
 def _clock(mdhd: bytes) -> tuple[int, int | None]:
-    """Ticks a second, and how many of them the track says it lasts; None where it does not say."""
+    """Ticks a second, and the track's length in ticks; None if it names none."""
     form, unknown = (">IQ", (1 << 64) - 1) if mdhd[0] else (">II", (1 << 32) - 1)
-    scale, said = struct.unpack_from(form, mdhd, 20 if mdhd[0] else 12)
-    return scale or 1, said if 0 < said < unknown else None
+    scale, length = struct.unpack_from(form, mdhd, 20 if mdhd[0] else 12)
+    return scale or 1, length if 0 < length < unknown else None

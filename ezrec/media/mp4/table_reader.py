@@ -1,4 +1,4 @@
-"""The tables of a plain MP4 file's track, read piece by piece: none of them is ever whole in memory."""
+"""Reads the tables of a track in a plain MP4 file, in blocks: no table is ever whole in memory."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ezrec.media.mp4.boxes import Box, Boxes, TornFile
 from ezrec.media.mp4.sample_tables import Track
 
 NAMES = frozenset({b"stts", b"ctts", b"stss", b"stsc", b"stsz", b"stco", b"co64"})
-_PIECE = 96 << 10  # a whole number of rows of each kind
+_BLOCK = 96 << 10  # a whole number of rows of each table
 
 
 class Sizes(NamedTuple):
-    """How many samples there are, and how large: all alike, or (0) each for itself."""
+    """How many samples there are, and the size of all; 0: each has its own."""
 
     uniform: int
     samples: int
 
 
 def words(data: bytes, code: str = "I") -> array[int]:
-    """Big-endian numbers, of four bytes or (`Q`) eight."""
+    """Big-endian numbers of four bytes, or of eight with the code `Q`."""
     found = array(code, data)
     if sys.byteorder == "little":
         found.byteswap()
@@ -39,14 +39,14 @@ def sizes_of(boxes: Boxes, tables: Mapping[bytes, Box]) -> Sizes:
 
 
 def fill(track: Track, boxes: Boxes, tables: Mapping[bytes, Box], sizes: Sizes) -> None:
-    """All but the delays, which `runs` gives. Raises `TornFile` where the tables do not agree."""
+    """Fill all columns but the composition offsets. Raises `TornFile` if the tables disagree."""
     if sizes.uniform:
         if sizes.uniform * sizes.samples > boxes.length:
             raise limits.Beyond(f"damaged: {sizes.samples} samples of {sizes.uniform} bytes")
         track.sizes = array("I", (sizes.uniform,)) * sizes.samples
     else:
-        for piece in _pieces(boxes, tables[b"stsz"], 1, sizes.samples, skip=12):
-            track.sizes.extend(words(piece))
+        for block in _blocks(boxes, tables[b"stsz"], 1, sizes.samples, skip=12):
+            track.sizes.extend(words(block))
     _time(track, runs(boxes, tables[b"stts"]), sizes.samples)
     _place(track, boxes, tables, sizes.samples)
     track.keys = bytearray(sizes.samples) if b"stss" in tables else bytearray(b"\1") * sizes.samples
@@ -55,9 +55,9 @@ def fill(track: Track, boxes: Boxes, tables: Mapping[bytes, Box], sizes: Sizes) 
 
 
 def runs(boxes: Boxes, table: Box) -> Iterator[tuple[int, int]]:
-    """How many samples in a row have which figure."""
-    for piece in _pieces(boxes, table, 2, _count(boxes, table)):
-        yield from struct.iter_unpack(">II", piece)
+    """The rows of `stts` or `ctts`: how many samples in a row have which value."""
+    for block in _blocks(boxes, table, 2, _count(boxes, table)):
+        yield from struct.iter_unpack(">II", block)
 
 
 def _time(track: Track, lengths: Iterator[tuple[int, int]], count: int) -> None:
@@ -80,8 +80,8 @@ def _place(track: Track, boxes: Boxes, tables: Mapping[bytes, Box], count: int) 
     stsc = tables[b"stsc"]
     rows = (
         row
-        for piece in _pieces(boxes, stsc, 3, _count(boxes, stsc))
-        for row in struct.iter_unpack(">III", piece)
+        for block in _blocks(boxes, stsc, 3, _count(boxes, stsc))
+        for row in struct.iter_unpack(">III", block)
     )
     run: tuple[int, ...] = next(rows, (1, 0, 1))
     after = next(rows, None)
@@ -100,20 +100,20 @@ def _place(track: Track, boxes: Boxes, tables: Mapping[bytes, Box], count: int) 
 
 def _listed(boxes: Boxes, table: Box | None, code: str = "I") -> Iterator[int]:
     if table is not None:
-        for piece in _pieces(boxes, table, 1 if code == "I" else 2, _count(boxes, table)):
-            yield from words(piece, code)
+        for block in _blocks(boxes, table, 1 if code == "I" else 2, _count(boxes, table)):
+            yield from words(block, code)
 
 
 def _count(boxes: Boxes, table: Box) -> int:
     return boxes.word(table.body + 4)
 
 
-def _pieces(boxes: Boxes, table: Box, wide: int, count: int, skip: int = 8) -> Iterator[bytes]:
-    """The rows of a table, `wide` words each, some at a time. Raises `TornFile` where it has fewer."""
+def _blocks(boxes: Boxes, table: Box, wide: int, count: int, skip: int = 8) -> Iterator[bytes]:
+    """The rows of a table, `wide` words each, some at a time. Raises `TornFile` if some are missing."""
     at, end = table.body + skip, table.body + skip + 4 * wide * count
     if end > min(table.end, boxes.length):
         raise TornFile("its tables are shorter than they say")
     while at < end:
-        piece = boxes.read(at, min(_PIECE, end - at))
-        yield piece
-        at += len(piece)
+        block = boxes.read(at, min(_BLOCK, end - at))
+        yield block
+        at += len(block)

@@ -1,7 +1,7 @@
-"""Lays parts of several files end to end: which sample comes when, in the picture and in the sound.
+"""Joins parts of several files end to end: which sample comes when, in the picture and in the sound.
 
-Pure: tables in, tables out. The picture leads; each part's sound is set against its own picture anew, so that
-no drift adds up from part to part, and what has no sound is filled with silence.
+Pure: tables in, tables out. The picture leads. The sound of each part is aligned with its own picture, so
+that no drift adds up from part to part; parts without sound get silence.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ SILENCE = 65535  # the number of the source that holds one silent packet
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """`count` samples of a source. Another track may lend the times: encoded anew, a frame keeps its own."""
+class SampleSpan:
+    """`count` samples of a source, from number `first` of `data` on.
+
+    Their times are those of `times` from number `at` on: a frame that was encoded again keeps its time.
+    """
 
     source: int
     data: Track
@@ -31,23 +34,26 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of video: its picture, and the sound that was recorded with it."""
+    """One part of a video (an intro, a take): its picture, and the sound that was recorded with it.
+
+    `sound`: the number of its source, and the track.
+    """
 
     times: Track
-    stretches: Sequence[Stretch]
+    spans: Sequence[SampleSpan]
     sound: tuple[int, Track] | None = None
 
     @classmethod
     def whole(cls, source: int, picture: Track, sound: Track | None) -> Part:
-        stretch = Stretch(source, picture, 0, len(picture), picture, 0)
-        return cls(picture, (stretch,), (source, sound) if sound else None)
+        span = SampleSpan(source, picture, 0, len(picture), picture, 0)
+        return cls(picture, (span,), (source, sound) if sound else None)
 
 
 @dataclass(slots=True)
 class TrackTimeline:
-    """One track of the video to be written.
+    """One track of the video to be written. Times in ticks, `scale` of them a second.
 
-    The first `lead` ticks are decoded and not shown; all of it is shown `late` ticks later than it says.
+    The first `lead` ticks are decoded and not shown. The track begins `late` ticks after the video.
     """
 
     scale: int
@@ -64,7 +70,7 @@ class TrackTimeline:
         return len(self.sizes)
 
     def check_order(self) -> None:
-        """A video whose time stands still or runs backwards is no video."""
+        """Raise `NotSimple` unless each sample begins later than the one before it."""
         last = self.starts[0] - 1
         for start in self.starts:
             if start <= last:
@@ -75,7 +81,7 @@ class TrackTimeline:
 
 
 def as_it_is(track: Track, zero_s: Fraction) -> TrackTimeline:
-    """A track for itself, as its file has it; the video begins at `zero_s` of the file."""
+    """The track with the times that it has in its file; the video begins at `zero_s` of the file."""
     timeline, first = TrackTimeline(track.scale), track.starts[0]
     timeline.offsets, timeline.sizes, timeline.keys = track.offsets, track.sizes, track.keys
     timeline.starts = array("q", (start - first for start in track.starts))
@@ -87,7 +93,7 @@ def as_it_is(track: Track, zero_s: Fraction) -> TrackTimeline:
 
 
 def picture_scale(parts: Sequence[Part]) -> int:
-    """Ticks a second that hold the recording's own times exactly, an intro's to 0.1 ms."""
+    """Ticks a second that represent the recording's times exactly, and those of an intro to 0.1 ms."""
     scale = parts[-1].times.scale
     while scale < 10_000:
         scale *= 2
@@ -95,26 +101,26 @@ def picture_scale(parts: Sequence[Part]) -> int:
 
 
 def picture(parts: Sequence[Part], scale: int) -> tuple[TrackTimeline, list[int]]:
-    """The picture's timeline, and where in it each part begins."""
+    """The picture's timeline, and the tick at which each part begins."""
     timeline, begins = TrackTimeline(scale), list[int]()
     for part in parts:
         begin = timeline.end
         begins.append(begin)
-        for stretch in part.stretches:
-            _add(timeline, stretch, begin, part.times)
+        for span in part.spans:
+            _add(timeline, span, begin, part.times)
         timeline.end = begin + _scaled(part.times.length, part.times.scale, scale)
     timeline.check_order()
     return timeline, begins
 
 
-def _add(timeline: TrackTimeline, stretch: Stretch, begin: int, times: Track) -> None:
-    data, first, last = stretch.data, stretch.first, stretch.first + stretch.count
-    timeline.sources.extend(array("H", (stretch.source,)) * stretch.count)
+def _add(timeline: TrackTimeline, span: SampleSpan, begin: int, times: Track) -> None:
+    data, first, last = span.data, span.first, span.first + span.count
+    timeline.sources.extend(array("H", (span.source,)) * span.count)
     timeline.offsets.extend(data.offsets[first:last])
     timeline.sizes.extend(data.sizes[first:last])
     timeline.keys.extend(data.keys[first:last])
-    starts, zero, own = stretch.times.starts, times.starts[0], times.scale
-    wanted = starts[stretch.at : stretch.at + stretch.count]
+    starts, zero, own = span.times.starts, times.starts[0], times.scale
+    wanted = starts[span.at : span.at + span.count]
     if own == timeline.scale:
         timeline.starts.extend(array("q", (begin + start - zero for start in wanted)))
     else:
@@ -124,10 +130,10 @@ def _add(timeline: TrackTimeline, stretch: Stretch, begin: int, times: Track) ->
 
 
 def cut(part: Part, first: int, last: int) -> TrackTimeline:
-    """Frames of a part alone, from its beginning on."""
+    """The frames `first` to `last` (not included) of a part, as a timeline that begins at 0."""
     timeline, times = TrackTimeline(part.times.scale), part.times
-    for stretch in part.stretches:
-        _add(timeline, stretch, -(times.starts[first] - times.starts[0]), times)
+    for span in part.spans:
+        _add(timeline, span, -(times.starts[first] - times.starts[0]), times)
     timeline.end = (times.starts[last] if last < len(times) else times.end) - times.starts[first]
     timeline.check_order()
     return timeline
@@ -147,7 +153,7 @@ def sound(
 
 
 class _Sound:
-    """Fills a timeline with packets and, between them, with silence."""
+    """Fills a timeline with packets of sound, and the time between them with silent packets."""
 
     def __init__(self, timeline: TrackTimeline, silent: int) -> None:
         self._timeline, self._silent = timeline, silent
@@ -162,8 +168,8 @@ class _Sound:
         for number, start in enumerate(track.starts):
             time = zero + _scaled(start - first, track.scale, timeline.scale)
             if shift is None:
-                # What was heard before the picture began is left out, but for the packet with which the
-                # very first sound begins: the decoder needs it, and no player plays it.
+                # Sound from before the picture is left out, except for the packet before the video's first
+                # sound: the decoder needs it, and no player plays it.
                 if time + PACKET <= begin and (len(timeline) or time + PACKET < begin):
                     continue
                 if len(timeline) and time + PACKET // 2 < timeline.end:
@@ -189,7 +195,7 @@ class _Sound:
         return timeline
 
     def _fill(self, until: int) -> None:
-        """Silence up to the next packet: at the very beginning rather too much, else rather too little."""
+        """Whole silent packets up to `until`: rounded up at the beginning of the video, else rounded down."""
         timeline = self._timeline
         if not len(timeline):
             timeline.end = until - -(-max(0, until) // PACKET) * PACKET

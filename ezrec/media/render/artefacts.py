@@ -1,6 +1,7 @@
-"""What accompanies a finished video: a poster, a short preview, a storyboard to hover over, its loudness.
+"""Makes a finished video's poster, short preview, storyboard to hover over, and loudness.
 
-None of them is worth a video: one that fails is told and left out. Changes nothing but its own folder.
+One that fails is left out, and the report says why; the video is not affected. Writes only into its own
+folder.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PREVIEW_S = 10.0
 _COLUMNS, _ROWS = 5, 5
 _TILE = 160
 _LOUD = re.compile(r"^[ \t]*I:[ \t]+(-?\d+\.\d) LUFS", re.MULTILINE)
-_WALL_BASE_S, _WALL_FACTOR = 60.0, 0.05  # a finished video does not wait longer for any of them
+_WALL_BASE_S, _WALL_FACTOR = 60.0, 0.05  # the finished video waits no longer for one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Artefacts:
     log: Log
 
     def make(self, wanted: Collection[str]) -> dict[str, object]:
-        """What came of each: the name of a file, a number, or why there is none."""
+        """The result of each: the name of a file, a number, or "none:" and why."""
         ways: dict[str, Callable[[], object]] = {
             "poster": self._poster,
             "preview": self._preview,
@@ -83,7 +84,7 @@ class Artefacts:
         return self._written("preview.mp4", *streams, **options)
 
     def _storyboard(self) -> str:
-        """By seeking to each picture: decoding an hour for 25 of its pictures takes ten times as long."""
+        """Seeks to each picture: decoding an hour for 25 pictures would take ten times as long."""
         count = _COLUMNS * _ROWS
         times = [self._length_s * (number + 0.5) / count for number in range(count)]
         width, height = _TILE, max(2, round(_TILE * self.video.info.height / self.video.info.width / 2) * 2)
@@ -97,7 +98,7 @@ class Artefacts:
         return name
 
     def _loudness(self) -> object:
-        """As EBU R 128 measures the whole, in LUFS."""
+        """The integrated loudness (EBU R 128), in LUFS."""
         if self.video.audio is None:
             return "none: no sound"
         sound = filters.opened(self.video)[str(self.video.audio)].filter("ebur128", framelog="verbose")
@@ -141,7 +142,7 @@ class Artefacts:
 
 
 def _cues(sprite: str, length_s: float, count: int, tile: tuple[int, int]) -> Iterator[str]:
-    """WebVTT: which part of the sprite belongs to which time."""
+    """WebVTT: which tile of the storyboard belongs to which time."""
     yield "WEBVTT"
     for number in range(count):
         row, column = divmod(number, _COLUMNS)

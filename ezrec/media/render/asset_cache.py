@@ -1,7 +1,7 @@
-"""What is made once and used for many videos: intros made to a camera's measure, and the like.
+"""A folder of files that are made once and used for many videos, such as an intro in a camera's format.
 
-A file's name is made of all that went into it, so nothing in here is ever out of date. Whole files only; at
-most so many and so large; whatever is lost or spoilt is simply made again.
+A file's name is a digest of all that went into it, so no file is ever out of date. Whole files only, limited
+in number and size; a lost or damaged file is made again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WAIT_S = 900.0  # another process makes an intro, perhaps the very one that is 
 
 
 class AssetCache:
-    """A folder of made files, shared by processes."""
+    """May be used by several processes at once."""
 
     def __init__(self, folder: Path, *, most_files: int = _MOST_FILES, most_bytes: int = _MOST_BYTES) -> None:
         self._folder, self._most_files, self._most_bytes = folder, most_files, most_bytes
@@ -30,8 +30,8 @@ class AssetCache:
     ) -> tuple[Path, bool]:
         """The file for `key`, and whether it had to be made.
 
-        `check` raises `ValueError` for a file that is not what it should be: one found is then made again,
-        one just made is not kept. Raises `Busy` where another process makes one without an end.
+        `check` raises `ValueError` for a bad file: a file found is then made again, a new one is not kept.
+        Raises `Busy` when another process takes too long to make one.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         path, temporary = self._folder / f"{key}.made", self._folder / f"{key}.new"
@@ -40,7 +40,7 @@ class AssetCache:
                 with contextlib.suppress(OSError):
                     os.utime(path)
                 return path, False
-            for left in self._folder.glob("*.new"):  # nobody else works in here: its maker is dead
+            for left in self._folder.glob("*.new"):  # we hold the lock: whoever made it is dead
                 left.unlink(missing_ok=True)
             try:
                 make(temporary)
@@ -63,7 +63,7 @@ class AssetCache:
         return True
 
     def _bound(self, newest: Path) -> None:
-        """Forget what was not used for longest. By the order of use, not by age: clocks step."""
+        """Delete what was not used for the longest time; by order, not by age, because clocks step."""
         found = [(path.stat().st_mtime_ns, path.stat().st_size, path) for path in self._folder.glob("*.made")]
         room, places = self._most_bytes, self._most_files
         for _, size, path in sorted(found, key=lambda item: (item[2] != newest, -item[0])):
@@ -73,5 +73,5 @@ class AssetCache:
 
 
 def key_of(content: str, made_by: str) -> str:
-    """A name for what `made_by` makes of a file with this digest of its content."""
+    """A name for what the command line `made_by` makes of a file whose content has the digest `content`."""
     return hashlib.blake2b(f"{content}\0{made_by}".encode(), digest_size=16).hexdigest()

@@ -1,7 +1,7 @@
-"""Where the pieces are made that stand between copied frames: the intro to measure, stretches with the logo.
+"""Encodes what stands between copied frames: the intro in the takes' format, frames with a logo, silence.
 
-Pieces of use to other videos are kept in the media cache. What was made is looked at before it is used, and
-where it is not as it has to be, `NotApplicable` says so.
+What other videos can use is kept in the media cache. Everything is checked before it is used; `NotApplicable`
+is raised for what is not as it has to be.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from ezrec.domain.branding import LogoLayout, around, arrange
@@ -17,7 +18,7 @@ from ezrec.domain.errors import Busy, Reject, is_full
 from ezrec.media.ffmpeg import arguments, filters
 from ezrec.media.ffmpeg.inputs import LOGO
 from ezrec.media.ffmpeg.probe import Media
-from ezrec.media.ffmpeg.runner import Limits, Log, run
+from ezrec.media.ffmpeg.runner import Log
 from ezrec.media.ffmpeg.tools import NotApplicable, Tools
 from ezrec.media.mp4 import copyable, h264, samples
 from ezrec.media.mp4.copyable import SoundForm, StreamInfo
@@ -26,13 +27,13 @@ from ezrec.system import plain_files
 from ezrec.system.task import CancelToken
 
 USUAL_SOUND = SoundForm(filters.SOUND_RATE, 2)
-_WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
 PLACEHOLDER = Path("/made")
+_LOGO_EFFORT = 4.0  # how much longer a cut may last than its size says: quiet scenes take few bytes
 
 
 @contextlib.contextmanager
-def named() -> Iterator[None]:
-    """What makes a video unfit for copying has many names below."""
+def as_not_applicable() -> Iterator[None]:
+    """Turns every `ValueError` of the readers below into `NotApplicable`."""
     try:
         yield
     except NotApplicable:
@@ -43,7 +44,7 @@ def named() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class AssetMaker:
-    """`beside`: what is made for one video only lies beside this file. `cache` None: all of it does."""
+    """`beside`: what is made for one video only is put beside this file. `cache` None: everything is."""
 
     tools: Tools
     beside: Path
@@ -51,51 +52,54 @@ class AssetMaker:
     token: CancelToken
     log: Log
 
-    def measure(
-        self, take: Media, like: StreamInfo, sets: h264.Sets, sound: SoundForm | None, *taken: int
+    def encode_format(
+        self, rate: Fraction, like: StreamInfo, sets: h264.Sets, sound: SoundForm | None, sets_above: int = 0
     ) -> arguments.EncodeFormat:
+        """The format of frames that stand beside those of `like`.
+
+        Their parameter sets get an id that `sets` does not use, above `sets_above`.
+        """
         sps, form = like.sps, sound or USUAL_SOUND
         if sps.width % 2 or sps.height % 2:
             raise NotApplicable("a picture of odd size")
-        measure = arguments.EncodeFormat(
-            filters.Target(sps.width, sps.height, take.rate, sound is not None, sps.full_range),
-            sps.profile, sps.colours, sets.free_id(*taken), form.rate, form.channels,
+        found = arguments.EncodeFormat(
+            filters.Target(sps.width, sps.height, rate, sound is not None, sps.full_range),
+            sps.profile, sps.colours, sets.free_id(sets_above), form.rate, form.channels,
             self.tools.bitrate, self.tools.preset,
         )  # fmt: skip
-        if measure.profile_name is None:
+        if found.profile_name is None:
             raise NotApplicable(f"H.264 in profile {sps.profile}")
-        return measure
+        return found
 
     @contextlib.contextmanager
-    def intro(self, intro: Media, measure: arguments.EncodeFormat) -> Iterator[tuple[Path, bool]]:
-        """The intro made to measure."""
-        seconds = measure.target.frames(intro) / measure.target.rate
+    def intro(self, intro: Media, encode_format: arguments.EncodeFormat) -> Iterator[tuple[Path, bool]]:
+        """The intro in this format, and whether it had to be made."""
+        frames, rate = encode_format.target.frames(intro), encode_format.target.rate
 
         def make(path: Path) -> None:
-            argv = arguments.intro(self.tools.ffmpeg, intro, measure, path)
-            limits = Limits(_WALL_BASE_S + _WALL_FACTOR * float(seconds), self.tools.idle_s)
-            self._run(argv, limits, path)
+            self._run(arguments.intro(self.tools.ffmpeg, intro, encode_format, path), path, frames / rate)
 
         def check(path: Path) -> None:
-            found = self.checked(path, measure)
-            if len(found.tables.picture) != measure.target.frames(intro):
-                raise NotApplicable(f"the intro has {len(found.tables.picture)} frames after its making")
+            made = len(self.checked(path, encode_format).tables.picture)
+            if made != frames:
+                raise NotApplicable(f"the intro was made with {made} frames, not {frames}")
 
-        recipe = arguments.intro("", intro, measure, PLACEHOLDER)
+        recipe = arguments.intro("", intro, encode_format, PLACEHOLDER)
         made_by = "\0".join(recipe).replace(str(intro.path.absolute()), "")
         with self._kept(intro.path, made_by, make, check) as kept:
             yield kept
 
-    def checked(self, path: Path, measure: arguments.EncodeFormat) -> StreamInfo:
+    def checked(self, path: Path, encode_format: arguments.EncodeFormat) -> StreamInfo:
+        """Read a file; raises `NotApplicable`, or another `ValueError`, if it has not this format."""
         found = copyable.read(path)
-        target = measure.target
+        target = encode_format.target
         if (found.sps.width, found.sps.height) != (target.width, target.height):
-            raise NotApplicable("the intro was made in another size")
-        ids = {measure.sets_id}
-        if measure.encoder == SOFTWARE and (set(found.sets.sps) != ids or set(found.sets.pps) != ids):
+            raise NotApplicable("the encoder has made another size")
+        ids = {encode_format.sets_id}
+        if encode_format.encoder == SOFTWARE and (set(found.sets.sps) != ids or set(found.sets.pps) != ids):
             raise NotApplicable("the encoder does not number its parameter sets as asked")
         if found.sps.full_range != target.full_range:
-            raise NotApplicable("the intro was made in another range of brightness")
+            raise NotApplicable("the encoder has made another range of brightness")
         return found
 
     def encode_with_logo(
@@ -103,25 +107,22 @@ class AssetMaker:
         cut: Path,
         output: Path,
         logo: filters.PlacedLogo,
-        measure: arguments.EncodeFormat,
+        encode_format: arguments.EncodeFormat,
         shown: tuple[int, int],
     ) -> None:
-        """Frames of a take, one for one, with the logo over those from the first to the second of `shown`."""
-        argv = arguments.with_logo(self.tools.ffmpeg, cut, output, logo, measure, shown)
-        seconds = cut.stat().st_size * 8 / self.tools.bitrate
-        self._run(argv, Limits(_WALL_BASE_S + 4 * _WALL_FACTOR * seconds, self.tools.idle_s), output)
+        """Encode the frames of `cut`; those from `shown[0]` to `shown[1]` (not included) get the logo."""
+        argv = arguments.with_logo(self.tools.ffmpeg, cut, output, logo, encode_format, shown)
+        self._run(argv, output, _LOGO_EFFORT * cut.stat().st_size * 8 / self.tools.bitrate)
 
     def aside(self, name: str) -> Path:
         return self.beside.with_name(f"{self.beside.name}.{name}")
 
     @contextlib.contextmanager
     def silence(self, sound: SoundForm) -> Iterator[bytes]:
-        """One packet of silence, as FFmpeg's own encoder writes it."""
+        """One packet of silence, from FFmpeg's own encoder."""
 
         def make(path: Path) -> None:
-            self._run(
-                arguments.silence(self.tools.ffmpeg, sound.rate, sound.channels, path), Limits(60.0), path
-            )
+            self._run(arguments.silence(self.tools.ffmpeg, sound.rate, sound.channels, path), path)
 
         def check(path: Path) -> None:
             _silent_packet(path)
@@ -131,22 +132,15 @@ class AssetMaker:
             yield _silent_packet(path)
 
     @contextlib.contextmanager
-    def overlaid(self, logos: Sequence[filters.PlacedLogo]) -> Iterator[filters.PlacedLogo]:
-        """One logo as it is, several as one picture."""
+    def overlay(self, logos: Sequence[filters.PlacedLogo]) -> Iterator[filters.PlacedLogo]:
+        """All logos as one picture; a single logo as it is."""
         if len(logos) == 1:
             yield logos[0]
             return
-        with self.overlay(logos) as one:
-            yield one
-
-    @contextlib.contextmanager
-    def overlay(self, logos: Sequence[filters.PlacedLogo]) -> Iterator[filters.PlacedLogo]:
-        """All logos as one picture, so that no strategy lays more than one over the video."""
         place = around([logo.place for logo in logos])
 
         def make(path: Path) -> None:
-            argv = arguments.composed(self.tools.ffmpeg, logos, place, path)
-            self._run(argv, Limits(_WALL_BASE_S, self.tools.idle_s), path)
+            self._run(arguments.composed(self.tools.ffmpeg, logos, place, path), path)
 
         def check(path: Path) -> None:
             found = self._picture(path)
@@ -171,7 +165,7 @@ class AssetMaker:
     def _kept(
         self, content: Path | None, made_by: str, make: Callable[[Path], None], check: Callable[[Path], None]
     ) -> Iterator[tuple[Path, bool]]:
-        """What is made, from the cache, or beside the video where there is none that can be written to."""
+        """The file, and whether it is new: in the cache, or beside the video if there is none."""
         key = key_of(self.tools.probe_cache.digest(content) if content else "", made_by)
         if self.cache:
             kept = None
@@ -194,20 +188,12 @@ class AssetMaker:
         finally:
             path.unlink(missing_ok=True)
 
-    def _run(self, argv: list[str], limits: Limits, path: Path) -> None:
-        def pulse() -> int:
-            with contextlib.suppress(OSError):
-                return path.stat().st_size
-            return 0
-
-        run(
-            argv, limits, nice=self.tools.nice, on_output=lambda data: None, log=self.log, token=self.token,
-            pulse=pulse, throttle=self.tools.throttle,
-        )  # fmt: skip
+    def _run(self, argv: list[str], output: Path, seconds: float | Fraction = 0.0) -> None:
+        self.tools.run(argv, output, float(seconds), self.token, self.log)
 
 
 def _silent_packet(path: Path) -> bytes:
-    """A packet from the middle: the first ones carry the encoder's name, the last its end."""
+    """A packet from the middle: the first ones carry the encoder's name, the last one is incomplete."""
     (track,) = samples.read_tracks(path)
     middle = len(track) // 2
     with plain_files.opened(path, shared=True) as file:
@@ -226,7 +212,7 @@ def placed(
     layout: LogoLayout,
     token: CancelToken | None = None,
 ) -> list[filters.PlacedLogo]:
-    """Each logo with its place in a frame of that size."""
+    """Each logo with its place in a frame of `frame` pixels (width, height)."""
     pictures = [tools.inspect(LOGO, path, token) for path in (*((logo,) if logo else ()), *sponsors)]
     sizes = [(picture.info.width, picture.info.height) for picture in pictures]
     first, rest = (sizes[0], sizes[1:]) if logo else (None, sizes)

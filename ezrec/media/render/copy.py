@@ -1,18 +1,18 @@
-"""The strategy *copy*: intro and takes joined sample by sample, without encoding a frame of the recording.
+"""Joins intro and takes sample by sample, without encoding a frame of the recording.
 
-1. read the takes' own tables and parameter sets
-2. have the intro made to their measure, once (it is kept in the media cache)
-3. lay all parts end to end and write the video in one pass
-4. show that it is what was planned, and decodes at its joins (`verify_copy`)
+1. read the takes' tables and parameter sets
+2. get the intro in the takes' format; it is encoded once and kept in the media cache
+3. join all parts and write the video in one pass
+4. verify that it is what was planned, and decodes at its joins (`verify_copy`)
 
-Raises `NotApplicable` for a video that this cannot make: the next strategy is tried.
+Raises `NotApplicable` for a video that cannot be made so: the next strategy is tried.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -21,155 +21,122 @@ from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
 from ezrec.media.ffmpeg.tools import NotApplicable, Tools
-from ezrec.media.mp4 import copyable, h264, timeline, writer
+from ezrec.media.mp4 import copyable, h264, index, timeline, writer
 from ezrec.media.mp4.copyable import SoundForm, StreamInfo
 from ezrec.media.mp4.timeline import Part
-from ezrec.media.render.assets import USUAL_SOUND, AssetMaker, named
+from ezrec.media.render.assets import USUAL_SOUND, AssetMaker, as_not_applicable
 from ezrec.media.render.encode_segments import SegmentEncoder
-from ezrec.media.render.logo_segments import LogoSegments
-from ezrec.media.render.smart_render import LogoRunEncoder, Overlay
+from ezrec.media.render.logo_segments import LogoSegments, MainVideo
 from ezrec.media.render.verify_copy import CopyVerifier
 from ezrec.system.task import CancelToken
 
 _LONGEST_GAP_S = Fraction(60, 1000)
 _MOST_GAPS = 1000
-_PACE_FROM = 300  # frames at the beginning that tell the camera's pace
-_WRITING = 0.2  # of the work, where there is a logo to be encoded first
+_RATE_FROM = 300  # frames at the beginning, whose usual length is the camera's
+_WRITING = 0.2  # of the work, if something is encoded first
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
-    """What was written, for those who check it."""
+class JoinResult:
+    """What was written, for the report and for the last check. `intro`: none, made or cached."""
 
     frames: int
     seconds: float
     sound: bool
     joins: int
     gaps: Sequence[dict[str, object]]
-    intro: str = "none"
-    runs_found: int = 0
-    runs_made: int = 0
+    intro: str
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Joiner:
-    """Makes one video by copying. `cache` None: an intro is made for this video alone, beside it."""
+    """Makes the video `output` by copying. `cache` None: an intro is made for this video alone, beside it."""
 
     tools: Tools
-    part: Path
+    output: Path
     cache: Path | None
     token: CancelToken
     log: Log
-    tell: Callable[[float], None] = field(default=lambda done: None)
-    _share: float = 1.0
+    progress: Callable[[float], None] = field(default=lambda done: None)
 
-    def join(
-        self,
-        takes: Sequence[Media],
-        intro: Media | None,
-        overlay: Overlay | None = None,
-        anew: LogoSegments | None = None,
-    ) -> Joined:
-        with named(), contextlib.ExitStack() as kept:
-            maker, stream_infos = self._asset_maker, [self._stream_info(take) for take in takes]
-            sets, form = _agreed(stream_infos)
+    def join(self, takes: Sequence[Media], intro: Media | None, logo: LogoSegments | None) -> JoinResult:
+        """Join the intro and the takes; `logo` makes the frames that show a logo."""
+        with as_not_applicable():
+            infos = [self._stream_info(take) for take in takes]
+            sets, form = _agreed(infos)
             has_sound = any(media.info.has_audio for media in (*takes, *((intro,) if intro else ())))
             sound = (form or USUAL_SOUND) if has_sound else None
-            sources = {number: stream_info.path for number, stream_info in enumerate(stream_infos, 1)}
-            parts, how = list[Part](), "none"
-            made_anew, anew_of = None, (0, 0)
-            if anew:
-                numbered = list(enumerate(stream_infos, 1))
-                made_anew = anew.encoded(numbered, len(sources) + 1, sound is not None, self._tell_runs)
-                assert made_anew.sets
-                sets, sources = made_anew.sets, sources | made_anew.sources
-            if intro:
-                measure = maker.measure(takes[0], stream_infos[0], sets, sound)
-                sources[0], fresh = kept.enter_context(maker.intro(intro, measure))
-                made, how = maker.checked(sources[0], measure), "made" if fresh else "cached"
-                sets |= made.sets
-                parts.append(Part.whole(0, made.tables.picture, made.tables.sound if sound else None))
-            if made_anew:
-                parts += made_anew.parts
-            elif overlay:
-                measure = maker.measure(takes[0], stream_infos[0], sets, None)
-                runs = LogoRunEncoder(maker, overlay, measure, len(sources) + 1, self._tell_runs, {})
-                if overlay.kept is None:
-                    kept.callback(_remove, runs.sources)
-                parts += runs.parts(list(enumerate(stream_infos, 1)), sound is not None)
-                sets, sources = sets | runs.sets if runs.sets else sets, sources | runs.sources
-                anew_of = (runs.found, runs.made)
+            if logo:
+                main = logo.main_video(infos, sets, has_sound, self._report_encoding)
             else:
-                parts += [
-                    Part.whole(
-                        number, stream_info.tables.picture, stream_info.tables.sound if sound else None
-                    )
-                    for number, stream_info in enumerate(stream_infos, 1)
+                numbered = list(enumerate(infos, 1))
+                parts = [
+                    Part.whole(number, one.tables.picture, one.tables.sound if sound else None)
+                    for number, one in numbered
                 ]
-            self._share = _WRITING if overlay or anew else 1.0
-            joined = self._written(
-                parts, sources, sets, stream_infos[0].sps, sound,
-                each_stretch=not anew,  # what one encoder made of a take goes together
-            )  # fmt: skip
-            return replace(joined, intro=how, runs_found=anew_of[0], runs_made=anew_of[1])
+                main = MainVideo(parts, {number: one.path for number, one in numbered}, sets, infos[0])
+            return self._joined(main, takes[0].rate, intro, sound, written_share=_WRITING if logo else 1.0)
 
-    def join_encoded(self, video: filters.Video, encode: SegmentEncoder) -> Joined:
-        """A video of which nothing is copied: the intro, and the parts that `encode` makes or finds."""
-        with named(), contextlib.ExitStack() as kept:
-            maker, sound = self._asset_maker, USUAL_SOUND if video.target.sound else None
-            whole = encode.whole(1, self._tell_runs)
-            parts, sources, sets, how = [whole.part], whole.sources, whole.sets, "none"
-            if video.intro:
-                measure = maker.measure(video.takes[0], whole.stream_info, sets, sound)
-                sources[0], fresh = kept.enter_context(maker.intro(video.intro, measure))
-                made, how = maker.checked(sources[0], measure), "made" if fresh else "cached"
-                sets |= made.sets
-                parts.insert(0, Part.whole(0, made.tables.picture, made.tables.sound if sound else None))
-            self._share = _WRITING
-            joined = self._written(parts, sources, sets, whole.stream_info.sps, sound, each_stretch=True)
-            return replace(joined, intro=how, gaps=())  # its frames are all of one length
-
-    def _written(
-        self,
-        parts: Sequence[Part],
-        sources: Mapping[int, Path],
-        sets: h264.Sets,
-        sps: h264.Sps,
-        sound: SoundForm | None,
-        *,
-        each_stretch: bool,
-    ) -> Joined:
-        """Laid end to end, written, and shown to be what was planned."""
-        with self._asset_maker.silence(sound) if sound else contextlib.nullcontext(b"") as silence:
-            video = timeline.picture(parts, timeline.picture_scale(parts))
-            shown = writer.PictureTrack(video[0], sps.width, sps.height, h264.write_avcc(sets))
-            heard = self._heard(parts, video, sound, silence)
-            writer.write(self.part, shown, heard, sources, silence, self._told)
-        picture, joins = video[0], _firsts(parts, each_stretch=each_stretch)
-        CopyVerifier(self.tools, self.part, self.token, self.log).show(
-            picture, heard.timeline if heard else None, joins
-        )
-        return Joined(
-            len(picture),
-            picture.end / picture.scale,
-            sound is not None,
-            len(joins),
-            tuple(_gaps(picture)),
-        )
+    def join_encoded(self, video: filters.Video, encoder: SegmentEncoder) -> JoinResult:
+        """Join the intro and the segments that `encoder` makes of the takes; nothing is copied from those."""
+        with as_not_applicable():
+            sound = USUAL_SOUND if video.target.sound else None
+            main = encoder.main_video(self._report_encoding)
+            return self._joined(main, video.takes[0].rate, video.intro, sound, written_share=_WRITING)
 
     def prepare(self, take: Media, intro: Media) -> None:
-        """Have the intro ready for recordings like this one."""
-        with named():
-            stream_info = self._stream_info(take)
-            sound = stream_info.sound or (USUAL_SOUND if intro.info.has_audio else None)
-            with self._asset_maker.intro(
-                intro, self._asset_maker.measure(take, stream_info, stream_info.sets, sound)
-            ):
+        """Put the intro into the cache, in the format of recordings like this one."""
+        with as_not_applicable():
+            info = self._stream_info(take)
+            sound = info.sound or (USUAL_SOUND if intro.info.has_audio else None)
+            maker = self._asset_maker
+            with maker.intro(intro, maker.encode_format(take.rate, info, info.sets, sound)):
                 pass
+
+    def _joined(
+        self,
+        main: MainVideo,
+        rate: Fraction,
+        intro: Media | None,
+        sound: SoundForm | None,
+        *,
+        written_share: float,
+    ) -> JoinResult:
+        """Put the intro first, write the video, and verify it."""
+        with contextlib.ExitStack() as kept:
+            parts, sources, sets, how = main.parts, main.sources, main.sets, "none"
+            if intro:
+                maker = self._asset_maker
+                encode_format = maker.encode_format(rate, main.like, sets, sound)
+                path, is_new = kept.enter_context(maker.intro(intro, encode_format))
+                made, how = maker.checked(path, encode_format), "made" if is_new else "cached"
+                parts = [Part.whole(0, made.tables.picture, made.tables.sound if sound else None), *parts]
+                sources, sets = {0: path, **sources}, sets | made.sets
+            silence = kept.enter_context(self._asset_maker.silence(sound)) if sound else b""
+            picture, begins = timeline.picture(parts, timeline.picture_scale(parts))
+            sps = main.like.sps
+            picture_track = index.PictureTrack(picture, sps.width, sps.height, h264.write_avcc(sets))
+            sound_track = None
+            if sound:
+                packets = timeline.sound(parts, begins, picture, sound.rate, len(silence))
+                sound_track = index.SoundTrack(packets, sound.channels)
+
+            def written(done: float) -> None:
+                self.token.check()
+                self.tools.throttle.pause(self.token.check)
+                self.progress(1 - written_share + done * written_share)
+
+            writer.write(self.output, picture_track, sound_track, sources, silence, written)
+            joins = _joins(parts, each_span=main.each_span)
+            CopyVerifier(self.tools, self.output, self.token, self.log).verify(
+                picture, sound_track.timeline if sound_track else None, joins
+            )
+        seconds = picture.end / picture.scale
+        return JoinResult(len(picture), seconds, bool(sound), len(joins), tuple(_gaps(picture)), how)
 
     @property
     def _asset_maker(self) -> AssetMaker:
-        return AssetMaker(self.tools, self.part, self.cache, self.token, self.log)
+        return AssetMaker(self.tools, self.output, self.cache, self.token, self.log)
 
     def _stream_info(self, take: Media) -> StreamInfo:
         self.token.check()
@@ -180,29 +147,12 @@ class Joiner:
         except ValueError as fault:
             raise NotApplicable(f"{take.path.name}: {fault}") from None
 
-    def _heard(
-        self,
-        parts: Sequence[Part],
-        video: tuple[timeline.TrackTimeline, list[int]],
-        sound: SoundForm | None,
-        silence: bytes,
-    ) -> writer.SoundTrack | None:
-        if not sound:
-            return None
-        packets = timeline.sound(parts, video[1], video[0], sound.rate, len(silence))
-        return writer.SoundTrack(packets, sound.channels)
-
-    def _tell_runs(self, done: float) -> None:
-        self.tell(done * (1 - _WRITING))
-
-    def _told(self, done: float) -> None:
-        self.token.check()
-        self.tools.throttle.pause(self.token.check)
-        self.tell(1 - self._share + done * self._share)
+    def _report_encoding(self, done: float) -> None:
+        self.progress(done * (1 - _WRITING))
 
 
 def _agreed(stream_infos: Sequence[StreamInfo]) -> tuple[h264.Sets, SoundForm | None]:
-    """What all takes have in common: it has to be one picture and one kind of sound."""
+    """The parameter sets and the sound of all takes; their pictures and their sound have to be alike."""
     first = stream_infos[0]
     sets = first.sets
     for other in stream_infos[1:]:
@@ -217,25 +167,23 @@ def _agreed(stream_infos: Sequence[StreamInfo]) -> tuple[h264.Sets, SoundForm | 
     return sets, forms.pop() if forms else None
 
 
-def _remove(sources: Mapping[int, Path]) -> None:
-    for path in sources.values():
-        path.unlink(missing_ok=True)
-
-
-def _firsts(parts: Sequence[timeline.Part], *, each_stretch: bool) -> list[int]:
-    """The number of the first frame behind each join."""
+def _joins(parts: Sequence[Part], *, each_span: bool) -> list[int]:
+    """The number of the first frame after each join."""
     found, at = list[int](), 0
     for part in parts:
-        for number, stretch in enumerate(part.stretches):
-            if at and (each_stretch or not number):
+        for number, span in enumerate(part.spans):
+            if at and (each_span or not number):
                 found.append(at)
-            at += stretch.count
+            at += span.count
     return found
 
 
 def _gaps(picture: timeline.TrackTimeline) -> Iterator[dict[str, object]]:
-    """Where the picture stands still because the camera gave no frames; a slow camera's own pace is none."""
-    lengths = sorted(after - start for start, after in pairwise(picture.starts[:_PACE_FROM]))
+    """Where the picture stands still because the camera sent no frames; at most `_MOST_GAPS`.
+
+    A gap is longer than 60 ms and than one and a half usual frames: a slow camera's frames are no gaps.
+    """
+    lengths = sorted(after - start for start, after in pairwise(picture.starts[:_RATE_FROM]))
     usual = lengths[len(lengths) // 2] if lengths else 0
     limit = max(int(_LONGEST_GAP_S * picture.scale), usual * 3 // 2)
     gaps = ((start, after - start) for start, after in pairwise(picture.starts) if after - start > limit)

@@ -1,74 +1,45 @@
-"""The strategy *parts*: a logo that is always shown, encoded part by part; each part is kept on disk.
+"""Encodes the frames of takes that show the logo, segment by segment; each segment is kept on disk.
 
-A part begins at a key frame and has the very frames of the take, one for one, each at its own time. So parts
-can be made while the recording still grows, a kill costs one part at most, and in the end they are joined
-like anything that is copied. What a part is called says all that went into it: one that is there is right.
+1. the frames are copied into a small file of their own, so that no seeking can miss them
+2. that file is decoded, overlaid and encoded, frame for frame
+3. the new frames replace the old ones, each at the time of the frame it replaces
+
+So segments can be made while the recording grows, and a kill costs one at most. A segment's name is a digest
+of everything that goes into it: one that is there is right.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import hashlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.media.ffmpeg import arguments
+from ezrec.media.ffmpeg.arguments import EncodeFormat
 from ezrec.media.ffmpeg.filters import PlacedLogo, Target
-from ezrec.media.ffmpeg.probe import usual_rate
 from ezrec.media.ffmpeg.runner import FfmpegFailed
 from ezrec.media.ffmpeg.tools import NotApplicable
-from ezrec.media.mp4 import h264
+from ezrec.media.mp4 import h264, index, timeline, writer
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track
-from ezrec.media.mp4.timeline import Part, Stretch
-from ezrec.media.render.assets import AssetMaker
-from ezrec.media.render.smart_render import called, write_cut
+from ezrec.media.mp4.timeline import Part, SampleSpan
+from ezrec.media.render import logo_plan
+from ezrec.media.render.assets import PLACEHOLDER, AssetMaker
+from ezrec.media.render.logo_plan import LogoSegment
 from ezrec.system import durable, plain_files
 from ezrec.system.locks import Lock
 from ezrec.system.task import CancelToken
 
-PART_S = 30  # what a kill may cost, and what is left to be done when a recording ends
-MOST_PARTS = 800  # each is a file kept open while the video is joined
-_RATE_FROM = 300  # frames at the beginning of a take that tell its rate
 _LOCK = ".lock"
-
-
-@dataclass(frozen=True, slots=True)
-class FrameSpan:
-    """Frames of a take, from a key frame on; `last` is not among them."""
-
-    first: int
-    last: int
-
-
-def plan_spans(stream_info: StreamInfo, *, growing: bool = False, part_s: float = PART_S) -> list[FrameSpan]:
-    """Where a take is cut. What is said of its beginning stays true while it grows."""
-    track, found, begin = stream_info.tables.picture, list[FrameSpan](), 0
-    for idr in stream_info.idrs:
-        if track.starts[idr] - track.starts[begin] >= part_s * track.scale:
-            found.append(FrameSpan(begin, idr))
-            begin = idr
-    if not growing:
-        found.append(FrameSpan(begin, len(track)))
-    return found
-
-
-def rate_of(track: Track) -> Fraction:
-    """Frames a second, by the beginning alone, so that it is the same whenever it is asked."""
-    starts = track.starts[: _RATE_FROM + 1]
-    lengths = sorted(after - before for before, after in itertools.pairwise(starts))
-    if not lengths:
-        raise NotApplicable("a take of one frame")
-    rate = Fraction(track.scale, max(1, lengths[len(lengths) // 2]))
-    return usual_rate(rate) or Fraction(min(120, max(1, round(rate))))
 
 
 @contextlib.contextmanager
 def held(folder: Path, wait_s: float, token: CancelToken) -> Iterator[None]:
-    """Raises `Busy` where another process works in the folder for longer, `Stopped` when told to end."""
+    """One process at a time works in the folder. Raises `Busy` after `wait_s`, `Stopped` when cancelled."""
     plain_files.folder(folder)
     plain_files.clear(folder / _LOCK)
     with Lock(folder / _LOCK).held(wait_s, "makes parts", lambda: token.cancelled):
@@ -77,86 +48,101 @@ def held(folder: Path, wait_s: float, token: CancelToken) -> Iterator[None]:
 
 
 @dataclass(slots=True)
+class MainVideo:
+    """All that follows the intro. `sources`: files by their number; `sets`: all parameter sets in use.
+
+    `like`: its size, profile and pixel range are the video's. `each_span`: each span begins with a join that
+    has to be verified; else only each part does, because one encoder made all of it.
+    """
+
+    parts: list[Part]
+    sources: dict[int, Path]
+    sets: h264.Sets
+    like: StreamInfo
+    each_span: bool = True
+
+
+@dataclass(slots=True)
 class LogoSegments:
-    """Makes the parts of one video, or finds them made. One process at a time works in `folder`."""
+    """Makes the segments of one video, or finds them. The caller holds `folder`.
+
+    `spans`: when the logo is shown, in seconds of all takes together; None: always.
+    """
 
     maker: AssetMaker
     logo: PlacedLogo
     folder: Path
+    spans: Sequence[tuple[float, float]] | None = None
     encoder: str = SOFTWARE
-    part_s: float = PART_S
     made: int = 0
     found: int = 0
     made_s: float = 0.0
+    _beside: StreamInfo | None = None  # the copied frames, where there are any
 
-    @contextlib.contextmanager
-    def held(self, wait_s: float) -> Iterator[None]:
-        with held(self.folder, wait_s, self.maker.token):
-            yield
-
-    def encoded(
+    def main_video(
         self,
-        takes: Sequence[tuple[int, StreamInfo]],
-        number: int,
+        takes: Sequence[StreamInfo],
+        sets: h264.Sets,
         with_sound: bool,
-        tell: Callable[[float], None],
-    ) -> EncodedTakes:
-        """All parts of these takes; `number` is the next free number of a source."""
-        planned = [(source, take, plan_spans(take, part_s=self.part_s)) for source, take in takes]
-        if sum(len(spans) for _, _, spans in planned) > MOST_PARTS:
-            raise NotApplicable(f"more than {MOST_PARTS} parts of {self.part_s} s")
-        anew, done = EncodedTakes([], {}, None), 0
-        total = sum(len(take.tables.picture) for _, take, _ in planned)
-        for source, take, spans in planned:
-            track, stretches = take.tables.picture, list[Stretch]()
-            for span in spans:
-                part = self.have(take, span)
-                anew.sets = part.sets if anew.sets is None else anew.sets | part.sets
-                anew.sources[number] = part.path
-                count = span.last - span.first
-                stretches.append(Stretch(number, part.tables.picture, 0, count, track, span.first))
-                number, done = number + 1, done + count
-                tell(done / total)
+        progress: Callable[[float], None],
+    ) -> MainVideo:
+        """The takes with the logo; take 1 is source 1. `sets`: of all takes."""
+        planned = logo_plan.plan(takes, self.spans)
+        self._beside = None if self.spans is None else replace(takes[0], sets=sets)
+        total = sum(segment.count for segments in planned for segment in segments) or 1
+        sources, parts, done = {number: take.path for number, take in enumerate(takes, 1)}, list[Part](), 0
+        all_sets = sets if self._beside else None
+        for source, (take, segments) in enumerate(zip(takes, planned, strict=True), 1):
+            track, spans, at = take.tables.picture, list[SampleSpan](), 0
+            for segment in segments:
+                made = self.have(take, segment)
+                all_sets = made.sets if all_sets is None else all_sets | made.sets
+                sources[number := len(sources) + 1] = made.path
+                if segment.first > at:
+                    spans.append(SampleSpan(source, track, at, segment.first - at, track, at))
+                spans.append(SampleSpan(number, made.tables.picture, 0, segment.count, track, segment.first))
+                at, done = segment.last, done + segment.count
+                progress(done / total)
+            if at < len(track):
+                spans.append(SampleSpan(source, track, at, len(track) - at, track, at))
             sound = take.tables.sound if with_sound else None
-            anew.parts.append(Part(track, tuple(stretches), (source, sound) if sound else None))
-        return anew
+            parts.append(Part(track, tuple(spans), (source, sound) if sound else None))
+        return MainVideo(parts, sources, all_sets or sets, takes[0], each_span=bool(self._beside))
 
-    def ahead(self, take: StreamInfo, *, growing: bool) -> bool:
-        """Make the next part of a take that is not there yet; False where there is none to be made."""
-        measure = self._measure(take, self.encoder)
-        for span in plan_spans(take, growing=growing, part_s=self.part_s):
-            if not self._path(take, measure, span).exists():
-                self.have(take, span)
+    def prerender(self, take: StreamInfo, *, growing: bool) -> bool:
+        """Make the next segment of a take that is not there yet; False when there is none to make."""
+        for segment in logo_plan.whole_take(take, growing=growing):
+            if not self._path(take, self._format(take, self.encoder), segment).exists():
+                self.have(take, segment)
                 return True
         return False
 
-    def have(self, take: StreamInfo, span: FrameSpan) -> StreamInfo:
-        """One part: as this encoder or x264 has made it already, else made now."""
+    def have(self, take: StreamInfo, segment: LogoSegment) -> StreamInfo:
+        """One segment: found, as this encoder or x264 made it, or made now."""
         for encoder in dict.fromkeys((self.encoder, SOFTWARE)):
-            measure = self._measure(take, encoder)
+            encode_format = self._format(take, encoder)
             with contextlib.suppress(FileNotFoundError, ValueError):
-                part = self._checked(self._path(take, measure, span), measure, span)
+                found = self._checked(self._path(take, encode_format, segment), encode_format, segment)
                 self.found += 1
-                return part
+                return found
         try:
-            return self._make(take, self._measure(take, self.encoder), span)
+            return self._make(take, self._format(take, self.encoder), segment)
         except (FfmpegFailed, NotApplicable) as fault:
             if self.encoder == SOFTWARE or (isinstance(fault, FfmpegFailed) and fault.passing):
                 raise
             self.maker.tools.encoders.distrust(self.encoder, str(fault))
             self.maker.log.note(f"not by {self.encoder}: {fault}")
             self.encoder = SOFTWARE
-            return self._make(take, self._measure(take, SOFTWARE), span)
+            return self._make(take, self._format(take, SOFTWARE), segment)
 
-    def _make(self, take: StreamInfo, measure: arguments.EncodeFormat, span: FrameSpan) -> StreamInfo:
-        path = self._path(take, measure, span)
+    def _make(self, take: StreamInfo, encode_format: EncodeFormat, segment: LogoSegment) -> StreamInfo:
+        path = self._path(take, encode_format, segment)
         cut, new = self.folder / ".cut", self.folder / ".new"
-        count = span.last - span.first
         try:
-            write_cut(cut, take, span.first, span.last, self.maker.token)
-            self.maker.encode_with_logo(cut, new, self.logo, measure, (0, count))
+            _write_cut(cut, take, segment, self.maker.token)
+            self.maker.encode_with_logo(cut, new, self.logo, encode_format, (segment.on, segment.off))
             cut.unlink()
-            self._checked(new, measure, span)
+            self._checked(new, encode_format, segment)
             durable.sync_file(new)
             durable.rename(new, path)
         finally:
@@ -164,36 +150,58 @@ class LogoSegments:
             new.unlink(missing_ok=True)
         self.made += 1
         track = take.tables.picture
-        end = track.starts[span.last] if span.last < len(track) else track.end
-        self.made_s += (end - track.starts[span.first]) / track.scale
-        return self._checked(path, measure, span)
+        end = track.starts[segment.last] if segment.last < len(track) else track.end
+        self.made_s += (end - track.starts[segment.first]) / track.scale
+        return self._checked(path, encode_format, segment)
 
-    def _measure(self, take: StreamInfo, encoder: str) -> arguments.EncodeFormat:
-        """Of the camera's own frames none is left, so their parameter sets need no room beside these."""
+    def _format(self, take: StreamInfo, encoder: str) -> EncodeFormat:
+        rate, tools = logo_plan.rate_of(take.tables.picture), self.maker.tools
+        if self._beside:
+            sets = self._beside.sets
+            # The intro gets the first free id, so it is the same as for a video without a logo.
+            return self.maker.encode_format(rate, self._beside, sets, None, sets.free_id())
         sps = take.sps
         if sps.width % 2 or sps.height % 2:
             raise NotApplicable("a picture of odd size")
-        target = Target(sps.width, sps.height, rate_of(take.tables.picture), False, sps.full_range)
-        tools = self.maker.tools
+        target = Target(sps.width, sps.height, rate, False, sps.full_range)
         return arguments.segment_format(target, sps.colours, tools.bitrate, tools.preset, encoder)
 
-    def _checked(self, path: Path, measure: arguments.EncodeFormat, span: FrameSpan) -> StreamInfo:
-        part = self.maker.checked(path, measure)
-        if len(part.tables.picture) != span.last - span.first:
-            raise NotApplicable(f"{len(part.tables.picture)} frames came of {span.last - span.first}")
-        return part
+    def _checked(self, path: Path, encode_format: EncodeFormat, segment: LogoSegment) -> StreamInfo:
+        found = self.maker.checked(path, encode_format)
+        if len(found.tables.picture) != segment.count:
+            raise NotApplicable(f"{len(found.tables.picture)} frames with the logo came of {segment.count}")
+        return found
 
-    def _path(self, take: StreamInfo, measure: arguments.EncodeFormat, span: FrameSpan) -> Path:
-        name = called(
-            self.maker, self.logo, measure, take, (span.first, span.last), (0, span.last - span.first)
+    def _path(self, take: StreamInfo, encode_format: EncodeFormat, segment: LogoSegment) -> Path:
+        recipe = arguments.with_logo(
+            "", PLACEHOLDER, PLACEHOLDER, self.logo, encode_format, (segment.on, segment.off)
         )
+        logo = self.logo.picture.path
+        made_by = "\0".join(recipe).replace(str(logo.absolute()), self.maker.tools.probe_cache.digest(logo))
+        track = take.tables.picture
+        name = frames_digest(made_by, take.path, track, segment.first, segment.last)
         return self.folder / f"{name}.mp4"
 
 
-@dataclass(slots=True)
-class EncodedTakes:
-    """What takes the place of the recording's own frames."""
+def frames_digest(made_by: str, take: Path, track: Track, first: int, last: int) -> str:
+    """A name for what `made_by` makes of these frames of a take.
 
-    parts: list[Part]
-    sources: dict[int, Path]
-    sets: h264.Sets | None
+    Frames are identified by their sizes and the beginning of the first one: they are not read.
+    """
+    digest = hashlib.blake2b(made_by.encode(), digest_size=12)
+    digest.update(f"{take.name}\0{first}\0{last}".encode())
+    digest.update(array("I", track.sizes[first:last]).tobytes())
+    with plain_files.opened(take, shared=True) as file:
+        file.seek(track.offsets[first])
+        digest.update(file.read(min(track.sizes[first], 1 << 16)))
+    return digest.hexdigest()
+
+
+def _write_cut(path: Path, take: StreamInfo, segment: LogoSegment, token: CancelToken) -> None:
+    """Copy these frames into a file of their own."""
+    track, first, last = take.tables.picture, segment.first, segment.last
+    part = Part(track, (SampleSpan(0, track, first, segment.count, track, first),))
+    picture = index.PictureTrack(
+        timeline.cut(part, first, last), take.sps.width, take.sps.height, h264.write_avcc(take.sets)
+    )
+    writer.write(path, picture, None, {0: take.path}, b"", lambda _: token.check())

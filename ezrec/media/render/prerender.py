@@ -1,6 +1,6 @@
-"""Works ahead: encodes the parts of a recording that is still being written, with what it leaves of the CPU.
+"""Encodes segments of a recording that is still being written, with the CPU time that the recorder leaves.
 
-Reads the take as it lies on disk and disturbs nobody: writes into the folder of parts and nowhere else.
+Reads the take on disk, and writes into the folder of segments only.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from ezrec.media.mp4 import copyable
 from ezrec.media.mp4.boxes import TornFile
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.render import assets
-from ezrec.media.render.assets import AssetMaker, named
-from ezrec.media.render.logo_segments import PART_S, LogoSegments, plan_spans
+from ezrec.media.render.assets import AssetMaker, as_not_applicable
+from ezrec.media.render.logo_plan import PART_S, whole_take
+from ezrec.media.render.logo_segments import LogoSegments, held
 from ezrec.system.task import CancelToken
 
-LOWEST = 19
+LOWEST = 19  # priority (nice)
 _ASK_S = 1.0
-_EARLY = 0.9  # of the bytes that a part is expected to take: a camera's bitrate swings
+_EARLY = 0.9  # of the bytes that a segment probably takes: a camera's bitrate varies
 _MOST_TAKES = 1000
 
 
 class PollingCancelToken(CancelToken):
-    """A token that asks, about once a second, whether the work may go on."""
+    """Cancelled when `may_go_on`, which it calls about once a second, answers False."""
 
     def __init__(self, may_go_on: Callable[[], bool]) -> None:
         super().__init__()
@@ -43,14 +44,14 @@ class PollingCancelToken(CancelToken):
             if not self._may_go_on():
                 self.cancel()
         if self.cancelled:
-            raise Stopped("it has to make way")
+            raise Stopped("something more important needs the machine")
 
 
 @dataclass(slots=True)
 class EncodingPause:
-    """Knows how large a growing take has to be before there can be another part in it.
+    """Remembers how large a growing take has to be before it can have another segment.
 
-    To look into it takes longer the longer it is: at the end of an hour, seconds.
+    Reading its tables takes longer the longer it is: seconds at the end of an hour.
     """
 
     _wanted: dict[tuple[int, int, bool], int] = field(default_factory=dict)
@@ -59,13 +60,13 @@ class EncodingPause:
         return take.st_size >= self._wanted.get((take.st_dev, take.st_ino, growing), 0)
 
     def wait(self, take: os.stat_result, stream_info: StreamInfo | None, *, growing: bool) -> None:
-        """There is no part to be made now; without `stream_info` the take is of a kind that has none."""
+        """No segment can be made now; `stream_info` None: nor ever of a take of this kind."""
         if len(self._wanted) >= _MOST_TAKES:
             self._wanted.clear()
         more = take.st_size
         if stream_info and growing:
-            track, spans = stream_info.tables.picture, plan_spans(stream_info, growing=True)
-            begun = track.starts[spans[-1].last] if spans else track.starts[0]
+            track, segments = stream_info.tables.picture, whole_take(stream_info, growing=True)
+            begun = track.starts[segments[-1].last] if segments else track.starts[0]
             missing_s = max(0.0, PART_S - (track.end - begun) / track.scale)
             more = int(missing_s * take.st_size / max(1.0, float(track.length_s)) * _EARLY)
         self._wanted[take.st_dev, take.st_ino, growing] = take.st_size + more + 1
@@ -73,7 +74,7 @@ class EncodingPause:
 
 @dataclass(slots=True)
 class SegmentPrerenderer:
-    """One step of working ahead."""
+    """Makes the next segment of one video."""
 
     tools: Tools
     plan: RenderPlan
@@ -82,6 +83,7 @@ class SegmentPrerenderer:
     pause: EncodingPause
 
     def work(self) -> bool:
+        """True when a segment was made, False when there is none to make now."""
         plan = self.plan
         if plan.parts is None or not plan.wants_logo_always:
             return False
@@ -94,13 +96,15 @@ class SegmentPrerenderer:
             stream_info = None
             try:
                 stream_info = copyable.read(take)
-                with named(), maker.overlaid(self._logos(stream_info)) as logo:
-                    parts = LogoSegments(maker, logo, plan.parts)
-                    with parts.held(0):
-                        if parts.ahead(stream_info, growing=growing):
-                            return True
+                with (
+                    as_not_applicable(),
+                    maker.overlay(self._logos(stream_info)) as logo,
+                    held(plan.parts, 0, self.token),
+                ):
+                    if LogoSegments(maker, logo, plan.parts).prerender(stream_info, growing=growing):
+                        return True
             except TornFile:
-                return False  # a fragment is being written at this very moment
+                return False  # a fragment is being written at this moment
             except ValueError as fault:
                 self.log.note(f"{take.name}: {fault}")
                 stream_info = None

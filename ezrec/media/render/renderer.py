@@ -1,6 +1,7 @@
-"""`FfmpegTranscoder`, the port `Transcoder`: looks into media files and renders finished videos with FFmpeg.
+"""`FfmpegTranscoder`: the port `Transcoder`, which probes media files and renders finished videos with
+FFmpeg.
 
-Never leaves a half file under a final name. `strategies.py` says in which ways a video can be made.
+Never leaves a half file under a final name. `strategies.py` lists the ways to make a video.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +25,7 @@ from ezrec.media.ffmpeg.probe_cache import ProbeCache
 from ezrec.media.ffmpeg.runner import DISK_FULL, FfmpegFailed, Log, TookTooLong, answer
 from ezrec.media.ffmpeg.throttle import Throttle, never
 from ezrec.media.ffmpeg.tools import NotApplicable, Tools, VerificationError
-from ezrec.media.mp4 import boxes
-from ezrec.media.render import renderer
+from ezrec.media.mp4 import boxes, repair
 from ezrec.media.render.copy import Joiner
 from ezrec.media.render.prerender import LOWEST, EncodingPause, PollingCancelToken, SegmentPrerenderer
 from ezrec.media.render.strategies import Strategies
@@ -34,15 +34,17 @@ from ezrec.system.task import CancelToken
 
 _REMEDY = "read ffmpeg.log in the job's directory; put another file in the recording's place, then retry"
 _LONGEST_INTRO_S = 120.0
-_CHECK_BASE_S, _CHECK_FACTOR = 60.0, 3.0  # decoding an asset: a Pi reads 4K HEVC at about real time
+_CHECK_BASE_S, _CHECK_FACTOR = 60.0, 3.0  # for decoding an asset: a Pi decodes 4K HEVC in about real time
+_SAMPLE = "camera.mp4"
+_SAMPLE_BYTES = 8 << 20  # some seconds, with a few key frames
 
 
 class FfmpegTranscoder:
-    """The port `Transcoder`. `bitrate` in bit/s; `idle_s` is how long a render may stand still.
+    """The port `Transcoder`. `bitrate` in bit/s; `idle_s`: seconds that a render may go without progress.
 
-    `is_recording` is asked once a second where `while_recording` is `no`: the work rests meanwhile.
-    `encoder` is a wish of `domain/encoders.py`; `memory`, a file, keeps what was found of encoders.
-    In `cache` is kept what was seen in intros and logos; plans name it too.
+    With `while_recording` "no", `is_recording` is asked once a second, and the work pauses while it is true.
+    `encoder`: a value of `domain/encoders.py`. `memory`: a file that keeps which encoders passed their test.
+    `cache`: the folder that keeps what probes of intros and logos found; plans name it too.
     """
 
     def __init__(
@@ -76,7 +78,6 @@ class FfmpegTranscoder:
             "logo": (self._check_logo, LOGO.remedy),
             "sponsor": (self._check_logo, LOGO.remedy),
         }[kind]
-        said = f"the {kind} cannot be decoded"
         for is_last in (False, True):
             try:
                 return self._tools.probe_cache.once(kind, path, lambda: check(path))
@@ -85,12 +86,13 @@ class FfmpegTranscoder:
                     f"{path.name}: the {kind} is too heavy: {fault}", f"{remedy}, shorter or smaller"
                 ) from None
             except FfmpegFailed as fault:
-                reason, passes = f"{path.name}: {said}: {fault.last_word}", fault.passing
+                reason = f"{path.name}: the {kind} cannot be decoded: {fault.last_word}"
+                passes = fault.passing
             except Unseen as fault:
                 reason, passes = fault.reason, True
             if not passes or is_last:
                 break
-            # A damaged file can ask for more memory than there is, and a bad sector lies in it alone.
+            # A damaged file may need more memory than there is, or have a bad sector: is the machine well?
             if not self._tools.are_well():
                 raise Retry(reason)
         raise Reject(reason, remedy)
@@ -102,13 +104,13 @@ class FfmpegTranscoder:
         on_stop: Callable[[Callable[[], None]], None],
         on_pause: Callable[[str], None] = lambda why: None,
     ) -> MediaInfo:
-        """The order is what keeps a half file from being published:
+        """This order keeps a half file from being published:
 
         1. remove what an earlier try left
-        2. render beside the final name
-        3. verify what came out
+        2. render under another name
+        3. verify the result
         4. fsync it, rename it, fsync the directory
-        5. make what accompanies it
+        5. make the artefacts
         """
         token = CancelToken()
         on_stop(token.cancel)
@@ -119,76 +121,56 @@ class FfmpegTranscoder:
             self._tools, throttle=throttle, probe_cache=self._tools.probe_cache.within(plan.options.cache)
         )
         try:
-            part.unlink(missing_ok=True)
-            with Log(plan.log) as log:
-                strategies = Strategies(tools, plan, part, progress, token, log)
-                info = strategies.run()
-                token.check()
-                durable.sync_file(part)
-                durable.rename(part, plan.output)
-                strategies.accompany()
+            with _ffmpeg_faults(plan.output.name, reject_lasting=True):
+                part.unlink(missing_ok=True)
+                with Log(plan.log) as log:
+                    strategies = Strategies(tools, plan, part, progress, token, log)
+                    info = strategies.run()
+                    token.check()
+                    durable.sync_file(part)
+                    durable.rename(part, plan.output)
+                    strategies.accompany()
         except VerificationError as fault:
             raise Reject(fault.reason, _REMEDY) from None
-        except FfmpegFailed as fault:
-            if fault.last_word == DISK_FULL:
-                raise disk_full(f"no room for {plan.output.name}") from None
-            if fault.lasting:  # the whole video was encoded to come to this: it is not to be done again
-                raise Reject(f"ffmpeg: {fault.last_word}", _REMEDY) from None
-            raise Retry(f"ffmpeg: {fault.last_word}") from None
-        except OSError as fault:
-            if is_full(fault):
-                raise disk_full(f"no room for {plan.output.name}") from fault
-            raise Retry(f"{plan.output.name} cannot be written: {fault.strerror}") from fault
         finally:
             tools.probe_cache.forget()
-            with contextlib.suppress(OSError):  # the fault that brought us here is the one to tell
+            with contextlib.suppress(OSError):  # must not hide the fault that led here
                 part.unlink(missing_ok=True)
         progress(1.0)
         return info
 
     def encoder(self) -> Choice | None:
-        """The encoder that will be used, as far as that is known without trying one."""
+        """The encoder that will be used; None while it is not known without testing one."""
         return self._tools.encoders.known()
 
     def prerender(self, plan: RenderPlan, may_go_on: Callable[[], bool]) -> bool:
-        try:
-            with Log(plan.log) as log:
-                return SegmentPrerenderer(
-                    replace(self._tools, nice=LOWEST), plan, PollingCancelToken(may_go_on), log, self._pause
-                ).work()
-        except (Busy, Stopped, FileNotFoundError):
-            return False  # not our turn: in the end it is made in any case
-        except FfmpegFailed as fault:
-            if fault.last_word == DISK_FULL:
-                raise disk_full("no room for a part") from None
-            raise Retry(f"ffmpeg: {fault.last_word}") from None
-        except OSError as fault:
-            if is_full(fault):
-                raise disk_full("no room for a part") from fault
-            raise Retry(f"a part cannot be made: {fault.strerror}") from fault
+        token, tools = PollingCancelToken(may_go_on), replace(self._tools, nice=LOWEST)
+        with _ffmpeg_faults("a part"):
+            try:
+                with Log(plan.log) as log:
+                    return SegmentPrerenderer(tools, plan, token, log, self._pause).work()
+            except (Busy, Stopped, FileNotFoundError):
+                return False  # another process works there, or the entry has moved on: it is made later
 
     def prepare(
         self, take: Path | None, intro: Path, cache: Path, may_go_on: Callable[[], bool] = lambda: True
     ) -> bool:
         tools = replace(self._tools, nice=LOWEST, probe_cache=ProbeCache(cache))
         token = PollingCancelToken(may_go_on)
-        try:
-            sample = renderer.taken(take, cache) if take else renderer.kept(cache)
-            if sample is None:
+        with _ffmpeg_faults(intro.name):
+            try:
+                sample = save_sample(take, cache) if take else saved_sample(cache)
+                if sample is None:
+                    return False
+                Joiner(tools, cache / "prepare.mp4", cache, token, Log()).prepare(
+                    tools.inspect(TAKE, sample, token), tools.inspect(INTRO, intro, token)
+                )
+            except (NotApplicable, Stopped, FileNotFoundError):
                 return False
-            Joiner(tools, cache / "prepare.mp4", cache, token, Log()).prepare(
-                tools.inspect(TAKE, sample, token), tools.inspect(INTRO, intro, token)
-            )
-        except (NotApplicable, Stopped, FileNotFoundError):
-            return False
-        except FfmpegFailed as fault:
-            raise Retry(f"{intro.name}: {fault.last_word}") from None
-        except OSError as fault:
-            raise Retry(f"{intro.name} cannot be prepared: {fault.strerror}") from fault
         return True
 
     def _check_intro(self, path: Path) -> None:
-        """Decode all of it through a render's own filters, small: it must give every frame it promises."""
+        """Decode all of it, at a small size: it must have as many frames as it claims."""
         intro = self._tools.inspect(INTRO, path)
         seconds = intro.info.duration_s
         if seconds > _LONGEST_INTRO_S:
@@ -198,13 +180,11 @@ class FfmpegTranscoder:
             )
         target = filters.Target(64, 36, intro.rate, intro.info.has_audio)
         argv = filters.decode_intro(self._tools.ffmpeg, intro, target)
-        frames, promised = (
-            self._tools.decoded(argv, _CHECK_BASE_S + _CHECK_FACTOR * seconds),
-            target.frames(intro),
-        )
-        if frames != promised:
+        frames = self._tools.decoded(argv, _CHECK_BASE_S + _CHECK_FACTOR * seconds)
+        claimed = target.frames(intro)
+        if frames != claimed:
             raise Reject(
-                f"{path.name}: the intro gives {frames} frames where it promises {promised}", INTRO.remedy
+                f"{path.name}: the intro gives {frames} frames where it promises {claimed}", INTRO.remedy
             )
 
     def _check_logo(self, path: Path) -> None:
@@ -214,13 +194,13 @@ class FfmpegTranscoder:
 
 
 def ffmpeg_version(ffmpeg: str = "ffmpeg") -> str | None:
-    """The version FFmpeg gives itself, or None where there is none to ask."""
-    said = re.match(r"\S+ version (\S+)", answer(ffmpeg, "-version"))
-    return said.group(1) if said else None
+    """FFmpeg's version, or None when it is not installed."""
+    found = re.match(r"\S+ version (\S+)", answer(ffmpeg, "-version"))
+    return found.group(1) if found else None
 
 
 def known_version(memory: Path, ffmpeg: str = "ffmpeg") -> str | None:
-    """The same, from the file `memory` as long as the program is the one that was asked last."""
+    """The same; read from the file `memory` while the program has not changed since it was last asked."""
     program = shutil.which(ffmpeg)
     if program is None:
         return None
@@ -239,7 +219,7 @@ def known_version(memory: Path, ffmpeg: str = "ffmpeg") -> str | None:
 
 
 def software_missing(ffmpeg: str = "ffmpeg", ffprobe: str = "ffprobe") -> list[str]:
-    """What is not there of the software this module needs, by names a person can install."""
+    """The software that this module needs and that is missing, by names that a person can install."""
     parts = {
         "ffmpeg": (ffmpeg, "-version", "version"),
         "ffprobe": (ffprobe, "-version", "version"),
@@ -253,30 +233,47 @@ def software_missing(ffmpeg: str = "ffmpeg", ffprobe: str = "ffprobe") -> list[s
     ]
 
 
-_NAME = "camera.mp4"
-_ENOUGH = 8 << 20  # some seconds, with a few key frames
-
-
-def kept(cache: Path) -> Path | None:
-    path = cache / _NAME
+def saved_sample(cache: Path) -> Path | None:
+    """The sample that was saved last, if there is one."""
+    path = cache / _SAMPLE
     return path if path.is_file() else None
 
 
-def taken(take: Path, cache: Path) -> Path | None:
-    """A sample of this take; None where it does not hold a second yet, or is of another kind."""
+def save_sample(take: Path, cache: Path) -> Path | None:
+    """Save the beginning of a take, which may still grow; None if it is no recording of a second.
+
+    It shows in what format an intro has to be prepared for this camera.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    new = durable.beside(cache / _NAME)
+    new = durable.beside(cache / _SAMPLE)
     try:
         with open(plain_files.create(new), "wb") as file:
-            file.write(plain_files.read(take, _ENOUGH))
-        boxes.cut_torn_tail(new)
-        found = native_probe.described(new) if boxes.is_fragmented(new) else None
-        if found is None or found.info.duration_s < 1:
+            file.write(plain_files.read(take, _SAMPLE_BYTES))
+        repaired = repair.repair(new)
+        if not boxes.is_fragmented(new) or (repaired.seconds or 0) < 1 or not native_probe.described(new):
             return None
-        new.rename(cache / _NAME)
-    except boxes.TornFile:
-        return None
+        new.rename(cache / _SAMPLE)
     finally:
         with contextlib.suppress(OSError):
             new.unlink()
-    return cache / _NAME
+    return cache / _SAMPLE
+
+
+@contextlib.contextmanager
+def _ffmpeg_faults(name: str, *, reject_lasting: bool = False) -> Iterator[None]:
+    """Turns faults of FFmpeg and of the disk, while `name` is made, into `Retry` or `Reject`.
+
+    `reject_lasting`: a fault that would come again is a `Reject`: the whole video was encoded to meet it.
+    """
+    try:
+        yield
+    except FfmpegFailed as fault:
+        if fault.last_word == DISK_FULL:
+            raise disk_full(f"no room for {name}") from None
+        if reject_lasting and fault.lasting:
+            raise Reject(f"ffmpeg: {fault.last_word}", _REMEDY) from None
+        raise Retry(f"ffmpeg: {fault.last_word}") from None
+    except OSError as fault:
+        if is_full(fault):
+            raise disk_full(f"no room for {name}") from fault
+        raise Retry(f"{name} cannot be written: {fault.strerror}") from fault

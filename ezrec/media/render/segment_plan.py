@@ -1,12 +1,12 @@
-"""Where a full encode is cut into parts, and the command lines that make them. Pure: nothing is run.
+"""Where a full encode is cut into segments, and the command lines that make them. Pure: nothing is run.
 
-A part is a range of the *finished* video's frames within one take. It is decoded from a key frame that is
-shown no later than its first frame, so that pictures which refer to what lies before that key frame (open
-groups, leading pictures) are never part of it. Times are counted in ticks into which both the take's and
-the video's fit, and a decoder is sent to whole seconds only: so each picture has the same time in every part.
+A segment is a range of the *finished* video's frames within one take. It is decoded from a key frame that is
+shown no later than its first frame, so pictures that refer to what comes before that key frame (open groups,
+leading pictures) are never part of it. Times are counted in ticks that represent both the take's and the
+video's times, and FFmpeg seeks to whole seconds only: so each picture has the same time in every segment.
 
-Every part also tells the pictures around its two ends, by time and digest. Two neighbours have to tell the
-same: it shows that none was lost, doubled or decoded otherwise where they meet.
+Each segment also lists the pictures decoded around its two ends, by time and digest. The lists of two
+neighbours must be equal: then no picture was lost, doubled or decoded differently where they meet.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ezrec.media.ffmpeg import arguments, filters
 from ezrec.media.ffmpeg.inputs import file_url
 from ezrec.media.ffmpeg.probe import Media
 
-SHARED = 8  # frames at each end that the neighbour tells of as well
+SHARED = 8  # frames at each end that the neighbour lists too
 _LEAST_TAIL_S = 2
 _MOST_TICKS = (1 << 31) - 1
 _FINE = 1_000_000
@@ -35,7 +35,7 @@ _NEVER = Fraction(10**9)
 class Segment:
     """Frames of the video, within one take; `last` is not among them.
 
-    `seek_s` is the second to which a decoder is sent, `keys` say from which to which key frame that is.
+    `seek_s`: the second that FFmpeg seeks to; `keys`: its key frames, the second one not included.
     """
 
     first: int
@@ -67,40 +67,40 @@ def plan_segments(
 
 
 def _seek(key: Fraction, following: Fraction) -> int:
-    """A second from which a demuxer goes back to this key frame, or to an earlier one.
+    """A whole second from which a seek leads to this key frame, or to an earlier one.
 
-    FFmpeg looks by decoding times, some frames and 0.13 s earlier than it was asked to.
+    FFmpeg seeks by decode times, to some frames and 0.13 s earlier than asked.
     """
     behind = math.ceil(key + Fraction(1, 4))
     return behind if behind < following - 1 else math.floor(key)
 
 
 def ticks(scale: int, rate: Fraction) -> int:
-    """Ticks a second that hold the take's and the video's times exactly; nearly, where there are none."""
+    """Ticks a second that represent the take's and the video's times exactly, or else nearly."""
     exact = math.lcm(scale, rate.numerator)
     return exact if exact <= _MOST_TICKS else rate.numerator * -(-_FINE // rate.numerator)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that goes into the part `cut` of `take` but the take's own pictures.
+    """How to make the segment `cut` of `take`; all that goes into it except the take's own pictures.
 
-    `before`: frames of the video that the takes before this one have. `is_end`: nothing of the take follows.
+    `before`: frames of the video in the takes before this one. `is_end`: the take ends with this segment.
     """
 
     take: Media
     cut: Segment
     scale: int
-    measure: arguments.EncodeFormat
+    encode_format: arguments.EncodeFormat
     logo: filters.PlacedLogo | None
     show: LogoShow | LogoSpans
     before: int
     is_end: bool
     tolerant: bool = False
 
-    def argv(self, program: str, output: Path, told: Path) -> list[str]:
+    def argv(self, program: str, output: Path, digests: Path) -> list[str]:
         shown, around = self._decoded()
-        target, count = self.measure.target, self.cut.count
+        target, count = self.encode_format.target, self.cut.count
         shown = filters.fitted(
             shown.filter("fps", fps=filters.ratio(target.rate), start_time=0), self.take, target
         )
@@ -113,16 +113,16 @@ class Recipe:
         shown = shown.filter("setpts", "PTS-STARTPTS")
         made = ffmpeg.output(shown, file_url(output), **self._picture())
         here = ffmpeg.output(
-            around, file_url(told), f="framemd5", fps_mode="passthrough", enc_time_base=f"1/{self.ticks}"
+            around, file_url(digests), f="framemd5", fps_mode="passthrough", enc_time_base=f"1/{self.ticks}"
         )
         return filters.compiled(program, ffmpeg.merge_outputs(made, here), tolerant=self.tolerant)
 
     @property
     def ticks(self) -> int:
-        return ticks(self.scale, self.measure.target.rate)
+        return ticks(self.scale, self.encode_format.target.rate)
 
     def _decoded(self) -> tuple[filters.Stream, filters.Stream]:
-        """The take's pictures, the first frame of the part at 0; and once more, those around its ends."""
+        """The take's pictures, with the segment's first frame at 0, and again those around its two ends."""
         each, count = self._each, self.cut.count
         seek: dict[str, str | None] = {}
         if self.cut.seek_s:
@@ -142,24 +142,26 @@ class Recipe:
 
     @property
     def _each(self) -> int:
-        rate = self.measure.target.rate
+        rate = self.encode_format.target.rate
         return self.ticks * rate.denominator // rate.numerator
 
     def _picture(self) -> dict[str, object]:
-        target, measure = self.measure.target, self.measure
-        size_limit = int(self.cut.count / target.rate * measure.bitrate / 8 * 3) + (16 << 20)
-        picture = {key: value for key, value in arguments.picture(measure).items() if key not in _COLOURS}
-        # `cfr` says how long each picture lasts: behind `setpts` FFmpeg 7 does not know it, and the last
-        # picture of a part would never be shown.
+        target, encode_format = self.encode_format.target, self.encode_format
+        size_limit = int(self.cut.count / target.rate * encode_format.bitrate / 8 * 3) + (16 << 20)
+        picture = {
+            key: value for key, value in arguments.picture(encode_format).items() if key not in _COLOURS
+        }
+        # `cfr` says how long each picture lasts: behind `setpts` FFmpeg 7 does not know it, and the last one
+        # of a part would never be shown.
         return {
             **picture, "g": max(1, round(2 * target.rate)), "r": filters.ratio(target.rate),
             "fps_mode": "cfr", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
         }  # fmt: skip
 
-    def told(self, text: str, at: int) -> list[tuple[int, str]]:
-        """Of the pictures around frame `at` of this part: when each is shown after it, and its digest.
+    def frame_digests(self, text: str, at: int) -> list[tuple[int, str]]:
+        """Reads `framemd5` output: the pictures around frame `at`, each with its ticks after that frame.
 
-        Begins with the picture that is seen there: what was shown before it belongs to the part before.
+        Begins with the picture that is shown at that frame.
         """
         each, found = self._each, list[tuple[int, str]]()
         for line in text.splitlines():
@@ -179,13 +181,13 @@ _COLOURS = frozenset({"color_primaries", "color_trc", "colorspace"})  # as the t
 def sound(
     program: str, takes: Sequence[Media], target: filters.Target, output: Path, *, tolerant: bool
 ) -> list[str]:
-    """The sound of all takes in one, each as long as its picture: it is cut nowhere."""
-    heard = [filters.Measured(take, target, number).sound for number, take in enumerate(takes)]
-    joined = heard[0] if len(heard) == 1 else ffmpeg.concat(*heard, v=0, a=1)
+    """The sound of all takes in one file, each as long as its picture; it is not cut into segments."""
+    sounds = [filters.Measured(take, target, number).sound for number, take in enumerate(takes)]
+    joined = sounds[0] if len(sounds) == 1 else ffmpeg.concat(*sounds, v=0, a=1)
     options = {**filters.SOUND, "f": "mp4", "map_metadata": -1, "map_chapters": -1}
     return filters.compiled(program, ffmpeg.output(joined, file_url(output), **options), tolerant=tolerant)
 
 
 def _nearest(value: Fraction) -> int:
-    """To the nearest whole number as FFmpeg has it, halves away from zero."""
+    """Rounds as FFmpeg does: halves away from zero."""
     return math.floor(value + Fraction(1, 2)) if value >= 0 else -math.floor(-value + Fraction(1, 2))

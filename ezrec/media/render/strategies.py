@@ -1,15 +1,16 @@
-"""Tries the ways in which a finished video can be made, the cheapest that is right first.
+"""Tries the strategies that can make a finished video, the cheapest first.
 
-A strategy that does not suit the video, or whose result fails its check, gives way to the next; the report
-beside the video says why. How each strategy works stands in its own module.
+A strategy that does not apply to the video, or whose result fails its check, gives way to the next; the
+report beside the video says why. How each strategy works is described in its own module.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import struct
 import traceback
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,57 +21,53 @@ from ezrec.domain.ports import MediaInfo, RenderPlan
 from ezrec.media.ffmpeg import filters
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, RESULT, TAKE, MediaKind
 from ezrec.media.ffmpeg.probe import Media
-from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, TookTooLong, run
-from ezrec.media.ffmpeg.tools import Meter, NotApplicable, Tools, VerificationError
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Log, TookTooLong
+from ezrec.media.ffmpeg.tools import NotApplicable, Tools, VerificationError
 from ezrec.media.render import assets
 from ezrec.media.render.artefacts import FOLDER, Artefacts
 from ezrec.media.render.assets import AssetMaker
-from ezrec.media.render.copy import Joined, Joiner
+from ezrec.media.render.copy import Joiner, JoinResult
 from ezrec.media.render.encode_segments import SegmentEncoder
 from ezrec.media.render.logo_segments import LogoSegments, held
 from ezrec.media.render.report import REPORT as REPORT
 from ezrec.media.render.report import RenderReport
-from ezrec.media.render.smart_render import Overlay
 from ezrec.media.render.verify_output import ExpectedVideo, OutputVerifier
 from ezrec.system.task import CancelToken
 
-_LONGEST_PART_S = 60.0  # another process makes one, gives it up where it takes long, and begins no further
+_WAIT_S = 60.0  # for another process that makes a segment: it makes no further one, and gives up a long one
 _AGAIN_S = 30.0
-_ODD = (ArithmeticError, LookupError, ValueError, struct.error)
-# A Pi 5 encodes 1080p30 in about real time, a Pi 4 in two to three times that, beside a running
-# recording: what has not ended after twelve times its length never will.
-_WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
+_ODD_TABLES = (ArithmeticError, LookupError, ValueError, struct.error)
 
 
 class Strategies:
-    """One rendering, from plan to verified file."""
+    """Makes one video: from a plan to a verified file, `output`."""
 
     def __init__(
         self,
         tools: Tools,
         plan: RenderPlan,
-        part: Path,
+        output: Path,
         progress: Callable[[float], None],
         token: CancelToken,
         log: Log,
     ) -> None:
-        self._tools, self._plan, self._part = tools, plan, part
+        self._tools, self._plan, self._output = tools, plan, output
         self._progress, self._token, self._log = progress, token, log
-        self._told = 0.0
+        self._reported = 0.0
         self._report = RenderReport(left_out=list(plan.notes))
         self._kept = contextlib.ExitStack()
 
     def run(self) -> MediaInfo:
         with self._kept, self._report.timed("all"):
             with self._report.timed("look"):
-                video = self._film()
+                video = self._inspect_inputs()
             info = self._made(video)
         self._report.checks |= {"frames": info.frames, "duration_s": info.duration_s, "sound": info.has_audio}
         self._write_report()
         return info
 
     def accompany(self) -> None:
-        """Make the artefacts of the finished video. It is there: nothing that goes wrong now may cost it."""
+        """Make the artefacts of the finished video. Whatever goes wrong, the video stays."""
         if not self._plan.options.artefacts:
             return
         folder = self._plan.output.with_name(FOLDER)
@@ -86,7 +83,7 @@ class Strategies:
     def _write_report(self) -> None:
         self._report.write(self._plan.output.with_name(REPORT))
 
-    def _film(self) -> filters.Video:
+    def _inspect_inputs(self) -> filters.Video:
         plan = self._plan
         video = filters.Video(
             takes=[self._inspect(TAKE, take) for take in plan.takes],
@@ -105,7 +102,7 @@ class Strategies:
         return replace(video, show=lacking(plan.options.logo_show, takes, float(1 / rate)))
 
     def _logo(self, target: filters.Target) -> filters.PlacedLogo | None:
-        """The logos as one picture and where it stands: as it is where it is one alone, else composed."""
+        """All logos as one picture, with its place; None if there are none."""
         plan = self._plan
         frame = (target.width, target.height)
         logos = assets.placed(
@@ -114,7 +111,7 @@ class Strategies:
         if not logos:
             return None
         try:
-            return self._kept.enter_context(self._asset_maker.overlaid(logos))
+            return self._kept.enter_context(self._asset_maker.overlay(logos))
         except (NotApplicable, FfmpegFailed) as fault:
             if isinstance(fault, FfmpegFailed) and not fault.lasting:
                 raise
@@ -124,25 +121,25 @@ class Strategies:
         strategies: tuple[tuple[str, Callable[[filters.Video], MediaInfo]], ...] = (
             ("copy", self._copy),
             ("smart", self._smart),
-            ("parts", self._parted),
+            ("parts", self._parts),
             ("remux", self._remux),
             ("encode in parts", self._encode_in_parts),
         )
         for name, make in strategies:
             try:
-                self._report.rung = name
+                self._report.strategy = name
                 with self._report.timed(name):
                     return make(video)
             except (NotApplicable, VerificationError, TookTooLong) as fault:
                 self._pass_over(name, str(fault))
-            except _ODD as fault:  # tables that make no sense in a way that nobody thought of
+            except _ODD_TABLES as fault:  # tables that make no sense in an unforeseen way
                 self._log.note(traceback.format_exc())
                 self._pass_over(name, f"{type(fault).__name__}: {fault}")
             except FfmpegFailed as fault:
                 if fault.passing:
                     raise
                 self._pass_over(name, fault.last_word)
-        self._report.rung = "encode"
+        self._report.strategy = "encode"
         with self._report.timed("encode"):
             return self._encode(video)
 
@@ -151,7 +148,7 @@ class Strategies:
         self._log.note(f"not by {strategy}: {reason}")
 
     def _copy(self, video: filters.Video) -> MediaInfo:
-        """Intro and takes by their samples."""
+        """Copy the samples of the intro and the takes."""
         self._check_copyable(video)
         info = self._joined(video, None)
         self._report.why.append(
@@ -160,102 +157,112 @@ class Strategies:
         return info
 
     def _smart(self, video: filters.Video) -> MediaInfo:
-        """As copied, but for the groups of pictures that are to show the logo."""
+        """Copy all but the groups of pictures that show the logo."""
         show = video.show
         if not video.logo or show.is_always:
             raise NotApplicable("no logo is wanted for a part of the time only")
         self._check_copyable(replace(video, logo=None))
-        seconds = sum(take.info.duration_s for take in video.takes)
-        info = self._joined(video, Overlay(video.logo, tuple(show.spans(seconds)), self._plan.parts))
+        spans = tuple(show.spans(sum(take.info.duration_s for take in video.takes)))
+        with self._segments_folder() as folder:
+            segments = LogoSegments(self._asset_maker, video.logo, folder, spans)
+            info = self._joined(video, segments)
+        self._report.checks |= {"parts_found": segments.found, "parts_made": segments.made}
         self._report.why.append(f"the logo is wanted {show}")
         return info
 
-    def _parted(self, video: filters.Video) -> MediaInfo:
-        """Encoded part by part, as far as that was not done while it was recorded."""
+    def _parts(self, video: filters.Video) -> MediaInfo:
+        """Encode segment by segment; some were encoded during the recording."""
         if not video.logo or not video.show.is_always:
             raise NotApplicable("no logo is wanted all the time")
         if self._plan.parts is None:
             raise NotApplicable("there is no place to keep parts")
         self._check_copyable(replace(video, logo=None))
-        parts = LogoSegments(self._asset_maker, video.logo, self._plan.parts, self._encoder())
+        segments = LogoSegments(self._asset_maker, video.logo, self._plan.parts, encoder=self._encoder())
         with self._held(self._plan.parts):
-            info = self._joined(video, None, parts)
-        self._report_parts(parts)
+            info = self._joined(video, segments)
+        self._report_segments(segments)
         return info
 
     def _encode_in_parts(self, video: filters.Video) -> MediaInfo:
-        """Nothing can be copied: all is encoded, part by part, so that a kill costs one of them."""
+        """Encode all of it segment by segment, so that a kill costs one of them."""
         if self._plan.parts is None:
             raise NotApplicable("there is no place to keep parts")
         with self._held(self._plan.parts):
-            encode = SegmentEncoder(self._asset_maker, video, self._plan.parts, self._encoder())
+            encoder = SegmentEncoder(self._asset_maker, video, self._plan.parts, self._encoder())
             try:
-                info = self._proven(self._joiner.join_encoded(video, encode))
+                info = self._verified(self._joiner.join_encoded(video, encoder))
             except (VerificationError, FfmpegFailed) as fault:
                 if not (isinstance(fault, FfmpegFailed) and fault.passing):
-                    encode.forget()  # one of them is spoilt: whoever tries again is not to find it
+                    encoder.forget()  # one of them is bad: the next try must not find it
                 raise
-        self._report_parts(encode)
-        if encode.forgiven:
-            self._report.why.append(f"passed over what cannot be decoded: {', '.join(encode.forgiven)}")
+        self._report_segments(encoder)
+        if encoder.forgiven:
+            self._report.why.append(f"passed over what cannot be decoded: {', '.join(encoder.forgiven)}")
         return info
+
+    @contextlib.contextmanager
+    def _segments_folder(self) -> Iterator[Path]:
+        """The folder that keeps segments for a further try; without one, a folder for this try alone."""
+        folder = self._plan.parts or self._asset_maker.aside("logo")
+        try:
+            with self._held(folder):
+                yield folder
+        finally:
+            if self._plan.parts is None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def _held(self, folder: Path) -> Iterator[None]:
         try:
-            with held(folder, _LONGEST_PART_S, self._token):
+            with held(folder, _WAIT_S, self._token):
                 yield
         except Busy as fault:
             raise Retry(f"a part is being made: {fault}", _AGAIN_S, blameless=True) from None
 
-    def _report_parts(self, parts: LogoSegments | SegmentEncoder) -> None:
-        said = f"{parts.found} of {parts.found + parts.made} parts were there already"
-        self._report.why.append(f"{said}; {parts.made_s:.0f} s were left to encode")
-        self._report.encoder = parts.encoder
-        self._report.checks |= {"parts_found": parts.found, "parts_made": parts.made}
-        self._log.note(said)
+    def _report_segments(self, segments: LogoSegments | SegmentEncoder) -> None:
+        found = f"{segments.found} of {segments.found + segments.made} parts were there already"
+        self._report.why.append(f"{found}; {segments.made_s:.0f} s were left to encode")
+        self._report.encoder = segments.encoder
+        self._report.checks |= {"parts_found": segments.found, "parts_made": segments.made}
+        self._log.note(found)
 
     @property
     def _asset_maker(self) -> AssetMaker:
-        return AssetMaker(self._tools, self._part, self._plan.options.cache, self._token, self._log)
+        return AssetMaker(self._tools, self._output, self._plan.options.cache, self._token, self._log)
 
     @property
     def _joiner(self) -> Joiner:
-        return Joiner(self._tools, self._part, self._plan.options.cache, self._token, self._log, self._tell)
+        cache = self._plan.options.cache
+        return Joiner(self._tools, self._output, cache, self._token, self._log, self._report_progress)
 
-    def _joined(
-        self, video: filters.Video, overlay: Overlay | None, parts: LogoSegments | None = None
-    ) -> MediaInfo:
-        joined = self._joiner.join(video.takes, video.intro, overlay, parts)
-        info = self._proven(joined)
-        if overlay:
-            self._report.checks |= {"parts_found": joined.runs_found, "parts_made": joined.runs_made}
-        return info
+    def _joined(self, video: filters.Video, logo: LogoSegments | None) -> MediaInfo:
+        return self._verified(self._joiner.join(video.takes, video.intro, logo))
 
-    def _proven(self, joined: Joined) -> MediaInfo:
-        info = self._checker.looked_at(ExpectedVideo(joined.seconds, joined.frames, joined.sound))
+    def _verified(self, joined: JoinResult) -> MediaInfo:
+        info = self._verifier.check_tables(ExpectedVideo(joined.seconds, joined.frames, joined.sound))
         self._report.gaps = list(joined.gaps)
         self._report.intro = joined.intro
         self._report.checks["joins_decoded"] = joined.joins
         return info
 
     def _remux(self, video: filters.Video) -> MediaInfo:
-        """One take as FFmpeg copies it, with B-frames and all."""
+        """Let FFmpeg copy one take; it may have B-frames."""
         self._check_copyable(video)
         if len(video.parts) != 1:
             raise NotApplicable("more than one part")
         take = video.takes[0]
         if take.is_cut:
-            raise NotApplicable("it holds what its owner cut off")
+            raise NotApplicable("it still holds what its owner cut off")
         info = take.info
-        argv = filters.copy(self._tools.ffmpeg, take, take.path.stat().st_size, self._part)
+        argv = filters.copy(self._tools.ffmpeg, take, take.path.stat().st_size, self._output)
         self._run(argv, info.duration_s)
-        promised = ExpectedVideo(info.duration_s, info.frames, info.has_audio, take.rate)
-        return self._checker.decoded(promised)
+        return self._verifier.check_decoding(
+            ExpectedVideo(info.duration_s, info.frames, info.has_audio, take.rate)
+        )
 
     def _check_copyable(self, video: filters.Video) -> None:
         if video.logo:
-            raise NotApplicable("a logo is to be laid over it")
+            raise NotApplicable("it gets a logo")
         for take in video.takes:
             if take.varies:
                 raise NotApplicable(f"{take.path.name}: its picture changes in size")
@@ -263,9 +270,9 @@ class Strategies:
                 raise NotApplicable(f"{take.path.name}: not in a form that every browser plays")
 
     def _encode(self, video: filters.Video) -> MediaInfo:
-        """A second run forgives what stopped the first: a spoilt frame must not cost an hour of footage."""
+        """Encode all of it in one pass; with x264 if the hardware encoder fails."""
         encoding = filters.Encoding(
-            self._part, self._tools.bitrate, self._tools.preset, encoder=self._encoder()
+            self._output, self._tools.bitrate, self._tools.preset, encoder=self._encoder()
         )
         if encoding.encoder != SOFTWARE:
             try:
@@ -279,6 +286,7 @@ class Strategies:
         return self._encoded(video, encoding)
 
     def _encoded(self, video: filters.Video, encoding: filters.Encoding) -> MediaInfo:
+        """Encode; after a failure once more, passing over what cannot be decoded."""
         seconds = float(video.seconds)
         self._report.encoder = encoding.encoder
         try:
@@ -289,15 +297,15 @@ class Strategies:
             self._pass_over("encode", f"once more, passing over what cannot be decoded: {fault.last_word}")
             self._run(filters.encode(self._tools.ffmpeg, video, replace(encoding, tolerant=True)), seconds)
         joins = video.joins
-        info = self._checker.decoded(
+        info = self._verifier.check_decoding(
             ExpectedVideo(seconds, video.frames, video.target.sound, video.target.rate, joins)
         )
         self._report.checks["joins_decoded"] = len(joins)
         return info
 
     @property
-    def _checker(self) -> OutputVerifier:
-        return OutputVerifier(self._tools, self._part, self._token, self._log)
+    def _verifier(self) -> OutputVerifier:
+        return OutputVerifier(self._tools, self._output, self._token, self._log)
 
     def _encoder(self) -> str:
         choice = self._tools.encoders.choose(self._log)
@@ -308,38 +316,19 @@ class Strategies:
     def _inspect(self, kind: MediaKind, path: Path) -> Media:
         return self._tools.inspect(kind, path, self._token)
 
-    def _tell(self, done: float) -> None:
+    def _report_progress(self, done: float) -> None:
         """Progress never goes back when another strategy begins."""
-        self._told = max(self._told, min(1.0, done))
-        self._progress(self._told)
+        self._reported = max(self._reported, min(1.0, done))
+        self._progress(self._reported)
 
     def _run(self, argv: list[str], seconds: float) -> None:
-        meter = Meter(lambda done_s: self._tell(done_s / seconds))
-
-        def pulse() -> Hashable:
-            # +faststart moves the whole file at the end, for minutes on a card, without a word of progress
-            return meter.done_s, _touched(self._part)
-
-        limits = Limits(_WALL_BASE_S + _WALL_FACTOR * seconds, self._tools.idle_s)
-        run(
-            argv, limits, nice=self._tools.nice, on_output=meter.hear, log=self._log, token=self._token,
-            pulse=pulse, throttle=self._tools.throttle,
-        )  # fmt: skip
+        self._tools.run(argv, self._output, seconds, self._token, self._log, self._report_progress)
 
 
 def _is_publishable(take: Media) -> bool:
-    """True for what every browser plays as it is."""
+    """True for what every browser plays."""
     return (
         take.info.video_codec == "h264"
         and take.pix_fmt in ("yuv420p", "yuvj420p")
         and take.audio_codec in ("", "aac")
     )
-
-
-def _touched(path: Path) -> Hashable:
-    """Differs whenever a file was written to."""
-    try:
-        now = path.stat()
-    except FileNotFoundError:
-        return None
-    return now.st_size, now.st_mtime_ns

@@ -16,7 +16,7 @@ from ezrec.media.ffmpeg import encoders
 from ezrec.media.ffmpeg.encoders import Choice, Encoders
 from ezrec.media.ffmpeg.runner import Log
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf, program
 
 NAME = "h264_v4l2m2m"
@@ -140,9 +140,9 @@ def test_a_wish_for_x264_tries_nothing(tmp_path: Path) -> None:
     assert tally.read_text() == ""
 
 
-def film(folder: Path, ffmpeg: str, *, in_parts: bool) -> tuple[RenderPlan, dict[str, Any]]:
+def video(folder: Path, ffmpeg: str, *, in_parts: bool) -> tuple[RenderPlan, dict[str, Any]]:
     plan = RenderPlan(
-        takes=[media.make_take(folder / "t.mp4", filters=films.NOISE)], output=folder / "out.mp4",
+        takes=[media.make_take(folder / "t.mp4", filters=videos.NOISE)], output=folder / "out.mp4",
         log=folder / "log", logo=media.make_logo(folder / "l.png"), intro=media.make_intro(folder / "i.mp4"),
         parts=folder / "parts" if in_parts else None,
     )  # fmt: skip
@@ -155,24 +155,24 @@ def film(folder: Path, ffmpeg: str, *, in_parts: bool) -> tuple[RenderPlan, dict
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
-def test_an_encoder_that_passes_makes_the_film(in_parts: bool, tmp_path: Path) -> None:
-    plan, report = film(tmp_path, stand_in(tmp_path, ""), in_parts=in_parts)
+def test_an_encoder_that_passes_makes_the_video(in_parts: bool, tmp_path: Path) -> None:
+    plan, report = video(tmp_path, stand_in(tmp_path, ""), in_parts=in_parts)
     assert report["encoder"] == NAME
-    assert len(films.pictures(plan.output)) == 90
+    assert len(videos.pictures(plan.output)) == 90
     if in_parts:
-        assert films.pictures(films.without_sets_in_band(plan.output)) == films.pictures(plan.output)
+        assert videos.pictures(videos.without_sets_in_band(plan.output)) == videos.pictures(plan.output)
 
 
 @pytest.mark.parametrize("in_parts", [False, True])
 def test_one_that_passes_and_then_fails_gives_way_to_x264(in_parts: bool, tmp_path: Path) -> None:
     ffmpeg = stand_in(tmp_path, '[ "$mine" ] && case "$*" in *l.png*) exit 1;; esac')
-    plan, report = film(tmp_path, ffmpeg, in_parts=in_parts)
+    plan, report = video(tmp_path, ffmpeg, in_parts=in_parts)
     assert report["encoder"] == SOFTWARE
     assert media.frames(plan.output) == 90
 
 
 def test_one_that_does_not_pass_is_named_in_the_report(tmp_path: Path) -> None:
-    _, report = film(tmp_path, stand_in(tmp_path, '[ "$mine" ] && exit 1'), in_parts=True)
+    _, report = video(tmp_path, stand_in(tmp_path, '[ "$mine" ] && exit 1'), in_parts=True)
     assert report["encoder"] == SOFTWARE
     assert f"hardware: {NAME}: it said nothing" in report["why"]
 

@@ -14,9 +14,9 @@ from ezrec.media.ffmpeg.inputs import INTRO, TAKE
 from ezrec.media.ffmpeg.probe import Media, inspect
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
 from ezrec.media.ffmpeg.tools import Tools
-from ezrec.media.mp4 import boxes
+from ezrec.media.mp4 import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.pairings import RECORDINGS, recordings
 
 LONG_AGO = 1_000_000_000
@@ -25,7 +25,7 @@ LONG_AGO = 1_000_000_000
 @pytest.mark.parametrize("make", recordings(*RECORDINGS))
 def test_a_recordings_own_tables_say_what_ffprobe_says(make: str, tmp_path: Path) -> None:
     for take in RECORDINGS[make](tmp_path):
-        boxes.cut_torn_tail(take)
+        repair.repair(take)
         asked, read = inspect(TAKE, take, ffprobe="ffprobe", nice=0), native_probe.described(take)
         assert read
         assert read.info.duration_s == pytest.approx(asked.info.duration_s, abs=2e-6)
@@ -36,7 +36,7 @@ def test_a_recordings_own_tables_say_what_ffprobe_says(make: str, tmp_path: Path
 @pytest.mark.parametrize(
     "make",
     [
-        lambda d: films.b_frame_take(d / "b.mp4"),
+        lambda d: videos.b_frame_take(d / "b.mp4"),
         lambda d: media.make_intro(d / "h.mp4", codec="libx265"),
         lambda d: media.make_intro(d / "r.mp4", quarter_turns=1),
     ],
@@ -57,7 +57,7 @@ def with_ffprobe(cache: Path) -> Tools:
 
 
 def test_a_cameras_take_needs_no_ffprobe_and_a_plain_file_from_elsewhere_does(tmp_path: Path) -> None:
-    take, plain = films.software_take(tmp_path / "t.mp4"), tmp_path / "plain.mp4"
+    take, plain = videos.software_take(tmp_path / "t.mp4"), tmp_path / "plain.mp4"
     media.make_take(plain, fragmented=False)
     assert without_ffprobe().inspect(TAKE, take).info.frames == 60
     with pytest.raises(Retry, match="no-ffprobe is not installed"):
@@ -65,7 +65,7 @@ def test_a_cameras_take_needs_no_ffprobe_and_a_plain_file_from_elsewhere_does(tm
 
 
 def test_a_link_to_a_take_is_refused_however_it_is_looked_at(tmp_path: Path) -> None:
-    films.software_take(tmp_path / "t.mp4")
+    videos.software_take(tmp_path / "t.mp4")
     (tmp_path / "link.mp4").symlink_to("t.mp4")
     with pytest.raises(Reject, match="cannot be opened"):
         without_ffprobe().inspect(TAKE, tmp_path / "link.mp4")
@@ -132,7 +132,7 @@ def test_few_looks_are_kept(tmp_path: Path) -> None:
 
 def test_the_tables_of_a_video_are_forgotten_when_it_is_made(tmp_path: Path) -> None:
     seen = ProbeCache()
-    media_seen = inspect(TAKE, films.software_take(tmp_path / "t.mp4"), ffprobe="ffprobe", nice=0)
+    media_seen = inspect(TAKE, videos.software_take(tmp_path / "t.mp4"), ffprobe="ffprobe", nice=0)
     asked = list[Media]()
 
     def look() -> Media:

@@ -16,7 +16,7 @@ from ezrec.media.ffmpeg.throttle import RESTS, Throttle
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
 from ezrec.system.task import CancelToken
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf, processes_naming, program
 from tests.support.wait import eventually
 
@@ -84,7 +84,7 @@ def test_a_stop_reaches_a_child_at_rest() -> None:
 @pytest.mark.parametrize(("mode", "asked"), [("yes", False), ("nice", False), ("no", True)])
 def test_only_no_asks_whether_something_is_recorded(mode: str, asked: bool, tmp_path: Path) -> None:
     questions = []
-    take = films.software_take(tmp_path / "t.mp4")
+    take = videos.software_take(tmp_path / "t.mp4")
     plan = RenderPlan(takes=[take], output=tmp_path / "out.mp4", log=tmp_path / "l.log")
 
     def is_recording() -> bool:
@@ -121,7 +121,7 @@ def test_a_video_in_the_making_rests_during_a_recording_and_is_whole_in_the_end(
     recording = threading.Event()
     if not logo:
         recording.set()
-    take = media.make_take(tmp_path / "t.mp4", seconds=6, filters=films.NOISE)
+    take = media.make_take(tmp_path / "t.mp4", seconds=6, filters=videos.NOISE)
     picture = media.make_logo(tmp_path / "l.png") if logo else None
     plan = RenderPlan(takes=[take], output=tmp_path / "out.mp4", log=tmp_path / "l.log", logo=picture)
     told, rests = list[float](), list[str]()
@@ -154,7 +154,7 @@ def test_a_child_is_the_first_that_the_kernel_takes_when_memory_runs_out() -> No
     assert int(heard[0]) == 800
 
 
-def test_a_child_gets_no_more_memory_than_a_film_can_need() -> None:
+def test_a_child_gets_no_more_memory_than_a_video_can_need() -> None:
     wait = "until grep -q 'Max data size  *[0-9]' /proc/$$/limits; do sleep 0.05; done"
     heard = list[bytes]()
     run(

@@ -13,13 +13,12 @@ from ezrec.media.mp4 import boxes
 from ezrec.media.mp4.boxes import (
     TornFile,
     check_whole,
-    cut_torn_tail,
     is_fragmented,
     top_level,
 )
 from ezrec.media.mp4.samples import read_tracks
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf, plan_for, written
 
 
@@ -36,7 +35,7 @@ HEAD = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"mvhd", bytes(100)) 
 INDEX = box(b"ftyp", b"isom" + bytes(4)) + box(b"moov", box(b"mvhd", bytes(100)))
 PLAIN = INDEX + box(b"mdat", b"data")
 SPOILT = fragment().replace(b"moof", b"\x01\xffof")
-# What cameras, dashcams and copying programs leave behind a film, none of it a box.
+# What cameras, dashcams and copying programs leave behind a video, none of it a box.
 TRAILERS = {
     "four bytes": bytes(4),
     "half a header": b"abc",
@@ -102,7 +101,7 @@ def test_behind_fragments_only_what_another_program_wrote_is_passed_over(file: P
 
 
 def test_media_that_the_index_looks_for_behind_the_last_box_is_missing(tmp_path: Path) -> None:
-    data = media.make_take(tmp_path / "t.mp4", fragmented=False, filters=films.NOISE).read_bytes()
+    data = media.make_take(tmp_path / "t.mp4", fragmented=False, filters=videos.NOISE).read_bytes()
     at, less = data.index(b"mdat") - 4, len(data) - 2000
     media_left = struct.pack(">I4s", less - at, b"mdat") + data[at + 8 : less]
     torn = written(tmp_path / "x.mp4", data[:at] + media_left + bytes(1000))
@@ -111,7 +110,7 @@ def test_media_that_the_index_looks_for_behind_the_last_box_is_missing(tmp_path:
 
 
 @pytest.mark.parametrize("trailer", list(TRAILERS))
-def test_a_film_with_something_behind_it_is_copied_and_serves_as_an_intro(
+def test_a_video_with_something_behind_it_is_copied_and_serves_as_an_intro(
     tmp_path: Path, trailer: str
 ) -> None:
     take = media.make_take(tmp_path / "t.mp4", fragmented=False, colour="blue")
@@ -138,7 +137,6 @@ def test_whole_files_of_either_kind_pass_and_lose_nothing(file: Path) -> None:
         file.write_bytes(content)
         check_whole(file)
         assert is_fragmented(file) is fragmented
-        assert cut_torn_tail(file) == 0
         assert file.read_bytes() == content
 
 
@@ -150,56 +148,6 @@ def test_real_files_are_told_apart_and_counted(tmp_path: Path) -> None:
     assert media.count_samples(camera, 7) == 0
     check_whole(camera)
     check_whole(plain)
-
-
-def test_a_torn_tail_is_cut_at_the_last_whole_fragment_wherever_it_tore(file: Path) -> None:
-    whole = HEAD + fragment() + fragment(payload=b"y" * 50)
-    third = fragment(payload=b"z" * 40)
-    for torn in range(1, len(third)):
-        file.write_bytes(whole + third[:torn])
-        assert cut_torn_tail(file) == torn
-        assert file.read_bytes() == whole
-        check_whole(file)
-
-
-def test_what_a_power_cut_leaves_as_zeros_is_cut_too(file: Path) -> None:
-    whole = HEAD + fragment()
-    blank_index = struct.pack(">I4s", 100, b"moof") + bytes(92) + box(b"mdat", b"data")
-    for tail in (bytes(1), bytes(8192), blank_index):
-        file.write_bytes(whole + tail)
-        assert cut_torn_tail(file) == len(tail)
-        assert file.read_bytes() == whole
-
-
-def test_a_real_take_torn_anywhere_plays_after_the_cut(tmp_path: Path) -> None:
-    whole = media.make_take(tmp_path / "whole.mp4", seconds=2, audio=True).read_bytes()
-    torn = tmp_path / "torn.mp4"
-    counts = []
-    for part in (0.3, 0.5, 0.7, 0.9, 0.99):
-        torn.write_bytes(whole[: int(len(whole) * part)])
-        assert cut_torn_tail(torn) > 0
-        check_whole(torn)
-        counts.append(media.frames(torn))
-        assert counts[-1] == media.count_samples(torn, 1)
-    assert counts == sorted(counts)
-    assert counts[-1] >= 50
-
-
-def test_a_plain_file_is_never_cut(file: Path) -> None:
-    file.write_bytes(PLAIN[:-2])
-    assert cut_torn_tail(file) == 0
-    assert file.read_bytes() == PLAIN[:-2]
-
-
-def test_damage_with_footage_behind_it_is_reported_and_not_cut_off(file: Path) -> None:
-    size = (64 << 20) + 1000
-    with file.open("wb") as out:
-        out.write(HEAD + fragment() + bytes(16))
-        out.truncate(len(HEAD) + len(fragment()) + size)
-    before = file.stat().st_size
-    with pytest.raises(TornFile, match="bytes that follow were not cut off"):
-        cut_torn_tail(file)
-    assert file.stat().st_size == before
 
 
 def test_a_file_of_many_gigabytes_is_judged_without_reading_its_media(file: Path) -> None:
@@ -227,7 +175,6 @@ def test_a_file_made_of_countless_tiny_boxes_ends_with_a_word(
 def test_random_bytes_never_do_worse_than_a_torn_file(file: Path) -> None:
     for length in range(0, 400, 7):
         file.write_bytes(HEAD + fragment()[: length % 90] + os.urandom(length))
-        cut_torn_tail(file)
         try:
             check_whole(file)
         except TornFile:

@@ -20,7 +20,7 @@ from ezrec.media.ffmpeg import native_probe
 from ezrec.media.mp4 import boxes, copyable, edit_lists, finish_in_place, h264, keyframes, repair, samples
 from ezrec.media.mp4.fragments import FragmentReader
 from ezrec.media.render import renderer
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.campaigns import times
 
 _SEED = 20260601
@@ -68,12 +68,11 @@ READERS: dict[str, tuple[Callable[[Path], object], tuple[type[Exception], ...]]]
     "described": (native_probe.described, ()),
     "sets": (_sets, (h264.NotH264,)),
     "fragments": (_fed, (ValueError,)),
-    "sample": (lambda path: renderer.taken(path, path.parent / "cache"), ()),
-    "cut_torn_tail": (boxes.cut_torn_tail, (boxes.TornFile,)),
+    "sample": (lambda path: renderer.save_sample(path, path.parent / "cache"), ()),
     "repair": (repair.repair, ()),
     "give_index": (finish_in_place.give_index, (ValueError, Reject)),
 }
-_CHANGING = ("cut_torn_tail", "repair", "give_index")
+_CHANGING = ("repair", "give_index")
 
 
 def in_place(folder: Path) -> Path:
@@ -83,7 +82,7 @@ def in_place(folder: Path) -> Path:
 
 
 FILES: dict[str, Callable[[Path], Path]] = {
-    "a take": lambda d: films.software_take(d / "t.mp4"),
+    "a take": lambda d: videos.software_take(d / "t.mp4"),
     "a take with sound": lambda d: media.make_take(d / "s.mp4", seconds=1, audio=True),
     "a plain clip": lambda d: media.make_take(d / "p.mp4", seconds=1, audio=True, fragmented=False),
     "a clip with B-frames": lambda d: media.make_intro(d / "b.mp4"),
@@ -159,10 +158,18 @@ def test_a_gap_in_ticks_too_fine_for_an_index_is_refused_in_words(tmp_path: Path
 
 
 def test_a_sample_that_lies_in_front_of_all_fragments_is_no_surprise(tmp_path: Path) -> None:
-    data = bytearray(films.software_take(tmp_path / "t.mp4").read_bytes())
+    data = bytearray(videos.software_take(tmp_path / "t.mp4").read_bytes())
     moof = data.index(b"moof") - 4
     struct.pack_into(">i", data, data.index(b"trun") + 12, 40 - moof)
     path = tmp_path / "x.mp4"
     path.write_bytes(data)
     repair.repair(path)
     assert path.exists()
+
+
+def test_a_recording_that_uses_every_id_of_parameter_sets_is_refused_in_words() -> None:
+    sets = h264.Sets(dict.fromkeys(range(32), b"sps"), {})
+    with pytest.raises(h264.NotH264, match="use every id"):
+        sets.free_id()
+    assert h264.Sets({0: b"sps"}, {1: b"pps"}).free_id() == 2
+    assert h264.Sets({0: b"sps"}, {}).free_id(1) == 2

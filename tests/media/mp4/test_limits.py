@@ -15,7 +15,7 @@ from ezrec.domain.errors import Reject
 from ezrec.media.mp4 import copyable, keyframes
 from ezrec.media.mp4.boxes import TornFile
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf, plan_for, written
 
 _BIT = 1 << 31
@@ -25,7 +25,7 @@ _SPARSE = 800_000_000
 
 
 def plain(folder: Path) -> bytearray:
-    path = media.make_take(folder / "p.mp4", seconds=1, fragmented=False, audio=True, filters=films.NOISE)
+    path = media.make_take(folder / "p.mp4", seconds=1, fragmented=False, audio=True, filters=videos.NOISE)
     return bytearray(path.read_bytes())
 
 

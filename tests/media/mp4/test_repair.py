@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import repair
 from ezrec.media.mp4.samples import read_tracks
 from tests.support import media
@@ -48,6 +49,20 @@ def test_an_unwritten_tail_is_cut_off_and_the_rest_decodes(take: Path, length: i
     assert frames(take) == round(seconds * 30) < all_frames - 19
     assert len(frame_numbers(take, 640)) == frames(take)  # decodes with -xerror
     assert repair(take).seconds == seconds
+
+
+def test_a_take_torn_anywhere_is_cut_at_its_last_whole_fragment_and_plays(tmp_path: Path) -> None:
+    whole = media.make_take(tmp_path / "whole.mp4", seconds=2, audio=True).read_bytes()
+    torn = tmp_path / "torn.mp4"
+    counts = []
+    for part in (0.3, 0.5, 0.7, 0.9, 0.99):
+        torn.write_bytes(whole[: int(len(whole) * part)])
+        assert repair(torn).seconds
+        check_whole(torn)
+        counts.append(media.frames(torn))
+        assert counts[-1] == media.count_samples(torn, 1)
+    assert counts == sorted(counts)
+    assert counts[-1] >= 50
 
 
 def test_zeros_with_footage_behind_them_cost_no_footage(take: Path) -> None:

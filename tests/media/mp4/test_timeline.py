@@ -63,7 +63,7 @@ def test_what_has_no_sound_is_filled_with_silence_packet_by_packet() -> None:
     assert lane.end == 6 * 15_360
 
 
-def test_a_film_whose_time_stands_still_is_refused() -> None:
+def test_a_video_whose_time_stands_still_is_refused() -> None:
     part = take(0, 1)
     part.times.starts[5] = part.times.starts[4]
     with pytest.raises(NotSimple, match="stands still"):

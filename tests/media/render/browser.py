@@ -1,4 +1,4 @@
-"""A real Chromium that plays a film served from here and tells what it saw.
+"""A real Chromium that plays a video served from here and tells what it saw.
 
 Needs no driver: the page itself reports.
 """
@@ -44,7 +44,7 @@ v.addEventListener('error', () => report.errors.push(`${v.error.code}: ${v.error
 (async () => {
   try {
     const ready = heard('loadeddata');
-    v.src = '/film.mp4';
+    v.src = '/video.mp4';
     await ready;
     report.duration = v.duration;
     for (const join of plan.joins) {
@@ -64,7 +64,7 @@ v.addEventListener('error', () => report.errors.push(`${v.error.code}: ${v.error
 </script>"""
 
 
-def watched(film: Path, folder: Path, joins: Sequence[float], seeks: Sequence[float]) -> dict[str, Any]:
+def watched(video: Path, folder: Path, joins: Sequence[float], seeks: Sequence[float]) -> dict[str, Any]:
     """What Chromium says after it played across each join and then sought each time of `seeks`."""
     assert CHROMIUM
     reports: list[dict[str, Any]] = []
@@ -75,8 +75,8 @@ def watched(film: Path, folder: Path, joins: Sequence[float], seeks: Sequence[fl
         def do_GET(self) -> None:
             if self.path == "/":
                 self.give(200, "text/html", page)
-            elif self.path == "/film.mp4":
-                data = film.read_bytes()
+            elif self.path == "/video.mp4":
+                data = video.read_bytes()
                 first = int(self.headers.get("Range", "bytes=0-")[6:].split("-")[0])
                 self.give(206, "video/mp4", data[first:], f"bytes {first}-{len(data) - 1}/{len(data)}")
             else:

@@ -51,7 +51,7 @@ RECORDINGS: dict[str, Callable[[Path], list[Path]]] = {
 
 
 def counted(folder: Path) -> tuple[FfmpegTranscoder, Path]:
-    """Each whole encode of a film leaves a line in the file."""
+    """Each whole encode of a video leaves a line in the file."""
     runs, stand_in = folder / "runs", folder / "counting-ffmpeg"
     stand_in.write_text(
         f'#!/bin/sh\ncase "$*" in *libx264*out.mp4.part*) echo >> {runs};; esac\nexec ffmpeg "$@"\n'

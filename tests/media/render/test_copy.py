@@ -15,7 +15,7 @@ from ezrec.media.ffmpeg.inputs import INTRO
 from ezrec.media.ffmpeg.probe import inspect
 from ezrec.media.mp4.repair import repair
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.campaigns import large_campaigns
 from tests.support.pairings import (
     INTROS,
@@ -60,77 +60,77 @@ def transcoder() -> FfmpegTranscoder:
 
 
 @pytest.mark.parametrize(("intro", "recording"), pairs())
-def test_a_joined_film_is_identical_complete_and_in_order(
+def test_a_joined_video_is_identical_complete_and_in_order(
     intro: str, recording: str, tmp_path: Path, transcoder: FfmpegTranscoder
 ) -> None:
     takes, lead = RECORDINGS[recording](tmp_path), INTROS[intro](tmp_path)
     output, report = rendered(transcoder, tmp_path, takes, lead, cache=tmp_path / "cache")
 
     assert (report["rung"], report["intro"]) == ("copy", "made")
-    copied = [packet for take in takes for packet in films.packets(take)]
-    made = films.packets(output)
+    copied = [packet for take in takes for packet in videos.packets(take)]
+    made = videos.packets(output)
     first = len(made) - len(copied)
-    film = inspect(INTRO, lead, ffprobe="ffprobe", nice=0)
-    assert first == round(film.info.duration_s * transcoder.probe(takes[0]).fps)
+    video = inspect(INTRO, lead, ffprobe="ffprobe", nice=0)
+    assert first == round(video.info.duration_s * transcoder.probe(takes[0]).fps)
     assert [packet.digest for packet in made[first:]] == [packet.digest for packet in copied]
     check_times(made, [gap["at_s"] for gap in report["gaps"]])
 
-    shown = films.pictures(output)
-    assert shown[first:] == [picture for take in takes for picture in films.pictures(take)]
-    assert films.pictures(films.without_sets_in_band(output)) == shown
+    shown = videos.pictures(output)
+    assert shown[first:] == [picture for take in takes for picture in videos.pictures(take)]
+    assert videos.pictures(videos.without_sets_in_band(output)) == shown
     assert report["checks"]["frames"] == len(shown) == len(made)
     assert output.read_bytes().index(b"moov") < 100
     check_sound(output, expected=intro != "no sound" or "sound" in recording or recording == "plain")
 
 
-def test_an_intro_is_made_once_for_all_films_of_a_camera(
+def test_an_intro_is_made_once_for_all_videos_of_a_camera(
     tmp_path: Path, transcoder: FfmpegTranscoder
 ) -> None:
     take, lead, cache = (
-        films.software_take(tmp_path / "t.mp4"),
+        videos.software_take(tmp_path / "t.mp4"),
         media.make_intro(tmp_path / "i.mp4"),
         tmp_path / "c",
     )
-    films_made = [rendered(transcoder, tmp_path, [take], lead, cache=cache) for _ in range(2)]
-    assert [report["intro"] for _, report in films_made] == ["made", "cached"]
+    videos_made = [rendered(transcoder, tmp_path, [take], lead, cache=cache) for _ in range(2)]
+    assert [report["intro"] for _, report in videos_made] == ["made", "cached"]
     moved = lead.rename(tmp_path / "another name.mp4")
     assert rendered(transcoder, tmp_path, [take], moved, cache=cache)[1]["intro"] == "cached"
-    other = films.software_take(tmp_path / "t25.mp4", fps=25)
+    other = videos.software_take(tmp_path / "t25.mp4", fps=25)
     assert rendered(transcoder, tmp_path, [other], moved, cache=cache)[1]["intro"] == "made"
 
 
-def test_an_intro_prepared_beforehand_costs_the_film_nothing(
+def test_an_intro_prepared_beforehand_costs_the_video_nothing(
     tmp_path: Path, transcoder: FfmpegTranscoder
 ) -> None:
-    take, lead = films.software_take(tmp_path / "t.mp4", audio=True), media.make_intro(tmp_path / "i.mp4")
+    take, lead = videos.software_take(tmp_path / "t.mp4", audio=True), media.make_intro(tmp_path / "i.mp4")
     assert transcoder.prepare(take, lead, tmp_path / "cache")
     assert rendered(transcoder, tmp_path, [take], lead, cache=tmp_path / "cache")[1]["intro"] == "cached"
 
 
-@pytest.mark.parametrize("spoil", [b"", b"not a film", None])
+@pytest.mark.parametrize("spoil", [b"", b"not a video", None])
 def test_a_spoilt_intro_in_the_cache_is_made_again(
     spoil: bytes | None, tmp_path: Path, transcoder: FfmpegTranscoder
 ) -> None:
     take, lead, cache = (
-        films.software_take(tmp_path / "t.mp4"),
+        videos.software_take(tmp_path / "t.mp4"),
         media.make_intro(tmp_path / "i.mp4"),
         tmp_path / "c",
     )
-    before = films.pictures(rendered(transcoder, tmp_path, [take], lead, cache=cache)[0])
+    before = videos.pictures(rendered(transcoder, tmp_path, [take], lead, cache=cache)[0])
     for kept in cache.glob("*.made"):
         kept.write_bytes(kept.read_bytes()[:-9000] if spoil is None else spoil)
     output, report = rendered(transcoder, tmp_path, [take], lead, cache=cache)
     assert report["intro"] == "made"
-    assert films.pictures(output) == before
+    assert videos.pictures(output) == before
 
 
 def b_frames(folder: Path) -> list[Path]:
-    return [films.b_frame_take(folder / "b.mp4")]
+    return [videos.b_frame_take(folder / "b.mp4")]
 
 
 def two_cameras(folder: Path) -> list[Path]:
     """Parameter sets of one number and different content."""
-    return [films.software_take(folder / "1.mp4"), films.in_band_take(folder / "2.mp4")]
+    return [videos.software_take(folder / "1.mp4"), videos.in_band_take(folder / "2.mp4")]
 
 
 def hevc(folder: Path) -> list[Path]:
@@ -140,8 +140,8 @@ def hevc(folder: Path) -> list[Path]:
 def two_sounds(folder: Path) -> list[Path]:
     return [
         media.make_take(folder / "1.mp4", audio=True),
-        films.software_take(folder / "0.mp4"),
-        Path(shutil.copy(films.in_band_take(folder / "x.mp4", audio=True), folder / "2.mp4")),
+        videos.software_take(folder / "0.mp4"),
+        Path(shutil.copy(videos.in_band_take(folder / "x.mp4", audio=True), folder / "2.mp4")),
     ]
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_joined_rightly_is_encoded_and_the_report_says_why(
     output, report = rendered(transcoder, tmp_path, takes, media.make_intro(tmp_path / "i.mp4"))
     assert report["rung"] == "encode"
     assert any(reason in why for why in report["why"]), report["why"]
-    assert len(films.pictures(output)) == report["checks"]["frames"]
+    assert len(videos.pictures(output)) == report["checks"]["frames"]
 
 
 def test_one_take_with_b_frames_and_no_branding_is_still_not_encoded(
@@ -171,13 +171,13 @@ def test_one_take_with_b_frames_and_no_branding_is_still_not_encoded(
     (take,) = b_frames(tmp_path)
     output, report = rendered(transcoder, tmp_path, [take])
     assert report["rung"] == "remux"
-    assert films.pictures(output) == films.pictures(take)
+    assert videos.pictures(output) == videos.pictures(take)
 
 
 def test_a_logo_wanted_everywhere_is_encoded_and_one_burned_in_is_copied(
     tmp_path: Path, transcoder: FfmpegTranscoder
 ) -> None:
-    take, logo = films.software_take(tmp_path / "t.mp4"), media.make_logo(tmp_path / "l.png")
+    take, logo = videos.software_take(tmp_path / "t.mp4"), media.make_logo(tmp_path / "l.png")
     assert rendered(transcoder, tmp_path, [take], logo=logo)[1]["rung"] == "encode"
     _, report = rendered(transcoder, tmp_path, [take], logo=logo, burned_in=[take])
     assert (report["rung"], report["why"]) == ("copy", ["the logo is in the picture already"])
@@ -197,8 +197,8 @@ def test_a_gap_of_the_camera_is_named_and_a_torn_take_left_to_its_owner(
     assert report["gaps"] == [
         {"at_s": pytest.approx(1.3, abs=0.01), "lasts_s": pytest.approx(1.03, abs=0.01)}
     ]
-    assert films.pictures(output) == films.pictures(take)
-    assert [one.at for one in films.packets(output)] == [one.at for one in films.packets(take)]
+    assert videos.pictures(output) == videos.pictures(take)
+    assert [one.at for one in videos.packets(output)] == [one.at for one in videos.packets(take)]
 
 
 def test_a_slow_cameras_own_pace_is_no_gap(tmp_path: Path, transcoder: FfmpegTranscoder) -> None:
@@ -211,7 +211,7 @@ def test_a_slow_cameras_own_pace_is_no_gap(tmp_path: Path, transcoder: FfmpegTra
 
 
 def test_a_copy_that_is_stopped_leaves_nothing(tmp_path: Path, transcoder: FfmpegTranscoder) -> None:
-    take = films.software_take(tmp_path / "t.mp4")
+    take = videos.software_take(tmp_path / "t.mp4")
     plan = RenderPlan(
         takes=[take],
         output=tmp_path / "out.mp4",

@@ -1,6 +1,6 @@
 """The full encode, part by part: no frame is lost, doubled or out of order, and a kill costs one part.
 
-Every picture of these recordings carries its number, in stripes: so each frame of the finished film says
+Every picture of these recordings carries its number, in stripes: so each frame of the finished video says
 which one of the recording it is.
 """
 
@@ -32,7 +32,7 @@ from ezrec.media.render.encode_segments import SegmentEncoder
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.task import CancelToken
 from tests.media.render.killing import killed_in_the_middle
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.rendering import deaf
 
 WIDTH, HEIGHT, BITS = 160, 96, 12
@@ -68,10 +68,10 @@ def striped(number: int) -> bytes:
     return row.ljust(WIDTH, b"\x10") * HEIGHT
 
 
-def numbers(film: Path, size: tuple[int, int] = (WIDTH, HEIGHT), *, turned: bool = False) -> list[int]:
-    """What the pictures of a film are, in the order in which they are shown."""
+def numbers(video: Path, size: tuple[int, int] = (WIDTH, HEIGHT), *, turned: bool = False) -> list[int]:
+    """What the pictures of a video are, in the order in which they are shown."""
     width, height = size
-    argv = ["ffmpeg", "-v", "error", "-xerror", "-noautorotate", "-i", f"file:{film}", "-map", "0:v:0"]
+    argv = ["ffmpeg", "-v", "error", "-xerror", "-noautorotate", "-i", f"file:{video}", "-map", "0:v:0"]
     argv += ["-vf", "transpose=2"] if turned else []
     argv += ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]
     data = subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout
@@ -93,7 +93,7 @@ def times(take: Path) -> list[Fraction]:
 
 
 def as_shown(take: Path, rate: int | Fraction) -> list[int]:
-    """What a film of this rate has to show of a recording: the last picture that has begun by then."""
+    """What a video of this rate has to show of a recording: the last picture that has begun by then."""
     shown = times(take)
     which = numbers(take)
     assert len(which) == len(shown)
@@ -216,7 +216,7 @@ def test_takes_of_different_makes_come_after_the_intro_with_one_unbroken_sound(t
     assert found["checks"]["joins_decoded"] == 6
     wanted = [*range(34 * RATE), *range(SECONDS * RATE), *range(3000, 3030)]
     assert numbers(plan.output)[RATE:] == wanted
-    picture, sound = films.packets(plan.output), films.packets(plan.output, "a")
+    picture, sound = videos.packets(plan.output), videos.packets(plan.output, "a")
     assert all(after.at > before.at for before, after in pairwise(sound))
     assert abs(sound[-1].at + sound[-1].lasts - picture[-1].at - picture[-1].lasts) < 0.04
     loud = loudness(plan.output)
@@ -227,14 +227,14 @@ def test_takes_of_different_makes_come_after_the_intro_with_one_unbroken_sound(t
     assert min(loud[102 * 50 : 103 * 50 + 40]) > 0
 
 
-def loudness(film: Path) -> list[float]:
+def loudness(video: Path) -> list[float]:
     """Of each fiftieth of a second, the loudest sample."""
     argv = [
         "ffmpeg",
         "-v",
         "error",
         "-i",
-        str(film),
+        str(video),
         "-map",
         "0:a",
         "-ac",
@@ -281,7 +281,7 @@ def test_another_logo_bitrate_or_recording_makes_other_parts(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        ("keyint=infinite:scenecut=0", "no key frame behind its first in 66 s"),
+        ("keyint=infinite:scenecut=0", "no key frame after its first in 66 s"),
         ("intra-refresh=1:keyint=60:bframes=2", "depends on where decoding begins"),
     ],
 )
@@ -296,7 +296,7 @@ def test_what_cannot_be_cut_honestly_is_made_in_one_pass_and_says_why(
     assert numbers(plan.output) == list(range(SECONDS * RATE))
 
 
-def test_a_damaged_join_is_refused_and_the_next_rung_makes_the_film(tmp_path: Path) -> None:
+def test_a_damaged_join_is_refused_and_the_next_strategy_makes_the_video(tmp_path: Path) -> None:
     """A part lies there, whole by all its tables; but what it begins with cannot be decoded."""
     plan = plan_of(tmp_path, numbered(tmp_path / "t.mp4", seconds=40))
     transcoder().render(plan, deaf, deaf)
@@ -313,17 +313,17 @@ def test_a_damaged_join_is_refused_and_the_next_rung_makes_the_film(tmp_path: Pa
     assert found["rung"] == "encode"
     assert [one for one in found["why"] if one.startswith("encode in parts: ")]
     assert numbers(plan.output) == list(range(40 * RATE))
-    assert not parts(plan), "what spoilt the film is not found again"
+    assert not parts(plan), "what spoilt the video is not found again"
 
 
 def test_without_room_for_parts_it_says_so(tmp_path: Path) -> None:
     take = numbered(tmp_path / "t.mp4", seconds=3)
     tools = Tools("ffmpeg", "ffprobe", 0, 1 << 60, "ultrafast", 60.0)
-    film = Video([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
+    video = Video([inspect(TAKE, take, ffprobe="ffprobe", nice=0)])
     with pytest.raises(NotApplicable, match="no room for parts"):
-        SegmentEncoder(AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), film, tmp_path).whole(
-            1, deaf
-        )
+        SegmentEncoder(
+            AssetMaker(tools, tmp_path / "out", None, CancelToken(), Log()), video, tmp_path
+        ).main_video(deaf)
 
 
 def test_a_decoder_is_sent_to_a_key_frame_at_or_before_the_first_frame_of_its_part(tmp_path: Path) -> None:

@@ -14,20 +14,20 @@ import pytest
 from ezrec.domain.errors import Stopped
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import boxes, copyable
-from ezrec.media.render.logo_segments import FrameSpan, plan_spans, rate_of
+from ezrec.media.render.logo_plan import LogoSegment, rate_of, whole_take
 from ezrec.media.render.prerender import EncodingPause
 from ezrec.media.render.renderer import FfmpegTranscoder
 from ezrec.system.locks import Lock
 from tests.media.render.killing import killed_in_the_middle
-from tests.support import films, media
-from tests.support.films import needs_openh264
+from tests.support import media, videos
 from tests.support.rendering import deaf
+from tests.support.videos import needs_openh264
 
 SECONDS = 65  # two whole parts and a piece
 
 
 def long_take(path: Path, seconds: float = SECONDS, **more: Any) -> Path:
-    return media.make_take(path, seconds=seconds, filters=films.NOISE, **more)
+    return media.make_take(path, seconds=seconds, filters=videos.NOISE, **more)
 
 
 @pytest.fixture
@@ -57,10 +57,11 @@ def yes() -> bool:
 
 def test_a_take_is_cut_at_key_frames_and_where_does_not_change_while_it_grows(tmp_path: Path) -> None:
     whole = copyable.read(long_take(tmp_path / "long.mp4"))
-    assert plan_spans(whole) == [FrameSpan(0, 900), FrameSpan(900, 1800), FrameSpan(1800, 1950)]
-    assert plan_spans(whole, growing=True) == [FrameSpan(0, 900), FrameSpan(900, 1800)]
+    first, second = LogoSegment(0, 900, 0, 900), LogoSegment(900, 1800, 0, 900)
+    assert whole_take(whole) == [first, second, LogoSegment(1800, 1950, 0, 150)]
+    assert whole_take(whole, growing=True) == [first, second]
     early = replace(whole, idrs=tuple(idr for idr in whole.idrs if idr < 1200))
-    assert plan_spans(early, growing=True) == [FrameSpan(0, 900)]
+    assert whole_take(early, growing=True) == [first]
     assert rate_of(whole.tables.picture) == 30
 
 
@@ -85,17 +86,17 @@ def test_every_frame_is_shown_once_at_its_own_time_with_the_logo(audio: bool, tm
     transcoder().render(plan, deaf, deaf)
     assert report(plan)["rung"] == "parts", report(plan)["why"]
     assert len(parts(plan)) == 3
-    old = [packet for take in takes for packet in films.packets(take)]
-    new = films.packets(plan.output)[30:]
+    old = [packet for take in takes for packet in videos.packets(take)]
+    new = videos.packets(plan.output)[30:]
     assert len(new) == len(old) == 1170
-    shown = films.pictures(plan.output)
+    shown = videos.pictures(plan.output)
     assert len(shown) == 1200
-    assert films.pictures(films.without_sets_in_band(plan.output)) == shown
-    times = [packet.at for packet in films.packets(plan.output)]
+    assert videos.pictures(videos.without_sets_in_band(plan.output)) == shown
+    times = [packet.at for packet in videos.packets(plan.output)]
     assert times == sorted(set(times))
     assert max(after - before for before, after in pairwise(times)) < 0.06
     if audio:
-        sound = films.packets(plan.output, "a")
+        sound = videos.packets(plan.output, "a")
         assert abs(sound[-1].at + sound[-1].lasts - (times[-1] + 1 / 30)) < 0.04
     for at, colour in ((1.1, "blue"), (30.9, "blue"), (31.1, "blue"), (35.9, "blue"), (36.1, "yellow")):
         picture = media.picture_at(plan.output, at)
@@ -110,7 +111,7 @@ def test_openh264_shows_the_same(plan: RenderPlan, tmp_path: Path) -> None:
     )
     transcoder().render(plan, deaf, deaf)
     assert report(plan)["rung"] == "parts"
-    assert films.openh264_pictures(plan.output) == films.pictures(plan.output)
+    assert videos.openh264_pictures(plan.output) == videos.pictures(plan.output)
 
 
 def test_what_was_encoded_while_it_grew_is_not_encoded_again(plan: RenderPlan) -> None:
@@ -152,7 +153,7 @@ def test_another_logo_another_bitrate_or_another_recording_makes_other_parts(
     assert media.picture_at(plan.output, 1).colour(9, 9) == "yellow"
 
 
-@pytest.mark.parametrize("spoil", [b"", b"no film\n"])
+@pytest.mark.parametrize("spoil", [b"", b"no video\n"])
 def test_a_part_that_is_spoilt_is_made_again(spoil: bytes, plan: RenderPlan) -> None:
     assert transcoder().prerender(plan, yes)
     (name,) = parts(plan)
@@ -210,7 +211,7 @@ def test_two_never_work_in_one_folder(plan: RenderPlan) -> None:
 def test_a_recording_with_b_frames_is_not_worked_ahead_and_is_encoded_in_parts(
     plan: RenderPlan, tmp_path: Path
 ) -> None:
-    plan = replace(plan, takes=[films.b_frame_take(tmp_path / "b.mp4")])
+    plan = replace(plan, takes=[videos.b_frame_take(tmp_path / "b.mp4")])
     assert transcoder().prerender(plan, yes) is False
     transcoder().render(plan, deaf, deaf)
     assert report(plan)["rung"] == "encode in parts"
@@ -237,6 +238,6 @@ def test_a_take_is_not_looked_into_before_there_can_be_another_part_in_it(plan: 
 
 
 def test_what_cannot_be_cut_is_not_looked_into_again_and_again(plan: RenderPlan, tmp_path: Path) -> None:
-    take, waits = films.b_frame_take(tmp_path / "b.mp4"), EncodingPause()
+    take, waits = videos.b_frame_take(tmp_path / "b.mp4"), EncodingPause()
     waits.wait(take.stat(), None, growing=True)
     assert not waits.is_due(take.stat(), growing=True)

@@ -17,7 +17,7 @@ from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.ffmpeg.inputs import INTRO
 from ezrec.media.ffmpeg.probe import inspect
 from ezrec.media.render.renderer import FfmpegTranscoder
-from tests.support import films, media
+from tests.support import media, videos
 from tests.support.campaigns import large_campaigns
 from tests.support.pairings import INTROS, NEEDS, RECORDINGS, check_sound, check_times
 from tests.support.rendering import deaf
@@ -60,21 +60,21 @@ def rendered(rung: str, folder: Path, takes: list[Path], intro: Path) -> tuple[P
 
 
 @pytest.mark.parametrize(("rung", "intro", "recording"), wanted())
-def test_a_film_that_was_encoded_is_complete_in_order_and_decodable(
+def test_a_video_that_was_encoded_is_complete_in_order_and_decodable(
     rung: str, intro: str, recording: str, tmp_path: Path
 ) -> None:
     takes, lead = RECORDINGS[recording](tmp_path), INTROS[intro](tmp_path)
     output, report = rendered(rung, tmp_path, takes, lead)
     assert report["rung"] == rung, report["why"]
     sources, made, shown = (
-        [films.packets(take) for take in takes],
-        films.packets(output),
-        films.pictures(output),
+        [videos.packets(take) for take in takes],
+        videos.packets(output),
+        videos.pictures(output),
     )
     assert report["checks"]["frames"] == len(shown) == len(made)
-    film = inspect(INTRO, lead, ffprobe="ffprobe", nice=0)
+    video = inspect(INTRO, lead, ffprobe="ffprobe", nice=0)
     rate = 25 if recording == "25 fps" else 30
-    first = round(film.info.duration_s * rate)
+    first = round(video.info.duration_s * rate)
     in_order = sorted(made, key=lambda packet: packet.at)
     check_times(in_order, [gap["at_s"] for gap in report["gaps"]])
     assert in_order[0].at == pytest.approx(0, abs=0.001)
@@ -84,15 +84,15 @@ def test_a_film_that_was_encoded_is_complete_in_order_and_decodable(
         assert len(made) == first + sum(round(length * rate) for length in lengths)
     else:
         check_each_frame_has_its_own_time(in_order[first:], sources)
-        assert films.pictures(films.without_sets_in_band(output)) == shown
+        assert videos.pictures(videos.without_sets_in_band(output)) == shown
     check_sound(output, expected=intro != "no sound" or "sound" in recording or recording == "plain")
     check_logo(output, in_order[first].at, in_order[-1].at, at_the_end=rung != "smart")
-    if films.has_openh264():
-        assert films.openh264_pictures(output, SIZE) == shown
+    if videos.has_openh264():
+        assert videos.openh264_pictures(output, SIZE) == shown
 
 
-def check_each_frame_has_its_own_time(made: list[films.Packet], sources: list[list[films.Packet]]) -> None:
-    """Take by take the frames of the film stand as far apart as in the recording."""
+def check_each_frame_has_its_own_time(made: list[videos.Packet], sources: list[list[videos.Packet]]) -> None:
+    """Take by take the frames of the video stand as far apart as in the recording."""
     assert len(made) == sum(len(packets) for packets in sources)
     at = 0
     for packets in sources:
@@ -102,13 +102,13 @@ def check_each_frame_has_its_own_time(made: list[films.Packet], sources: list[li
         at += len(packets)
 
 
-def check_logo(film: Path, begins: float, ends: float, *, at_the_end: bool) -> None:
-    assert not shows_logo(film, max(0.0, begins - 0.1)), "over the intro"
-    assert shows_logo(film, begins + 0.01)
-    assert shows_logo(film, ends - 0.05) is at_the_end
+def check_logo(video: Path, begins: float, ends: float, *, at_the_end: bool) -> None:
+    assert not shows_logo(video, max(0.0, begins - 0.1)), "over the intro"
+    assert shows_logo(video, begins + 0.01)
+    assert shows_logo(video, ends - 0.05) is at_the_end
 
 
-def shows_logo(film: Path, at: float) -> bool:
+def shows_logo(video: Path, at: float) -> bool:
     """A test picture has a place or two of the logo's colour: so a patch of it is looked at."""
-    picture = media.picture_at(film, at)
+    picture = media.picture_at(video, at)
     return all(picture.colour(x, y) == "lime" for x in (-12, -24, -36) for y in (-12, -22))

@@ -15,12 +15,12 @@ import pytest
 from ezrec.domain.branding import ALWAYS, LogoShow, read_logo_show
 from ezrec.domain.ports import RenderOptions, RenderPlan
 from ezrec.media.mp4 import copyable
+from ezrec.media.render.logo_plan import LogoSegment, shown_in
 from ezrec.media.render.renderer import FfmpegTranscoder
-from ezrec.media.render.smart_render import Run, plan_runs
-from tests.support import films, media
-from tests.support.films import needs_openh264
+from tests.support import media, videos
 from tests.support.pairings import RECORDINGS, recordings
 from tests.support.rendering import deaf
+from tests.support.videos import needs_openh264
 from tests.support.wait import eventually
 
 
@@ -51,7 +51,7 @@ def test_a_setting_that_makes_no_sense_is_refused(text: str) -> None:
 def long_take(
     path: Path, colour: str = "blue", *, audio: bool = False, size: tuple[int, int] = (320, 180)
 ) -> Path:
-    return media.make_take(path, seconds=6, colour=colour, audio=audio, size=size, filters=films.NOISE)
+    return media.make_take(path, seconds=6, colour=colour, audio=audio, size=size, filters=videos.NOISE)
 
 
 def rendered(folder: Path, takes: list[Path], show: str, **more: Any) -> tuple[Path, dict[str, Any]]:
@@ -64,8 +64,8 @@ def rendered(folder: Path, takes: list[Path], show: str, **more: Any) -> tuple[P
     return output, json.loads((folder / "processing.json").read_bytes())
 
 
-def logo_at(film: Path, at: float) -> bool:
-    return media.picture_at(film, at).colour(-12, -12) == "lime"
+def logo_at(video: Path, at: float) -> bool:
+    return media.picture_at(video, at).colour(-12, -12) == "lime"
 
 
 @pytest.mark.parametrize("audio", [False, True])
@@ -73,14 +73,14 @@ def test_only_the_groups_of_pictures_with_the_logo_are_encoded(audio: bool, tmp_
     take = long_take(tmp_path / "t.mp4", audio=audio)
     output, report = rendered(tmp_path, [take], "every:3s/1.5s", intro=media.make_intro(tmp_path / "i.mp4"))
     assert report["rung"] == "smart", report["why"]
-    old, new = films.packets(take), films.packets(output)[30:]
+    old, new = videos.packets(take), videos.packets(output)[30:]
     kept = [n for n, (a, b) in enumerate(zip(old, new, strict=True)) if a.digest == b.digest]
     assert kept == [*range(60, 90), *range(150, 180)]
     assert [one.at - new[0].at for one in new] == pytest.approx([one.at - old[0].at for one in old], abs=1e-5)
-    shown = films.pictures(output)
-    originals = films.pictures(take)
+    shown = videos.pictures(output)
+    originals = videos.pictures(take)
     assert [shown[30 + n] for n in kept] == [originals[n] for n in kept]
-    assert films.pictures(films.without_sets_in_band(output)) == shown
+    assert videos.pictures(videos.without_sets_in_band(output)) == shown
     times = {1.1: True, 2.4: True, 2.6: False, 3.9: False, 4.1: True, 5.4: True, 5.6: False, 6.9: False}
     assert {at: logo_at(output, at) for at in times} == times
     assert {media.picture_at(output, at).colour(9, 9) for at in times} == {"blue"}
@@ -92,14 +92,14 @@ def test_what_shows_no_logo_is_the_recordings_own_frame_by_frame(recording: str,
     lead = media.make_intro(tmp_path / "i.mp4", seconds=0.5)
     output, report = rendered(tmp_path, takes, "first:1s", intro=lead)
     assert report["rung"] == "smart", report["why"]
-    copied = [picture for take in takes for picture in films.pictures(take)]
-    shown = films.pictures(output)
+    copied = [picture for take in takes for picture in videos.pictures(take)]
+    shown = videos.pictures(output)
     first = len(shown) - len(copied)
     differ = [number for number, picture in enumerate(copied) if shown[first + number] != picture]
     assert differ == list(range(len(differ)))
     assert 25 <= len(differ) <= 45  # up to the next group of pictures
-    assert films.pictures(films.without_sets_in_band(output)) == shown
-    steps = [after.at - before.at for before, after in pairwise(films.packets(output))]
+    assert videos.pictures(videos.without_sets_in_band(output)) == shown
+    steps = [after.at - before.at for before, after in pairwise(videos.packets(output))]
     assert min(steps) > 0
     assert logo_at(output, first / 30 + 0.1)
 
@@ -121,7 +121,7 @@ def test_openh264_shows_every_frame_as_ffmpeg_does(tmp_path: Path) -> None:
         tmp_path, [long_take(tmp_path / "t.mp4")], "first:2s", intro=media.make_intro(tmp_path / "i.mp4")
     )
     assert report["rung"] == "smart"
-    assert films.openh264_pictures(output) == films.pictures(output)
+    assert videos.openh264_pictures(output) == videos.pictures(output)
 
 
 def test_brightness_in_its_full_range_stays_as_it_was(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_nothing_made_on_the_way_is_left(tmp_path: Path) -> None:
 def test_a_group_of_pictures_is_never_cut(tmp_path: Path) -> None:
     material = copyable.read(long_take(tmp_path / "t.mp4"))
     assert material.idrs == (0, 30, 60, 90, 120, 150)
-    assert plan_runs(material, [(0, 1)]) == [Run(0, 30, 0, 30)]
-    assert plan_runs(material, [(0.5, 1.5)]) == [Run(0, 60, 15, 45)]
-    assert plan_runs(material, [(5.5, 99)]) == [Run(150, 180, 15, 30)]
-    assert plan_runs(material, [(6, 7)]) == []
+    assert shown_in(material, [(0, 1)]) == [LogoSegment(0, 30, 0, 30)]
+    assert shown_in(material, [(0.5, 1.5)]) == [LogoSegment(0, 60, 15, 45)]
+    assert shown_in(material, [(5.5, 99)]) == [LogoSegment(150, 180, 15, 30)]
+    assert shown_in(material, [(6, 7)]) == []
 
 
 def test_always_has_no_end() -> None:
@@ -185,7 +185,7 @@ FfmpegTranscoder(bitrate=2_000_000, preset="ultrafast").render(
 
 
 def test_a_kill_in_the_middle_costs_the_stretch_that_was_being_encoded_and_no_more(tmp_path: Path) -> None:
-    media.make_take(tmp_path / "t.mp4", seconds=15, filters=films.NOISE)
+    media.make_take(tmp_path / "t.mp4", seconds=15, filters=videos.NOISE)
     media.make_logo(tmp_path / "l.png")
     kept = tmp_path / "parts"
     worker = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)])
@@ -202,7 +202,7 @@ def test_a_kill_in_the_middle_costs_the_stretch_that_was_being_encoded_and_no_mo
     output, report = rendered(tmp_path, [tmp_path / "t.mp4"], "every:3s/1s", parts=kept)
     assert report["rung"] == "smart"
     assert (report["checks"]["parts_found"], report["checks"]["parts_made"]) == (there - 1, 5 - there + 1)
-    assert len(films.pictures(output)) == 450
+    assert len(videos.pictures(output)) == 450
     assert [logo_at(output, at) for at in (0.5, 1.5, 6.5, 8.0, 12.5)] == [True, False, True, False, True]
 
     _, other = rendered(tmp_path, [tmp_path / "t.mp4"], "every:3s/1.5s", parts=kept)

@@ -11,39 +11,39 @@ import pytest
 from ezrec.domain.errors import Reject
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Log
 from ezrec.media.ffmpeg.tools import Tools, VerificationError
-from ezrec.media.mp4 import copyable, h264, timeline, writer
+from ezrec.media.mp4 import copyable, h264, index, timeline, writer
 from ezrec.media.render.verify_copy import CopyVerifier
 from ezrec.system.task import CancelToken
-from tests.support import films
+from tests.support import videos
 
 TOOLS = Tools("ffmpeg", "ffprobe", 0, 800_000, "ultrafast", 60.0)
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> tuple[Path, timeline.TrackTimeline]:
+def video(tmp_path: Path) -> tuple[Path, timeline.TrackTimeline]:
     """Two takes of a camera, joined after 60 frames."""
-    takes = [films.software_take(tmp_path / f"{colour}.mp4", colour=colour) for colour in ("blue", "lime")]
+    takes = [videos.software_take(tmp_path / f"{colour}.mp4", colour=colour) for colour in ("blue", "lime")]
     materials = [copyable.read(take) for take in takes]
     parts = [
         timeline.Part.whole(number, material.tables.picture, None)
         for number, material in enumerate(materials)
     ]
     lane, _ = timeline.picture(parts, timeline.picture_scale(parts))
-    shown = writer.PictureTrack(lane, 320, 180, h264.write_avcc(materials[0].sets))
-    writer.write(tmp_path / "film", shown, None, dict(enumerate(takes)), b"", lambda done: None)
-    return tmp_path / "film", lane
+    shown = index.PictureTrack(lane, 320, 180, h264.write_avcc(materials[0].sets))
+    writer.write(tmp_path / "video", shown, None, dict(enumerate(takes)), b"", lambda done: None)
+    return tmp_path / "video", lane
 
 
 def prove(path: Path, lane: timeline.TrackTimeline, joins: list[int]) -> None:
-    CopyVerifier(TOOLS, path, CancelToken(), Log()).show(lane, None, joins)
+    CopyVerifier(TOOLS, path, CancelToken(), Log()).verify(lane, None, joins)
 
 
 @pytest.mark.parametrize("joins", [[], [60], [1, 2, 60, 119], list(range(1, 120))])
-def test_a_faithful_film_passes_and_nothing_is_left_beside_it(
-    joins: list[int], film: tuple[Path, timeline.TrackTimeline], tmp_path: Path
+def test_a_faithful_video_passes_and_nothing_is_left_beside_it(
+    joins: list[int], video: tuple[Path, timeline.TrackTimeline], tmp_path: Path
 ) -> None:
     before = sorted(tmp_path.iterdir())
-    prove(*film, joins)
+    prove(*video, joins)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -99,19 +99,19 @@ DAMAGE: tuple[Callable[[Path, timeline.TrackTimeline], None], ...] = (
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_film_is_found_out(
+def test_a_damaged_video_is_found_out(
     damage: Callable[[Path, timeline.TrackTimeline], None],
-    film: tuple[Path, timeline.TrackTimeline],
+    video: tuple[Path, timeline.TrackTimeline],
     tmp_path: Path,
 ) -> None:
-    damage(*film)
+    damage(*video)
     with pytest.raises((VerificationError, FfmpegFailed, Reject)):  # for each, the ladder takes its next rung
-        prove(*film, [60])
+        prove(*video, [60])
     assert not list(tmp_path.glob("*.joins"))
 
 
-def test_a_film_with_a_frame_less_is_found_out(film: tuple[Path, timeline.TrackTimeline]) -> None:
-    path, lane = film
+def test_a_video_with_a_frame_less_is_found_out(video: tuple[Path, timeline.TrackTimeline]) -> None:
+    path, lane = video
     lane.sizes.pop()
     with pytest.raises(VerificationError, match="index"):
         prove(path, lane, [60])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ezrec.media.mp4 import copyable, h264, samples, timeline, writer
+from ezrec.media.mp4 import copyable, h264, index, samples, timeline, writer
 from tests.support import media
 
 NOISE = "noise=alls=12:allf=t"
@@ -42,9 +42,9 @@ def _in_band_take(path: Path, *, audio: bool = False) -> Path:
     sound = None
     if found.sound:
         heard = timeline.sound(parts, begins, lane, found.sound.rate, 1)
-        sound = writer.SoundTrack(heard, found.sound.channels)
+        sound = index.SoundTrack(heard, found.sound.channels)
     wrong = h264.write_avcc(h264.read_avcc(samples.read(other).picture.header))
-    writer.write(path, writer.PictureTrack(lane, 320, 180, wrong), sound, {0: made}, b"\0", lambda _: None)
+    writer.write(path, index.PictureTrack(lane, 320, 180, wrong), sound, {0: made}, b"\0", lambda _: None)
     made.unlink()
     other.unlink()
     return path
@@ -111,7 +111,7 @@ def _openh264_take(path: Path) -> Path:
 
 
 def openh264_pictures(path: Path, size: tuple[int, int] = (320, 180)) -> list[str]:
-    """A digest of every frame that OpenH264, a decoder of another house, makes of a film."""
+    """A digest of every frame that OpenH264, a decoder of another house, makes of a video."""
     raw, length = path.with_suffix(".raw"), size[0] * size[1] * 3 // 2
     gst(
         f"filesrc location={path} ! qtdemux name=d d.video_0 ! h264parse ! openh264dec ! videoconvert"
@@ -187,7 +187,7 @@ def pictures(path: Path, *options: str, before: tuple[str, ...] = ()) -> list[st
 
 
 def without_sets_in_band(path: Path) -> Path:
-    """The same film for a decoder that has only the header to go by."""
+    """The same video for a decoder that has only the header to go by."""
     bare = path.with_name("bare.mp4")
     command = ["ffmpeg", "-v", "error", "-y", "-i", f"file:{path}", "-map", "0", "-c", "copy", "-bsf:v"]
     subprocess.run([*command, "filter_units=remove_types=7-8", str(bare)], check=True, timeout=60)

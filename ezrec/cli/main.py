@@ -204,9 +204,10 @@ def report(fault: Exception) -> int:
 
 def _say(code: int, *problems: str) -> int:
     from ezrec.cli.formatting import printable
+    from ezrec.system.journal_stream import for_stream
 
     for problem in problems:
-        click.echo(f"ezrec: {printable(redacted(problem))}", err=True)
+        click.echo(for_stream(f"ezrec: {printable(redacted(problem))}", sys.stderr), err=True)
     return code
 
 
@@ -224,4 +225,7 @@ def _report_bug(kind: type[BaseException], fault: BaseException | None, at: Trac
     """Print the traceback as Python does, with secrets masked: an exception may quote one."""
     import traceback
 
-    sys.stderr.write(redacted("".join(traceback.format_exception(kind, fault, at))))
+    from ezrec.system.journal_stream import for_stream
+
+    text = redacted("".join(traceback.format_exception(kind, fault, at)))
+    sys.stderr.write(for_stream(text, sys.stderr))

@@ -259,6 +259,7 @@ class Settings:
     rescan_s: float = 60.0  # from one rescan to the next, the net under the file events
     hook_limit_s: float = 30.0  # a hook may run so long
     retired: tuple[str, ...] = ()  # the settings of earlier versions that are still set
+    unknown: tuple[tuple[str, str], ...] = ()  # what is set and is no setting, and the setting meant or ""
 
     @property
     def hooks(self) -> Path:
@@ -304,9 +305,16 @@ class Settings:
             shown[name] = value if name in SECRETS else redacted(str(value))
         return shown
 
-    def retired_notes(self) -> list[str]:
-        """A sentence for each retired setting that is still set."""
-        return [f"{name} is no longer a setting: remove the line" for name in self.retired]
+    def notes(self) -> list[str]:
+        """A sentence for each thing that is set and changes nothing."""
+        retired = [f"{name} is no longer a setting: remove the line" for name in self.retired]
+        return retired + [unknown_note(name, meant) for name, meant in self.unknown]
+
+
+def unknown_note(name: str, meant: str) -> str:
+    return f"{name} is no setting" + (
+        f": did you mean {meant}?" if meant else ": ezrec config lists them all"
+    )
 
 
 TABLE = tuple(item for item in fields(Settings) if item.metadata)  # the fields that can be set

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from click.shell_completion import CompletionItem
+
     from ezrec.cloud.local.backend import LocalBackend
     from ezrec.domain.ports import Clock
     from ezrec.settings import Settings
@@ -39,7 +41,7 @@ COMMANDS = {
     "camera": ("ezrec.cli.camera:camera", "list the cameras, test one, take a picture"),
     "demo": ("ezrec.cli.demo:demo", "watch one booking go from camera to video, in 40 s"),
     "local": ("ezrec.cli.local:local", "book, and list videos, on the local backend"),
-    "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),
+    "config": ("ezrec.cli.config:config", "show the settings in force; change one"),
     "schema": ("ezrec.cli.schema:schema", "print the SQL that a Supabase project needs"),
     "install": ("ezrec.cli.install:install", "install EZREC on this machine (root)"),
     "upgrade": (
@@ -51,6 +53,8 @@ COMMANDS = {
         "ezrec.cli.install:uninstall",
         "remove EZREC; spool, footage, settings and keys stay (root)",
     ),
+    "completion": ("ezrec.cli.manual:completion", "print what completes commands in bash, zsh or fish"),
+    "manual": ("ezrec.cli.manual:manual", "print the page of `man ezrec`"),
     "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage, then end"),
     "pulse": ("ezrec.cli.run:pulse", "run a periodic task once: sync, status, logs and others"),
 }
@@ -143,6 +147,17 @@ class Lazy(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table, so that a key press loads no command."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

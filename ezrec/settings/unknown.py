@@ -7,6 +7,7 @@ ours.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 
 from ezrec.settings.definitions import RETIRED, TABLE
@@ -16,6 +17,7 @@ _LIKENESS = 0.8  # of difflib: PREROLL and PRE_ROLL have 0.93
 # Hooks get these, and may call `ezrec`.
 HOOKS = frozenset({"EZREC_ALERT", "EZREC_ENTRY", "EZREC_EVENT", "EZREC_JOB", "EZREC_STAGE"})
 KNOWN = {name: item for item in TABLE for name in (item.metadata["name"], *item.metadata["older"])}
+_BARE = {known.removeprefix(_PREFIX): item.metadata["name"] for known, item in KNOWN.items()}
 _OTHERS = {*KNOWN, *RETIRED, *HOOKS}
 
 
@@ -32,10 +34,10 @@ def found(environ: Mapping[str, str], file: Collection[str]) -> tuple[tuple[str,
     return tuple(unknown)
 
 
+@functools.lru_cache(256)
 def nearest(name: str) -> str:
     """The setting whose name is most like this one; \"\" where none is near."""
     from difflib import get_close_matches  # only where something is unknown
 
-    bare = {known.removeprefix(_PREFIX): item for known, item in KNOWN.items()}
-    like = get_close_matches(name.upper().removeprefix(_PREFIX), bare, 1, _LIKENESS)
-    return bare[like[0]].metadata["name"] if like else ""
+    like = get_close_matches(name.upper().removeprefix(_PREFIX), _BARE, 1, _LIKENESS)
+    return _BARE[like[0]] if like else ""

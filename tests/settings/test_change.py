@@ -50,6 +50,16 @@ def test_a_line_is_added_or_replaced_and_all_others_stay_as_they_are(env: Path) 
     assert load({"EZREC_HOME": str(env.parent)}).fps == 30
 
 
+@pytest.mark.parametrize("value", ["court-7", "'court 7'", '"court 7"', "'#'", "it's 'odd'"])
+@pytest.mark.parametrize("comment", ["", "  # the far one", ' # it\'s "far"'])
+def test_what_a_person_wrote_behind_a_value_stays(env: Path, value: str, comment: str) -> None:
+    env.write_text(f"CAMERA_ID={value}{comment}\n")
+    assert set_one(env, "CAMERA_ID", "court-8") == f"CAMERA_ID=court-8{comment}\n"
+    env.write_text(f"EZREC_DEVICE_PASSWORD={value}{comment}\n")
+    set_one(env, "EZREC_DEVICE_PASSWORD", "it's # new\\")
+    assert load({"EZREC_HOME": str(env.parent), "TZ": "UTC"}).device_password == "it's # new\\"
+
+
 def test_the_file_keeps_its_mode_and_its_owner_and_no_other_is_left_beside_it(env: Path) -> None:
     env.chmod(0o600)
     if os.geteuid() == 0:

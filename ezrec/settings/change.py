@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ezrec.domain import env_lines
+from ezrec.domain import env_lines, setting_names
 from ezrec.domain.errors import ConfigError, Refused
-from ezrec.settings import sources, unknown
-from ezrec.settings.definitions import CREDENTIALS, DEFAULT_HOME, EXACT, RETIRED, unknown_note
+from ezrec.settings import sources
+from ezrec.settings.definitions import CREDENTIALS, DEFAULT_HOME, EXACT, FIELDS, NAMES, RETIRED
 from ezrec.settings.load import home_of, load, read_value
 from ezrec.system import durable
 
@@ -43,9 +43,9 @@ def known(name: str) -> Mapping[str, Any]:
     """What the table says of a setting, by any of its names. Raises `Refused` where none can be changed."""
     if name in RETIRED:
         raise Refused(f"{name} is no longer a setting")
-    if name not in unknown.KNOWN:
-        raise Refused(unknown_note(name, unknown.nearest(name)))
-    meta = unknown.KNOWN[name].metadata
+    if name not in FIELDS:
+        raise Refused(setting_names.note(name, setting_names.nearest(name, NAMES)))
+    meta = FIELDS[name].metadata
     if meta["name"] == "EZREC_HOME":
         raise Refused("EZREC_HOME says where .env lies, so it cannot stand there", "see systemd/README.md")
     return meta

@@ -8,7 +8,7 @@ from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
-from ezrec.domain import camera_address
+from ezrec.domain import camera_address, setting_names
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.durations import format_duration
 from ezrec.domain.encoders import WISHES
@@ -308,13 +308,9 @@ class Settings:
     def notes(self) -> list[str]:
         """A sentence for each thing that is set and changes nothing."""
         retired = [f"{name} is no longer a setting: remove the line" for name in self.retired]
-        return retired + [unknown_note(name, meant) for name, meant in self.unknown]
-
-
-def unknown_note(name: str, meant: str) -> str:
-    return f"{name} is no setting" + (
-        f": did you mean {meant}?" if meant else ": ezrec config lists them all"
-    )
+        return retired + [setting_names.note(name, meant) for name, meant in self.unknown]
 
 
 TABLE = tuple(item for item in fields(Settings) if item.metadata)  # the fields that can be set
+FIELDS = {name: item for item in TABLE for name in (item.metadata["name"], *item.metadata["older"])}
+NAMES = {name: item.metadata["name"] for name, item in FIELDS.items()}  # each with the newest

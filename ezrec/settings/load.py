@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ezrec.domain import setting_names
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.redaction import redacted
-from ezrec.settings import sources, types, unknown
-from ezrec.settings.definitions import DEFAULT_HOME, EXACT, RETIRED, SECRETS, TABLE, Settings
+from ezrec.settings import sources, types
+from ezrec.settings.definitions import DEFAULT_HOME, EXACT, NAMES, RETIRED, SECRETS, TABLE, Settings
 
 _PLAIN_CAMERA = re.compile(r"[A-Za-z0-9]{1,20}|v4l2:[\w./-]*")
 NO_KEY = "SUPABASE_KEY is not set, and the Supabase backend needs it"
@@ -45,7 +46,7 @@ def load(environ: Mapping[str, str] | None = None, *, file: Mapping[str, str] | 
         values[item.name] = read_value(meta["name"], text, meta["parse"], problems) if text else text
     values["home"] = home
     values["retired"] = tuple(name for name in RETIRED if given.get(name) or from_file.get(name))
-    values["unknown"] = unknown.found(given, from_file)
+    values["unknown"] = setting_names.unknown(given, from_file, NAMES, RETIRED)
     if values["zone"] is None:
         values["zone"] = _system_zone(given, problems)
     _check_together(values, merged, problems)

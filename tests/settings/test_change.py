@@ -14,9 +14,11 @@ import pytest
 
 from ezrec.cli import run
 from ezrec.diagnostics.doctor import examine
+from ezrec.domain import setting_names
 from ezrec.domain.errors import ConfigError, Refused
 from ezrec.runtime import hooks
-from ezrec.settings import change, load, sources, unknown
+from ezrec.settings import change, load, sources
+from ezrec.settings.definitions import NAMES
 from tests.support.jobs import ezrec
 
 MINE = "# of the club\nCAMERA_ID=court-7  # the far one\nOTHER=kept\n\nTIMEZONE='Europe/Madrid'\n"
@@ -153,9 +155,11 @@ def test_what_nobody_knows_is_named_with_the_setting_that_was_meant(tmp_path: Pa
 def test_a_hook_that_calls_ezrec_is_told_nothing_of_what_hooks_are_given(tmp_path: Path) -> None:
     given = set(re.findall(r'"(EZREC_\w+)"', Path(hooks.__file__).read_text()))
     assert given
-    assert given <= unknown.HOOKS | set(unknown.KNOWN)
+    assert given <= setting_names.HOOKS | set(NAMES)
     assert (
-        load({"EZREC_HOME": str(tmp_path), **dict.fromkeys(unknown.HOOKS - {"EZREC_STATE"}, "x")}).notes()
+        load(
+            {"EZREC_HOME": str(tmp_path), **dict.fromkeys(setting_names.HOOKS - {"EZREC_STATE"}, "x")}
+        ).notes()
         == []
     )
 

@@ -156,12 +156,8 @@ def test_a_hook_that_calls_ezrec_is_told_nothing_of_what_hooks_are_given(tmp_pat
     given = set(re.findall(r'"(EZREC_\w+)"', Path(hooks.__file__).read_text()))
     assert given
     assert given <= setting_names.HOOKS | set(NAMES)
-    assert (
-        load(
-            {"EZREC_HOME": str(tmp_path), **dict.fromkeys(setting_names.HOOKS - {"EZREC_STATE"}, "x")}
-        ).notes()
-        == []
-    )
+    environ = dict.fromkeys(setting_names.HOOKS, "x")
+    assert load({"EZREC_HOME": str(tmp_path), **environ}).notes() == []
 
 
 # ---- as it is typed

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from click.shell_completion import CompletionItem
+
     from ezrec.cloud.local.backend import LocalBackend
     from ezrec.domain.ports import Clock
     from ezrec.settings import Settings
@@ -40,7 +42,7 @@ COMMANDS = {
     "camera": ("ezrec.cli.camera:camera", "list the cameras, test one, take a picture"),
     "demo": ("ezrec.cli.demo:demo", "watch one booking go from camera to video, in 40 s"),
     "local": ("ezrec.cli.local:local", "book, and list videos, on the local backend"),
-    "config": ("ezrec.cli.config:config", "show the settings in force, secrets masked"),
+    "config": ("ezrec.cli.config:config", "show the settings in force; change one"),
     "schema": ("ezrec.cli.schema:schema", "print the SQL that a Supabase project needs"),
     "install": ("ezrec.cli.install:install", "install EZREC on this machine (root)"),
     "upgrade": ("ezrec.cli.install:upgrade", "go to a newer version, or back to the last (root)"),
@@ -49,6 +51,8 @@ COMMANDS = {
         "ezrec.cli.install:uninstall",
         "remove EZREC; spool, footage, settings and keys stay (root)",
     ),
+    "completion": ("ezrec.cli.manual:completion", "print what completes commands in bash, zsh or fish"),
+    "manual": ("ezrec.cli.manual:manual", "print the page of `man ezrec`"),
     "run-stage": ("ezrec.cli.run:run_stage", "do the work that is due in one stage, then end"),
     "pulse": ("ezrec.cli.run:pulse", "run a periodic task once: sync, status, logs and others"),
 }
@@ -56,7 +60,7 @@ COMMANDS = {
 _SECTIONS = {
     "Every day": ("status", "explain", "spool", "local", "logs", "camera"),
     "Set up and repair": (
-        "doctor", "config", "demo", "install", "upgrade", "uninstall", "import-legacy", "schema",
+        "doctor", "config", "demo", "install", "upgrade", "uninstall", "import-legacy", "schema", "manual", "completion",
     ),
     "What the services call": ("run", "run-stage", "pulse"),
 }  # fmt: skip
@@ -150,6 +154,17 @@ class Lazy(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table, so that a key press loads no command."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=text)
+            for name, (_, text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What a person types every day first, and what services and programs call last."""
         widest = max(map(len, COMMANDS)) + 2
@@ -213,9 +228,10 @@ def report(fault: Exception) -> int:
 
 def _say(code: int, *problems: str) -> int:
     from ezrec.cli.formatting import printable
+    from ezrec.system.journal_stream import for_stream
 
     for problem in problems:
-        click.echo(f"ezrec: {printable(redacted(problem))}", err=True)
+        click.echo(for_stream(f"ezrec: {printable(redacted(problem))}", sys.stderr), err=True)
     return code
 
 
@@ -233,4 +249,7 @@ def _report_bug(kind: type[BaseException], fault: BaseException | None, at: Trac
     """Print the traceback as Python does, with secrets masked: an exception may quote one."""
     import traceback
 
-    sys.stderr.write(redacted("".join(traceback.format_exception(kind, fault, at))))
+    from ezrec.system.journal_stream import for_stream
+
+    text = redacted("".join(traceback.format_exception(kind, fault, at)))
+    sys.stderr.write(for_stream(text, sys.stderr))

@@ -78,7 +78,7 @@ def _serve(settings: Settings, only: list[str], kept: bool) -> None:
     services = build(settings, only)
     asked = _stop_on_signals(services)
     # Beside the start, not before it: a recorder that was started again has a match to go on with.
-    saying = threading.Thread(target=_log_start, args=(log, settings, only), name="versions")
+    saying = threading.Thread(target=_log_start, args=(log, settings, only, kept), name="versions")
     saying.start()
     if kept:
         os.environ.pop("NOTIFY_SOCKET", None)  # systemd wants to hear from the supervisor alone
@@ -126,14 +126,14 @@ def _stop_on_signals(services: Services) -> list[str]:
     return came
 
 
-def _log_start(log: Any, settings: Settings, parts: list[str]) -> None:
+def _log_start(log: Any, settings: Settings, parts: list[str], kept: bool) -> None:
     """Log the versions. A missing FFmpeg stops nothing: jobs wait and say so until it is installed."""
     from ezrec import __version__
     from ezrec.media.versions import versions
 
     _warn_of_held_stages(log, settings, parts)
-    if parts != ["record"]:  # of the two processes that begin together, one says it
-        for note in settings.retired_notes():
+    if parts != ["record"] or not kept:  # of the two processes that begin together, one says it
+        for note in settings.notes():
             log.warning("%s", note)
     shown = ", ".join(f"{name} {version}" for name, version in versions().items())
     recording = " to record" if parts == ["record"] else ""

@@ -40,7 +40,7 @@ def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) ->
         return  # the other checks need the settings
     hide(settings.secrets())
     yield ok("settings", f"sound, for {settings.home}; `ezrec config` shows them")
-    for note in settings.retired_notes():
+    for note in settings.notes():
         yield warning("settings", note, "edit EZREC_HOME/.env, or what sets it in the environment")
     yield from look(settings, quick=quick)
 

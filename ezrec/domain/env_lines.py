@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
@@ -54,6 +54,38 @@ def quoted(value: str) -> str:
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def line(name: str, value: str) -> str:
+    return f"{name}={quoted(value)}"
+
+
+def rewritten(text: str, sets: Mapping[str, str], drops: Collection[str] = frozenset()) -> str:
+    """The text with `sets` set and `drops` removed; every comment, and every other line, as it was."""
+    left, kept = dict(sets), []
+    for each in lines(text):
+        one = setting(each)
+        name = one[0] if one else ""
+        if name in drops:
+            continue
+        if one and name in sets:
+            if name in left:
+                new = line(name, left[name]) + _comment(one[1])
+                kept.append(each if value_of(one[1]) == left[name] else new)
+                del left[name]
+            continue
+        kept.append(each)
+    kept += [line(name, value) for name, value in left.items()]
+    return "\n".join(kept) + "\n"
+
+
+def _comment(right: str) -> str:
+    """What stands behind a value, to be put behind another."""
+    for pattern in (_SINGLE, _DOUBLE, _LOOSE):
+        if whole := pattern.fullmatch(right):
+            return right[whole.end(pattern.groups) + 1 :]
+    found = _COMMENT.search(right)
+    return found[0] if found else ""
 
 
 def _is_whole_without_quotes(value: str) -> bool:

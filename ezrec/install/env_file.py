@@ -57,26 +57,7 @@ def read_file(path: Path) -> dict[str, str]:
     return read(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else {}
 
 
-def rewritten(text: str, sets: Mapping[str, str], drops: frozenset[str] = frozenset()) -> str:
-    """The text with `sets` set and `drops` removed; every other line as it was."""
-    left, lines = dict(sets), []
-    for line in env_lines.lines(text):
-        one = env_lines.setting(line)
-        name = one[0] if one else ""
-        if name in drops:
-            continue
-        if name in sets:
-            if name in left:
-                lines.append(line if read(line).get(name) == sets[name] else _line(name, left[name]))
-                del left[name]
-            continue
-        lines.append(line)
-    lines += [_line(name, value) for name, value in left.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _line(name: str, value: str) -> str:
-    return f"{name}={env_lines.quoted(value)}"
+rewritten = env_lines.rewritten
 
 
 def check(values: Mapping[str, str]) -> None:

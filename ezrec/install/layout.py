@@ -37,6 +37,14 @@ KINDS = (".service", ".path", ".timer", ".target")
 STARTS = {"one": "ezrec.service", "split": "ezrec.target"}
 RECORDERS = {"one": "ezrec.service", "split": "recorder.service"}
 RTSP = UNITS / "recorder.service.d" / "rtsp-camera.conf"
+LOCAL = Path("/usr/local/share")
+# What the program prints by a command, and where man and the shells look for it.
+PAGES = {
+    LOCAL / "man" / "man1" / "ezrec.1": ("manual",),
+    LOCAL / "bash-completion" / "completions" / "ezrec": ("completion", "bash"),
+    LOCAL / "zsh" / "site-functions" / "_ezrec": ("completion", "zsh"),
+    Path("/etc/fish/completions/ezrec.fish"): ("completion", "fish"),
+}
 PACKAGES = ("ffmpeg", "fonts-dejavu-core", "python3-venv")
 CAMERA_PACKAGE = "python3-picamera2"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -244,7 +245,23 @@ def _files(target: Installation, source: Path) -> Iterator[Step]:
         lambda: system.link(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
         lambda: system.points_to(layout.PROGRAM, layout.CURRENT / "bin" / "ezrec"),
     )
+    yield _pages(target.release)
     yield _rtsp(target, source)
+
+
+def _pages(release: str) -> Step:
+    @functools.cache
+    def texts() -> dict[Path, str]:
+        return {
+            path: system.must(str(releases.program(release)), *words) for path, words in layout.PAGES.items()
+        }
+
+    return Step(
+        "put the manual page, and the completion of bash, zsh and fish, where they are looked for",
+        "the program prints them",
+        lambda: system.write_all(texts()),
+        lambda: releases.is_ready(release) and system.say_all(texts()),
+    )
 
 
 def _rtsp(target: Installation, source: Path) -> Step:

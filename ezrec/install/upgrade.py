@@ -103,7 +103,7 @@ def uninstall(home: Path) -> list[Step]:
     """The steps that remove EZREC; spool, footage, settings and keys stay."""
     foreign = {f"{name}.service" for name in FORMER if system.older_unit(name)}
     units = [unit for shape in layout.SHAPES.values() for unit in shape if unit not in foreign]
-    files = [*layout.unit_files(layout.shipped(), home), layout.RTSP]
+    files = [*layout.unit_files(layout.shipped(), home), layout.RTSP, *layout.PAGES]
     files = [path for path in files if path.name not in foreign]
     return [
         Step(
@@ -113,8 +113,8 @@ def uninstall(home: Path) -> list[Step]:
             lambda: not any(system.is_enabled(unit) or system.is_active(unit) for unit in units),
         ),
         Step(
-            f"remove the unit files from {layout.UNITS}",
-            "systemd forgets them",
+            f"remove the unit files from {layout.UNITS}, the manual page and the shells' completion",
+            "systemd forgets the units",
             lambda: _remove(files),
             lambda: not any(path.exists() for path in files),
         ),
@@ -131,8 +131,11 @@ def uninstall(home: Path) -> list[Step]:
 def _remove(files: list[Path]) -> None:
     for path in files:
         system.remove(path)
-        if path.parent != layout.UNITS and path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        for folder in path.parents:
+            if folder in (layout.UNITS, layout.LOCAL) or (folder.is_dir() and any(folder.iterdir())):
+                break
+            if folder.is_dir():
+                folder.rmdir()
     system.must("systemctl", "daemon-reload")
 
 

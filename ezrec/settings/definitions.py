@@ -8,7 +8,7 @@ from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
-from ezrec.domain import camera_address
+from ezrec.domain import camera_address, setting_names
 from ezrec.domain.branding import CORNERS, LogoLayout, LogoShow, read_logo_show
 from ezrec.domain.durations import format_duration
 from ezrec.domain.encoders import WISHES
@@ -258,6 +258,7 @@ class Settings:
     rescan_s: float = 60.0  # from one rescan to the next, the net under the file events
     hook_limit_s: float = 30.0  # a hook may run so long
     retired: tuple[str, ...] = ()  # the settings of earlier versions that are still set
+    unknown: tuple[tuple[str, str], ...] = ()  # what is set and is no setting, and the setting meant or ""
 
     @property
     def hooks(self) -> Path:
@@ -317,9 +318,12 @@ class Settings:
             shown[name] = value if name in SECRETS else redacted(str(value))
         return shown
 
-    def retired_notes(self) -> list[str]:
-        """A sentence for each retired setting that is still set."""
-        return [f"{name} is no longer a setting: remove the line" for name in self.retired]
+    def notes(self) -> list[str]:
+        """A sentence for each thing that is set and changes nothing."""
+        retired = [f"{name} is no longer a setting: remove the line" for name in self.retired]
+        return retired + [setting_names.note(name, meant) for name, meant in self.unknown]
 
 
 TABLE = tuple(item for item in fields(Settings) if item.metadata)  # the fields that can be set
+FIELDS = {name: item for item in TABLE for name in (item.metadata["name"], *item.metadata["older"])}
+NAMES = {name: item.metadata["name"] for name, item in FIELDS.items()}  # each with the newest

@@ -10,24 +10,28 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ezrec.domain import setting_names
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.redaction import redacted
 from ezrec.settings import sources, types
-from ezrec.settings.definitions import DEFAULT_HOME, EXACT, RETIRED, SECRETS, TABLE, Settings
+from ezrec.settings.definitions import DEFAULT_HOME, EXACT, NAMES, RETIRED, SECRETS, TABLE, Settings
 
 _PLAIN_CAMERA = re.compile(r"[A-Za-z0-9]{1,20}|v4l2:[\w./-]*")
 NO_KEY = "SUPABASE_KEY is not set, and the Supabase backend needs it"
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
+def load(environ: Mapping[str, str] | None = None, *, file: Mapping[str, str] | None = None) -> Settings:
     """Read the environment, under it the device's credentials, and under both `EZREC_HOME/.env`.
 
-    Raises `ConfigError` with every fault.
+    `file`: what that file is to be taken to set, before it is written. Raises `ConfigError` with every fault.
     """
     given = dict(os.environ if environ is None else environ)
     problems: list[str] = []
-    home = _value("EZREC_HOME", given.get("EZREC_HOME") or str(DEFAULT_HOME), types.path, problems)
-    from_file = {} if home is None else sources.env_file(home / ".env", problems)
+    home = home_of(given, problems)
+    if file is not None:
+        from_file = dict(file)
+    else:
+        from_file = {} if home is None else sources.env_file(home / ".env", problems)
     home = home or DEFAULT_HOME  # go on, to find the other faults as well
     secrets = sources.credentials(given, from_file, problems)
     if environ is None and home == DEFAULT_HOME:  # a person's command: what only root can read
@@ -39,15 +43,33 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         text = merged.get(meta["name"])
         if text is None:
             text = _default(item.name, meta["default"], home, merged)
-        values[item.name] = _value(meta["name"], text, meta["parse"], problems) if text else text
+        values[item.name] = read_value(meta["name"], text, meta["parse"], problems) if text else text
     values["home"] = home
     values["retired"] = tuple(name for name in RETIRED if given.get(name) or from_file.get(name))
+    values["unknown"] = setting_names.unknown(given, from_file, NAMES, RETIRED)
     if values["zone"] is None:
         values["zone"] = _system_zone(given, problems)
     _check_together(values, merged, problems)
     if problems:
         hidden = [merged[name] for name in SECRETS if name in merged]
         raise ConfigError([redacted(problem, hidden) for problem in problems])
+    return Settings(**values)
+
+
+def home_of(given: Mapping[str, str], problems: list[str]) -> Path | None:
+    text = given.get("EZREC_HOME") or str(DEFAULT_HOME)
+    found: Path | None = read_value("EZREC_HOME", text, types.path, problems)
+    return found
+
+
+def defaults(settings: Settings) -> Settings:
+    """The settings as they would be if nothing but EZREC_HOME were set. The zone is the system's."""
+    values: dict[str, Any] = {}
+    set_here = {"SUPABASE_URL": settings.supabase_url} if settings.supabase_url else {}
+    for item in TABLE:
+        text = _default(item.name, item.metadata["default"], settings.home, set_here)
+        values[item.name] = item.metadata["parse"](text) if text else text
+    values |= {"home": DEFAULT_HOME, "zone": _system_zone(os.environ, [])}
     return Settings(**values)
 
 
@@ -69,7 +91,8 @@ def _default(name: str, default: str | None, home: Path, merged: Mapping[str, st
     return None if default is None else default.replace("{home}", str(home))
 
 
-def _value(name: str, text: str, parse: Callable[[str], Any], problems: list[str]) -> Any:
+def read_value(name: str, text: str, parse: Callable[[str], Any], problems: list[str]) -> Any:
+    """The value of a setting's text; None, and a problem more, where it is none."""
     try:
         return parse(text if name in EXACT else text.strip())
     except (ValueError, OverflowError) as fault:

@@ -23,16 +23,18 @@ KEPT = Path("/etc/ezrec/credentials")
 
 def env_file(path: Path, problems: list[str]) -> dict[str, str]:
     try:
-        if not path.is_file():
-            return {}
-        from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
-
-        apart = env_lines.set_apart(path.read_text(encoding="utf-8"))
-        values = dotenv_values(stream=io.StringIO(apart.text), interpolate=False)
+        return parsed(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as fault:
         problems.append(f"{path} cannot be read: {fault}")
         return {}
-    return apart.put_back(values)
+
+
+def parsed(text: str) -> dict[str, str]:
+    """What the text of an `.env` sets."""
+    from dotenv import dotenv_values  # only where there is a file to read: it costs 10 ms
+
+    apart = env_lines.set_apart(text)
+    return apart.put_back(dotenv_values(stream=io.StringIO(apart.text), interpolate=False))
 
 
 def credentials(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 
@@ -34,15 +35,26 @@ def sync_file(path: Path) -> None:
         os.close(fd)
 
 
-def write(path: Path, data: bytes, *, sync_parent: bool = True, mode: int = 0o660) -> None:
+def write(
+    path: Path,
+    data: bytes,
+    *,
+    sync_parent: bool = True,
+    mode: int = 0o660,
+    like: os.stat_result | None = None,
+) -> None:
     """Replace `path` by `data`: whole and durable, or not at all.
 
-    `sync_parent=False` where the caller syncs the directory itself a moment later.
+    `sync_parent=False` where the caller syncs the directory itself a moment later. `like`: the new file gets
+    this owner, group and mode before anything is in it.
     """
     temporary = beside(path)
-    fd = plain_files.create(temporary, mode)
+    fd = plain_files.create(temporary, 0o600 if like else mode)
     try:
         with open(fd, "wb") as file:
+            if like:
+                os.fchown(fd, like.st_uid, like.st_gid)
+                os.fchmod(fd, stat.S_IMODE(like.st_mode))
             file.write(data)
             file.flush()
             os.fsync(fd)

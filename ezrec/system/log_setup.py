@@ -19,8 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from ezrec.domain.redaction import hide, redacted
+from ezrec.system import journal_stream
 
 FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
+_IN_JOURNAL = "%(levelname)s - %(message)s"  # which dates each line itself
 # Stage or periodic task → service. The names are those of docs/contract.md.
 SERVICES = {
     "record": "recorder",
@@ -52,11 +54,21 @@ class _Line(logging.Formatter):
     what came from outside must not look like an entry of its own.
     """
 
-    def __init__(self) -> None:
-        super().__init__(FORMAT)
+    def __init__(self, form: str = FORMAT) -> None:
+        super().__init__(form)
 
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record)).replace("\n", "\n  ")
+
+
+class _JournalLine(_Line):
+    """The same for the journal."""
+
+    def __init__(self) -> None:
+        super().__init__(_IN_JOURNAL)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return journal_stream.marked(super().format(record), record.levelno)
 
 
 class _Aside(logging.Handler):
@@ -79,7 +91,8 @@ class _Careful:
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         fault = traceback.format_exception_only(*sys.exc_info()[:2])[-1].strip()
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"a line of {record.name} was not logged: {redacted(fault)}\n")
+            told = f"a line of {record.name} was not logged: {redacted(fault)}\n"
+            sys.stderr.write(journal_stream.for_stream(told, sys.stderr))
 
 
 class _Screen(_Careful, logging.StreamHandler):  # type: ignore[type-arg]
@@ -135,7 +148,7 @@ def begin(
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
     screen = _Screen(sys.stdout)
-    screen.setFormatter(shape)
+    screen.setFormatter(_JournalLine() if journal_stream.leads_to_journal(sys.stdout) else shape)
     root.addHandler(screen)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ import pytest
 
 from ezrec.app.periodic import TASKS
 from ezrec.domain.stages import STAGES
+from ezrec.install import layout
 from ezrec.runtime.supervised_process import _END_LIMIT_S, CONFIGURATION
 from ezrec.settings import DEFAULT_HOME
 from ezrec.system import child_process
@@ -139,12 +140,19 @@ def test_where_memory_is_short_the_recorder_goes_last_and_who_encodes_first() ->
     assert scores["video_worker"] == child_process.FIRST
 
 
-def test_what_needs_a_camera_or_runs_hooks_can_in_the_one_unit() -> None:
+def test_what_runs_hooks_can_in_the_one_unit() -> None:
     path = UNITS / "ezrec.service"
-    for key in ("PrivateDevices", "ProtectClock", "MemoryDenyWriteExecute", "DeviceAllow", "DevicePolicy"):
+    for key in ("PrivateDevices", "MemoryDenyWriteExecute", "ExecPaths"):
         assert values(path, key) == [], key
     assert values(path, "ReadWritePaths") == [str(DEFAULT_HOME)]
     assert values(path, "User") == ["ezrec"]
+
+
+@pytest.mark.parametrize("name", NOTIFYING)
+def test_a_camera_whose_driver_comes_after_the_start_is_not_shut_out(name: str) -> None:
+    """systemd looks up the number of a named driver once, when the unit starts."""
+    assert values(UNITS / name, "DevicePolicy") == ["closed"]
+    assert values(UNITS / name, "DeviceAllow") == ["char-* rw"]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +174,15 @@ def test_no_unit_undoes_what_all_share() -> None:
     for path in SERVICES:
         if path.name != "ezrec.service":
             assert not shared & set(re.findall(r"^(\w+)=", path.read_text(), re.MULTILINE)), path.name
+
+
+@pytest.mark.parametrize("path", [*SERVICES, UNITS / "ezrec.target"], ids=lambda path: path.name)
+def test_what_a_unit_names_as_its_documentation_is_installed(path: Path) -> None:
+    installed = {f"file:{layout.SHARE / page.name}" for page in UNITS.glob("*.md")}
+    installed |= {f"man:{page.stem}(1)" for page in layout.PAGES if page.parent.name == "man1"}
+    (named,) = values(path, "Documentation")
+    assert named.split()
+    assert set(named.split()) <= installed
 
 
 def test_no_secret_can_be_read_from_a_unit() -> None:

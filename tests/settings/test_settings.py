@@ -261,7 +261,7 @@ def test_a_retired_setting_changes_nothing_and_is_named_to_whoever_still_sets_it
     settings = loaded(tmp_path, EZREC_LOG_FORMAT="json")
     assert (settings.rescan_s, settings.hooks, settings.pre_roll_s) == (60, tmp_path / "hooks", 4)
     said = [f"EZREC_{name} is no longer a setting: remove the line" for name in ("LOG_FORMAT", "RESCAN")]
-    assert settings.retired_notes() == said
+    assert settings.notes() == said
     assert not set(RETIRED) & set(settings.shown())
     environ = {"EZREC_HOME": str(tmp_path), "PATH": os.environ["PATH"], "EZREC_LOG_FORMAT": "json"}
     for command in ("config", "config --json"):

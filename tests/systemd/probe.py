@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import socket
@@ -48,6 +49,28 @@ def connect() -> None:
     """A datagram's connect asks only for a route and a permission: nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
         made.connect(("127.0.0.1", 9))
+
+
+def open_camera() -> None:
+    """No driver answers at this number: what is refused is refused before that is found out."""
+    try:
+        os.close(os.open("/dev/probe-camera", os.O_RDONLY))
+    except OSError as fault:
+        if fault.errno not in (errno.ENXIO, errno.ENODEV):
+            raise
+
+
+def read_journal() -> None:
+    for path in Path("/run/log/journal").glob("*/system.journal"):
+        path.open("rb").close()
+        return
+    raise PermissionError("none to be seen")
+
+
+def tie_child() -> None:
+    subprocess.run(
+        ["setpriv", "--pdeathsig", "KILL", "--", "true"], check=True, capture_output=True, timeout=10
+    )
 
 
 def map_executable() -> None:
@@ -98,7 +121,9 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close(),
     "raw packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
     "open a disk": lambda: os.open("/dev/probe-disk", os.O_RDONLY),
-    "open a camera": lambda: os.open("/dev/probe-camera", os.O_RDONLY),
+    "open a camera": open_camera,
+    "read the journal": read_journal,
+    "tie a child to itself": tie_child,
     "map executable memory": map_executable,
     "become root": become_root,
     "mount": mount,

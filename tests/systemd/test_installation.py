@@ -17,9 +17,17 @@ from pathlib import Path
 import pytest
 
 from ezrec.system.journald import FORMER
-from tests.systemd.bed import CLONE, Bed
+from tests.systemd import exposure
+from tests.systemd.bed import CLONE, UNITS, Bed
 
 pytestmark = pytest.mark.timeout(600)  # pip makes several environments, beside cameras and FFmpeg
+SERVICES = [path.stem for path in UNITS.glob("*.service")]
+PAGES = (
+    "/usr/local/share/man/man1/ezrec.1",
+    "/usr/local/share/bash-completion/completions/ezrec",
+    "/usr/local/share/zsh/site-functions/_ezrec",
+    "/etc/fish/completions/ezrec.fish",
+)
 INSTALL = "/etc/ezrec-clone/install.sh"
 ANSWERS = (
     "USER_ID=club-1\nCAMERA_ID=court-1\nEZREC_CAMERA=software\nRESOLUTION=320x180\nEZREC_ASSUME_CLOCK=yes\n"
@@ -151,6 +159,13 @@ def test_from_a_clone_to_a_running_camera_and_once_more_without_a_change(machine
     wrong = {one["check"]: one["evidence"] for one in json.loads(looked) if one["verdict"] != "ok"}
     assert wrong == {}, wrong
 
+    assert exposure.too_exposed(machine.bed, SERVICES) == {}
+    for page in machine.bed.show("ezrec", "Documentation").split():
+        kind, _, name = page.partition(":")
+        machine.bed.run("test", "-s", name if kind == "file" else "/usr/local/share/man/man1/ezrec.1")
+    for path in PAGES:
+        assert "ezrec" in machine.bed.run("cat", path)
+
     started = machine.bed.main_pid("ezrec")
     again = machine.run("/usr/local/bin/ezrec", "install", "--yes")
     assert doings(again) == []
@@ -192,6 +207,7 @@ def test_an_older_box_is_taken_over_into_the_split_shape_with_its_keys_apart(mac
     assert machine.bed.run("cat", "/opt/before/video_worker.service") == unit
     assert (machine.home / "raw_recordings" / "raw_b1_20260601_180000.mp4").read_bytes() == b"footage"
     machine.bed.wait_for(lambda: machine.bed.show("recorder", "SubState") == "running", "no recorder")
+    assert exposure.too_exposed(machine.bed, SERVICES) == {}
 
     assert doings(machine.run("/usr/local/bin/ezrec", "install", "--yes")) == []
 
@@ -296,7 +312,7 @@ def test_an_upgrade_a_rollback_a_way_back_and_a_removal(machine: Machine) -> Non
     machine.run("/usr/local/bin/ezrec", "uninstall")
     assert picture(machine) == before
     assert (machine.home / "spool" / "failed" / "kept").is_dir()
-    for gone in ("/opt/ezrec", "/usr/local/bin/ezrec", "/etc/systemd/system/ezrec.service"):
+    for gone in ("/opt/ezrec", "/usr/local/bin/ezrec", "/etc/systemd/system/ezrec.service", *PAGES):
         assert machine.bed.call("test", "-e", gone).returncode != 0, gone
     assert "ezrec" not in machine.bed.run("getent", "passwd")
 

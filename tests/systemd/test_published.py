@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -28,6 +29,14 @@ def test_a_booking_goes_from_sync_to_its_published_video(box: Appliance, units: 
     assert media.picture_at(path, 1.0)
     box.bed.wait_for(lambda: box.box.status(booking) == "video_uploaded", "the status is not told")
     assert not any(box.box.spool.names(state) for state in DIRECTORIES)
+    told = box.bed.run(
+        "journalctl", "-o", "cat", "-p", "info", "-u", units[-1] if units == ONE else "recorder"
+    )
+    assert "INFO - " in told
+    assert not re.search(r"^\d{4}-", told, re.MULTILINE), "the journal dates each line already"
+    assert "INFO - " not in box.bed.run("journalctl", "-o", "cat", "-p", "warning"), (
+        "no level reaches the journal"
+    )
     box.bed.run("systemctl", "disable", "--now", *units)
 
 

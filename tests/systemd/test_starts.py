@@ -46,6 +46,8 @@ def test_a_start_that_cannot_go_well_is_tried_once_and_says_why_in_one_line(
     told = [line for line in box.bed.journal(unit).splitlines() if "ezrec: " in line]
     assert len(told) == 1
     assert says in told[0]
+    (severe,) = box.bed.run("journalctl", "-p", "err", "-o", "cat", "-t", "ezrec", "-u", unit).splitlines()
+    assert severe.startswith("ezrec: "), "the journal does not know its level"
 
 
 def tries(box: Appliance, unit: str) -> int:

@@ -17,13 +17,17 @@ from typing import Any
 from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
+from ezrec.camera.v4l2_discovery import usb_cameras
 from ezrec.diagnostics import machine_checks, spool_checks
 from ezrec.domain import api_key
 from ezrec.domain.durations import span
 from ezrec.domain.errors import ConfigError, Reject, Retry
-from ezrec.domain.findings import Finding, Findings, fault, ok, warning
+from ezrec.domain.findings import Finding, Findings, Verdict, fault, ok, warning
 from ezrec.domain.redaction import hide
+from ezrec.domain.trial_picture import REMEDY as TEST_PICTURE_REMEDY
+from ezrec.domain.trial_picture import films_no_court
 from ezrec.settings import Settings, load
+from ezrec.system import installation
 
 _INSTALL = "sudo apt-get install ffmpeg"
 
@@ -138,6 +142,8 @@ def _camera(settings: Settings) -> Findings:
 
 def _software_camera(_: str, settings: Settings) -> Finding:
     size = f"{settings.resolution} at {settings.fps:g} fps"
+    if wrong := films_no_court(settings.camera, settings.home, installation.home()):
+        return fault("camera", wrong, TEST_PICTURE_REMEDY)
     if settings.backend == "supabase":
         return warning(
             "camera",
@@ -214,8 +220,15 @@ def _camera_module(_: str, settings: Settings) -> Finding:
     return ok("camera", f"camera module {', '.join(models)}")
 
 
+def _any_camera(_: str, settings: Settings) -> Finding:
+    """As the recorder chooses: the module, else the first USB camera."""
+    module = _camera_module(_, settings)
+    device = next((device for device, _ in usb_cameras()), None)
+    return module if module.verdict is Verdict.OK or device is None else _device(device, settings)
+
+
 _CAMERAS: Mapping[str, Callable[[str, Settings], Finding]] = {
-    "auto": _camera_module,
+    "auto": _any_camera,
     "picamera2": _camera_module,
     "software": _software_camera,
     "v4l2": _device,

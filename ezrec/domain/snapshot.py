@@ -146,7 +146,7 @@ class Snapshot:
     those to come, or in hand. `other_disks`: those
     beside the spool's that hold something of ours. `booking_cache_at`: when the bookings were last
     fetched, or five minutes before. `last_error` is the newest that any job or the
-    recorder has to tell.
+    recorder has to tell. `films_no_court`: what is wrong when an installed box films the test picture.
     """
 
     at: Instant
@@ -174,6 +174,7 @@ class Snapshot:
     blocked: Blocked | None = None
     longest_booking: Upcoming | None = None
     cloud_fault: str = ""
+    films_no_court: str = ""
 
     @property
     def is_recording(self) -> bool:

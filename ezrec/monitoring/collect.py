@@ -38,11 +38,12 @@ from ezrec.domain.snapshot import (
 )
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
+from ezrec.domain.trial_picture import films_no_court
 from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Wait
 from ezrec.settings import Settings
 from ezrec.spool.booking_intake import read_booking
 from ezrec.spool.spool import Entry, Spool, UnknownFile
-from ezrec.system import host, plain_files
+from ezrec.system import host, installation, plain_files
 
 T = TypeVar("T")
 ALERTS = "alerts.json"  # in EZREC_STATE
@@ -148,6 +149,7 @@ def collect(
         cloud=read_cloud(settings),
         last_error=failed[-1].reason if failed else camera_error,
         other_disks=other_disks(settings),
+        films_no_court=films_no_court(settings.camera, settings.home, installation.home()),
     )
 
 

@@ -55,6 +55,9 @@ COMMANDS = {
     "pulse": ("ezrec.cli.run:pulse", "run a periodic task once: sync, status, logs and others"),
 }
 
+# Asked by the installer, and shown to nobody.
+HIDDEN = {"setup": ("ezrec.cli.setup:setup", "what the installer asks of the program")}
+
 OK, USAGE, NO_SUCH_JOB, REFUSED, BUSY, TEMPORARY, CONFIGURATION = 0, 1, 2, 3, 4, 75, 78
 WARNED, ALARMED = 5, 6  # of `ezrec status`
 INTERRUPTED = 130
@@ -137,9 +140,10 @@ class Lazy(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        known = COMMANDS | HIDDEN
+        if cmd_name not in known:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = known[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from ezrec.install.layout import CURRENT, GROUP, UNITS, USERS
-from ezrec.install.steps import StepFailed
+from ezrec.install.steps import NoNetwork, StepFailed
 from ezrec.system.durable import sync_directory
 from ezrec.system.journald import FORMER
 
@@ -118,6 +120,31 @@ def as_user(user: str, *argv: str, environ: Mapping[str, str], limit_s: float = 
     return must("runuser", "-u", user, "--", "env", *words, *argv, limit_s=limit_s)
 
 
+# ---- people
+
+
+def person() -> str:
+    """Who typed sudo; empty where root did it alone."""
+    name = os.environ.get("SUDO_USER", "")
+    return name if name not in ("", "root") and is_user(name) else ""
+
+
+def is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def is_member(name: str) -> bool:
+    """Whether a user is in our group, by the machine's list: a session that is open does not know yet."""
+    try:
+        return name in grp.getgrnam(GROUP).gr_mem
+    except KeyError:
+        return False
+
+
 # ---- packages
 
 
@@ -130,10 +157,56 @@ def is_to_be_had(package: str) -> bool:
     return "Candidate:" in policy and "Candidate: (none)" not in policy
 
 
+def apt_update() -> None:
+    """Fetch the package lists. Raises `NoNetwork`: apt itself would end well with half of them."""
+    _apt("the package lists", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+
+
 def apt_install(*packages: str) -> None:
-    frontend = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get")
-    must(*frontend, "update", "-q", limit_s=LONG_S)
-    must(*frontend, "install", "-y", "-q", "--no-install-recommends", *packages, limit_s=LONG_S)
+    _apt(", ".join(packages), "install", "-y", "-q", "--no-install-recommends", *packages)
+
+
+def _apt(what: str, *words: str) -> None:
+    done = call("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", *words, limit_s=LONG_S)
+    if done.returncode:
+        raise NoNetwork(f"apt cannot fetch {what}: {_last_fault(done)} – {AGAIN}")
+
+
+def pip_install(venv: Path, source: Path) -> None:
+    """Install EZREC with all that it needs. Raises `NoNetwork` where that cannot be fetched."""
+    pip = (str(venv / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "--retries", "2")
+    done = call(*pip, str(source), limit_s=LONG_S)
+    if done.returncode:
+        text = done.stdout + done.stderr
+        fault = f"pip cannot install EZREC's packages: {_last_fault(done)}"
+        if any(word in text for word in _NOT_FETCHED):
+            raise NoNetwork(f"{fault} – {AGAIN}")
+        raise StepFailed(fault)
+
+
+# What pip says when an index does not answer; without one it finds no version of anything.
+_NOT_FETCHED = ("Could not find a version", "NewConnectionError", "Max retries exceeded", "ConnectTimeout",
+                "ReadTimeout", "ConnectionError", "NameResolutionError")  # fmt: skip
+AGAIN = "connect this machine to the network (ping deb.debian.org), then type the same command again"
+
+
+def _last_fault(done: subprocess.CompletedProcess[str]) -> str:
+    """The line that says most: the first error, else the first warning, else the last line."""
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    for mark in ("E:", "ERROR:", "Err:", "W:"):
+        for line in lines:
+            if line.startswith(mark):
+                return line.removeprefix(mark).strip()[:200]
+    return lines[-1][:200] if lines else f"it ended with {done.returncode}"
+
+
+def lists_age_s() -> float:
+    """Seconds since apt's package lists were last fetched."""
+    newest = 0.0
+    for path in (Path("/var/lib/apt/lists"), Path("/var/lib/apt/lists/partial")):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.stat().st_mtime)
+    return time.time() - newest
 
 
 # ---- systemd

@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from ezrec import settings
 from ezrec.domain.errors import Refused
 from ezrec.domain.stages import State
-from ezrec.install import env_file, layout, releases, safe_to_change
+from ezrec.install import env_file, layout, questions, releases, safe_to_change
 from ezrec.install.steps import Step, StepFailed, pending, run
 from ezrec.settings import definitions, sources
 from ezrec.spool.spool import Spool
@@ -93,7 +93,7 @@ def test_four_thousand_passwords_come_through_the_installer_and_every_way_to_the
     environ = {"EZREC_HOME": str(tmp_path), "EZREC_BACKEND": "local"}
     lost, problems = [], list[str]()
     for n, password in enumerate(random_passwords(4000)):
-        answers = env_file.answered({}, {name: password}, "auto", None)
+        answers = questions.with_defaults(questions.merged({}, {name: password}))
         text = env_file.rewritten(before, {**answers, "Z": "it's the 'last'", "Y": '"'})
         env.write_text(text, encoding="utf-8")
         key.write_text(password + "\n", encoding="utf-8")  # as the shape `split` has it
@@ -115,7 +115,7 @@ def test_four_thousand_passwords_come_through_the_installer_and_every_way_to_the
 @pytest.mark.parametrize("password", ["two\nlines", "a\rb", "a\0b", "\udcff"])
 def test_a_password_that_no_line_can_hold_is_refused_and_not_shown(password: str) -> None:
     with pytest.raises(Refused, match="EZREC_DEVICE_PASSWORD holds a line break") as refused:
-        env_file.answered({}, {"EZREC_DEVICE_PASSWORD": password}, "auto", None)
+        env_file.check(questions.merged({}, {"EZREC_DEVICE_PASSWORD": password}))
     assert password not in str(refused.value)
 
 
@@ -144,20 +144,13 @@ def test_what_is_not_ours_stays_as_it_was_and_keys_are_taken_out() -> None:
     assert env_file.secrets_of(env_file.read(OLDER)) == {"SUPABASE_KEY": "k#1"}
 
 
-def test_an_answer_wins_over_what_is_known_and_only_what_is_missing_is_asked() -> None:
-    asked: list[str] = []
-
-    def ask(question: env_file.Question) -> str:
-        asked.append(question.name)
-        return "court-1" if question.name == "CAMERA_ID" else ""
-
+def test_an_answer_wins_over_what_is_known_and_a_key_whatever_its_name() -> None:
     known = {"SUPABASE_URL": "https://a.test", "SUPABASE_ANON_KEY": "k", "USER_ID": "u1"}
-    values = env_file.answered(known, {"USER_ID": "u2"}, "auto", ask)
-    assert (values["USER_ID"], values["CAMERA_ID"], values["EZREC_CAMERA"]) == ("u2", "court-1", "auto")
-    assert asked == ["EZREC_DEVICE_EMAIL", "EZREC_DEVICE_PASSWORD", "CAMERA_ID", "EZREC_CAMERA"]
-    newer = env_file.answered(known | {"SUPABASE_KEY": "old"}, {"SUPABASE_ANON_KEY": "new"}, "auto", None)
+    values = questions.with_defaults(questions.merged(known, {"USER_ID": "u2"}))
+    assert (values["USER_ID"], values["CAMERA_ID"], values["EZREC_CAMERA"]) == ("u2", "0", "auto")
+    newer = questions.merged(known | {"SUPABASE_KEY": "old"}, {"SUPABASE_ANON_KEY": "new"})
     assert env_file.secrets_of(newer) == {"SUPABASE_KEY": "new"}
-    assert "SUPABASE_KEY" not in env_file.answered({}, {}, "auto", None), "a box without a cloud needs no key"
+    assert "SUPABASE_KEY" not in questions.with_defaults({}), "a box without a cloud needs no key"
 
 
 def test_the_keys_that_are_set_apart_are_those_that_the_program_reads_there() -> None:

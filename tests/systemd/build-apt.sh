@@ -65,10 +65,11 @@ done >"$part/debs/Packages"
 
 mapfile -t needs < <(/usr/bin/python3 -c 'import sys, tomllib
 print(*tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"], sep="\n")' "$here/pyproject.toml")
-timeout -k 10 300 "$here/.venv/bin/python" -m pip download --quiet --disable-pip-version-check --python-version "$python" \
+/usr/bin/python3 -m venv "$part/venv" # for its pip alone
+timeout -k 10 300 "$part/venv/bin/python" -m pip download --quiet --disable-pip-version-check --python-version "$python" \
 	--only-binary :all: --platform "manylinux_2_28_$(uname -m)" --platform "manylinux2014_$(uname -m)" \
 	--dest "$part/wheels" "${needs[@]}" 'hatchling>=1.27' >>"$log" 2>&1 || failed "the wheels could not be had"
-rm -f "$log"
+rm -rf "$log" "$part/venv"
 touch "$part/.ready"
 mv -T "$part" "$tree" 2>/dev/null || true # another run was quicker: its tree is as good
 trap - EXIT

@@ -191,7 +191,10 @@ def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
     except OSError as fault:
         where = f": {fault.filename}" if fault.filename else ""
         code = CONFIGURATION if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else TEMPORARY
-        return _say(code, f"{fault.strerror or fault}{where}")
+        said = f"{fault.strerror or fault}{where}"
+        if isinstance(fault, PermissionError) and os.geteuid():
+            said += f" – {errors.NEEDS_RIGHTS}"
+        return _say(code, said)
 
 
 def report_config_error(fault: errors.ConfigError) -> int:

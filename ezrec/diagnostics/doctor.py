@@ -21,7 +21,7 @@ from ezrec.camera.v4l2_discovery import usb_cameras
 from ezrec.diagnostics import machine_checks, spool_checks
 from ezrec.domain import api_key
 from ezrec.domain.durations import span
-from ezrec.domain.errors import ConfigError, Reject, Retry
+from ezrec.domain.errors import NEEDS_RIGHTS, ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, Verdict, fault, ok, warning
 from ezrec.domain.redaction import hide
 from ezrec.domain.trial_picture import REMEDY as TEST_PICTURE_REMEDY
@@ -39,7 +39,9 @@ def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) ->
         settings = load(environ)
     except ConfigError as wrong:
         for problem in wrong.problems:
-            yield fault("settings", problem, "correct it in EZREC_HOME/.env or in the environment")
+            said, needs_rights, _ = problem.partition(f": {NEEDS_RIGHTS}")
+            cure = NEEDS_RIGHTS if needs_rights else "correct it in EZREC_HOME/.env or in the environment"
+            yield fault("settings", said, cure)
         return  # the other checks need the settings
     hide(settings.secrets())
     yield ok("settings", f"sound, for {settings.home}; `ezrec config` shows them")

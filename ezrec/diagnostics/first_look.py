@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ezrec.app import common
+from ezrec.camera.picamera.device import is_absent
 from ezrec.diagnostics import machine_checks
 from ezrec.diagnostics.camera_test import connected, snapshot
 from ezrec.domain.camera_address import shown
@@ -57,7 +58,7 @@ def first_look(settings: Settings) -> FirstLook:
         snapshot(settings, picture)
     except (Retry, Refused, Busy, Reject, OSError) as fault:
         picture = None
-        wrong.append(f"the camera gave no picture: {fault} → sudo ezrec camera test")
+        wrong.append(_without_picture(settings, str(fault)))
     is_known = settings.backend == "local" or _wait(settings.booking_cache.exists, _FETCHED_S)
     if not is_known:
         wrong.append("no bookings were fetched yet → sudo ezrec doctor says why, if that lasts")
@@ -67,9 +68,17 @@ def first_look(settings: Settings) -> FirstLook:
     )
 
 
+def _without_picture(settings: Settings, fault: str) -> str:
+    if settings.camera == "auto" and is_absent(fault):
+        return "no camera was found → plug one in (a camera module with the power off); it is then taken"
+    return f"the camera gave no picture: {fault} → sudo ezrec camera test"
+
+
 def _camera(settings: Settings) -> str:
     found = next((one for one in connected(settings) if one.is_chosen), None)
-    return shown(settings.camera) if found is None else f"{found.name} ({shown(settings.camera)})"
+    if found is None or not found.setting:
+        return shown(settings.camera)
+    return f"{found.name} ({shown(settings.camera)})"
 
 
 def _wait(is_so: Callable[[], bool], limit_s: float) -> bool:

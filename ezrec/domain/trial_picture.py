@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 TEST_PICTURE = "software"
-REMEDY = "connect the camera, then: sudo ezrec install (EZREC_CAMERA=auto finds it)"
+REMEDY = "connect the camera, then: sudo ezrec install, and answer auto for EZREC_CAMERA"
 
 
 def films_no_court(camera: str, home: Path, installed_home: Path | None) -> str:

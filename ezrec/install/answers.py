@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ezrec.domain import env_lines
 from ezrec.domain.errors import Refused
+from ezrec.domain.trial_picture import TEST_PICTURE
 from ezrec.install import env_file, layout, plan, questions, releases, system
 from ezrec.install.questions import Checked, Conversation, Question
 
@@ -93,7 +94,7 @@ def _asked(
         text = tried.get(name, "")
         if not env_lines.is_writable(text):
             return Checked("it holds a line break, or is no text")
-        if name == "EZREC_CAMERA" and is_running and text == known.get(name):
+        if name == "EZREC_CAMERA" and is_running and text == known.get(name) != TEST_PICTURE:
             return Checked(note="as it is, and in use")
         found = _checked(program, name, tried)
         if found.unanswered and text and text == known.get(name):

@@ -16,7 +16,6 @@ from ezrec.install.steps import Step, StepFailed
 
 _STARTS_S = 60.0
 _LISTS_VALID_S = 86_400.0
-_LISTS_FETCHED_S = 300.0
 # What services write. Recordings of the older EZREC, which lie beside it, are not listed.
 _SHARED = ("spool", "state", "logs", "media_cache", "local", "bookings_cache.json")
 
@@ -88,20 +87,24 @@ def install(target: Installation) -> list[Step]:
 
 def _packages() -> Iterator[Step]:
     """The lists first: what they do not name yet, such as picamera2 on a new card, would be passed over."""
-    is_complete = not _missing([*layout.PACKAGES, layout.CAMERA_PACKAGE])
-    if _missing(list(layout.PACKAGES)) or (not is_complete and system.lists_age_s() > _LISTS_VALID_S):
-        yield Step(
-            "fetch apt's package lists",
-            "only then does it know what can be had",
-            system.apt_update,
-            lambda: system.lists_age_s() < _LISTS_FETCHED_S,
-        )
+    missing = _missing([*layout.PACKAGES, layout.CAMERA_PACKAGE])
+    if missing not in ([], [layout.CAMERA_PACKAGE]) or (missing and system.lists_age_s() > _LISTS_VALID_S):
+        yield Step("fetch apt's package lists", "only then does it know what can be had", _fetch_lists)
     yield Step(
         f"install with apt: {', '.join(layout.PACKAGES)}, and {layout.CAMERA_PACKAGE} where it has it",
         "EZREC needs them and does not contain them",
         lambda: system.apt_install(*_missing(_wanted())),
         lambda: not _missing(_wanted()),
     )
+
+
+def _fetch_lists() -> None:
+    """A list that is not ours may fail, as long as ours can be had."""
+    try:
+        system.apt_update()
+    except StepFailed:
+        if not all(map(system.is_to_be_had, _missing(list(layout.PACKAGES)))):
+            raise
 
 
 def _wanted() -> list[str]:

@@ -159,7 +159,13 @@ def is_to_be_had(package: str) -> bool:
 
 def apt_update() -> None:
     """Fetch the package lists. Raises `NoNetwork`: apt itself would end well with half of them."""
-    _apt("the package lists", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+    _apt(
+        "anything, for its package lists are not to be had",
+        "update",
+        "-q",
+        "-o",
+        "APT::Update::Error-Mode=any",
+    )
 
 
 def apt_install(*packages: str) -> None:
@@ -169,7 +175,22 @@ def apt_install(*packages: str) -> None:
 def _apt(what: str, *words: str) -> None:
     done = call("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", *words, limit_s=LONG_S)
     if done.returncode:
-        raise NoNetwork(f"apt cannot fetch {what}: {_last_fault(done)} – {AGAIN}")
+        _raise_fault(f"apt cannot install {what}", done)
+
+
+def _raise_fault(what: str, done: subprocess.CompletedProcess[str]) -> None:
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    if silent := [line for line in lines if any(word in line for word in _NOT_FETCHED)]:
+        raise NoNetwork(f"{what}: {silent[0][:160]} – {AGAIN}")
+    raise StepFailed(f"{what}: {_last_fault(lines) or f'it ended with {done.returncode}'}")
+
+
+# What apt and pip say when nobody answers; pip without an index finds no version of anything.
+_NOT_FETCHED = (
+    "Cannot initiate the connection", "Failed to fetch", "Unable to fetch", "Could not connect",
+    "unreachable", "Temporary failure", "Could not resolve", "Could not find a version", "NewConnectionError",
+    "Max retries exceeded", "ConnectTimeout", "ReadTimeout", "ConnectionError", "NameResolutionError",
+)  # fmt: skip
 
 
 def pip_install(venv: Path, source: Path) -> None:
@@ -177,33 +198,27 @@ def pip_install(venv: Path, source: Path) -> None:
     pip = (str(venv / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "--retries", "2")
     done = call(*pip, str(source), limit_s=LONG_S)
     if done.returncode:
-        text = done.stdout + done.stderr
-        fault = f"pip cannot install EZREC's packages: {_last_fault(done)}"
-        if any(word in text for word in _NOT_FETCHED):
-            raise NoNetwork(f"{fault} – {AGAIN}")
-        raise StepFailed(fault)
+        _raise_fault("pip cannot install what EZREC needs", done)
 
 
-# What pip says when an index does not answer; without one it finds no version of anything.
-_NOT_FETCHED = ("Could not find a version", "NewConnectionError", "Max retries exceeded", "ConnectTimeout",
-                "ReadTimeout", "ConnectionError", "NameResolutionError")  # fmt: skip
 AGAIN = "connect this machine to the network (ping deb.debian.org), then type the same command again"
 
 
-def _last_fault(done: subprocess.CompletedProcess[str]) -> str:
+def _last_fault(lines: list[str]) -> str:
     """The line that says most: the first error, else the first warning, else the last line."""
-    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    for mark in ("E:", "ERROR:", "Err:", "W:"):
+    for mark in ("E:", "ERROR:", "W:"):
         for line in lines:
             if line.startswith(mark):
                 return line.removeprefix(mark).strip()[:200]
-    return lines[-1][:200] if lines else f"it ended with {done.returncode}"
+    return lines[-1][:200] if lines else ""
 
 
-def lists_age_s() -> float:
-    """Seconds since apt's package lists were last fetched."""
+def lists_age_s(lists: Path = Path("/var/lib/apt/lists")) -> float:
+    """Seconds since apt's package lists were last fetched; endless where there are none."""
+    if not any(lists.glob("*Packages*")):
+        return float("inf")
     newest = 0.0
-    for path in (Path("/var/lib/apt/lists"), Path("/var/lib/apt/lists/partial")):
+    for path in (lists, lists / "partial"):
         with contextlib.suppress(OSError):
             newest = max(newest, path.stat().st_mtime)
     return time.time() - newest

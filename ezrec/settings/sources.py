@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ezrec.domain import env_lines
+from ezrec.domain.errors import NEEDS_RIGHTS
 from ezrec.settings.definitions import CREDENTIALS, EXACT, TABLE
 
 CREDENTIAL = "ezrec-device"
@@ -29,6 +30,9 @@ def env_file(path: Path, problems: list[str]) -> dict[str, str]:
 
         apart = env_lines.set_apart(path.read_text(encoding="utf-8"))
         values = dotenv_values(stream=io.StringIO(apart.text), interpolate=False)
+    except PermissionError:
+        problems.append(f"{path} may not be read by this user: {NEEDS_RIGHTS}")
+        return {}
     except (OSError, UnicodeDecodeError) as fault:
         problems.append(f"{path} cannot be read: {fault}")
         return {}

@@ -70,6 +70,10 @@ class Bed:
             f"rw:{self.home}:{DEFAULT_HOME}",
         ]
 
+    def bind(self, source: Path, target: str) -> None:
+        """Show a directory of this machine inside, from the next boot on; nothing may be written there."""
+        self._binds.append(f"ro:{source}:{target}")
+
     # ---- power
 
     def up(self) -> None:

@@ -328,6 +328,8 @@ def test_what_a_wheel_holds_is_enough_to_install_and_a_person_is_asked(machine: 
     assert asked == ["SUPABASE_URL", "CAMERA_ID", "EZREC_CAMERA"]
     for wrong in ("no: CAMERA_ID", "no: that is the test picture", "no: LOCAL_TIMEZONE is 'Madrid'"):
         assert said.count(wrong) == 1, wrong
-    assert {"CAMERA_ID=court-7", "EZREC_CAMERA=software", "LOCAL_TIMEZONE=Europe/Madrid"} <= {*(machine.home / ".env").read_text().split()}
+    assert {"CAMERA_ID=court-7", "EZREC_CAMERA=software", "LOCAL_TIMEZONE=Europe/Madrid"} <= {
+        *(machine.home / ".env").read_text().split()
+    }
     assert machine.bed.show("ezrec", "SubState") == "running"
     assert machine.version() == (CLONE / "ezrec" / "__init__.py").read_text().split('"')[-2]

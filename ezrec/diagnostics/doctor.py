@@ -25,9 +25,8 @@ from ezrec.domain.errors import NEEDS_RIGHTS, ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, Verdict, fault, ok, warning
 from ezrec.domain.redaction import hide
 from ezrec.domain.trial_picture import REMEDY as TEST_PICTURE_REMEDY
-from ezrec.domain.trial_picture import films_no_court
+from ezrec.monitoring.collect import films_no_court
 from ezrec.settings import Settings, load
-from ezrec.system import installation
 
 _INSTALL = "sudo apt-get install ffmpeg"
 
@@ -144,7 +143,7 @@ def _camera(settings: Settings) -> Findings:
 
 def _software_camera(_: str, settings: Settings) -> Finding:
     size = f"{settings.resolution} at {settings.fps:g} fps"
-    if wrong := films_no_court(settings.camera, settings.home, installation.home()):
+    if wrong := films_no_court(settings):
         return fault("camera", wrong, TEST_PICTURE_REMEDY)
     if settings.backend == "supabase":
         return warning(

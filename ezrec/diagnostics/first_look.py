@@ -18,10 +18,9 @@ from ezrec.domain.camera_address import shown
 from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Verdict
 from ezrec.domain.snapshot import Upcoming
-from ezrec.domain.trial_picture import REMEDY, films_no_court
-from ezrec.monitoring.collect import look, recorder_lives
+from ezrec.domain.trial_picture import REMEDY
+from ezrec.monitoring.collect import films_no_court, look, recorder_lives
 from ezrec.settings import Settings
-from ezrec.system import installation
 
 PICTURE = "camera.jpg"  # in EZREC_STATE
 _STARTS_S = 15.0
@@ -50,7 +49,7 @@ def first_look(settings: Settings) -> FirstLook:
         for one in machine_checks.units(settings)
         if one.verdict is Verdict.FAULT
     ]
-    if alarm := films_no_court(settings.camera, settings.home, installation.home()):
+    if alarm := films_no_court(settings):
         wrong.append(f"{alarm} → {REMEDY}")
     picture: Path | None = settings.state / PICTURE
     try:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ezrec.domain.errors import Refused
+from ezrec.domain.installed import installed_home
 from ezrec.install import answers, layout, plan, releases, safe_to_change, system
 from ezrec.install.steps import NoNetwork, StepFailed, pending, run
 from ezrec.install.upgrade import uninstall, upgrade
-from ezrec.system import installation
 
 OK, USAGE, REFUSED, TEMPORARY = 0, 1, 3, 75
 
@@ -73,7 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 def _home(options: argparse.Namespace) -> Path:
     """The directory given, else the one that this machine's units use."""
     given = options.home or os.environ.get("EZREC_HOME")
-    return Path(given).absolute() if given else installation.home() or layout.HOME
+    if given:
+        return Path(given).absolute()
+    conf = layout.TMPFILES.read_text() if layout.TMPFILES.is_file() else ""
+    return installed_home(conf) or layout.HOME
 
 
 def _install(options: argparse.Namespace) -> int:

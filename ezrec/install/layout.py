@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ezrec.system.installation import TMPFILES as TMPFILES
+from ezrec.domain.installed import TMPFILES as TMPFILES
 from ezrec.system.journald import FORMER
 
 APP = Path("/opt/ezrec")

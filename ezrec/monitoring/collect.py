@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TypeVar
 
-from ezrec.domain import cloud_state, disk_policy, health, json_decode, status_file
+from ezrec.domain import cloud_state, disk_policy, health, installed, json_decode, status_file, trial_picture
 from ezrec.domain.alerts import Alert, Severity, judge
 from ezrec.domain.booking import BadBooking, Booking
 from ezrec.domain.cloud_state import Cloud
@@ -38,12 +38,11 @@ from ezrec.domain.snapshot import (
 )
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile
-from ezrec.domain.trial_picture import films_no_court
 from ezrec.domain.upload_schedule import UPLOAD_STATE, Deadline, Wait
 from ezrec.settings import Settings
 from ezrec.spool.booking_intake import read_booking
 from ezrec.spool.spool import Entry, Spool, UnknownFile
-from ezrec.system import host, installation, plain_files
+from ezrec.system import host, plain_files
 
 T = TypeVar("T")
 ALERTS = "alerts.json"  # in EZREC_STATE
@@ -149,8 +148,17 @@ def collect(
         cloud=read_cloud(settings),
         last_error=failed[-1].reason if failed else camera_error,
         other_disks=other_disks(settings),
-        films_no_court=films_no_court(settings.camera, settings.home, installation.home()),
+        films_no_court=films_no_court(settings),
     )
+
+
+def films_no_court(settings: Settings) -> str:
+    """What is wrong when this box is an installed one and films the test picture; else nothing."""
+    try:
+        conf = plain_files.read(installed.TMPFILES, _LARGEST).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return trial_picture.films_no_court(settings.camera, settings.home, installed.installed_home(conf))
 
 
 def with_disk_measure(snapshot: Snapshot, state: Path) -> Snapshot:

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.domain.camera_address import is_network_camera
-from ezrec.install import env_file, layout, old_units, releases, system
+from ezrec.install import env_file, layout, old_units, packages, releases, system
 from ezrec.install.steps import Step, StepFailed
 
 _STARTS_S = 60.0
-_LISTS_VALID_S = 86_400.0
 # What services write. Recordings of the older EZREC, which lie beside it, are not listed.
 _SHARED = ("spool", "state", "logs", "media_cache", "local", "bookings_cache.json")
 
@@ -58,7 +57,7 @@ def shape() -> str | None:
 
 def fetch(target: Installation) -> list[Step]:
     """What comes from the network, before anything is asked or changed: without one nothing is half done."""
-    steps = [*_packages()]
+    steps = [*packages.steps()]
     if target.source is not None:
         steps.append(releases.build_step(target.release, target.source))
     return steps
@@ -82,38 +81,7 @@ def install(target: Installation) -> list[Step]:
     return steps
 
 
-# ---- packages, users, directories
-
-
-def _packages() -> Iterator[Step]:
-    """The lists first: what they do not name yet, such as picamera2 on a new card, would be passed over."""
-    missing = _missing([*layout.PACKAGES, layout.CAMERA_PACKAGE])
-    if missing not in ([], [layout.CAMERA_PACKAGE]) or (missing and system.lists_age_s() > _LISTS_VALID_S):
-        yield Step("fetch apt's package lists", "only then does it know what can be had", _fetch_lists)
-    yield Step(
-        f"install with apt: {', '.join(layout.PACKAGES)}, and {layout.CAMERA_PACKAGE} where it has it",
-        "EZREC needs them and does not contain them",
-        lambda: system.apt_install(*_missing(_wanted())),
-        lambda: not _missing(_wanted()),
-    )
-
-
-def _fetch_lists() -> None:
-    """A list that is not ours may fail, as long as ours can be had."""
-    try:
-        system.apt_update()
-    except StepFailed:
-        if not all(map(system.is_to_be_had, _missing(list(layout.PACKAGES)))):
-            raise
-
-
-def _wanted() -> list[str]:
-    has_camera = system.is_to_be_had(layout.CAMERA_PACKAGE)
-    return [*layout.PACKAGES, layout.CAMERA_PACKAGE] if has_camera else list(layout.PACKAGES)
-
-
-def _missing(packages: list[str]) -> list[str]:
-    return [package for package in packages if not system.is_installed(package)]
+# ---- users, directories
 
 
 def _let_in(person: str) -> Step:

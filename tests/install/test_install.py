@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from ezrec import settings
 from ezrec.domain.errors import Refused
 from ezrec.domain.stages import State
-from ezrec.install import env_file, layout, questions, releases, safe_to_change
+from ezrec.install import env_file, layout, questions, releases, safe_to_change, system
 from ezrec.install.steps import Step, StepFailed, pending, run
 from ezrec.settings import definitions, sources
 from ezrec.spool.spool import Spool
@@ -175,6 +175,24 @@ def test_the_shapes_name_the_units_that_there_are_and_another_home_is_written_in
     assert over == {"ezrec-.service.d", *(f"{name}.service.d" for name in FORMER)}
     assert {path.name for path in files if path.parent != layout.UNITS} == {"hardening.conf"}
     assert not any(str(layout.HOME) in text for text in files.values())
+
+
+def test_package_lists_that_are_not_there_are_older_than_any(tmp_path: Path) -> None:
+    (tmp_path / "partial").mkdir()
+    assert system.lists_age_s(tmp_path) == float("inf")
+    (tmp_path / "deb.debian.org_debian_Packages").touch()
+    assert system.lists_age_s(tmp_path) < 60
+
+
+def test_a_release_that_cannot_be_built_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "APP", tmp_path / "app")
+    monkeypatch.setattr(releases, "RELEASES", tmp_path / "app" / "releases")
+    monkeypatch.setattr(releases, "PYTHON", "/bin/false")
+    with pytest.raises(StepFailed, match="ended with 1"):
+        releases.build("1-x", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_release_is_named_after_its_content(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ below.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -23,6 +24,7 @@ from ezrec.domain.redaction import hide, redacted
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
     from types import TracebackType
 
     from ezrec.cloud.local.backend import LocalBackend
@@ -91,6 +93,7 @@ class Context:
 
             self._settings = settings.load()
             hide(self._settings.secrets())
+            _share(self._settings.home)
         return self._settings
 
     @property
@@ -100,8 +103,7 @@ class Context:
             from ezrec.spool.spool import Spool
 
             spool = Spool(self.settings.spool)
-            if spool.root.is_dir() and spool.root.stat().st_mode & stat.S_ISGID:
-                os.umask(0o007)  # several users work here: what root makes, each of them must be able to move
+            _share(spool.root)
             try:
                 spool.prepare()
             except OSError as fault:
@@ -131,6 +133,13 @@ class Context:
         from ezrec.app.publishing import local_backend
 
         return local_backend(self.settings)
+
+
+def _share(place: Path) -> None:
+    """Where several users work, each must be able to move and change what root, or a member, makes."""
+    with contextlib.suppress(OSError):
+        if place.stat().st_mode & stat.S_ISGID:
+            os.umask(0o007)
 
 
 class Lazy(click.Group):

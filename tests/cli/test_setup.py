@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +23,13 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setenv("LOCAL_TIMEZONE", "UTC")
     monkeypatch.delenv("SUPABASE_URL", raising=False)
     return Context()
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 def test_it_is_asked_by_the_installer_and_not_shown_to_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +60,12 @@ def test_the_last_screen_says_what_is_wrong_first_then_camera_picture_and_next_b
     alarm, camera, booking = _facts(context, ill)
     assert alarm == "ALARM: no recorder runs → sudo ezrec doctor"
     assert "ezrec local book" in booking
+
+
+def test_what_a_member_of_the_group_makes_the_services_may_change(
+    context: Context, tmp_path: Path, umask: None
+) -> None:
+    tmp_path.chmod(0o2770)
+    assert context.settings.home == tmp_path
+    (tmp_path / "tables.db").touch()
+    assert (tmp_path / "tables.db").stat().st_mode & 0o777 == 0o660

@@ -30,11 +30,11 @@ chmod 755 "$part"
 mkdir "$part/debs" "$part/wheels"
 log=$part.log
 failed() { tail -n 5 "$log" >&2; missing "$1, see $log"; }
-timeout -k 10 480 debootstrap --variant=minbase --include="$packages" "$suite" "$part/root" "$mirror" >"$log" 2>&1 ||
+timeout -k 10 1200 debootstrap --variant=minbase --include="$packages" "$suite" "$part/root" "$mirror" >"$log" 2>&1 ||
 	failed "debootstrap failed"
 cp -L /etc/resolv.conf "$part/root/etc/resolv.conf"
 # shellcheck disable=SC2016,SC2086 # the words are those of the inner shell; and several
-timeout -k 10 480 unshare --mount bash -euc '
+timeout -k 10 900 unshare --mount bash -euc '
 	root=$1/root debs=$1/debs venv=$2
 	shift 2
 	inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 http_proxy="${http_proxy:-}" "$@"; }

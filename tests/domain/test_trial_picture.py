@@ -27,6 +27,6 @@ def test_a_real_camera_and_a_trial_are_none(camera: str, home: Path, installed: 
 
 
 def test_the_installation_is_where_its_directories_are_made_at_each_boot() -> None:
-    conf = "d /etc/ezrec 0755 root ezrec -\nd /srv/court 2770 root ezrec -\nd /srv/court/spool 2770 root ezrec -\n"
+    conf = "d /etc/ezrec 0755 root ezrec -\nd /srv/court/spool 2770 root ezrec -\n"
     assert installed_home(conf) == Path("/srv/court")
     assert installed_home("# nothing\n") is None

@@ -38,6 +38,14 @@ define want
 	echo "make: could not install $(2): the tests that need it are left out"
 endef
 
+# It builds the trees of Debian machines; run.sh says what is left out without it.
+define debootstrap
+@command -v debootstrap >/dev/null 2>&1 || { \
+	echo "make: debootstrap is missing: installing debootstrap"; \
+	$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends \
+		debootstrap >/dev/null; } || echo "make: could not install debootstrap"
+endef
+
 tools:
 	$(call need,ffmpeg,ffmpeg fonts-dejavu-core)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -88,14 +96,13 @@ test: test-tools check $(NODE)
 # ARGS=--optional: a machine that cannot is no failure; it says so either way. ARGS may also name tests.
 # PICAMERA2=new or old: that version alone.
 test-picamera2:
-	@command -v debootstrap >/dev/null 2>&1 || { \
-		echo "make: debootstrap is missing: installing debootstrap"; \
-		$(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends \
-			debootstrap >/dev/null; } || echo "make: could not install debootstrap"
+	$(debootstrap)
 	@PYTHON="$(PYTHON)" PICAMERA2="$(PICAMERA2)" tests/picamera2/run.sh $(ARGS)
 
-# As above. Some six minutes. DEBIAN=13: under Debian 13's systemd, in a tree of its own.
+# As above. Some seven minutes. DEBIAN=13: under Debian 13's systemd, in a tree of its own. Either way an installation with
+# real apt on a fresh Debian 12 and 13.
 test-systemd: test-tools venv
+	$(debootstrap)
 	@DEBIAN="$(DEBIAN)" tests/systemd/run.sh $(ARGS)
 
 format: venv

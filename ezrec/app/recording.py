@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ezrec.app.common import clock
+from ezrec.camera.v4l2_discovery import usb_cameras
 from ezrec.domain import health
 from ezrec.domain.camera_address import kind_of
 from ezrec.domain.job import Kind
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
-    """The camera of EZREC_CAMERA: `auto` is the camera module, and never falls back to a test picture.
+    """The camera of EZREC_CAMERA: `auto` is the camera module, else a USB camera, and never a test picture.
 
     With `log` it is the recorder's: it draws the logo, if the settings want that, and minds a short disk.
     """
@@ -35,12 +36,32 @@ def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
         from ezrec.camera.picamera.device import PictureFormat
 
         picture = PictureFormat(size.width, size.height, settings.fps, settings.bitrate)
-        return PicameraCamera(picture, now, options=options)
+        module = PicameraCamera(picture, now, options=options)
+        return module if settings.camera == "picamera2" else _auto(module, settings, options)
     from ezrec.camera.ffmpeg_camera import FfmpegCamera
     from ezrec.camera.ffmpeg_sources import source_for
 
     source = source_for(settings.camera, size.width, size.height, settings.fps, settings.bitrate)
     return FfmpegCamera(source, now, options=options)
+
+
+def _auto(module: Camera, settings: Settings, options: CameraOptions | None) -> Camera:
+    from ezrec.camera.auto_camera import AutoCamera
+    from ezrec.camera.ffmpeg_camera import FfmpegCamera
+    from ezrec.camera.ffmpeg_sources import source_for
+    from ezrec.camera.picamera.device import is_absent
+
+    @functools.cache
+    def of_device(device: str) -> Camera:
+        size = settings.resolution
+        source = source_for(f"v4l2:{device}", size.width, size.height, settings.fps, settings.bitrate)
+        return FfmpegCamera(source, clock(settings), options=options)
+
+    def usb() -> Camera | None:
+        device = next((device for device, _ in usb_cameras()), None)
+        return None if device is None else of_device(device)
+
+    return AutoCamera(module, lambda fault: is_absent(fault.reason), usb)
 
 
 def _recorder_options(settings: Settings, log: logging.Logger) -> CameraOptions:

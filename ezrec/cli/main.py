@@ -6,6 +6,7 @@ below.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -23,6 +24,7 @@ from ezrec.domain.redaction import hide, redacted
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
     from types import TracebackType
 
     from click.shell_completion import CompletionItem
@@ -60,10 +62,13 @@ COMMANDS = {
 _SECTIONS = {
     "Every day": ("status", "explain", "spool", "local", "logs", "camera"),
     "Set up and repair": (
-        "doctor", "config", "demo", "install", "upgrade", "uninstall", "import-legacy", "schema", "manual", "completion",
+        "doctor", "config", "demo", "install", "upgrade", "uninstall", "import-legacy", "schema",
+        "manual", "completion",
     ),
     "What the services call": ("run", "run-stage", "pulse"),
 }  # fmt: skip
+# Asked by the installer, and shown to nobody.
+HIDDEN = {"setup": ("ezrec.cli.setup:setup", "what the installer asks of the program")}
 
 OK, USAGE, NO_SUCH_JOB, REFUSED, BUSY, TEMPORARY, CONFIGURATION = 0, 1, 2, 3, 4, 75, 78
 WARNED, ALARMED = 5, 6  # of `ezrec status`; of `ezrec doctor` the second
@@ -98,6 +103,7 @@ class Context:
 
             self._settings = settings.load()
             hide(self._settings.secrets())
+            _share(self._settings.home)
         return self._settings
 
     @property
@@ -107,8 +113,7 @@ class Context:
             from ezrec.spool.spool import Spool
 
             spool = Spool(self.settings.spool)
-            if spool.root.is_dir() and spool.root.stat().st_mode & stat.S_ISGID:
-                os.umask(0o007)  # several users work here: what root makes, each of them must be able to move
+            _share(spool.root)
             try:
                 spool.prepare()
             except OSError as fault:
@@ -140,6 +145,13 @@ class Context:
         return local_backend(self.settings)
 
 
+def _share(place: Path) -> None:
+    """Where several users work, each must be able to move and change what root, or a member, makes."""
+    with contextlib.suppress(OSError):
+        if place.stat().st_mode & stat.S_ISGID:
+            os.umask(0o007)
+
+
 class Lazy(click.Group):
     """A group whose commands are imported when they are called."""
 
@@ -147,9 +159,10 @@ class Lazy(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        known = COMMANDS | HIDDEN
+        if cmd_name not in known:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = known[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
@@ -211,7 +224,10 @@ def run(arguments: Sequence[str], program: click.Command = ezrec) -> int:
     except OSError as fault:
         where = f": {fault.filename}" if fault.filename else ""
         code = CONFIGURATION if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else TEMPORARY
-        return _say(code, f"{fault.strerror or fault}{where}")
+        said = f"{fault.strerror or fault}{where}"
+        if isinstance(fault, PermissionError) and os.geteuid():
+            said += f" – {errors.NEEDS_RIGHTS}"
+        return _say(code, said)
 
 
 def report_config_error(fault: errors.ConfigError) -> int:

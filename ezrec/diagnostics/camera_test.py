@@ -56,6 +56,7 @@ class Connected:
 def connected(settings: Settings) -> list[Connected]:
     """Every camera found here; the one that EZREC_CAMERA chooses is marked."""
     chosen = "picamera2" if settings.camera == "auto" else settings.camera
+    usb = list(usb_cameras())
     found: list[Connected] = []
 
     def add(kind: str, name: str, setting: str) -> None:
@@ -65,9 +66,11 @@ def connected(settings: Settings) -> list[Connected]:
         for model in camera_modules():
             add("module", model, "picamera2")
     except Reject as missing:
-        if chosen == "picamera2":
+        if settings.camera == "auto" and usb:
+            chosen = f"v4l2:{usb[0][0]}"
+        elif chosen == "picamera2":
             found.append(Connected("module", f"{missing.reason}: {missing.remedy}", "", is_chosen=True))
-    for device, name in usb_cameras():
+    for device, name in usb:
         add("usb", name, f"v4l2:{device}")
     if not any(one.is_chosen for one in found) and chosen not in ("software", "picamera2"):
         kind, _, rest = chosen.partition(":")

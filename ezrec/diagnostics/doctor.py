@@ -17,13 +17,16 @@ from typing import Any
 from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
+from ezrec.camera.v4l2_discovery import usb_cameras
 from ezrec.diagnostics import hook_checks, machine_checks, spool_checks
 from ezrec.domain import api_key, camera_address
 from ezrec.domain.durations import span
-from ezrec.domain.errors import ConfigError, Reject, Retry
-from ezrec.domain.findings import Finding, Findings, fault, ok, warning
+from ezrec.domain.errors import NEEDS_RIGHTS, ConfigError, Reject, Retry
+from ezrec.domain.findings import Finding, Findings, Verdict, fault, ok, warning
 from ezrec.domain.redaction import hide
+from ezrec.domain.trial_picture import REMEDY as TEST_PICTURE_REMEDY
 from ezrec.media.versions import versions
+from ezrec.monitoring.collect import films_no_court
 from ezrec.settings import Settings, load
 
 _INSTALL = "sudo apt-get install ffmpeg"
@@ -36,7 +39,9 @@ def examine(environ: Mapping[str, str] | None = None, *, quick: bool = False) ->
         settings = load(environ)
     except ConfigError as wrong:
         for problem in wrong.problems:
-            yield fault("settings", problem, "correct it in EZREC_HOME/.env or in the environment")
+            said, needs_rights, _ = problem.partition(f": {NEEDS_RIGHTS}")
+            cure = NEEDS_RIGHTS if needs_rights else "correct it in EZREC_HOME/.env or in the environment"
+            yield fault("settings", said, cure)
         return  # the other checks need the settings
     hide(settings.secrets())
     yield ok("settings", f"sound, for {settings.home}; `ezrec config` shows them")
@@ -139,6 +144,8 @@ def _camera(settings: Settings) -> Findings:
 
 def _software_camera(_: str, settings: Settings) -> Finding:
     size = f"{settings.resolution} at {settings.fps:g} fps"
+    if wrong := films_no_court(settings):
+        return fault("camera", wrong, TEST_PICTURE_REMEDY)
     if settings.backend == "supabase":
         return warning(
             "camera",
@@ -215,8 +222,15 @@ def _camera_module(_: str, settings: Settings) -> Finding:
     return ok("camera", f"camera module {', '.join(models)}")
 
 
+def _any_camera(_: str, settings: Settings) -> Finding:
+    """As the recorder chooses: the module, else the first USB camera."""
+    module = _camera_module(_, settings)
+    device = next((device for device, _ in usb_cameras()), None)
+    return module if module.verdict is Verdict.OK or device is None else _device(device, settings)
+
+
 CAMERA_CHECKS: Mapping[str, Callable[[str, Settings], Finding]] = {
-    "auto": _camera_module,
+    "auto": _any_camera,
     "picamera2": _camera_module,
     "software": _software_camera,
     "v4l2": _device,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from ezrec.domain import trial_picture
 from ezrec.domain.booking import Instant
 from ezrec.domain.cloud_state import HIDDEN_REMEDY, REFUSED_REMEDY, TOO_LARGE_REMEDY
 from ezrec.domain.snapshot import Snapshot
@@ -93,6 +94,10 @@ def _no_frame(facts: Snapshot) -> str:
     if not facts.is_recording or age_s is None or age_s <= NO_FRAME_S:
         return ""
     return f"no frame came from the camera for {age_s:.0f} s"
+
+
+def _films_no_court(facts: Snapshot) -> str:
+    return facts.films_no_court
 
 
 def _keys_far_apart(facts: Snapshot) -> str:
@@ -209,6 +214,7 @@ RULES = (
     AlertRule(
         "no_frame", Severity.CRITICAL, _no_frame, "look at the camera's cable: ezrec doctor", calm_s=20
     ),
+    AlertRule("test_picture", Severity.CRITICAL, _films_no_court, trial_picture.REMEDY),
     AlertRule("disk_short", Severity.CRITICAL, _disk_short, "ezrec spool ls"),
     AlertRule(
         "clock_unsynchronised", Severity.CRITICAL, _unsynchronised,

@@ -87,3 +87,9 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+# What somebody types who may not read or write what a command needs.
+NEEDS_RIGHTS = (
+    "type it with sudo; or join the group ezrec, once: sudo usermod -aG ezrec $USER, and log in again"
+)

@@ -144,6 +144,7 @@ class Snapshot:
     it. `blocked`: what waits for a correction in the cloud. `longest_booking`: of those to come or in hand.
     `other_disks`: disks beside the spool's that hold files of EZREC. `booking_cache_at`: when the bookings
     were last fetched, exact to five minutes. `last_error`: the newest of all jobs and of the recorder.
+    `films_no_court`: what is wrong when an installed box films the test picture; empty otherwise.
     """
 
     at: Instant
@@ -171,6 +172,7 @@ class Snapshot:
     blocked: Blocked | None = None
     longest_booking: Upcoming | None = None
     cloud_fault: str = ""
+    films_no_court: str = ""
 
     @property
     def is_recording(self) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ezrec.domain.errors import Refused
-from ezrec.install import env_file, layout, plan, releases, safe_to_change
-from ezrec.install.steps import StepFailed, pending, run
+from ezrec.domain.installed import installed_home
+from ezrec.install import answers, layout, plan, releases, safe_to_change, system
+from ezrec.install.steps import NoNetwork, StepFailed, pending, run
 from ezrec.install.upgrade import uninstall, upgrade
 
-OK, USAGE, REFUSED = 0, 1, 3
+OK, USAGE, REFUSED, TEMPORARY = 0, 1, 3, 75
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,14 +26,18 @@ def main(arguments: Sequence[str]) -> int:
         changed = doing(options)
     except Refused as fault:
         return _say(REFUSED, f"{fault} – {fault.remedy}" if fault.remedy else str(fault))
+    except NoNetwork as fault:
+        return _say(TEMPORARY, str(fault))
     except StepFailed as fault:
         return _say(USAGE, str(fault))
     except (EOFError, KeyboardInterrupt):
-        return _say(130, "nothing was changed")
+        return _say(130, "ended; no answer was kept. The same command begins again")
     if options.dry_run:
         print(f"Nothing was changed; {changed} steps would change something.")
     else:
         print(f"{changed} steps changed something." if changed else "Nothing had to be changed.")
+        if options.command == "install" and not options.release:
+            answers.show_last_screen(_home(options))
     return OK
 
 
@@ -53,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shape", choices=layout.SHAPES, help="one unit, or a unit for each part; default: one"
     )
     install.add_argument("--answers", type=Path, help="a file like .env with the answers")
+    install.add_argument("--operator", metavar="USER", help="who may use ezrec without sudo: the group ezrec")
     install.add_argument("--yes", action="store_true", help="ask nothing: use the environment and defaults")
     install.add_argument("--from", dest="source", type=Path, help="a clone or a wheel; default: this clone")
     install.add_argument("--release", help=argparse.SUPPRESS)
@@ -67,13 +72,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _home(options: argparse.Namespace) -> Path:
     """The directory given, else the one that this machine's units use."""
-    if options.home is not None:
-        return Path(options.home).absolute()
-    if layout.TMPFILES.is_file():
-        for line in layout.TMPFILES.read_text().splitlines():
-            if line.startswith("d ") and line.split()[1].endswith("/spool"):
-                return Path(line.split()[1]).parent
-    return layout.HOME
+    given = options.home or os.environ.get("EZREC_HOME")
+    if given:
+        return Path(given).absolute()
+    conf = layout.TMPFILES.read_text() if layout.TMPFILES.is_file() else ""
+    return installed_home(conf) or layout.HOME
 
 
 def _install(options: argparse.Namespace) -> int:
@@ -87,33 +90,27 @@ def _install(options: argparse.Namespace) -> int:
     in_use = releases.current()
     if in_use not in (None, release) and not options.release:
         raise Refused(f"release {in_use} is installed", f"install this one with: ezrec upgrade {source}")
+    if options.operator and not system.is_user(options.operator):
+        raise Refused(f"there is no user {options.operator}", "name one that can log in: --operator USER")
     safe_to_change.refuse_if_older_records(home)
     shape = options.shape or plan.shape() or "one"
-    target = plan.Installation(shape, release, source, home, _values(options, home))
-    steps = plan.install(target)
-    if in_use is not None and not options.release and pending(steps):
-        safe_to_change.refuse_if_busy(home, "change the installation")
-    return run(steps, print, dry=options.dry_run)
-
-
-def _values(options: argparse.Namespace, home: Path) -> dict[str, str]:
-    known = plan.known(home)
-    given: dict[str, str] = {}
-    if options.answers:
-        try:
-            given = env_file.read(options.answers.read_text(encoding="utf-8"))
-        except OSError as fault:
-            raise Refused(f"{options.answers}: {fault.strerror}") from None
-    names = {question.name for question in env_file.questions("")}
-    around = {name: os.environ[name] for name in names if os.environ.get(name)}
+    target = plan.Installation(shape, release, source, home, operator=options.operator or "")
+    is_in_use = in_use is not None and not options.release
     asks = not (options.yes or options.answers or options.dry_run) and sys.stdin.isatty()
-    return env_file.answered({**around, **known}, given, plan.camera(), _ask if asks else None)
-
-
-def _ask(question: env_file.Question) -> str:
-    default = f" [{question.default}]" if question.default else ""
-    text = f"{question.name}: {question.text}{default}\n> "
-    return getpass.getpass(text) if question.secret else input(text)
+    first = plan.fetch(target)
+    if is_in_use and (asks or pending(first)):
+        safe_to_change.refuse_if_busy(home, "change the installation")
+    changed = run(first, print, dry=options.dry_run)
+    target = answers.complete(target, options, asks=asks)
+    steps = plan.install(target)
+    if is_in_use and pending(steps):
+        safe_to_change.refuse_if_busy(home, "change the installation")
+    try:
+        return changed + run(steps, print, dry=options.dry_run)
+    except StepFailed:
+        if source is not None:
+            releases.forget(release)
+        raise
 
 
 def _upgrade(options: argparse.Namespace) -> int:

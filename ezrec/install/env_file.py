@@ -1,12 +1,11 @@
-"""The settings that an installation asks for, takes over and writes: `.env` and the keys.
+"""The settings that an installation takes over and writes: `.env` and the keys.
 
 Reads and writes `.env` line by line, so that a person's comments and unknown lines stay as they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from ezrec.domain import env_lines
@@ -19,29 +18,6 @@ SECRETS = {
     "EZREC_DEVICE_PASSWORD": ("EZREC_DEVICE_PASSWORD",),
 }
 EXACT = "EZREC_DEVICE_PASSWORD"  # may begin or end with a blank; of everything else that is a slip
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A setting that an installation asks for."""
-
-    name: str
-    text: str
-    default: str = ""
-    secret: bool = False
-    cloud: bool = False  # asked only where SUPABASE_URL was given
-
-
-def questions(camera: str) -> tuple[Question, ...]:
-    return (
-        Question("SUPABASE_URL", "the Supabase project's URL; empty: all stays on this machine"),
-        Question("SUPABASE_KEY", "the project's publishable (anon) key", secret=True, cloud=True),
-        Question("EZREC_DEVICE_EMAIL", "this device's account in Supabase Auth", cloud=True),
-        Question("EZREC_DEVICE_PASSWORD", "its password", secret=True, cloud=True),
-        Question("USER_ID", "the account to which the camera belongs", cloud=True),
-        Question("CAMERA_ID", "the camera's id in `cameras`", "0"),
-        Question("EZREC_CAMERA", "auto (the camera module), v4l2:/dev/video0, rtsp://… or software", camera),
-    )  # fmt: skip
 
 
 def read(text: str) -> dict[str, str]:
@@ -78,23 +54,3 @@ def secrets_of(known: Mapping[str, str]) -> dict[str, str]:
 
 
 ALL_SECRETS = frozenset(name for names in SECRETS.values() for name in names)
-
-
-def answered(
-    known: Mapping[str, str], given: Mapping[str, str], camera: str, ask: Callable[[Question], str] | None
-) -> dict[str, str]:
-    """Every setting to write: from `given`, else `known`, else the answer to `ask`, else the default."""
-    values: dict[str, str] = {}
-    for source in (known, given):  # a given key replaces a known one, whatever its name
-        plain = {name: value for name, value in source.items() if value and name not in ALL_SECRETS}
-        values |= plain | secrets_of(source)
-    for question in questions(camera):
-        is_known = any(values.get(name) for name in SECRETS.get(question.name, (question.name,)))
-        is_chosen = question.name == "SUPABASE_URL" and bool(known)  # an older file has decided that
-        if is_known or is_chosen or (question.cloud and not values.get("SUPABASE_URL")):
-            continue
-        answer = (ask(question) if ask else "") or question.default
-        if answer:
-            values[question.name] = answer if question.name == EXACT else answer.strip()
-    check(values)
-    return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ezrec.domain.installed import TMPFILES as TMPFILES
 from ezrec.system.journald import FORMER
 
 APP = Path("/opt/ezrec")
@@ -16,7 +17,6 @@ SHARE = APP / "share" / "systemd"
 PROGRAM = Path("/usr/local/bin/ezrec")
 UNITS = Path("/etc/systemd/system")
 SYSUSERS = Path("/etc/sysusers.d/ezrec.conf")
-TMPFILES = Path("/etc/tmpfiles.d/ezrec.conf")
 CREDENTIALS = Path("/etc/ezrec/credentials")
 SET_ASIDE = Path("/etc/ezrec/older-units")
 PYTHON = "/usr/bin/python3"  # the units' users reach no other

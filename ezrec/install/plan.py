@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ezrec.domain.camera_address import is_network_camera
-from ezrec.install import env_file, layout, old_units, releases, system
+from ezrec.install import env_file, layout, old_units, packages, releases, system
 from ezrec.install.steps import Step, StepFailed
 
 _STARTS_S = 60.0
@@ -29,6 +29,8 @@ class Installation:
     source: Path | None = None  # None: the release is there
     home: Path = layout.HOME
     values: Mapping[str, str] = field(default_factory=dict)
+    cleared: frozenset[str] = frozenset()  # settings to be taken out of the file
+    operator: str = ""  # who may use EZREC without sudo
 
     @property
     def env(self) -> Path:
@@ -54,46 +56,42 @@ def shape() -> str | None:
     return next((name for name, unit in layout.STARTS.items() if system.is_enabled(unit)), None)
 
 
-def camera() -> str:
-    """The likely camera of this machine: the camera module, else a USB camera, else a test picture."""
-    if system.is_installed(layout.CAMERA_PACKAGE) or system.is_to_be_had(layout.CAMERA_PACKAGE):
-        return "auto"
-    return "v4l2:/dev/video0" if Path("/dev/video0").exists() else "software"
+def fetch(target: Installation) -> list[Step]:
+    """What comes from the network, before anything is asked or changed: without one nothing is half done."""
+    steps = [*packages.steps()]
+    if target.source is not None:
+        steps.append(releases.build_step(target.release, target.source))
+    return steps
 
 
 def install(target: Installation) -> list[Step]:
-    """All steps in order: running services are stopped after everything that is likely to fail."""
+    """The other steps in order: running services are stopped after everything that is likely to fail."""
     source = layout.shipped()
-    steps = [*_packages()]
-    if target.source is not None:
-        steps.append(releases.build_step(target.release, target.source))
-    steps += [*_users_and_directories(target, source), *_settings(target), _check(target)]
+    steps = [*_users_and_directories(target, source), *_settings(target), _check(target)]
     steps += [
         *old_units.set_older_aside(),
         releases.switch_step(target.release),
         *_files(target, source),
         *old_units.let_former_be_aliases(),
     ]
-    return [*steps, _start(target, source)]
+    if target.operator:
+        steps.append(_let_in(target.operator))
+    steps.append(_start(target, source))
+    if target.source is not None:  # an upgrade, which may have to go back, removes them itself
+        steps.append(releases.outdated_step())
+    return steps
 
 
-# ---- packages, users, directories
+# ---- users, directories
 
 
-def _packages() -> Iterator[Step]:
-    wanted = list(layout.PACKAGES)
-    if system.is_to_be_had(layout.CAMERA_PACKAGE):
-        wanted.append(layout.CAMERA_PACKAGE)
-    yield Step(
-        f"install with apt: {', '.join(wanted)}",
-        "EZREC needs them and does not contain them",
-        lambda: system.apt_install(*_missing(wanted)),
-        lambda: not _missing(wanted),
+def _let_in(person: str) -> Step:
+    return Step(
+        f"put {person} into the group {layout.GROUP}",
+        "then ezrec needs no sudo; the group may read the settings, keys included",
+        lambda: system.must("usermod", "--append", "--groups", layout.GROUP, person),
+        lambda: system.is_member(person),
     )
-
-
-def _missing(packages: list[str]) -> list[str]:
-    return [package for package in packages if not system.is_installed(package)]
 
 
 def _users_and_directories(target: Installation, source: Path) -> Iterator[Step]:
@@ -181,7 +179,7 @@ def _settings(target: Installation) -> Iterator[Step]:
                 ),
             )
     sets = plain if is_split else {**plain, **secrets}
-    drops = env_file.ALL_SECRETS - sets.keys()
+    drops = (env_file.ALL_SECRETS | target.cleared) - sets.keys()
 
     def text() -> str:
         return env_file.rewritten(_before(target), sets, frozenset(drops))

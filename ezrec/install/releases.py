@@ -6,6 +6,7 @@ release is never used.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ezrec.domain.errors import Refused
 from ezrec.install import system
-from ezrec.install.layout import CURRENT, PREVIOUS, PYTHON, RELEASES
+from ezrec.install.layout import APP, CURRENT, PREVIOUS, PYTHON, RELEASES
 from ezrec.install.steps import Step, StepFailed
 
 _READY = ".ready"
@@ -75,20 +76,37 @@ def _named(link: Path) -> str | None:
 
 
 def build(release: str, source: Path) -> None:
-    """Build a release in its final folder: a venv cannot be moved."""
+    """Build a release in its final folder: a venv cannot be moved. What fails leaves nothing behind."""
     place = folder(release)
     if place.exists():
         shutil.rmtree(place)  # a half-built one
     place.mkdir(parents=True, mode=0o755)
+    try:
+        _fill(place, release, source)
+    except BaseException:
+        forget(release)
+        raise
+
+
+def _fill(place: Path, release: str, source: Path) -> None:
     venv = place / "venv"
     # picamera2 comes from Debian and is seen only through the system's packages.
     system.must(PYTHON, "-m", "venv", "--system-site-packages", str(venv), limit_s=system.LONG_S)
-    pip = (str(venv / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check")
-    system.must(*pip, str(source), limit_s=system.LONG_S)
+    system.pip_install(venv, source)
     said = system.must(str(program(release)), "--version").split()
     if not said or said[0] != "ezrec":
         raise StepFailed(f"{program(release)} does not answer as EZREC does")
     system.write(place / _READY, f"{source}\n")
+
+
+def forget(release: str) -> None:
+    """Remove a release that failed, unless it is in use, or is the one to go back to."""
+    if release in (current(), previous()):
+        return
+    system.remove(folder(release))
+    for path in (RELEASES, APP):
+        with contextlib.suppress(OSError):  # what holds something stays
+            path.rmdir()
 
 
 def switch(release: str) -> None:
@@ -116,6 +134,15 @@ def switch_step(release: str) -> Step:
         "one rename: there is no moment without a program",
         lambda: switch(release),
         lambda: system.points_to(CURRENT, folder(release) / "venv"),
+    )
+
+
+def outdated_step() -> Step:
+    return Step(
+        "remove releases that are neither in use nor the one before",
+        "each takes some 100 MB",
+        lambda: system.remove(*outdated()),
+        lambda: not outdated(),
     )
 
 

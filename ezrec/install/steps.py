@@ -10,6 +10,10 @@ class StepFailed(Exception):
     """A step failed. The message names it, with the last output of what it ran."""
 
 
+class NoNetwork(StepFailed):
+    """What a step needs could not be fetched. Nothing is half done: the same command goes on from here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One change to the machine. `is_done` only looks; None: the step runs each time."""

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from ezrec.install.layout import CURRENT, GROUP, UNITS, USERS
-from ezrec.install.steps import StepFailed
+from ezrec.install.steps import NoNetwork, StepFailed
 from ezrec.system.durable import sync_directory
 from ezrec.system.journald import FORMER
 
@@ -118,6 +120,31 @@ def as_user(user: str, *argv: str, environ: Mapping[str, str], limit_s: float = 
     return must("runuser", "-u", user, "--", "env", *words, *argv, limit_s=limit_s)
 
 
+# ---- people
+
+
+def person() -> str:
+    """Who typed sudo; empty where root did it alone."""
+    name = os.environ.get("SUDO_USER", "")
+    return name if name not in ("", "root") and is_user(name) else ""
+
+
+def is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def is_member(name: str) -> bool:
+    """Whether a user is in our group, by the machine's list: a session that is open does not know yet."""
+    try:
+        return name in grp.getgrnam(GROUP).gr_mem
+    except KeyError:
+        return False
+
+
 # ---- packages
 
 
@@ -130,10 +157,71 @@ def is_to_be_had(package: str) -> bool:
     return "Candidate:" in policy and "Candidate: (none)" not in policy
 
 
+def apt_update() -> None:
+    """Fetch the package lists. Raises `NoNetwork`: apt itself would end well with half of them."""
+    _apt(
+        "anything, for its package lists are not to be had",
+        "update",
+        "-q",
+        "-o",
+        "APT::Update::Error-Mode=any",
+    )
+
+
 def apt_install(*packages: str) -> None:
-    frontend = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get")
-    must(*frontend, "update", "-q", limit_s=LONG_S)
-    must(*frontend, "install", "-y", "-q", "--no-install-recommends", *packages, limit_s=LONG_S)
+    _apt(", ".join(packages), "install", "-y", "-q", "--no-install-recommends", *packages)
+
+
+def _apt(what: str, *words: str) -> None:
+    done = call("env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8", "apt-get", *words, limit_s=LONG_S)
+    if done.returncode:
+        _raise_fault(f"apt cannot install {what}", done)
+
+
+def _raise_fault(what: str, done: subprocess.CompletedProcess[str]) -> None:
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    if silent := [line for line in lines if any(word in line for word in _NOT_FETCHED)]:
+        raise NoNetwork(f"{what}: {silent[0][:160]} – {AGAIN}")
+    raise StepFailed(f"{what}: {_last_fault(lines) or f'it ended with {done.returncode}'}")
+
+
+# What apt and pip say when nobody answers; pip without an index finds no version of anything.
+_NOT_FETCHED = (
+    "Cannot initiate the connection", "Failed to fetch", "Unable to fetch", "Could not connect",
+    "unreachable", "Temporary failure", "Could not resolve", "Could not find a version", "NewConnectionError",
+    "Max retries exceeded", "ConnectTimeout", "ReadTimeout", "ConnectionError", "NameResolutionError",
+)  # fmt: skip
+
+
+def pip_install(venv: Path, source: Path) -> None:
+    """Install EZREC with all that it needs. Raises `NoNetwork` where that cannot be fetched."""
+    pip = (str(venv / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "--retries", "2")
+    done = call(*pip, str(source), limit_s=LONG_S)
+    if done.returncode:
+        _raise_fault("pip cannot install what EZREC needs", done)
+
+
+AGAIN = "connect this machine to the network (ping deb.debian.org), then type the same command again"
+
+
+def _last_fault(lines: list[str]) -> str:
+    """The line that says most: the first error, else the first warning, else the last line."""
+    for mark in ("E:", "ERROR:", "W:"):
+        for line in lines:
+            if line.startswith(mark):
+                return line.removeprefix(mark).strip()[:200]
+    return lines[-1][:200] if lines else ""
+
+
+def lists_age_s(lists: Path = Path("/var/lib/apt/lists")) -> float:
+    """Seconds since apt's package lists were last fetched; endless where there are none."""
+    if not any(lists.glob("*Packages*")):
+        return float("inf")
+    newest = 0.0
+    for path in (lists, lists / "partial"):
+        with contextlib.suppress(OSError):
+            newest = max(newest, path.stat().st_mtime)
+    return time.time() - newest
 
 
 # ---- systemd

@@ -30,15 +30,13 @@ def upgrade(source: Path | None, home: Path, release: str, say: Callable[[str], 
     steps = [releases.build_step(release, source)] if source is not None else []
     steps.append(_look(release, home, shape))
     steps.append(_change(release, before, shape, home, say))
-    steps.append(
-        Step(
-            "remove releases older than the one before",
-            "each takes some 100 MB",
-            lambda: system.remove(*releases.outdated()),
-            lambda: not releases.outdated(),
-        )
-    )
-    return run(steps, say, dry=dry)
+    steps.append(releases.outdated_step())
+    try:
+        return run(steps, say, dry=dry)
+    except StepFailed:
+        if source is not None:  # what was built for this upgrade; --back leaves both as they were
+            releases.forget(release)
+        raise
 
 
 def _look(release: str, home: Path, shape: str) -> Step:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TypeVar
 
-from ezrec.domain import cloud_state, disk_policy, health, json_decode, status_file
+from ezrec.domain import cloud_state, disk_policy, health, installed, json_decode, status_file, trial_picture
 from ezrec.domain.alerts import Alert, Severity, judge
 from ezrec.domain.booking import BadBooking, Booking
 from ezrec.domain.cloud_state import Cloud
@@ -148,7 +148,17 @@ def collect(
         cloud=read_cloud(settings),
         last_error=failed[-1].reason if failed else camera_error,
         other_disks=other_disks(settings),
+        films_no_court=films_no_court(settings),
     )
+
+
+def films_no_court(settings: Settings) -> str:
+    """What is wrong when this box is an installed one and films the test picture; else nothing."""
+    try:
+        conf = plain_files.read(installed.TMPFILES, _LARGEST).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return trial_picture.films_no_court(settings.camera, settings.home, installed.installed_home(conf))
 
 
 def with_disk_measure(snapshot: Snapshot, state: Path) -> Snapshot:

@@ -72,8 +72,8 @@ class Settings:
         "EZREC_CAMERA",
         types.camera,
         "software",
-        "`auto` (the camera module), `picamera2`, `software` (a test picture), `v4l2:/dev/video0` or "
-        "`rtsp://…`; "
+        "`auto` (the camera module, else a USB camera), `picamera2`, `software` (a test picture), "
+        "`v4l2:/dev/video0` or `rtsp://…`; "
         "in its password write # as %23, / as %2F, ? as %3F, @ as %40",
     )
     audio: str = _setting(

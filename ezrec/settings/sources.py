@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ezrec.domain import env_lines
+from ezrec.domain.errors import NEEDS_RIGHTS
 from ezrec.settings.definitions import CREDENTIALS, EXACT, TABLE
 
 CREDENTIAL = "ezrec-device"
@@ -24,6 +25,9 @@ KEPT = Path("/etc/ezrec/credentials")
 def env_file(path: Path, problems: list[str]) -> dict[str, str]:
     try:
         return parsed(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except PermissionError:
+        problems.append(f"{path} may not be read by this user: {NEEDS_RIGHTS}")
+        return {}
     except (OSError, UnicodeDecodeError) as fault:
         problems.append(f"{path} cannot be read: {fault}")
         return {}

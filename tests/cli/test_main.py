@@ -52,6 +52,16 @@ def test_each_fault_has_its_exit_code_and_its_line(
     assert (told.out, told.err.lstrip("\n")) == ("", said)
 
 
+def test_who_may_not_is_told_of_sudo_and_of_the_group(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main.run([], _program(PermissionError(13, "Permission denied", "/x"))) == 78
+    said = capsys.readouterr().err
+    assert said.startswith("ezrec: Permission denied: /x – type it with sudo; or join the group ezrec")
+    assert said.count("\n") == 1
+
+
 def test_what_goes_well_is_0_and_a_bug_is_not_hidden() -> None:
     assert main.run([], _program(None)) == 0
     with pytest.raises(ZeroDivisionError):

@@ -48,6 +48,7 @@ STALE = replace(HEALTH, last_frame_at=NOW - timedelta(seconds=11))
 WRONG: dict[str, dict[str, Any]] = {
     "not_recording": {"recorder": Recorder(True, ("b1",), (), HEALTH)},
     "no_frame": {"recorder": Recorder(True, ("b1",), ("b1",), STALE)},
+    "test_picture": {"films_no_court": "the test picture is filmed"},
     "disk_short": {"forecast_short": "tonight needs 9 GB more"},
     "clock_unsynchronised": {"clock_synchronised": False},
     "cloud_refused": {"cloud": Cloud(Access.REFUSED, NOW, "no such key")},

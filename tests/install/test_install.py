@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from ezrec import settings
 from ezrec.domain.errors import Refused
 from ezrec.domain.stages import State
-from ezrec.install import env_file, layout, releases, safe_to_change
+from ezrec.install import env_file, layout, questions, releases, safe_to_change, system
 from ezrec.install.steps import Step, StepFailed, pending, run
 from ezrec.settings import definitions, sources
 from ezrec.spool.spool import Spool
@@ -94,7 +94,7 @@ def test_passwords_of_every_kind_come_through_the_installer_and_every_way_to_the
     environ = {"EZREC_HOME": str(tmp_path), "EZREC_BACKEND": "local"}
     lost, problems = [], list[str]()
     for n, password in enumerate(random_passwords(times(400, 4000))):
-        answers = env_file.answered({}, {name: password}, "auto", None)
+        answers = questions.with_defaults(questions.merged({}, {name: password}))
         text = env_file.rewritten(before, {**answers, "Z": "it's the 'last'", "Y": '"'})
         env.write_text(text, encoding="utf-8")
         key.write_text(password + "\n", encoding="utf-8")  # as the shape `split` has it
@@ -116,7 +116,7 @@ def test_passwords_of_every_kind_come_through_the_installer_and_every_way_to_the
 @pytest.mark.parametrize("password", ["two\nlines", "a\rb", "a\0b", "\udcff"])
 def test_a_password_that_no_line_can_hold_is_refused_and_not_shown(password: str) -> None:
     with pytest.raises(Refused, match="EZREC_DEVICE_PASSWORD holds a line break") as refused:
-        env_file.answered({}, {"EZREC_DEVICE_PASSWORD": password}, "auto", None)
+        env_file.check(questions.merged({}, {"EZREC_DEVICE_PASSWORD": password}))
     assert password not in str(refused.value)
 
 
@@ -145,20 +145,13 @@ def test_what_is_not_ours_stays_as_it_was_and_keys_are_taken_out() -> None:
     assert env_file.secrets_of(env_file.read(OLDER)) == {"SUPABASE_KEY": "k#1"}
 
 
-def test_an_answer_wins_over_what_is_known_and_only_what_is_missing_is_asked() -> None:
-    asked: list[str] = []
-
-    def ask(question: env_file.Question) -> str:
-        asked.append(question.name)
-        return "court-1" if question.name == "CAMERA_ID" else ""
-
+def test_an_answer_wins_over_what_is_known_and_a_key_whatever_its_name() -> None:
     known = {"SUPABASE_URL": "https://a.test", "SUPABASE_ANON_KEY": "k", "USER_ID": "u1"}
-    values = env_file.answered(known, {"USER_ID": "u2"}, "auto", ask)
-    assert (values["USER_ID"], values["CAMERA_ID"], values["EZREC_CAMERA"]) == ("u2", "court-1", "auto")
-    assert asked == ["EZREC_DEVICE_EMAIL", "EZREC_DEVICE_PASSWORD", "CAMERA_ID", "EZREC_CAMERA"]
-    newer = env_file.answered(known | {"SUPABASE_KEY": "old"}, {"SUPABASE_ANON_KEY": "new"}, "auto", None)
+    values = questions.with_defaults(questions.merged(known, {"USER_ID": "u2"}))
+    assert (values["USER_ID"], values["CAMERA_ID"], values["EZREC_CAMERA"]) == ("u2", "0", "auto")
+    newer = questions.merged(known | {"SUPABASE_KEY": "old"}, {"SUPABASE_ANON_KEY": "new"})
     assert env_file.secrets_of(newer) == {"SUPABASE_KEY": "new"}
-    assert "SUPABASE_KEY" not in env_file.answered({}, {}, "auto", None), "a box without a cloud needs no key"
+    assert "SUPABASE_KEY" not in questions.with_defaults({}), "a box without a cloud needs no key"
 
 
 def test_the_keys_that_are_set_apart_are_those_that_the_program_reads_there() -> None:
@@ -183,6 +176,24 @@ def test_the_shapes_name_the_units_that_there_are_and_another_home_is_written_in
     assert over == {"ezrec-.service.d", *(f"{name}.service.d" for name in FORMER)}
     assert {path.name for path in files if path.parent != layout.UNITS} == {"hardening.conf"}
     assert not any(str(layout.HOME) in text for text in files.values())
+
+
+def test_package_lists_that_are_not_there_are_older_than_any(tmp_path: Path) -> None:
+    (tmp_path / "partial").mkdir()
+    assert system.lists_age_s(tmp_path) == float("inf")
+    (tmp_path / "deb.debian.org_debian_Packages").touch()
+    assert system.lists_age_s(tmp_path) < 60
+
+
+def test_a_release_that_cannot_be_built_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "APP", tmp_path / "app")
+    monkeypatch.setattr(releases, "RELEASES", tmp_path / "app" / "releases")
+    monkeypatch.setattr(releases, "PYTHON", "/bin/false")
+    with pytest.raises(StepFailed, match="ended with 1"):
+        releases.build("1-x", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_release_is_named_after_its_content(tmp_path: Path) -> None:

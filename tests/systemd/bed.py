@@ -37,9 +37,13 @@ _numbers = itertools.count(1)
 class Bed:
     """One booted systemd. `home` is bound to EZREC_HOME."""
 
-    def __init__(self, home: Path, folder: Path, appliance: Path, *, is_bare: bool = False) -> None:
-        """`is_bare`: nothing of EZREC is there yet but a clone and wheels, as for an installation."""
-        self.home = home
+    def __init__(
+        self, home: Path, folder: Path, appliance: Path, *, is_bare: bool = False, root: Path | None = None
+    ) -> None:
+        """`is_bare`: nothing of EZREC is there yet but a clone and wheels, as for an installation. `root`:
+        of the machine to boot; else as the caller's environment says.
+        """
+        self.home, self._root = home, root
         self._folder = folder
         self._is_bare = is_bare
         if is_bare:
@@ -66,6 +70,10 @@ class Bed:
             f"rw:{self.home}:{DEFAULT_HOME}",
         ]
 
+    def bind(self, source: Path, target: str) -> None:
+        """Show a directory of this machine inside, from the next boot on; nothing may be written there."""
+        self._binds.append(f"ro:{source}:{target}")
+
     # ---- power
 
     def up(self) -> None:
@@ -82,8 +90,9 @@ class Bed:
         ]  # fmt: skip
         with (self._folder / "boot.log").open("ab") as out:
             self._unshare = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-            )
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                env={**os.environ, **({"EZREC_BED_ROOT": str(self._root)} if self._root else {})},
+            )  # fmt: skip
         if not eventually(self._has_booted, _BOOT_LIMIT_S):
             self.cut()
             raise AssertionError("systemd does not boot: " + (self._folder / "boot.log").read_text())
@@ -128,11 +137,14 @@ class Bed:
 
     def call(self, *command: str, limit_s: float = _LIMIT_S) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""
-        enter = ["nsenter", "-t", str(self._pid), "-m", "-u", "-i", "-n", "-p", "-C"]
         return subprocess.run(
-            [*enter, *command], capture_output=True, text=True, timeout=limit_s, check=False,
+            [*self.enter(), *command], capture_output=True, text=True, timeout=limit_s, check=False,
             umask=0o022, stdin=subprocess.DEVNULL, env=_ENVIRONMENT,
         )  # fmt: skip
+
+    def enter(self) -> list[str]:
+        """What a command has to begin with, to run inside."""
+        return ["nsenter", "-t", str(self._pid), "-m", "-u", "-i", "-n", "-p", "-C"]
 
     def run(self, *command: str, limit_s: float = _LIMIT_S) -> str:
         """As `call`; it has to succeed."""

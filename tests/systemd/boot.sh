@@ -12,7 +12,7 @@ shift
 root=$bed/root
 
 mount --make-rprivate /
-mount -t tmpfs -o size=1g,mode=755 tmpfs "$bed"
+mount -t tmpfs -o size=2g,mode=755 tmpfs "$bed"
 mkdir "$bed/upper" "$bed/work" "$root"
 mount -t overlay overlay -o "lowerdir=${EZREC_BED_ROOT:-/},upperdir=$bed/upper,workdir=$bed/work" "$root"
 

@@ -25,5 +25,17 @@ esac
 [ $status = 3 ] && not_run "See above for what is missing."
 [ $status = 0 ] || exit $status
 { read -r EZREC_BED_ROOT && read -r EZREC_APPLIANCE; } <<<"$built"
-export EZREC_BED_ROOT EZREC_APPLIANCE
+# Fresh machines with an apt of their own, of both Debians whatever DEBIAN says. Without them only those tests are left out.
+fresh=
+for number in 12 13; do
+	if tree=$(tests/systemd/build-apt.sh $number); then
+		fresh="$fresh${fresh:+, }\"$number\": \"$tree\""
+	elif [ $optional = yes ]; then
+		echo "!!! test-systemd: an installation on a fresh Debian $number is NOT tested here. See above for what is missing." >&2
+	else
+		not_run "See above for what is missing."
+	fi
+done
+EZREC_FRESH="{$fresh}"
+export EZREC_BED_ROOT EZREC_APPLIANCE EZREC_FRESH
 exec .venv/bin/pytest -o addopts="-q --strict-markers --strict-config" -n "$(($(nproc) + 2))" --dist worksteal tests/systemd "$@"

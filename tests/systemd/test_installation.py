@@ -157,7 +157,12 @@ def test_from_a_clone_to_a_running_camera_and_once_more_without_a_change(machine
 
     looked = machine.bed.call("/usr/local/bin/ezrec", "doctor", "--json").stdout
     wrong = {one["check"]: one["evidence"] for one in json.loads(looked) if one["verdict"] != "ok"}
-    assert wrong == {}, wrong
+    assert wrong.keys() == {"camera"}, wrong
+    assert "the test picture is filmed" in wrong["camera"]
+    assert "ALARM: the test picture is filmed" in said
+    assert (machine.home / "state" / "camera.jpg").stat().st_size > 1000, "the last screen shows no picture"
+    state = machine.bed.call("/usr/local/bin/ezrec", "status")
+    assert (state.returncode, "the test picture is filmed" in state.stdout) == (6, True)
 
     assert exposure.too_exposed(machine.bed, SERVICES) == {}
     for page in machine.bed.show("ezrec", "Documentation").split():
@@ -273,6 +278,7 @@ def test_an_upgrade_a_rollback_a_way_back_and_a_removal(machine: Machine) -> Non
         "/usr/local/bin/ezrec", "upgrade", machine.newer("7.5.0", breaks="runtime/file_events")
     )
     assert (failed.returncode, "doctor" in failed.stderr) == (1, True), failed.stdout
+    assert len(machine.releases()) == 2, "a release that failed lies about"
     assert (machine.version(), machine.bed.main_pid("ezrec")) == ("7.0.0", running), "nothing was switched"
 
     failed = machine.call(
@@ -281,6 +287,7 @@ def test_an_upgrade_a_rollback_a_way_back_and_a_removal(machine: Machine) -> Non
     assert failed.returncode == 1, failed.stdout
     assert "release 8.0.0" in failed.stderr
     assert "was undone" in failed.stderr
+    assert len(machine.releases()) == 2, "a release that failed lies about"
     assert machine.version() == "7.0.0"
     machine.bed.wait_for(lambda: machine.bed.show("ezrec", "SubState") == "running", "it is not back")
 
@@ -330,10 +337,15 @@ def test_what_a_wheel_holds_is_enough_to_install_and_a_person_is_asked(machine: 
     )  # fmt: skip
     wheel = machine.bed.run("sh", "-c", "ls /root/made/ezrec-*.whl").strip()
     typed = f"script -qec '/root/tool/bin/ezrec install --from {wheel}' /dev/null"  # with a terminal
-    said = machine.run("sh", "-c", f"printf '\\ncourt-7\\nsoftware\\n' | {typed}")
+    answers = "\\nno court\\ncourt-7\\nsoftware\\nsoftware\\nMadrid\\nEurope/Madrid\\n"
+    said = machine.run("sh", "-c", f"printf '{answers}' | {typed}")
     names = ("SUPABASE_URL", "SUPABASE_KEY", "CAMERA_ID", "EZREC_CAMERA")
     asked = [name for name in names if f"{name}: " in said]
     assert asked == ["SUPABASE_URL", "CAMERA_ID", "EZREC_CAMERA"]
-    assert {"CAMERA_ID=court-7", "EZREC_CAMERA=software"} <= {*(machine.home / ".env").read_text().split()}
+    for wrong in ("no: CAMERA_ID", "no: that is the test picture", "no: LOCAL_TIMEZONE is 'Madrid'"):
+        assert said.count(wrong) == 1, wrong
+    assert {"CAMERA_ID=court-7", "EZREC_CAMERA=software", "LOCAL_TIMEZONE=Europe/Madrid"} <= {
+        *(machine.home / ".env").read_text().split()
+    }
     assert machine.bed.show("ezrec", "SubState") == "running"
     assert machine.version() == (CLONE / "ezrec" / "__init__.py").read_text().split('"')[-2]

@@ -31,6 +31,13 @@ NO_CAMERA = (
     "no camera module is connected: switch the power off, plug the ribbon cable in, start again; "
     "for a USB or network camera set EZREC_CAMERA, as in v4l2:/dev/video0 or rtsp://…"
 )
+
+
+def is_absent(fault: str) -> bool:
+    """True for a fault that says: no camera module can be had here, so another camera may be meant."""
+    return MISSING in fault or NO_CAMERA in fault
+
+
 _BUSY = ("busy", "in use", "acquire")
 _HARDWARE = "bcm2835-codec-encode"
 _DEVICES = ("/dev/media", "/dev/video")

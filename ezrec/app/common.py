@@ -7,7 +7,7 @@ import threading
 
 from ezrec.domain.errors import Busy
 from ezrec.domain.ports import Clock, Gauges
-from ezrec.monitoring.collect import recorder_lives
+from ezrec.monitoring.lives import recorder_lives
 from ezrec.runtime.hooks import Hooks
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool

@@ -26,7 +26,7 @@ _BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
 
 
 def _sync(settings: Settings, log: logging.Logger) -> PeriodicWork:
-    from ezrec.monitoring.collect import read_cloud
+    from ezrec.monitoring.state_files import read_cloud
     from ezrec.sync.booking_sync import BookingSync
     from ezrec.sync.branding_cache import BrandingCache
 
@@ -88,7 +88,9 @@ def _tidy(settings: Settings, log: logging.Logger) -> PeriodicWork:
     from ezrec.monitoring.retention import Retention
 
     places = (settings.state, settings.media_cache, settings.booking_cache.parent)
-    return Retention(spool(settings), clock(settings), log, settings.keep_uploaded, settings.logs, places)
+    return Retention(
+        spool(settings), clock(settings), log, settings.keep_uploaded, settings.logs, places, settings.state
+    )
 
 
 def _ahead(settings: Settings, log: logging.Logger) -> PeriodicWork:
@@ -135,6 +137,7 @@ def periodic_work(name: str, settings: Settings) -> PeriodicWork:
 
 def periodic_task(name: str, settings: Settings) -> PeriodicTask:
     work = periodic_work(name, settings)
+    work.stay()
     return PeriodicTask(name, _TABLE[name].interval_s(settings), work, log_setup.logger(name))
 
 

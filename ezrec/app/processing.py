@@ -74,7 +74,7 @@ def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Hand
 
 
 def _is_short(settings: Settings) -> bool:
-    from ezrec.monitoring.collect import read_disk_measures
+    from ezrec.monitoring.state_files import read_disk_measures
 
     room = read_disk_measures(settings.state, clock(settings).now())
     return room is not None and room.is_unbranded
@@ -85,7 +85,7 @@ def _render_options(settings: Settings) -> RenderOptions:
 
 
 def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
-    from ezrec.monitoring.collect import read_health
+    from ezrec.monitoring.state_files import read_health
     from ezrec.processing.prepare_intro import IntroPreparer
     from ezrec.processing.prerender import Prerenderer
 

@@ -15,7 +15,7 @@ from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Backend
 from ezrec.domain.upload_schedule import upload_order
-from ezrec.monitoring.collect import read_status_file
+from ezrec.monitoring.state_files import read_status_file
 from ezrec.runtime.handling import Handler
 from ezrec.settings import NO_KEY, Settings
 from ezrec.spool.spool import Spool

@@ -45,7 +45,7 @@ def camera(settings: Settings, log: logging.Logger | None = None) -> Camera:
 def _recorder_options(settings: Settings, log: logging.Logger) -> CameraOptions:
     from ezrec.camera.shared_camera import CameraOptions
     from ezrec.camera.take_writer import ReservingDisk
-    from ezrec.monitoring.collect import read_disk_measures
+    from ezrec.monitoring.state_files import read_disk_measures
 
     now = clock(settings).now
 

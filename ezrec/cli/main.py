@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": ("ezrec.cli.run:run", "record, process and upload until stopped"),
     "status": ("ezrec.cli.status:status", "show whether all is well, what is stuck, and what to type"),
+    "alerts": ("ezrec.cli.alerts:alerts", "list what is wrong; put away what you have seen"),
     "logs": ("ezrec.cli.logs:logs", "show what the services wrote, and follow it"),
     "spool": ("ezrec.cli.spool:spool", "list the jobs; add, retry, hold, remove"),
     "doctor": ("ezrec.cli.doctor:doctor", "check this machine: what is wrong, and how to fix it"),

@@ -19,17 +19,25 @@ class Retry(Exception):
 
     `after_s` replaces the backoff where the other side named a time (Retry-After). `blameless`: nothing
     was tried, because something outside the job is missing; such a return counts against no limit.
-    `waits_for` (a word of `uplink.Wait`): when that has come the job goes on, however early.
+    `waits_for` (a word of `uplink.Wait`): when that has come the job goes on, however early. `remedy`: what a
+    person can do, where waiting alone may not cure it.
     """
 
     def __init__(
-        self, reason: str, after_s: float | None = None, *, blameless: bool = False, waits_for: str = ""
+        self,
+        reason: str,
+        after_s: float | None = None,
+        *,
+        blameless: bool = False,
+        waits_for: str = "",
+        remedy: str = "",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after_s = after_s
         self.blameless = blameless
         self.waits_for = waits_for
+        self.remedy = remedy
 
 
 def is_full(fault: OSError) -> bool:

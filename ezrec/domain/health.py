@@ -59,6 +59,7 @@ class Health:
     last_error: str = ""
     alarm: str = ""  # why it does not call itself alive any more; whoever keeps it will end it
     key_every_s: float | None = None
+    monotonic: float | None = None  # the same moment as `at`, by the clock that no step moves
     v: int = 1
 
     @property

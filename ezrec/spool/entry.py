@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ezrec.domain import job as records
-from ezrec.domain import json_decode
+from ezrec.domain import json_decode, progress
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.names import JobId
@@ -94,6 +95,19 @@ class Entry:
         except (OSError, msgspec.DecodeError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def progress_now(self, place: str) -> dict[str, Any]:
+        """What the note says of the work that is done on the job while it lies in `place`."""
+        try:
+            age_s = time.time() - os.stat(self.path / PROGRESS).st_mtime
+        except OSError:
+            return {}
+        return progress.of_place(self.progress(), place, age_s)
+
+    def forget_progress(self) -> None:
+        """What an earlier stage, or an earlier try, has told is not true of the work that begins now."""
+        with contextlib.suppress(OSError):
+            (self.path / PROGRESS).unlink(missing_ok=True)
 
     def take_amendment(self) -> Booking | None:
         """The newest amendment of this booking, taken out of the entry; None when there is none.

@@ -94,7 +94,7 @@ class SpoolLayout:
         """The visible names in a directory: entries and loose files, unsorted."""
         try:
             return [name for name in os.listdir(self.directory(state)) if not name.startswith(".")]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def look(self, state: State) -> tuple[list[Entry], list[UnknownFile]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.cli.alerts import alerts
 from ezrec.cli.camera import camera
 from ezrec.cli.local import local
 from ezrec.cli.main import COMMANDS, OK, run
@@ -17,7 +18,7 @@ from ezrec.cli.spool import spool
 from ezrec.settings import docs
 
 ROOT = Path(__file__).parents[2]
-GROUPS = {"camera": camera, "spool": spool, "local": local}
+GROUPS = {"alerts": alerts, "camera": camera, "spool": spool, "local": local}
 NOT_OURS = {"demo", "dist", "build", "node_modules", "__pycache__"}
 README = (ROOT / "README.md").read_text()
 

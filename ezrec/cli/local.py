@@ -6,6 +6,7 @@ there, in the front end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
@@ -20,7 +21,7 @@ from ezrec.cli.params import DurationParam
 from ezrec.cli.times import parse_end, parse_time, whole_second_after
 from ezrec.domain.booking import BadBooking, parse_booking
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
-from ezrec.domain.names import shown
+from ezrec.domain.names import BadName, safe_id, shown
 
 if TYPE_CHECKING:
     from ezrec.cli.main import Context
@@ -90,7 +91,15 @@ def bookings(obj: Context, as_json: bool) -> None:
     zone = obj.settings.zone
     _table(
         ("ID", "WINDOW", "CAMERA", "STATUS"),
-        [(row["id"], _window(row, zone), row["camera_id"] or "0", row["status"] or "–") for row in rows],
+        [
+            (
+                row["id"],
+                _window(row, zone),
+                row["camera_id"] or "0",
+                _with_word(obj, row["id"], row["status"]),
+            )
+            for row in rows
+        ],
         nothing="no bookings",
     )
 
@@ -107,7 +116,14 @@ def videos(obj: Context, as_json: bool) -> None:
         return
     _table(
         ("LENGTH", "SIZE", "VIDEO"),
-        [(_length(row), _size(row), row["path"] or f"{row['filename']} (missing)") for row in rows],
+        [
+            (
+                _length(row),
+                _size(row),
+                _with_word(obj, row["booking_id"], row["path"] or f"{row['filename']} (missing)"),
+            )
+            for row in rows
+        ],
         nothing="no videos",
     )
 
@@ -220,6 +236,18 @@ def _span(start: datetime, end: datetime, zone: tzinfo) -> str:
     clock = "%H:%M" if begins.second == ends.second == 0 else "%H:%M:%S"
     second = clock if begins.date() == ends.date() else f"%Y-%m-%d {clock}"
     return f"{begins:%Y-%m-%d} {begins.strftime(clock)} – {ends.strftime(second)} {begins:%Z}".rstrip()
+
+
+def _with_word(obj: Context, job_id: str | None, text: str | None) -> str:
+    """`text`, and what its job is called: partial, missed, without logo."""
+    from ezrec.domain.incidents import called
+    from ezrec.spool.spool import Spool
+
+    job = None
+    with contextlib.suppress(OSError, BadName):
+        job = Spool(obj.settings.spool).last_word(safe_id(job_id))
+    words = [word for word in (called(job) if job else ()) if word != text]
+    return ", ".join([text or "–", *words])
 
 
 def _path(store: LocalBackend, filename: str) -> str | None:

@@ -21,7 +21,7 @@ from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.names import JobId
 from ezrec.domain.redaction import redacted
-from ezrec.domain.stages import State
+from ezrec.domain.stages import UPLOAD, State
 from ezrec.system import disk_reserve, durable, plain_files
 from ezrec.system.plain_files import unusable as unusable
 
@@ -104,8 +104,11 @@ class Entry:
             return {}
         return progress.of_place(self.progress(), place, age_s)
 
-    def forget_progress(self) -> None:
-        """What an earlier stage, or an earlier try, has told is not true of the work that begins now."""
+    def forget_progress(self, stage: str) -> None:
+        """What another stage, or an earlier try, has told is not true of the work that `stage` begins now. An
+        upload goes on where it was."""
+        if stage == UPLOAD.name and self.progress().get("stage") == stage:
+            return
         with contextlib.suppress(OSError):
             (self.path / PROGRESS).unlink(missing_ok=True)
 

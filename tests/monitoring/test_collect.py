@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -151,6 +152,23 @@ def test_a_recorder_whose_word_cannot_be_written_lives_while_its_take_grows(box:
     assert box.collect().recorder.recording == ("b1",)
     os.utime(entry.path / name, (1.0, 1.0))
     assert box.collect().recorder.proof is Life.SILENT
+
+
+def test_a_lost_word_is_no_death_while_the_process_runs_that_works_on_the_stage(box: CourtBox) -> None:
+    with box.spool.lock("record").held(5, "record"):
+        assert box.collect().recorder.proof is Life.LIVES
+    assert box.collect().recorder.proof is Life.NEVER, "who held it last is no recorder"
+    label = box.spool.lock("record")
+    recorder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "record"])
+    try:
+        label.path.write_text(f"pid {recorder.pid} record\n")
+        assert box.collect().recorder.proof is Life.LIVES, "it rests, and holds nothing"
+        recorder.send_signal(signal.SIGSTOP)
+        assert eventually(lambda: host.process_state(recorder.pid) is ProcessState.STOPPED)
+        assert box.collect().recorder.proof is Life.NEVER
+    finally:
+        recorder.kill()
+        recorder.wait(60)
 
 
 def test_a_recorder_at_rest_that_says_nothing_while_a_booking_is_in_play_hangs(box: CourtBox) -> None:

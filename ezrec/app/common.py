@@ -6,7 +6,7 @@ import logging
 
 from ezrec.domain.errors import Busy
 from ezrec.domain.ports import Clock, Gauges
-from ezrec.monitoring.collect import recorder_lives
+from ezrec.monitoring.lives import recorder_lives
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.webhook import WebhookSender
 from ezrec.settings import Settings

@@ -26,7 +26,7 @@ _BRANDING_S = 300.0  # the uplink of an idle box may be paid by the megabyte
 
 
 def _sync(settings: Settings, log: logging.Logger) -> PeriodicWork:
-    from ezrec.monitoring.collect import read_cloud
+    from ezrec.monitoring.state_files import read_cloud
     from ezrec.sync.booking_sync import BookingSync
     from ezrec.sync.branding_cache import BrandingCache
 
@@ -80,7 +80,9 @@ def _tidy(settings: Settings, log: logging.Logger) -> PeriodicWork:
     from ezrec.monitoring.retention import Retention
 
     places = (settings.state, settings.media_cache, settings.booking_cache.parent)
-    return Retention(spool(settings), clock(settings), log, settings.keep_uploaded, settings.logs, places)
+    return Retention(
+        spool(settings), clock(settings), log, settings.keep_uploaded, settings.logs, places, settings.state
+    )
 
 
 def _ahead(settings: Settings, log: logging.Logger) -> PeriodicWork:

@@ -15,7 +15,7 @@ from ezrec.app.recording import capture_overlays
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import RenderOptions
 from ezrec.domain.stages import State
-from ezrec.monitoring.collect import read_disk_measures, read_health
+from ezrec.monitoring.state_files import read_disk_measures, read_health
 from ezrec.runtime.handling import Handler
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool

@@ -14,7 +14,7 @@ from ezrec.app.common import clock
 from ezrec.domain.errors import ConfigError
 from ezrec.domain.job import Kind
 from ezrec.domain.ports import Backend
-from ezrec.monitoring.collect import read_status_file
+from ezrec.monitoring.state_files import read_status_file
 from ezrec.runtime.handling import Handler
 from ezrec.settings import NO_KEY, Settings
 from ezrec.spool.spool import Spool

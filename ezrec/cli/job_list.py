@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ezrec.cli.formatting import utc
-from ezrec.cli.next_step import NextStep, next_step, number_in, part_done, stage_of
+from ezrec.cli.next_step import NextStep, next_step, stage_of
 from ezrec.domain.job import Job
 from ezrec.domain.names import shown
+from ezrec.domain.progress import number_in, part_done
 from ezrec.domain.stages import STAGES, State
 from ezrec.spool.intake import ADOPTING
 from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH
@@ -79,6 +80,8 @@ class Row:
             "why": self.next_step.why,
             "cure": self.next_step.cure,
             "needs_you": self.next_step.needs_you,
+            "called": list(self.next_step.called),
+            "coverage_pct": job.coverage_pct if job else None,
             "outcome": job.outcome if job else None,
         }
 
@@ -114,7 +117,7 @@ def _rows(spool: Spool, place: str, now: datetime, since: datetime | None) -> It
 
 def _row(entry: Entry, place: str, now: datetime) -> Row:
     job = entry.job
-    progress = entry.progress() if place in _WITH_PROGRESS else {}
+    progress = entry.progress_now(place) if place in _WITH_PROGRESS else {}
     step = next_step(job, place, now, progress)
     return Row(
         place,

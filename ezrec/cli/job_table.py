@@ -72,7 +72,7 @@ def _cells(
         "–" if row.size is None else size(row.size),
         "–" if row.since is None else span((now - row.since).total_seconds()),
         str(row.tries or "–"),
-        row.next_step.text,
+        row.next_step.shown,
     )
 
 

@@ -13,8 +13,10 @@ import click
 
 from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import length, moment, printable, size, span, utc, window
-from ezrec.cli.next_step import NextStep, next_step, number_in, part_done
+from ezrec.cli.next_step import NextStep, next_step
+from ezrec.domain.incidents import percent, without
 from ezrec.domain.job import Job, encode
+from ezrec.domain.progress import number_in, part_done
 from ezrec.domain.redaction import cleaned
 from ezrec.spool.lookup import DONE, TRASH, JobMatch
 
@@ -23,7 +25,7 @@ _LABEL = 11  # columns of the first page part: "Booking    …"
 
 def as_json(found: JobMatch, now: datetime) -> dict[str, Any]:
     """The whole record, with what its directory and progress file add."""
-    progress = found.entry.progress() if found.entry else {}
+    progress = found.entry.progress_now(found.place) if found.entry else {}
     step = next_step(found.job, found.place, now, progress)
     return {
         **json.loads(encode(found.job)),
@@ -33,6 +35,7 @@ def as_json(found: JobMatch, now: datetime) -> dict[str, Any]:
         "next_at": utc(step.at),
         "why": step.why,
         "cure": step.cure,
+        "called": list(step.called),
         "progress": part_done(progress),
         "eta_s": number_in(progress, "eta_s"),
         "speed": number_in(progress, "speed"),
@@ -44,7 +47,7 @@ def draw(found: JobMatch, now: datetime, zone: tzinfo, width: int | None, colour
     """The page, in lines."""
     bold: Callable[[str], str] = (lambda text: click.style(text, bold=True)) if colour else str
     found = replace(found, job=cleaned(found.job))
-    progress = found.entry.progress() if found.entry else {}
+    progress = found.entry.progress_now(found.place) if found.entry else {}
     step = next_step(found.job, found.place, now, progress)
     lines = [bold(f"{found.job.id}  {found.place}")]
     for label, text in (*_facts(found.job, zone, now), *_next_step(found, step, zone, now)):
@@ -65,11 +68,15 @@ def _facts(job: Job, zone: tzinfo, now: datetime) -> Iterator[tuple[str, str]]:
     else:
         yield "Kind", f"{job.kind}, no booking known"
     if job.recording is not None or job.coverage_pct is not None:
-        covered = "" if job.coverage_pct is None else f", {job.coverage_pct:.1f} % of the window"
+        covered = f", {percent(job)} of the window" if percent(job) else ""
         yield "Recording", f"{job.recording or 'under way'}{covered}"
     if job.result is not None:
+        lacks = f", {without(job)}" if without(job) else ""
         intro = f", intro {job.result.intro_s:.1f} s" if job.result.intro_s else ""
-        yield "Video", f"{length(job.result.duration_s)}, {size(job.result.size)}{intro}: {job.result.file}"
+        yield (
+            "Video",
+            f"{length(job.result.duration_s)}, {size(job.result.size)}{intro}{lacks}: {job.result.file}",
+        )
         if job.published_as:
             yield "", f"published as {job.published_as}: its own name was another video's"
         for note in job.result.notes:
@@ -84,7 +91,7 @@ def _next_step(found: JobMatch, step: NextStep, zone: tzinfo, now: datetime) -> 
     if step.why:
         yield "Why", step.why
     if found.place == DONE:
-        yield "Outcome", step.text
+        yield "Outcome", step.shown
     else:
         at = f" ({moment(step.at, zone)})" if step.at and step.at > now else ""
         yield "Next", _NEXT.get(step.text, step.text) + at

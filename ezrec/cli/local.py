@@ -92,7 +92,15 @@ def bookings(obj: Context, as_json: bool) -> None:
     zone = obj.settings.zone
     _table(
         ("ID", "WINDOW", "CAMERA", "STATUS"),
-        [(row["id"], _window(row, zone), row["camera_id"] or "0", row["status"] or "–") for row in rows],
+        [
+            (
+                row["id"],
+                _window(row, zone),
+                row["camera_id"] or "0",
+                _with_word(obj, row["id"], row["status"]),
+            )
+            for row in rows
+        ],
         nothing="no bookings",
     )
 
@@ -110,7 +118,7 @@ def videos(obj: Context, copy_to: Path | None, as_json: bool) -> None:
     """List this account's published videos, newest first, and where each lies."""
     from ezrec.cli import local_videos
 
-    local_videos.show(_store(obj), obj.settings.zone, copy_to, as_json=as_json)
+    local_videos.show(_store(obj), obj.settings, copy_to, as_json=as_json)
 
 
 @local.command()
@@ -221,6 +229,13 @@ def _tell_overlaps(store: LocalBackend, booking_id: str, zone: tzinfo) -> None:
 
 def _time(text: str, near: datetime, zone: tzinfo) -> datetime:
     return parse_time(text, near.astimezone(zone).date(), zone)
+
+
+def _with_word(obj: Context, job_id: str | None, text: str | None) -> str:
+    """`text`, and what its job is called: partial, missed, without logo."""
+    from ezrec.cli.local_videos import words_for
+
+    return ", ".join([text or "–", *(word for word in words_for(obj.settings, job_id) if word != text)])
 
 
 def _window(row: Mapping[str, Any], zone: tzinfo) -> str:

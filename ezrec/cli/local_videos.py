@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
@@ -13,17 +14,21 @@ import click
 from ezrec.cli.drawing import columns
 from ezrec.cli.formatting import printable
 from ezrec.domain.errors import Refused, Reject
-from ezrec.domain.names import BadName, parse_clip_name, stand_in
+from ezrec.domain.incidents import called
+from ezrec.domain.names import BadName, parse_clip_name, safe_id, stand_in
+from ezrec.spool.spool import Spool
 from ezrec.system import durable
 
 if TYPE_CHECKING:
     from ezrec.cloud.local.backend import LocalBackend
+    from ezrec.settings import Settings
 
 _SHORT_ID = 8  # characters of a booking's id in a file's name
 
 
-def show(store: LocalBackend, zone: tzinfo, copy_to: Path | None, *, as_json: bool) -> None:
+def show(store: LocalBackend, settings: Settings, copy_to: Path | None, *, as_json: bool) -> None:
     """List the videos; with `copy_to`, put those that are not there yet into that directory first."""
+    zone = settings.zone
     rows = [{**row, "path": _path(store, row["filename"])} for row in store.videos()]
     rows.sort(key=lambda row: (_recorded(row, zone) or "", row["id"]), reverse=True)
     if copy_to is not None:
@@ -36,19 +41,28 @@ def show(store: LocalBackend, zone: tzinfo, copy_to: Path | None, *, as_json: bo
         click.echo("no videos")
         return
     head = ("RECORDED", "COURT", "BOOKING", "LENGTH", "SIZE", "VIDEO")
-    cells = [tuple(map(printable, _cells(row, zone))) for row in rows]
+    cells = [tuple(map(printable, _cells(row, settings))) for row in rows]
     click.echo("\n".join(columns([head, *cells])))
 
 
-def _cells(row: Mapping[str, Any], zone: tzinfo) -> tuple[str, ...]:
-    seconds, size = row["duration_seconds"], row["file_size"]
+def words_for(settings: Settings, job_id: str | None) -> tuple[str, ...]:
+    """What the job of a booking is called: partial, missed, without logo; nothing where all went well."""
+    job = None
+    with contextlib.suppress(OSError, BadName):
+        job = Spool(settings.spool).last_word(safe_id(job_id))
+    return tuple(called(job)) if job else ()
+
+
+def _cells(row: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
+    seconds, size, zone = row["duration_seconds"], row["file_size"], settings.zone
+    file = row.get("copy") or row["path"] or f"{row['filename']} (missing)"
     return (
         _recorded(row, zone) or "–",
         row["camera_id"] or "–",
         row["booking_id"] or "–",
         "–" if seconds is None else str(timedelta(seconds=round(seconds))),
         "–" if size is None else f"{size / 1e6:.1f} MB",
-        row.get("copy") or row["path"] or f"{row['filename']} (missing)",
+        ", ".join([file, *words_for(settings, row["booking_id"])]),
     )
 
 

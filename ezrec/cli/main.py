@@ -38,6 +38,7 @@ COMMANDS = {
     "run": ("ezrec.cli.run:run", "record, process and upload until stopped"),
     "status": ("ezrec.cli.status:status", "show whether all is well, what is stuck, and what to type"),
     "explain": ("ezrec.cli.explain:explain", "say why there is a video, or none, and what happens next"),
+    "alerts": ("ezrec.cli.alerts:alerts", "list what is wrong; put away what you have seen"),
     "logs": ("ezrec.cli.logs:logs", "show what the services wrote, and follow it"),
     "spool": ("ezrec.cli.spool:spool", "list the jobs; add, retry, hold, remove"),
     "doctor": ("ezrec.cli.doctor:doctor", "check this machine: what is wrong, and how to fix it"),
@@ -60,7 +61,7 @@ COMMANDS = {
 }
 
 _SECTIONS = {
-    "Every day": ("status", "explain", "spool", "local", "logs", "camera"),
+    "Every day": ("status", "alerts", "explain", "spool", "local", "logs", "camera"),
     "Set up and repair": (
         "doctor", "config", "demo", "install", "upgrade", "uninstall", "import-legacy", "schema",
         "manual", "completion",

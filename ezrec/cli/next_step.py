@@ -6,12 +6,14 @@ One function for each directory; nothing is read here and nothing is printed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ezrec.cli.formatting import printable, span, when
+from ezrec.cli.formatting import printable, when
+from ezrec.domain.incidents import called
 from ezrec.domain.job import Job
+from ezrec.domain.progress import words
 from ezrec.domain.redaction import cleaned
 from ezrec.domain.upload_schedule import Wait
 from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH
@@ -20,30 +22,25 @@ from ezrec.spool.lookup import DONE, IN_SPOOL, KEPT, TRASH
 @dataclass(frozen=True, slots=True)
 class NextStep:
     """What happens to a job next, as `text` that fits a column. `why`: empty unless something needs saying;
-    `cure`: a command or a hint."""
+    `cure`: a command or a hint. `called`: what is not as it should be: partial, missed, without logo."""
 
     text: str
     at: datetime | None = None
     why: str = ""
     cure: str = ""
     needs_you: bool = False
+    called: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The text, and what the job is called."""
+        return ", ".join((self.text, *(word for word in self.called if word != self.text)))
 
 
 def next_step(job: Job, place: str, now: datetime, progress: Mapping[str, Any] | None = None) -> NextStep:
     """What happens next to a job that lies in `place`: a directory of the spool, `done` or `trash`."""
-    return cleaned(_BY_PLACE[place](job, now, progress or {}))
-
-
-def part_done(progress: Mapping[str, Any]) -> float | None:
-    """The finished part by the progress file, 0 to 1; None when it does not say."""
-    part = progress.get("part")
-    return min(1.0, max(0.0, float(part))) if isinstance(part, int | float) else None
-
-
-def number_in(progress: Mapping[str, Any], name: str) -> float | None:
-    """A number of the progress file; None for anything else, and outside 0 to 1e9."""
-    value = progress.get(name)
-    return value if isinstance(value, int | float) and 0 <= value < 1e9 else None
+    step = _BY_PLACE[place](job, now, progress or {})
+    return cleaned(replace(step, called=() if place == "incoming" else called(job)))
 
 
 def rests_because(progress: Mapping[str, Any]) -> str:
@@ -89,36 +86,17 @@ def _raw(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:
 
 
 def _processing(job: Job, now: datetime, progress: Mapping[str, Any]) -> NextStep:
-    far = _how_far(progress, job, now) or "processing"
-    if why := rests_because(progress):
+    why = rests_because(progress)
+    far = words(progress, why) or "processing"
+    if why:
         return NextStep(f"{far}, rests", None, why, "set by EZREC_PROCESS_WHILE_RECORDING")
     return NextStep(far, None, job.reason)
 
 
 def _processed(job: Job, now: datetime, progress: Mapping[str, Any]) -> NextStep:
     if job.boot_id:  # a process has claimed it: it is uploaded in place
-        return NextStep(_how_far(progress, job, now) or "uploading", None, job.reason)
+        return NextStep(words(progress) or "uploading", None, job.reason)
     return _raw(job, now, progress)
-
-
-def _how_far(progress: Mapping[str, Any], job: Job, now: datetime) -> str:
-    """The part that is done, and the time left at the same speed."""
-    part = part_done(progress)
-    if part is None:
-        return ""
-    if rests_because(progress):  # nobody knows how long
-        return f"{part * 100:.0f} %"
-    left_s, speed = number_in(progress, "eta_s"), number_in(progress, "speed")
-    if left_s is None:
-        since = job.arrivals[-1].at if job.arrivals else now
-        spent_s = (now - since).total_seconds()
-        left_s = spent_s * (1 - part) / part if part >= 0.05 and spent_s > 0 else None
-    parts = [f"{part * 100:.0f} %"]
-    if speed:
-        parts.append(f"{speed:.{0 if speed >= 10 else 1}f}× real time")
-    if left_s is not None and part < 1:
-        parts.append(f"{span(left_s)} left")
-    return ", ".join(parts)
 
 
 def _deferred(job: Job, now: datetime, _: Mapping[str, Any]) -> NextStep:

@@ -224,14 +224,16 @@ def _each(ctx: click.Context, ids: tuple[str, ...], do: Callable[[str, datetime]
 
 def _facts(obj: Context) -> Iterator[tuple[str, bool]]:
     """What an operator asks next: is there room, is the clock right, which backend? `(text, is it good)`."""
+    from ezrec.domain.clock_words import clock_words
+    from ezrec.domain.disk_policy import FreeRoom
+    from ezrec.monitoring.state_files import recording_rate
+
     settings = obj.settings
-    free = shutil.disk_usage(settings.spool).free
-    hours = free * 8 / settings.bitrate / 3600
-    yield f"disk: {hours:.0f} h of recording free ({free / 1e9:.0f} GB)", hours >= 4
-    if obj.clock.is_synchronised():
-        yield "clock: synchronised", True
-    else:
-        yield "clock: NOT synchronised, no booking is called missed (ezrec doctor)", False
+    room = FreeRoom(shutil.disk_usage(settings.spool).free, recording_rate(settings))
+    yield f"disk: {room.words}", not room.is_little
+    is_synchronised = obj.clock.is_synchronised()
+    cure = "" if is_synchronised else " (ezrec doctor)"
+    yield f"clock: {clock_words(is_synchronised=is_synchronised)}{cure}", is_synchronised
     yield f"backend {settings.backend_line}", True
 
 

@@ -51,11 +51,11 @@ def _show(obj: Context, as_json: bool) -> int:
 
 
 def _code(alerts: list[Alert]) -> int:
-    """An alert that is not raised yet counts as a warning, however grave it would be."""
+    """An alert that may still pass by itself is a warning, however grave it would be."""
     from ezrec.cli.main import ALARMED, OK, WARNED
     from ezrec.domain.alerts import Severity
 
-    if any(alert.is_raised and alert.severity is Severity.CRITICAL for alert in alerts):
+    if any(alert.counts and alert.severity is Severity.CRITICAL for alert in alerts):
         return ALARMED
     return WARNED if alerts else OK
 
@@ -68,6 +68,7 @@ def _echo_json(snapshot: Snapshot, alerts: list[Alert]) -> None:
         "alerts": alerts,
         "facts": snapshot,
         "recording_hours": snapshot.recording_hours,
+        "last_24_h": snapshot.day.words,
         "booked_bytes": snapshot.booked_bytes,
         "upload_left_s": snapshot.uploads.left_s,
     }

@@ -1,13 +1,15 @@
 """Draws `ezrec status`: one screen with the answers to an operator's questions, in the order of asking.
 
-Is it recording what it should? Do the bookings fit on the disk? Is anything stuck, since when, and what do I
-type? Pure: snapshot in, lines out. Every line says it in words; colour only repeats it.
+Is it recording what it should? What became of the last day's bookings? Do those to come fit on the disk? Is
+anything stuck, since when, and what do I type? Pure: snapshot in, lines out. Every line says it in words;
+colour only repeats it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 import click
@@ -15,6 +17,9 @@ import click
 from ezrec.cli.drawing import folded
 from ezrec.cli.formatting import moment, printable, size, span, when, window
 from ezrec.domain.alerts import Alert, Severity
+from ezrec.domain.clock_words import clock_words
+from ezrec.domain.incidents import Day
+from ezrec.domain.proof_of_life import recorder_words
 from ezrec.domain.snapshot import Snapshot
 
 _LABEL = 11
@@ -35,7 +40,7 @@ def draw(
 ) -> list[str]:
     """The screen. `alerts`: what is wrong now, the worst first."""
     lines = [_heading(snapshot, alerts, title, zone, colour), ""]
-    for alert in alerts:
+    for alert in in_short(alerts):
         lines += _alert(alert, snapshot, width, colour)
     if alerts:
         lines.append("")
@@ -45,20 +50,49 @@ def draw(
 
 
 def _heading(snapshot: Snapshot, alerts: Sequence[Alert], title: str, zone: tzinfo, colour: bool) -> str:
-    raised = [str(alert.severity) for alert in alerts if alert.is_raised]
+    raised = [str(alert.severity) for alert in alerts if alert.counts]
     worst = min(raised, default="warning") if alerts else "ok"  # "critical" comes before "warning"
     word = {"ok": "all is well", "warning": "look at this", "critical": "act now"}[worst]
     return f"{printable(title)} · {moment(snapshot.at, zone)} · {_styled(word, worst, colour, bold=True)}"
 
 
+def in_short(alerts: Sequence[Alert]) -> list[Alert]:
+    """The alerts, with one line for all incidents of a kind: `ezrec alerts` lists each."""
+    lines: dict[str, Alert] = {}
+    count = Counter(alert.name for alert in alerts if alert.job)
+    for alert in alerts:
+        is_one = not alert.job or count[alert.name] == 1
+        lines[alert.id if is_one else alert.name] = alert if is_one else _of_many(alert, count[alert.name])
+    return list(lines.values())
+
+
+def _of_many(newest: Alert, count: int) -> Alert:
+    message = f"{count} times {_KINDS[newest.name]}; the newest: {newest.message}"
+    return replace(newest, message=message, remedy="list them: ezrec alerts; seen: ezrec alerts clear --all")
+
+
+_KINDS = {
+    "missed": "a booking was missed", "partial": "a booking was recorded in part",
+    "bare": "a video lacks some of its branding",
+}  # fmt: skip
+
+
 def _alert(alert: Alert, snapshot: Snapshot, width: int | None, colour: bool) -> Iterator[str]:
-    since = f"since {span((snapshot.at - alert.raised_at).total_seconds())}" if alert.raised_at else "new"
+    since = _since(alert, snapshot.at)
     mark = "!!" if alert.severity is Severity.CRITICAL else "! "
     text = printable(f"{mark} {alert.message} ({since})")
     for line in folded(text, width, "   "):
         yield _styled(line, str(alert.severity), colour)
     for line in folded(printable(f"   → {alert.remedy}"), width, "     "):
         yield _styled(line, "", colour, bold=True)
+
+
+def _since(alert: Alert, now: datetime) -> str:
+    began = alert.since or alert.raised_at
+    if began is None:
+        return "new"
+    age_s = (now - began).total_seconds()
+    return f"since {span(age_s)}" if age_s >= 1 else "now"
 
 
 def _answer(line: Line, width: int | None, colour: bool) -> Iterator[str]:
@@ -78,6 +112,7 @@ def answers(snapshot: Snapshot, zone: tzinfo) -> Iterator[Line]:
     """All lines, in order."""
     yield _recording(snapshot)
     yield _next(snapshot, zone)
+    yield _day(snapshot)
     yield _disk(snapshot)
     yield _uploads(snapshot)
     yield _jobs(snapshot)
@@ -90,18 +125,14 @@ def answers(snapshot: Snapshot, zone: tzinfo) -> Iterator[Line]:
 
 def _recording(snapshot: Snapshot) -> Line:
     recorder, health = snapshot.recorder, snapshot.recorder.health
-    missing = sorted(set(recorder.expected) - set(recorder.recording))
+    missing = recorder.missing
     if missing:
         return Line("recording", f"NOT {', '.join(missing)}, whose window is now", "critical")
     if not recorder.recording:
-        camera = f" · camera {health.camera_state}" if health and recorder.is_alive else ""
-        alive = {
-            True: "the recorder waits",
-            False: "no recorder runs: sudo systemctl start ezrec",
-            None: "no recorder has run yet: sudo systemctl start ezrec",
-        }
-        mood = "ok" if recorder.is_alive else "warning"
-        return Line("recording", f"nothing, and nothing is due · {alive[recorder.is_alive]}{camera}", mood)
+        if words := recorder_words(recorder.proof, health, snapshot.at):
+            return Line("recording", f"NOTHING CAN BE: {words}", "critical")
+        camera = f" · camera {health.camera_state}" if health else ""
+        return Line("recording", f"nothing, and nothing is due · the recorder waits{camera}", "ok")
     evidence = ""
     if health and recorder.is_alive:
         age_s = health.frame_age_s(snapshot.at)
@@ -119,13 +150,22 @@ def _next(snapshot: Snapshot, zone: tzinfo) -> Line:
     return Line("next", f"{coming.booking} · {span_text} · {when(coming.start, snapshot.at)}")
 
 
+def _day(snapshot: Snapshot) -> Line:
+    told = snapshot.day
+    if told == Day():
+        return Line("last 24 h:", "nothing was due, and nothing came")
+    if snapshot.incidents:
+        return Line("last 24 h:", f"{told.words} → ezrec alerts", "warning")
+    return Line("last 24 h:", f"{told.words} → ezrec spool ls --since 24h", "" if told.is_bad else "ok")
+
+
 def _disk(snapshot: Snapshot) -> Line:
-    free, hours = snapshot.machine.disk_free_bytes, snapshot.recording_hours
-    if free is None or hours is None:
+    room = snapshot.free_room
+    if room is None:
         return Line("disk", "its size cannot be read", "warning")
-    text = f"{size(free)} free, {_hours(hours)} of recording"
+    text, free = room.words, room.free_bytes
     done = f" · {snapshot.disk_measure}" if snapshot.disk_measure else ""
-    mood = "critical" if snapshot.forecast_short else "warning" if done else "ok"
+    mood = "critical" if snapshot.forecast_short else "warning" if done or room.is_little else "ok"
     if not snapshot.booked_s:
         return Line("disk", f"{text} · nothing is booked for the next 24 h{done}", mood)
     needed = size(int(snapshot.booked_bytes))
@@ -173,20 +213,21 @@ def _jobs(snapshot: Snapshot) -> Line:
 
 
 def _time(snapshot: Snapshot) -> Line:
-    if snapshot.clock_synchronised:
-        return Line("clock", "synchronised", "ok")
-    return Line("clock", "NOT synchronised: bookings wait for it", "critical")
+    words = clock_words(is_synchronised=snapshot.clock_synchronised, waiting=snapshot.unjudged)
+    return Line("clock", words, "ok" if snapshot.clock_synchronised else "critical")
 
 
 def _cloud(snapshot: Snapshot) -> Line:
-    reached = snapshot.cloud_reached_at
+    reached, cloud = snapshot.cloud_reached_at, snapshot.cloud
     bookings = snapshot.booking_cache_at
     parts = [f"reached {_ago(reached, snapshot.at)} ago" if reached else "never reached"]
     parts.append(f"bookings fetched {_ago(bookings, snapshot.at)} ago" if bookings else "no bookings fetched")
-    if snapshot.cloud and snapshot.cloud.alarms:
-        parts.insert(0, "REFUSES this device" if snapshot.cloud.refusal else "SHOWS NO BOOKING any more")
+    if cloud and cloud.alarms:
+        parts.insert(0, cloud.in_short)
         return Line("cloud", " · ".join(parts), "critical")
-    return Line("cloud", " · ".join(parts), "" if reached else "warning")
+    if snapshot.cloud_fault:
+        parts.insert(0, "THE LAST HEARTBEAT DID NOT ARRIVE")
+    return Line("cloud", " · ".join(parts), "" if reached and not snapshot.cloud_fault else "warning")
 
 
 def _ago(then: datetime, now: datetime) -> str:

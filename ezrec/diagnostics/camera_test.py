@@ -27,7 +27,7 @@ from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
 from ezrec.domain.stages import STAGES, State
 from ezrec.media.ffmpeg.measure import take_facts
-from ezrec.monitoring.collect import recorder_lives
+from ezrec.monitoring.lives import recorder_lives
 from ezrec.recording import snapshot_requests
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool

@@ -212,7 +212,7 @@ def _watch(
 def _look(spool: Spool, booking: str, spent_s: float) -> Progress:
     entry = spool.find(booking)
     if entry is not None:
-        return Progress(entry.state, entry.job, entry.progress(), spent_s)
+        return Progress(entry.state, entry.job, entry.progress_now(entry.state), spent_s)
     finished = spool.finished(booking)
     return Progress(State.DONE if finished else None, finished, {}, spent_s)
 

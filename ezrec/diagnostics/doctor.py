@@ -18,8 +18,9 @@ from ezrec import __version__
 from ezrec.app import common, processing, publishing, recording
 from ezrec.camera.picamera.discovery import connected as camera_modules
 from ezrec.camera.v4l2_discovery import usb_cameras
-from ezrec.diagnostics import hook_checks, machine_checks, spool_checks
+from ezrec.diagnostics import hook_checks, life_checks, machine_checks, spool_checks
 from ezrec.domain import api_key, camera_address
+from ezrec.domain.clock_words import clock_words
 from ezrec.domain.durations import span
 from ezrec.domain.errors import NEEDS_RIGHTS, ConfigError, Reject, Retry
 from ezrec.domain.findings import Finding, Findings, Verdict, fault, ok, warning
@@ -118,23 +119,27 @@ def _env_file(path: Path) -> Findings:
 # ---- clock and camera
 
 
-def clock_finding(*, is_synchronised: bool, is_assumed: bool) -> Finding:
+def clock_finding(*, is_synchronised: bool, is_assumed: bool, waiting: int = 0) -> Finding:
+    """`waiting`: bookings that are over and wait to be judged."""
     if is_assumed:
         return ok("clock", "trusted because EZREC_ASSUME_CLOCK says so")
+    words = clock_words(is_synchronised=is_synchronised, waiting=waiting)
     if is_synchronised:
-        return ok("clock", "synchronised")
+        return ok("clock", words)
     return fault(
         "clock",
-        "nothing says that it is synchronised: until then bookings are recorded by it as it stands, "
-        "none is called missed, and nothing is deleted for its age",
+        f"{words}; nothing is deleted for its age",
         "sudo timedatectl set-ntp true; where the clock is right without that: EZREC_ASSUME_CLOCK=yes",
     )
 
 
 def _clock(settings: Settings) -> Findings:
-    yield clock_finding(
-        is_synchronised=common.clock(settings).is_synchronised(), is_assumed=settings.assume_clock
-    )
+    from ezrec.monitoring.collect import look
+
+    clock = common.clock(settings)
+    is_synchronised = clock.is_synchronised()
+    waiting = 0 if is_synchronised else look(settings, clock)[0].unjudged
+    yield clock_finding(is_synchronised=is_synchronised, is_assumed=settings.assume_clock, waiting=waiting)
 
 
 def _camera(settings: Settings) -> Findings:
@@ -255,7 +260,8 @@ def _backend(settings: Settings) -> Findings:
     except Reject as wrong:
         yield fault("backend", wrong.reason, wrong.remedy)
     except Retry as wrong:
-        yield fault("backend", wrong.reason, "recording goes on without it; uploads wait until it answers")
+        cure = wrong.remedy or "recording goes on without it; uploads wait until it answers"
+        yield fault("backend", wrong.reason, cure)
     except ConfigError as wrong:
         yield fault("backend", str(wrong), "correct it in EZREC_HOME/.env or in the environment")
     else:
@@ -278,7 +284,7 @@ def _cloud_project(settings: Settings) -> Findings:
 
 def _cloud_account(settings: Settings) -> Findings:
     """How the cloud has answered the services, by their notes."""
-    from ezrec.monitoring.collect import read_cloud
+    from ezrec.monitoring.state_files import read_cloud
 
     found = read_cloud(settings)
     for alarm in found.alarms if found else ():
@@ -326,6 +332,7 @@ _QUICK: tuple[Callable[[Settings], Findings], ...] = (spool_checks.placement,)
 _CHECKS = (
     _encoder,
     _key, _clock, _camera, _microphone,
+    life_checks.lives, life_checks.outcomes,
     spool_checks.placement, spool_checks.room, spool_checks.jobs, hook_checks.hooks,
     _backend, _cloud_project, _cloud_account, _cache, machine_checks.units,
 )  # fmt: skip

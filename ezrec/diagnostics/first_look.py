@@ -19,7 +19,8 @@ from ezrec.domain.errors import Busy, Refused, Reject, Retry
 from ezrec.domain.findings import Verdict
 from ezrec.domain.snapshot import Upcoming
 from ezrec.domain.trial_picture import REMEDY
-from ezrec.monitoring.collect import films_no_court, look, recorder_lives
+from ezrec.monitoring.collect import films_no_court, look
+from ezrec.monitoring.lives import recorder_lives
 from ezrec.settings import Settings
 
 PICTURE = "camera.jpg"  # in EZREC_STATE

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ezrec.app import common
-from ezrec.domain.disk_policy import OtherDisk
+from ezrec.domain.disk_policy import FreeRoom, OtherDisk
 from ezrec.domain.findings import Finding, Findings, fault, ok, warning
 from ezrec.domain.names import shown
 from ezrec.domain.stages import STAGES, Stage, State
-from ezrec.monitoring.collect import other_disks, read_status_file
+from ezrec.monitoring.collect import other_disks
+from ezrec.monitoring.state_files import read_status_file, recording_rate
 from ezrec.runtime.file_events import DirectoryWatcher, Unwatchable
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
@@ -32,7 +33,6 @@ _UNFIT = {
     **dict.fromkeys(("vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk"), _FOREIGN),
 }
 _IN_MEMORY = ("tmpfs", "ramfs")
-_LITTLE_H, _NOTHING_H = 4.0, 0.5
 _ENOUGH_INSTANCES, _ENOUGH_WATCHES = 32, 64
 _OVERDUE = timedelta(minutes=3)  # a rescan comes every minute
 _NAMED = 3
@@ -63,7 +63,7 @@ def room(settings: Settings) -> Findings:
     spool = Spool(settings.spool)
     yield _write_test(spool)
     free = shutil.disk_usage(spool.root).free
-    yield space(free, settings.bitrate)
+    yield space(FreeRoom(free, recording_rate(settings)))
     yield reserve(spool.root, settings.reserve_mb * 1_000_000, free, has_run=_has_run(settings))
     yield from map(other_disk, other_disks(settings))
     yield _watch(spool)
@@ -171,14 +171,13 @@ def _write_test(spool: Spool) -> Finding:
     return ok("writing", "a page was written and made durable")
 
 
-def space(free: int, bitrate: int) -> Finding:
+def space(room: FreeRoom) -> Finding:
     """Free space, in hours of recording."""
-    hours = free * 8 / bitrate / 3600
-    said = f"{hours:.1f} h of recording ({free / 1e9:.1f} GB free)"
+    said = room.words
     cure = "see what waits: ezrec spool ls; what fills the disk: sudo du -xh --threshold=100M /"
-    if hours < _NOTHING_H:
+    if room.is_nothing:
         return fault("space", said, cure)
-    return warning("space", said, cure) if hours < _LITTLE_H else ok("space", said)
+    return warning("space", said, cure) if room.is_little else ok("space", said)
 
 
 def _has_run(settings: Settings) -> bool:

@@ -1,59 +1,39 @@
-"""The alerts: the table of rules, and the function that says which are raised and which are over.
+"""The alerts: which are raised, which are over, and which of them have to be told now.
 
-Rule 1: a rule looks only at the snapshot, and says in one line what is wrong, or nothing. `judge` decides for
-all rules alike when an alert is raised (once, after a while) and when it is over (once).
+Rule 1: a rule (`alert_rules.py`) looks at the facts alone. When that has to be said (not at the first twitch,
+once, and once more when it is over) is decided here for all of them alike.
+
+An incident (`incidents.py`) is an alert as well: it is told once, and stays until a person puts it away.
 
 Durations are counted by the machine's uptime: a Pi's wall clock steps by years when it is synchronised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from datetime import timedelta
 
-from ezrec.domain import trial_picture
+from ezrec.domain.alert_rules import RULES as RULES
+from ezrec.domain.alert_rules import AlertRule as AlertRule
+from ezrec.domain.alert_rules import Severity as Severity
 from ezrec.domain.booking import Instant
-from ezrec.domain.cloud_state import HIDDEN_REMEDY, REFUSED_REMEDY, TOO_LARGE_REMEDY
+from ezrec.domain.incidents import Incident, IncidentKind
 from ezrec.domain.snapshot import Snapshot
 
-NO_FRAME_S = 10.0
-UNSYNCHRONISED_S = 600.0
-UPLOAD_WAITS_S = 3 * 3600.0  # so long an upload may wait while the cloud answers
-UPLOAD_SILENT_S = 1800.0  # when any upload made progress so recently, none has stopped
-REACHED_S = 900.0  # after a heartbeat so recent, the network is there
-UNREACHED_S = 3600.0
-KEY_EVERY_S = 5.0  # a take cannot begin between two key frames, and a video cannot be cut there
-NEVER_REACHED_S = 300.0  # time for a new box to come into its network
-
-
-class Severity(StrEnum):
-    """How bad it is; `ezrec status` ends with 5 or 6 for them."""
-
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
-@dataclass(frozen=True, slots=True)
-class AlertRule:
-    """`looks` answers what is wrong, or an empty text. The alert is raised after `after_s` seconds of that,
-    and over after `calm_s` seconds without.
-    """
-
-    name: str
-    severity: Severity
-    looks: Callable[[Snapshot], str]
-    remedy: str
-    after_s: float = 0.0
-    calm_s: float = 0.0
+INCIDENTS = tuple(str(kind) for kind in IncidentKind)  # the names of alerts that a person puts away
+_NEWS = timedelta(
+    days=1
+)  # an older incident is listed, and told to nobody: a new version finds a month of them
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a rule found. `raised_at` None: not yet for long enough.
+    """One rule that found something, or one incident. `raised_at` None: not yet for long enough to be told.
 
-    `seen_s` and `gone_s`: uptimes in seconds in the machine's run `boot_id`, when it began and when it went
-    away.
+    `seen_s` and `gone_s` are uptimes of the machine's run `boot_id`: when it was first seen, and since when
+    it has been away again. `at_once`: whoever looks is shown it as raised all the same. `since`: since when
+    it is so, where that is known. `job`: of an incident.
     """
 
     name: str
@@ -64,197 +44,23 @@ class Alert:
     seen_s: float
     raised_at: Instant | None = None
     gone_s: float | None = None
+    at_once: bool = False
+    since: Instant | None = None
+    job: str = ""
 
     @property
     def is_raised(self) -> bool:
         return self.raised_at is not None
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is as bad as it says, for whoever looks now."""
+        return self.is_raised or self.at_once
 
-# ---- what the rules see
-
-
-def _not_recording(facts: Snapshot) -> str:
-    missing = sorted(set(facts.recorder.expected) - set(facts.recorder.recording))
-    if not missing:
-        return ""
-    health = facts.recorder.health
-    if facts.recorder.is_alive is False:
-        why = "the recorder is gone"
-    elif facts.recorder.is_alive is None:
-        why = "no recorder runs"
-    else:
-        why = (
-            health.last_error if health else ""
-        ) or f"the camera is {health.camera_state if health else '?'}"
-    return f"booking {', '.join(missing)} should be recorded and is not: {why}"
-
-
-def _no_frame(facts: Snapshot) -> str:
-    age_s = facts.recorder.frame_age_s
-    if not facts.is_recording or age_s is None or age_s <= NO_FRAME_S:
-        return ""
-    return f"no frame came from the camera for {age_s:.0f} s"
-
-
-def _films_no_court(facts: Snapshot) -> str:
-    return facts.films_no_court
-
-
-def _keys_far_apart(facts: Snapshot) -> str:
-    health = facts.recorder.health
-    if not facts.recorder.is_alive or health is None or (health.key_every_s or 0.0) < KEY_EVERY_S:
-        return ""
-    return f"the camera sends a key frame every {health.key_every_s:.0f} s: set it to 1–2 s"
-
-
-def _upload_stopped(facts: Snapshot) -> str:
-    oldest, moved = facts.uploads.oldest, facts.uploads.moved_at
-    if oldest is None or not _network_is_there(facts):
-        return ""
-    waits_s = (facts.at - oldest.since).total_seconds()
-    if waits_s <= UPLOAD_WAITS_S or (moved and (facts.at - moved).total_seconds() < UPLOAD_SILENT_S):
-        return ""
-    return (
-        f"uploads make no progress: job {oldest.job} has waited for {waits_s / 3600:.1f} h; the cloud answers"
-    )
-
-
-def _network_is_there(facts: Snapshot) -> bool:
-    reached = facts.cloud_reached_at
-    return reached is not None and (facts.at - reached).total_seconds() <= REACHED_S
-
-
-def _refused(facts: Snapshot) -> str:
-    return facts.cloud.refusal if facts.cloud else ""
-
-
-def _shut_out(facts: Snapshot) -> str:
-    return facts.cloud.shutting_out if facts.cloud else ""
-
-
-def _unreachable(facts: Snapshot) -> str:
-    reached = facts.cloud_reached_at
-    if _refused(facts):
-        return ""  # it answers, and another alert says why it refuses
-    if reached is None or (facts.at - reached).total_seconds() <= UNREACHED_S:
-        return ""
-    return f"the cloud was last reached {(facts.at - reached).total_seconds() / 3600:.1f} h ago"
-
-
-def _never_reached(facts: Snapshot) -> str:
-    if facts.cloud_reached_at is not None or facts.cloud is not None or not facts.cloud_fault:
-        return ""  # it has answered: if it refused, another alert says why
-    return f"the cloud was never reached: {facts.cloud_fault}"
-
-
-def _upload_blocked(facts: Snapshot) -> str:
-    if facts.blocked is None:
-        return ""
-    newest, others = facts.blocked.newest, facts.blocked.jobs - 1
-    more = f" (and {others} more)" if others else ""
-    return f"job {newest.job} cannot be uploaded{more}: {newest.reason}: {newest.remedy}"
-
-
-def _too_large(facts: Snapshot) -> str:
-    most, booking = facts.cloud.most_bytes if facts.cloud else 0, facts.longest_booking
-    if not most or booking is None:
-        return ""
-    size = (booking.end - booking.start).total_seconds() / 60 * facts.recording_bytes_a_minute
-    if size <= most:
-        return ""
-    return (
-        f"the video of booking {booking.booking} will have about {size / 1e6:.0f} MB, and the cloud takes "
-        f"{most / 1e6:.0f} MB a file"
-    )
-
-
-def _expires_too_soon(facts: Snapshot) -> str:
-    uploads = facts.uploads
-    if uploads.expires_at is None or uploads.job_left_s is None:
-        return ""
-    lasts_s = (uploads.expires_at - facts.at).total_seconds()
-    if uploads.job_left_s <= lasts_s:
-        return ""
-    return (
-        f"the upload of job {uploads.job} needs {uploads.job_left_s / 60:.0f} minutes more at this pace, and "
-        f"the cloud forgets what was sent in {max(0.0, lasts_s) / 60:.0f}: it will begin anew"
-    )
-
-
-def _disk_short(facts: Snapshot) -> str:
-    return facts.forecast_short
-
-
-def _other_disk(facts: Snapshot) -> str:
-    return "; ".join(disk.wrong for disk in facts.other_disks if disk.wrong)
-
-
-def _unsynchronised(facts: Snapshot) -> str:
-    return "" if facts.clock_synchronised else "the clock is not synchronised: no booking can be judged"
-
-
-def _under_voltage(facts: Snapshot) -> str:
-    throttling = facts.machine.throttling
-    if throttling is None or "under_voltage" not in throttling.now:
-        return ""
-    return "the supply's voltage is too low"
-
-
-def _failed_jobs(facts: Snapshot) -> str:
-    if not facts.failed:
-        return ""
-    newest = facts.failed[-1]
-    others = max(len(facts.failed), facts.jobs.get("failed", 0)) - 1
-    more = f" (and {others} more)" if others else ""
-    return f"job {newest.job} needs a person{more}: {newest.reason or 'no reason is recorded'}"
-
-
-RULES = (
-    AlertRule("not_recording", Severity.CRITICAL, _not_recording, "ezrec doctor", after_s=15),
-    AlertRule(
-        "no_frame", Severity.CRITICAL, _no_frame, "look at the camera's cable: ezrec doctor", calm_s=20
-    ),
-    AlertRule("test_picture", Severity.CRITICAL, _films_no_court, trial_picture.REMEDY),
-    AlertRule("disk_short", Severity.CRITICAL, _disk_short, "ezrec spool ls"),
-    AlertRule(
-        "clock_unsynchronised", Severity.CRITICAL, _unsynchronised,
-        "connect the network, or fit a battery for the clock: ezrec doctor", after_s=UNSYNCHRONISED_S,
-    ),
-    AlertRule("cloud_refused", Severity.CRITICAL, _refused, REFUSED_REMEDY),
-    AlertRule("bookings_hidden", Severity.CRITICAL, _shut_out, HIDDEN_REMEDY),
-    AlertRule(
-        "upload_stopped", Severity.WARNING, _upload_stopped, "ezrec spool ls processed deferred",
-        after_s=300, calm_s=900,
-    ),
-    AlertRule(
-        "upload_blocked", Severity.WARNING, _upload_blocked,
-        "once that is done it goes on within a quarter of an hour; sooner: ezrec spool retry ID", calm_s=900,
-    ),
-    AlertRule("video_too_large", Severity.WARNING, _too_large, TOO_LARGE_REMEDY, calm_s=300),
-    AlertRule(
-        "upload_expires", Severity.WARNING, _expires_too_soon,
-        "a faster line, or a lower RECORDING_BITRATE; on a server of your own a longer life of uploads "
-        "(TUS_URL_EXPIRY_MS)", after_s=120, calm_s=900,
-    ),
-    AlertRule("cloud_unreachable", Severity.WARNING, _unreachable, "look at the network: ezrec doctor"),
-    AlertRule(
-        "cloud_never_reached", Severity.WARNING, _never_reached,
-        "look at SUPABASE_URL and the network: ezrec doctor", after_s=NEVER_REACHED_S,
-    ),
-    AlertRule(
-        "under_voltage", Severity.WARNING, _under_voltage, "use the Pi's own supply and cable", calm_s=300
-    ),
-    AlertRule(
-        "other_disk", Severity.WARNING, _other_disk,
-        "make room there (df -h), or have it checked (dmesg); recording goes on without it", calm_s=300,
-    ),
-    AlertRule(
-        "key_frames", Severity.WARNING, _keys_far_apart,
-        "in the camera's settings: I-frame interval (GOP) of 1–2 s, smart codec (H.264+, H.265+) off",
-        calm_s=300,
-    ),
-    AlertRule("failed_jobs", Severity.WARNING, _failed_jobs, "ezrec spool ls --failed"),
-)  # fmt: skip
+    @property
+    def id(self) -> str:
+        """Its name; that of an incident with the job it is about."""
+        return f"{self.name}-{self.job}" if self.job else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,22 +72,29 @@ class Judged:
     cleared: tuple[Alert, ...] = ()
 
 
-def judge(facts: Snapshot, before: Sequence[Alert]) -> Judged:
-    """Apply the rules to these facts. `before`: the alerts that the last call answered."""
-    known: Mapping[str, Alert] = {alert.name: alert for alert in before}
-    kept, raised, cleared = [], [], []
-    for rule in RULES:
+def judge(facts: Snapshot, before: Sequence[Alert], rules: Sequence[AlertRule] = RULES) -> Judged:
+    """What the rules make of these facts, after what they made of earlier ones."""
+    known: Mapping[str, Alert] = {alert.id: alert for alert in before}
+    kept: list[Alert] = []
+    for rule in rules:
         alert = _look(rule, facts, known.get(rule.name))
-        was_raised = rule.name in known and known[rule.name].is_raised
-        if alert is None:
-            if was_raised:
-                cleared.append(known[rule.name])
-            continue
-        if alert.is_raised and not was_raised:
-            raised.append(alert)
-        kept.append(alert)
-    gone = [alert for name, alert in known.items() if name not in {rule.name for rule in RULES}]
-    return Judged(tuple(kept), tuple(raised), (*cleared, *(alert for alert in gone if alert.is_raised)))
+        kept += [] if alert is None else [alert]
+    kept += [known.get(incident.id) or _of_incident(incident, facts) for incident in facts.incidents]
+    told = {alert.id for alert in before if alert.is_raised}
+    raised = [alert for alert in kept if alert.is_raised and alert.id not in told and _is_news(alert, facts)]
+    gone = told - {alert.id for alert in kept}
+    return Judged(tuple(kept), tuple(raised), tuple(alert for alert in before if alert.id in gone))
+
+
+def _of_incident(incident: Incident, facts: Snapshot) -> Alert:
+    return Alert(
+        incident.kind, Severity.WARNING, incident.text, incident.remedy, facts.boot_id, 0.0, facts.at,
+        since=incident.at, job=incident.job,
+    )  # fmt: skip
+
+
+def _is_news(alert: Alert, facts: Snapshot) -> bool:
+    return not alert.job or alert.since is None or facts.at - alert.since <= _NEWS
 
 
 def _look(rule: AlertRule, facts: Snapshot, before: Alert | None) -> Alert | None:
@@ -292,10 +105,17 @@ def _look(rule: AlertRule, facts: Snapshot, before: Alert | None) -> Alert | Non
         again = replace(before, boot_id=facts.boot_id, seen_s=0.0, gone_s=gone_s)
         before = again if before.is_raised else None
     if message:
-        alert = before or Alert(rule.name, rule.severity, message, rule.remedy, facts.boot_id, uptime_s)
-        if alert.raised_at is None and uptime_s - alert.seen_s >= rule.after_s:
+        alert = before or Alert(rule.name, rule.severity, message, "", facts.boot_id, uptime_s)
+        since = rule.since(facts)
+        lasts_s = uptime_s - alert.seen_s
+        if since is not None and not rule.at_once:  # who is shown it at once is told it by its own time
+            lasts_s = max(lasts_s, (facts.at - since).total_seconds())
+        if alert.raised_at is None and lasts_s >= rule.after_s:
             alert = replace(alert, raised_at=facts.at)
-        return replace(alert, message=message, severity=rule.severity, remedy=rule.remedy, gone_s=None)
+        return replace(
+            alert, message=message, severity=rule.severity, remedy=rule.cure(facts), gone_s=None,
+            at_once=rule.at_once, since=since,
+        )  # fmt: skip
     if before is None or not before.is_raised:
         return None
     gone_s = uptime_s if before.gone_s is None else before.gone_s
@@ -303,14 +123,28 @@ def _look(rule: AlertRule, facts: Snapshot, before: Alert | None) -> Alert | Non
 
 
 def is_same(one: Sequence[Alert], other: Sequence[Alert]) -> bool:
-    """True when they differ only in their messages, which count the hours."""
-    wordless = ([replace(alert, message="") for alert in alerts] for alerts in (one, other))
+    """True when they differ by nothing but words and times, which count the hours."""
+    wordless = (
+        [replace(alert, message="", remedy="", since=None) for alert in alerts] for alerts in (one, other)
+    )
     return next(wordless) == next(wordless)
 
 
-def worst_first(alerts: Sequence[Alert]) -> list[Alert]:
-    """The raised ones, critical before warning, else in the order of the rules."""
+def as_seen(judged: Judged, facts: Snapshot) -> list[Alert]:
+    """What is wrong now, for somebody who looks: the worst first, then what counts, in the rules' order.
+
+    What counts at once is raised, whether or not the periodic task that tells of it still lives.
+    """
+    found = [alert for alert in judged.alerts if alert.gone_s is None]
+    shown = [
+        replace(alert, raised_at=alert.raised_at or alert.since or facts.at) if alert.at_once else alert
+        for alert in found
+    ]
     order = list(Severity)[::-1]
-    return sorted(
-        (alert for alert in alerts if alert.is_raised), key=lambda alert: order.index(alert.severity)
-    )
+    return sorted(shown, key=lambda alert: (order.index(alert.severity), not alert.is_raised))
+
+
+def worst_first(alerts: Sequence[Alert]) -> list[Alert]:
+    """Those that count, critical before warning, the rules' order within."""
+    order = list(Severity)[::-1]
+    return sorted((alert for alert in alerts if alert.counts), key=lambda alert: order.index(alert.severity))

@@ -18,6 +18,7 @@ import msgspec
 
 from ezrec.domain import json_decode
 from ezrec.domain.booking import Instant
+from ezrec.domain.durations import span
 
 FILE = "room.json"  # in EZREC_STATE
 # What a job takes, as a multiple of its footage: with the finished video, and without.
@@ -143,6 +144,35 @@ class Demand:
 
     def spare(self, measure: DiskMeasure) -> float:
         return max(_LEAST_SPARE, _NEEDS[measure][1] / 60 * self.bytes_a_minute)
+
+
+_LITTLE_H, _NOTHING_H, _WHOLE_H = 4.0, 0.5, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FreeRoom:
+    """What is free on the spool's disk, in hours of recording: the same figure and words in every command."""
+
+    free_bytes: int
+    bytes_a_minute: float
+
+    @property
+    def hours(self) -> float:
+        return self.free_bytes / self.bytes_a_minute / 60 if self.bytes_a_minute > 0 else 0.0
+
+    @property
+    def words(self) -> str:
+        """`60.0 GB free, 13 h of recording`. Never rounded up."""
+        shown = f"{int(self.hours)} h" if self.hours >= _WHOLE_H else span(self.hours * 3600)
+        return f"{self.free_bytes / 1e9:.1f} GB free, {shown} of recording"
+
+    @property
+    def is_little(self) -> bool:
+        return self.hours < _LITTLE_H
+
+    @property
+    def is_nothing(self) -> bool:
+        return self.hours < _NOTHING_H
 
 
 @dataclass(frozen=True, slots=True)

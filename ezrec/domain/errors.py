@@ -18,17 +18,24 @@ class Retry(Exception):
 
     `after_s` replaces the backoff where the other side named a time (Retry-After). `blameless`: the cause is
     outside the job, and the try is not counted. `waits_for` (a value of `upload_schedule.Wait`): the job goes
-    on as soon as that is there.
+    on as soon as that is there. `remedy`: what a person can do, where waiting alone may not cure it.
     """
 
     def __init__(
-        self, reason: str, after_s: float | None = None, *, blameless: bool = False, waits_for: str = ""
+        self,
+        reason: str,
+        after_s: float | None = None,
+        *,
+        blameless: bool = False,
+        waits_for: str = "",
+        remedy: str = "",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after_s = after_s
         self.blameless = blameless
         self.waits_for = waits_for
+        self.remedy = remedy
 
 
 def is_full(fault: OSError) -> bool:

@@ -58,6 +58,7 @@ class Health:
     last_error: str = ""
     alarm: str = ""  # why it no longer reports that it is alive; the supervisor will end it
     key_every_s: float | None = None
+    monotonic: float | None = None  # the same moment as `at`, by the clock that no step moves
     v: int = 1
 
     @property

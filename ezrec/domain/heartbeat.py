@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ezrec.domain.incidents import Day
 from ezrec.domain.redaction import head
 from ezrec.domain.snapshot import Snapshot
 
@@ -89,6 +90,8 @@ def _details(facts: Snapshot) -> dict[str, Any]:
         "to_upload_minutes": None if uploads.left_s is None else round(uploads.left_s / 60),
         "recording_hours_free": None if hours is None else int(hours),
         "disk_measure": facts.disk_measure or None,
+        "last_24_h": facts.day.words if facts.day != Day() else None,
+        "recorder": None if facts.recorder.proof.is_alive else str(facts.recorder.proof),
         "clock_synchronised": facts.clock_synchronised,
         "bookings_fetched": facts.booking_cache_at and facts.booking_cache_at.isoformat(timespec="minutes"),
         "load_15min": round(machine.load[2], 1) if machine.load else None,

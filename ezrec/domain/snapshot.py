@@ -7,17 +7,15 @@ they agree. Judgements are in `alerts.py`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from ezrec.domain.booking import Instant
 from ezrec.domain.cloud_state import Cloud
-from ezrec.domain.disk_policy import WITH_VIDEO, OtherDisk
-from ezrec.domain.health import CameraState, Health
+from ezrec.domain.disk_policy import WITH_VIDEO, FreeRoom, OtherDisk
+from ezrec.domain.health import Health
+from ezrec.domain.incidents import Day, Incident
 from ezrec.domain.machine import Machine
+from ezrec.domain.proof_of_life import Life, Starter
 
-# A recorder that has something to do writes its health far more often than this.
-SILENT_S = 30.0
-SILENT_AT_REST_S = 900.0
 _NEWEST_SHARE = 0.3  # of the newest sample in the measured rate of uploads
 
 
@@ -33,6 +31,17 @@ class Recorder:
     expected: tuple[str, ...] = ()
     recording: tuple[str, ...] = ()
     health: Health | None = None
+    life: Life | None = None
+    expected_since: dict[str, Instant] = field(default_factory=dict)
+
+    @property
+    def proof(self) -> Life:
+        return self.life or {True: Life.LIVES, False: Life.ENDED, None: Life.NEVER}[self.is_alive]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The bookings that should be recorded and are not."""
+        return tuple(sorted(set(self.expected) - set(self.recording)))
 
     @property
     def frame_age_s(self) -> float | None:
@@ -40,14 +49,6 @@ class Recorder:
         if not self.is_alive or self.health is None:
             return None
         return self.health.frame_age_s(self.health.at)
-
-
-def is_alive(health: Health, now: datetime, boot_id: str, *, has_process: bool) -> bool:
-    """True when the writer of a `health.json` still writes; also when the clock was set back since."""
-    if not has_process or (health.boot_id and health.boot_id != boot_id):
-        return False
-    rests = health.camera_state is CameraState.OFF and not health.recording
-    return (now - health.at).total_seconds() <= (SILENT_AT_REST_S if rests else SILENT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,28 @@ class Upcoming:
     booking: str
     start: Instant
     end: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBooking:
+    """A booking that a person holds: its window, and why it is held."""
+
+    booking: str
+    start: Instant
+    end: Instant
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesLife:
+    """Whether the worker and the periodic tasks live, when they last said so, and the process that runs them
+    (0: a timer starts one for each run). `stopped_supervisor`: the process that should start them again, and
+    is stopped; 0: it is not."""
+
+    life: Life = Life.LIVES
+    said_at: Instant | None = None
+    pid: int = 0
+    stopped_supervisor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +168,9 @@ class Snapshot:
     `other_disks`: disks beside the spool's that hold files of EZREC. `booking_cache_at`: when the bookings
     were last fetched, exact to five minutes. `last_error`: the newest of all jobs and of the recorder.
     `films_no_court`: what is wrong when an installed box films the test picture; empty otherwise.
+    `held`: the next booking that a person holds. `unjudged`: bookings that are over and wait for a clock that
+    can be trusted. `incidents`: the newest of those that nobody has put away; `day`: what became of the jobs
+    of the last 24 hours. `has_cloud`: the backend is over a network.
     """
 
     at: Instant
@@ -173,17 +199,28 @@ class Snapshot:
     longest_booking: Upcoming | None = None
     cloud_fault: str = ""
     films_no_court: str = ""
+    services: ServicesLife = ServicesLife()
+    starter: Starter = Starter()
+    has_cloud: bool = False
+    held: HeldBooking | None = None
+    unjudged: int = 0
+    incidents: tuple[Incident, ...] = ()
+    day: Day = Day()
 
     @property
     def is_recording(self) -> bool:
         return bool(self.recorder.recording)
 
     @property
-    def recording_hours(self) -> float | None:
-        """Hours of recording that the free disk holds."""
+    def free_room(self) -> FreeRoom | None:
+        """What the free disk takes of what the camera makes."""
         if self.machine.disk_free_bytes is None or self.recording_bytes_a_minute <= 0:
             return None
-        return self.machine.disk_free_bytes / self.recording_bytes_a_minute / 60
+        return FreeRoom(self.machine.disk_free_bytes, self.recording_bytes_a_minute)
+
+    @property
+    def recording_hours(self) -> float | None:
+        return self.free_room.hours if self.free_room else None
 
     @property
     def booked_bytes(self) -> float:

@@ -19,10 +19,14 @@ FILE = "status.json"  # in EZREC_STATE
 
 @dataclass(frozen=True, slots=True)
 class StatusFile:
-    """One look at the box. `alerts` holds those too that are not raised yet."""
+    """One look at the box. `alerts` holds those too that are not raised yet.
+
+    `pid`: the process that writes it again and again; 0 where a timer starts one for each run.
+    """
 
     facts: Snapshot
     alerts: tuple[Alert, ...] = ()
+    pid: int = 0
     v: int = 1
 
 

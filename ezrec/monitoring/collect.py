@@ -8,61 +8,67 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import TypeVar
 
-from ezrec.domain import cloud_state, disk_policy, health, installed, json_decode, status_file, trial_picture
-from ezrec.domain.alerts import Alert, Severity, judge
+from ezrec.domain import installed, trial_picture
+from ezrec.domain.alerts import Alert, as_seen, judge
 from ezrec.domain.booking import BadBooking, Booking
-from ezrec.domain.cloud_state import Cloud
-from ezrec.domain.disk_policy import DiskMeasures, OtherDisk
-from ezrec.domain.health import Health
-from ezrec.domain.job import OPEN, Job
+from ezrec.domain.disk_policy import OtherDisk
+from ezrec.domain.incidents import day
+from ezrec.domain.job import Job
 from ezrec.domain.machine import Machine
 from ezrec.domain.ports import Clock
 from ezrec.domain.redaction import cleaned
 from ezrec.domain.snapshot import (
     Blocked,
     FailedJob,
-    Recorder,
+    HeldBooking,
+    ServicesLife,
     Snapshot,
     Upcoming,
-    Uploads,
-    Waiting,
-    is_alive,
-    measured_rate,
 )
 from ezrec.domain.stages import DIRECTORIES, State
-from ezrec.domain.status_file import StatusFile
-from ezrec.domain.upload_schedule import UPLOAD_STATE, UploadDeadline, Wait
+from ezrec.domain.upload_schedule import Wait
+from ezrec.monitoring import lives, outcomes, uploads
+from ezrec.monitoring.outcomes import History
+from ezrec.monitoring.state_files import (
+    read_alerts,
+    read_cloud,
+    read_disk_measures,
+    read_put_away,
+    read_status_file,
+    recording_rate,
+)
 from ezrec.settings import Settings
 from ezrec.spool.booking_intake import read_booking
 from ezrec.spool.spool import Entry, Spool, UnknownFile
 from ezrec.system import host, plain_files
 
-T = TypeVar("T")
-ALERTS = "alerts.json"  # in EZREC_STATE
 # While nothing happens the status files are written only so often: a memory card wears by writing, and these
 # few kilobytes cost it 60 each time with what the file system adds (bench/results/status.md).
 IDLE_S = 300.0
 FAILED_TOLD = 20  # each costs `status.json` 250 bytes every time; `ezrec spool ls` shows them all
+INCIDENTS_TOLD = 200  # of a month; `ezrec alerts clear --all` knows them all
+_LARGEST = 1 << 20  # of a file that we have written
 _TOLD = 500  # characters of a reason
 _DAY = timedelta(days=1)
-_LARGEST = 1 << 16  # bytes of a booking or a `health.json` that are read; real ones have a few hundred
-_MEASURES_VALID_S = 3600.0  # a disk measure that nobody has confirmed for so long is no longer in force
 _MISSED_WRITES = 3  # with `status.json` older than so many intervals (and IDLE_S) the services are silent
-# A job that waits for the hours or a recording is as it should be; a cure has an alert of its own.
-_AS_MEANT = (Wait.HOURS, Wait.RECORDING, Wait.CURE)
 _WAITING = (State.RAW, State.PROCESSED, State.DEFERRED)
 _UNPUBLISHED = (State.RECORDING, State.RAW, State.PROCESSING, State.PROCESSED, State.DEFERRED, State.FAILED)
 
 
+Loose = list[tuple[Booking, datetime]]  # bookings, and since when each is known
+
+
 def look(settings: Settings, clock: Clock) -> tuple[Snapshot, list[Alert]]:
-    """The box now, and its alerts, raised or about to be: the worst first. Secrets are masked."""
+    """The box now, and its alerts, raised or about to be: the worst first. Secrets are masked.
+
+    All is judged at this moment: what a dead process last wrote keeps no alert from being raised.
+    """
     last = read_status_file(settings.state)
     before = last.facts if last else None
     machine = _machine(settings.spool, before, clock.now())
@@ -72,12 +78,16 @@ def look(settings: Settings, clock: Clock) -> tuple[Snapshot, list[Alert]]:
     if before is not None:
         snapshot = replace(snapshot, forecast_short=before.forecast_short)
     snapshot = with_disk_measure(snapshot, settings.state)
+    limit_s = _MISSED_WRITES * settings.status_interval_s + IDLE_S
+    snapshot = _with_lives(snapshot, settings, lives.services(last, snapshot, limit_s))
     judged = judge(snapshot, read_alerts(settings.state))
-    found = [alert for alert in judged.alerts if alert.gone_s is None]
-    found += _silent_services(snapshot, before, settings.status_interval_s)
-    order = list(Severity)[::-1]
-    found.sort(key=lambda alert: (order.index(alert.severity), not alert.is_raised))
-    return cleaned(snapshot), [cleaned(alert) for alert in found]
+    return cleaned(snapshot), [cleaned(alert) for alert in as_seen(judged, snapshot)]
+
+
+def _with_lives(snapshot: Snapshot, settings: Settings, services: ServicesLife) -> Snapshot:
+    """The snapshot with who lives beside the recorder, and how it is all started."""
+    starter, services = lives.starter(settings, snapshot.recorder, services)
+    return replace(snapshot, starter=starter, services=services)
 
 
 def _machine(spool: Path, before: Snapshot | None, now: datetime) -> Machine:
@@ -94,17 +104,6 @@ def _machine(spool: Path, before: Snapshot | None, now: datetime) -> Machine:
     )
 
 
-def _silent_services(snapshot: Snapshot, before: Snapshot | None, interval_s: float) -> Iterator[Alert]:
-    """An alert when nobody writes `status.json` any more: then nobody raises the other alerts either."""
-    limit_s = _MISSED_WRITES * interval_s + IDLE_S
-    if before is not None and abs((snapshot.at - before.at).total_seconds()) <= limit_s:
-        return
-    message = "EZREC's services are silent" if before else "EZREC's services have never run here"
-    remedy = "systemctl status ezrec; without systemd: ezrec run"
-    at = before.at if before and before.at <= snapshot.at else None
-    yield Alert("services_silent", Severity.WARNING, message, remedy, snapshot.boot_id, 0.0, at)
-
-
 def collect(
     spool: Spool,
     settings: Settings,
@@ -112,32 +111,37 @@ def collect(
     machine: Machine,
     before: Snapshot | None = None,
     versions: Mapping[str, str] | None = None,
+    history: History | None = None,
 ) -> Snapshot:
-    """The snapshot of this moment. `before`: the last one, for what is measured between the two."""
+    """The snapshot of this moment. `before`: the last one, for what is measured between the two. `history`:
+    what is remembered of finished jobs from one look to the next."""
     now = clock.now()
     is_synchronised = clock.is_synchronised()
     seen = {state: spool.look(state) for state in DIRECTORIES}
     entries: dict[State, list[Entry]] = {state: found for state, (found, _) in seen.items()}
     loose = list(_loose_bookings(spool, seen[State.INCOMING][1], settings.zone))
-    recorder = _recorder(spool, settings, entries, clock)
-    if is_synchronised:
-        recorder = replace(recorder, expected=tuple(sorted(_expected(entries, loose, now))))
+    recorder = lives.recorder(
+        spool, settings, entries[State.RECORDING], clock, _expected_since(entries, loose, now)
+    )
+    jobs = [entry.job for found in entries.values() for entry in found]
+    digests = outcomes.digests(history or History(spool.done), jobs)
+    incidents = outcomes.waiting(digests, read_put_away(settings.state))
     failed = _failed(entries[State.FAILED])
     camera_error = recorder.health.last_error if recorder.health and recorder.is_alive else ""
-    return Snapshot(
+    found = Snapshot(
         at=now,
         boot_id=clock.boot_id(),
         machine=machine,
         recorder=recorder,
         jobs={str(state): len(found) for state, found in entries.items()},
-        oldest=_oldest(entry for state in _WAITING for entry in entries[state]),
+        oldest=uploads.oldest_of(entry for state in _WAITING for entry in entries[state]),
         failed=failed,
         longest_booking=_longest(entries, loose, now),
         blocked=_blocked(entries[State.DEFERRED]),
-        uploads=_uploads(entries, now, machine.uptime_s, before, clock.boot_id()),
+        uploads=uploads.seen(entries, now, machine.uptime_s, before, clock.boot_id()),
         unpublished_bytes=sum(_weight(entry.job) for state in _UNPUBLISHED for entry in entries[state]),
         to_process_bytes=_to_process(entries),
-        recording_bytes_a_minute=_bytes_a_minute(recorder, settings.bitrate),
+        recording_bytes_a_minute=recording_rate(settings),
         clock_synchronised=is_synchronised,
         booking_cache_at=_written(settings.booking_cache),
         next_booking=_next(entries, loose, now),
@@ -149,7 +153,13 @@ def collect(
         last_error=failed[-1].reason if failed else camera_error,
         other_disks=other_disks(settings),
         films_no_court=films_no_court(settings),
+        has_cloud=settings.backend != "local",
+        held=_held(entries[State.INCOMING], now),
+        unjudged=0 if is_synchronised else _unjudged(entries, now),
+        incidents=tuple(incidents[-INCIDENTS_TOLD:]),
+        day=day(digests, now),
     )
+    return _with_lives(found, settings, ServicesLife(said_at=now))
 
 
 def films_no_court(settings: Settings) -> str:
@@ -180,104 +190,67 @@ def other_disks(settings: Settings) -> tuple[OtherDisk, ...]:
     return host.other_disks(settings.spool, places)
 
 
-# ---- what the services wrote into EZREC_STATE; None where there is no readable file
-
-
-def read_status_file(state: Path) -> StatusFile | None:
-    """What the status task last wrote."""
-    return _read(state / status_file.FILE, status_file.decode, limit=1 << 24)
-
-
-def read_health(state: Path) -> Health | None:
-    """What the recorder last wrote."""
-    return _read(state / health.FILE, health.decode)
-
-
-def read_cloud(settings: Settings) -> Cloud | None:
-    """How the cloud last treated this box; None without Supabase: the file is then of an earlier time."""
-    if settings.backend != "supabase":
-        return None
-    return _read(settings.state / cloud_state.FILE, cloud_state.decode)
-
-
-def read_alerts(state: Path) -> tuple[Alert, ...]:
-    """The alerts as last remembered; none where there is no readable file."""
-    return _read(state / ALERTS, lambda data: json_decode.decode(data, tuple[Alert, ...]), 1 << 24) or ()
-
-
-def read_disk_measures(state: Path, now: datetime) -> DiskMeasures | None:
-    """The disk measures in force; None when none was confirmed within an hour: then all is as usual."""
-    measures = _read(state / disk_policy.FILE, disk_policy.decode)
-    is_valid = measures is not None and abs((now - measures.at).total_seconds()) <= _MEASURES_VALID_S
-    return measures if is_valid else None
-
-
-def _read(path: Path, decode: Callable[[bytes], T], limit: int = _LARGEST) -> T | None:
-    try:
-        return decode(plain_files.read(path, limit, shared=True))
-    except (OSError, ValueError):
-        return None
-
-
-# ---- the recorder
-
-
-def _recorder(
-    spool: Spool, settings: Settings, entries: Mapping[State, list[Entry]], clock: Clock
-) -> Recorder:
-    found = read_health(settings.state)
-    if found is None:
-        return Recorder(recording=tuple(_open_takes(spool, entries[State.RECORDING])))
-    alive = is_alive(found, clock.now(), clock.boot_id(), has_process=host.has_process(found.pid))
-    return Recorder(alive, recording=found.recording if alive else (), health=found)
-
-
-def recorder_lives(settings: Settings, clock: Clock) -> bool:
-    """Whether a recorder runs that writes its health, wherever its spool is."""
-    found = read_health(settings.state)
-    return found is not None and is_alive(
-        found, clock.now(), clock.boot_id(), has_process=host.has_process(found.pid)
-    )
-
-
-def _open_takes(spool: Spool, entries: list[Entry]) -> Iterator[str]:
-    """Without a `health.json`: the jobs with an open take, while somebody holds the record stage's lock."""
-    if not entries or not spool.lock("record").is_held():
-        return
-    for entry in entries:
-        if any(take.ended_by == OPEN for take in entry.job.takes):
-            yield entry.id
-
-
-def _bytes_a_minute(recorder: Recorder, bitrate: int) -> float:
-    measured = recorder.health.bytes_a_minute if recorder.health else None
-    return float(measured or bitrate * 60 / 8)
-
-
 # ---- bookings
 
 
-def _loose_bookings(spool: Spool, unknown: list[UnknownFile], zone: tzinfo) -> Iterator[Booking]:
-    """Bookings that lie in incoming/ and are no jobs yet: without a recorder nobody else sees them."""
+def _loose_bookings(
+    spool: Spool, unknown: list[UnknownFile], zone: tzinfo
+) -> Iterator[tuple[Booking, datetime]]:
+    """Bookings that lie in incoming/ and are no jobs yet, and since when: without a recorder nobody else sees
+    them."""
     for file in unknown:
         if file.name.endswith(".json"):
+            path = spool.directory(State.INCOMING) / file.name
             with suppress(OSError, BadBooking):
-                yield read_booking(spool.directory(State.INCOMING) / file.name, zone)
+                yield read_booking(path, zone), _written(path) or datetime.fromtimestamp(0, UTC)
 
 
-def _expected(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> set[str]:
-    """Bookings whose window is now."""
-    return {found.id for found in _bookings(entries, loose) if now in found.window}
+def _expected_since(entries: Mapping[State, list[Entry]], loose: Loose, now: datetime) -> dict[str, datetime]:
+    """Bookings whose window is now, and since when each should be recorded.
+
+    By the clock as it stands, whoever vouches for it: the recorder goes by the same.
+    """
+    return {
+        found.id: max(found.start, known)
+        for found, known in _known_bookings(entries, loose)
+        if now in found.window
+    }
 
 
-def _bookings(entries: Mapping[State, list[Entry]], loose: list[Booking]) -> list[Booking]:
-    """Those that wait or are in hand, and that nobody took back."""
-    waiting = [*entries[State.INCOMING], *entries[State.RECORDING]]
-    bookings = [entry.job.booking for entry in waiting if entry.job.booking and not entry.job.held]
-    return [found for found in (*bookings, *loose) if not (found.is_cancelled or found.is_finished)]
+def _known_bookings(entries: Mapping[State, list[Entry]], loose: Loose) -> Loose:
+    """Those that wait or are in hand, and that nobody took back; and since when each is known."""
+    waiting = [entry.job for entry in (*entries[State.INCOMING], *entries[State.RECORDING])]
+    bookings = [(job.booking, job.created) for job in waiting if job.booking and not job.held]
+    return [one for one in (*bookings, *loose) if not (one[0].is_cancelled or one[0].is_finished)]
 
 
-def _booked_s(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> float:
+def _bookings(entries: Mapping[State, list[Entry]], loose: Loose) -> list[Booking]:
+    return [found for found, _ in _known_bookings(entries, loose)]
+
+
+def _held(incoming: list[Entry], now: datetime) -> HeldBooking | None:
+    """The next booking that a person holds, or that is held in its window."""
+    held = [
+        HeldBooking(booking.id, booking.start, booking.end, entry.job.held[:_TOLD])
+        for entry in incoming
+        if entry.job.held
+        and (booking := entry.job.booking)
+        and booking.end > now
+        and not booking.is_cancelled
+    ]
+    return min(held, key=lambda found: found.start, default=None)
+
+
+def _unjudged(entries: Mapping[State, list[Entry]], now: datetime) -> int:
+    """How many bookings are over, have no footage, and wait for a clock that can be trusted."""
+    waiting = [entry.job for entry in (*entries[State.INCOMING], *entries[State.RECORDING])]
+    return sum(
+        job.booking is not None and job.booking.end <= now and not job.takes and not job.held
+        for job in waiting
+    )
+
+
+def _booked_s(entries: Mapping[State, list[Entry]], loose: Loose, now: datetime) -> float:
     """Seconds that are still to be recorded within a day; overlapping bookings have a file each."""
     spans = [
         (min(found.end, now + _DAY) - max(found.start, now)).total_seconds()
@@ -286,34 +259,19 @@ def _booked_s(entries: Mapping[State, list[Entry]], loose: list[Booking], now: d
     return sum(max(0.0, span) for span in spans)
 
 
-def _next(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> Upcoming | None:
+def _next(entries: Mapping[State, list[Entry]], loose: Loose, now: datetime) -> Upcoming | None:
     coming = [found for found in _bookings(entries, loose) if found.start > now]
     first = min(coming, key=lambda found: found.start, default=None)
     return None if first is None else Upcoming(first.id, first.start, first.end)
 
 
-def _longest(entries: Mapping[State, list[Entry]], loose: list[Booking], now: datetime) -> Upcoming | None:
+def _longest(entries: Mapping[State, list[Entry]], loose: Loose, now: datetime) -> Upcoming | None:
     coming = [found for found in _bookings(entries, loose) if found.end > now]
     found = max(coming, key=lambda found: found.end - found.start, default=None)
     return None if found is None else Upcoming(found.id, found.start, found.end)
 
 
 # ---- what waits
-
-
-def _oldest(entries: Iterator[Entry]) -> Waiting | None:
-    waiting = [_waiting(entry) for entry in entries if not entry.job.held]
-    return min(waiting, key=lambda found: found.since, default=None)
-
-
-def _waiting(entry: Entry) -> Waiting:
-    return Waiting(entry.id, str(entry.state), _since(entry.job, str(entry.state)))
-
-
-def _since(job: Job, state: str) -> datetime:
-    """Since when it waits for its stage: a job that is deferred again and again waits all the while."""
-    queue = job.return_to if state == State.DEFERRED else state
-    return min((arrival.at for arrival in job.arrivals if arrival.state == queue), default=job.since)
 
 
 def _failed(entries: list[Entry]) -> tuple[FailedJob, ...]:
@@ -328,64 +286,6 @@ def _failed(entries: list[Entry]) -> tuple[FailedJob, ...]:
 def _blocked(deferred: list[Entry]) -> Blocked | None:
     found = [entry for entry in deferred if entry.job.waits_for == Wait.CURE and not entry.job.held]
     return Blocked(len(found), _failed(found)[-1]) if found else None
-
-
-def _uploads(
-    entries: Mapping[State, list[Entry]],
-    now: datetime,
-    uptime_s: float | None,
-    before: Snapshot | None,
-    boot_id: str,
-) -> Uploads:
-    waiting = list(entries[State.PROCESSED])
-    waiting += [entry for entry in entries[State.DEFERRED] if entry.job.return_to == State.PROCESSED]
-    sizes: dict[str, int] = {entry.id: _to_upload(entry) for entry in waiting}
-    job, sent = _under_way(entries[State.PROCESSED], sizes)
-    held = [entry for entry in waiting if entry.job.held]
-    resting = [entry for entry in waiting if entry.job.waits_for in _AS_MEANT]
-    oldest = _oldest(iter([entry for entry in waiting if entry not in (*held, *resting)]))
-    expires = next((_expires(entry) for entry in entries[State.PROCESSED] if entry.id == job), None)
-    found = Uploads(
-        len(waiting), sum(sizes.values()), oldest, job, sent, job_bytes=sizes.get(job, 0), expires_at=expires
-    )
-    if before is None:
-        return replace(found, moved_at=now if job else None)
-    then = before.uploads
-    seconds = 0.0
-    if before.boot_id == boot_id and uptime_s is not None and before.machine.uptime_s is not None:
-        seconds = uptime_s - before.machine.uptime_s
-    has_moved = (
-        (job, sent) != (then.job, then.sent_bytes) if job else bool(then.job) and then.job not in sizes
-    )
-    return replace(
-        found,
-        bytes_a_second=measured_rate(then, found, seconds),
-        moved_at=now if has_moved else then.moved_at,
-    )
-
-
-def _expires(entry: Entry) -> datetime | None:
-    """When the address of an upload ends, where the service told."""
-    try:
-        return json_decode.decode(
-            plain_files.read(entry.path / UPLOAD_STATE, _LARGEST), UploadDeadline
-        ).expires
-    except (OSError, ValueError):
-        return None
-
-
-def _to_upload(entry: Entry) -> int:
-    return entry.job.result.size if entry.job.result else entry.size()
-
-
-def _under_way(entries: list[Entry], sizes: Mapping[str, int]) -> tuple[str, int]:
-    """The upload that somebody has in hand, and how much of it is sent."""
-    for entry in entries:
-        note = entry.progress() if entry.job.boot_id else {}
-        part = note.get("part")
-        if note.get("stage") == "upload" and isinstance(part, int | float):
-            return entry.id, int(min(1.0, max(0.0, part)) * sizes[entry.id])
-    return "", 0
 
 
 def _to_process(entries: Mapping[State, list[Entry]]) -> int:

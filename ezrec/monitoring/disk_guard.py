@@ -24,7 +24,7 @@ from ezrec.domain import disk_policy
 from ezrec.domain.disk_policy import NEARLY_FULL, Demand, DiskMeasure, DiskMeasures, Evictable, Space
 from ezrec.domain.ports import Clock
 from ezrec.domain.snapshot import Snapshot
-from ezrec.monitoring.collect import read_disk_measures
+from ezrec.monitoring.state_files import read_disk_measures
 from ezrec.spool import usage
 from ezrec.spool.spool import Spool
 from ezrec.system import disk_reserve, durable

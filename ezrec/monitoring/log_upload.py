@@ -30,8 +30,8 @@ from ezrec.domain.outcomes import Closed, Done
 from ezrec.domain.ports import Clock
 from ezrec.domain.stages import RETRY, State, settle
 from ezrec.monitoring import log_archive
-from ezrec.monitoring.collect import read_status_file
 from ezrec.monitoring.log_archive import Pending
+from ezrec.monitoring.state_files import read_status_file
 from ezrec.runtime.periodic import PeriodicWork
 from ezrec.settings import Settings
 from ezrec.spool.spool import Entry, Gone, Spool

@@ -7,11 +7,12 @@ A figure that is not known is left out, never 0.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ezrec.domain.alerts import RULES, Alert
+from ezrec.domain.alerts import INCIDENTS, RULES, Alert, Severity
 from ezrec.domain.health import CameraState, Health
 from ezrec.domain.machine import CONDITIONS
 from ezrec.domain.snapshot import Snapshot
@@ -167,11 +168,13 @@ def _machine(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _alerts(alerts: Sequence[Alert]) -> Metric:
-    raised = {alert.name for alert in alerts if alert.is_raised}
-    samples = tuple(
+    raised = Counter(alert.name for alert in alerts if alert.counts)
+    samples: list[tuple[Mapping[str, str], _Value]] = [
         ({"alert": rule.name, "severity": str(rule.severity)}, rule.name in raised) for rule in RULES
-    )
-    return Metric("ezrec_alert", "gauge", "1 for every alert that is raised.", samples)
+    ]
+    samples += [({"alert": name, "severity": str(Severity.WARNING)}, raised[name]) for name in INCIDENTS]
+    text = "1 for every alert that is raised; of incidents, how many nobody has put away."
+    return Metric("ezrec_alert", "gauge", text, tuple(samples))
 
 
 def _ratio(percent: float | None) -> float | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from ezrec.domain import disk_policy
 from ezrec.domain.disk_policy import Goes
 from ezrec.domain.ports import Clock
+from ezrec.monitoring import outcomes
 from ezrec.runtime.periodic import PeriodicWork
 from ezrec.spool import imports, usage
 from ezrec.spool.spool import Spool, forget
@@ -24,7 +25,8 @@ TRASHED = timedelta(days=30)  # as long as the history: until then `ezrec spool 
 
 @dataclass(slots=True)
 class Retention(PeriodicWork):
-    """`keep`: how long videos stay after their upload. `places`: where temporary files may be left."""
+    """`keep`: how long videos stay after their upload. `places`: where temporary files may be left.
+    `state`: EZREC_STATE, where it is remembered what a person has put away."""
 
     spool: Spool
     clock: Clock
@@ -32,6 +34,7 @@ class Retention(PeriodicWork):
     keep: timedelta
     logs: Path
     places: Sequence[Path] = ()
+    state: Path | None = None
 
     def __call__(self) -> None:
         self._sweep()
@@ -41,6 +44,8 @@ class Retention(PeriodicWork):
         gone = forget(self.spool, now, is_synchronised=True)
         if gone:
             self.log.info("%d finished jobs were a month old and are forgotten", len(gone))
+        if self.state is not None:
+            outcomes.forget(self.state, now)
         limits = {Goes.TRASH: TRASHED, Goes.KEPT: self.keep}
         found = usage.evictables(self.spool, self.logs)
         for one in disk_policy.expired(found, now, limits, is_synchronised=True):

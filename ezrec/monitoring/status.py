@@ -11,6 +11,7 @@ In this order, because the last may fail for hours and the first must not wait f
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,15 +27,10 @@ from ezrec.domain.redaction import cleaned
 from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.status_file import StatusFile
 from ezrec.monitoring import prometheus
-from ezrec.monitoring.collect import (
-    ALERTS,
-    IDLE_S,
-    collect,
-    read_alerts,
-    read_status_file,
-    with_disk_measure,
-)
+from ezrec.monitoring.collect import IDLE_S, collect, with_disk_measure
 from ezrec.monitoring.latest_sender import LatestSender
+from ezrec.monitoring.outcomes import History
+from ezrec.monitoring.state_files import ALERTS, read_alerts, read_status_file
 from ezrec.runtime.hooks import Hooks
 from ezrec.runtime.periodic import PeriodicWork
 from ezrec.settings import Settings
@@ -60,6 +56,7 @@ class StatusReporter(PeriodicWork):
     versions: Callable[[], Mapping[str, str]] = dict
     send_thumbnail: Callable[[], None] = lambda: None  # after each heartbeat; raises nothing
     forecast: Callable[[Snapshot], str] = lambda _: ""  # why the disk is too small for what is booked, or ""
+    pid: int = 0  # of a process that does this again and again: by it people see whether that lives
     heartbeat_rest_s: float = 0.0  # while nothing happens: for a backend that is a file on the same card
     _before: Snapshot | None = None
     _alerts: tuple[Alert, ...] = ()
@@ -68,14 +65,18 @@ class StatusReporter(PeriodicWork):
     _versions: Mapping[str, str] = field(default_factory=dict)
     _sender: LatestSender = field(init=False)
     _is_loaded: bool = False
+    _history: History = field(init=False)
 
     def __post_init__(self) -> None:
+        self._history = History(self.spool.done)
         self._sender = LatestSender(self._send, self.clock, self.log)
 
     def __call__(self) -> None:
         self._load_state()
         machine = self.gauges.read()
-        snapshot = collect(self.spool, self.settings, self.clock, machine, self._before, self._versions)
+        snapshot = collect(
+            self.spool, self.settings, self.clock, machine, self._before, self._versions, self._history
+        )
         snapshot = self._with_cloud(snapshot)
         snapshot = replace(snapshot, forecast_short=self.forecast(snapshot))
         snapshot = with_disk_measure(snapshot, self.settings.state)
@@ -83,11 +84,14 @@ class StatusReporter(PeriodicWork):
         self._raise_and_clear(judged)
         self._before, self._alerts = snapshot, judged.alerts
         with suppress(OSError):  # a full disk must not silence the heartbeat
-            self._write(StatusFile(snapshot, judged.alerts))
+            self._write(StatusFile(snapshot, judged.alerts, self.pid))
         last_error = "; ".join(alert.message for alert in worst_first(judged.alerts))
         heartbeat = row(snapshot, self.settings.user_id, self.settings.camera_id, last_error)
         if self._is_worth_sending(heartbeat):
             self._sender.offer(heartbeat)
+
+    def stay(self) -> None:
+        self.pid = os.getpid()
 
     def finish(self, limit_s: float) -> None:
         """Wait for the heartbeat and the hooks: for a process that a timer starts for one run."""
@@ -95,7 +99,9 @@ class StatusReporter(PeriodicWork):
         if self._sender.fault is not None and self._before:
             self._before = self._with_cloud(self._before)
             with suppress(OSError):
-                self._replace(status_file.FILE, status_file.encode(StatusFile(self._before, self._alerts)))
+                self._replace(
+                    status_file.FILE, status_file.encode(StatusFile(self._before, self._alerts, self.pid))
+                )
         self.hooks.finish(limit_s)
 
     def _with_cloud(self, snapshot: Snapshot) -> Snapshot:
@@ -147,7 +153,7 @@ class StatusReporter(PeriodicWork):
         worth = (
             snapshot.jobs, recorder.is_alive, recorder.recording, recorder.expected,
             snapshot.clock_synchronised, snapshot.next_booking, snapshot.last_error, snapshot.disk_measure,
-            [(alert.name, alert.raised_at) for alert in status.alerts],
+            [(alert.id, alert.raised_at) for alert in status.alerts],
         )  # fmt: skip
         if self._written and not snapshot.is_busy:
             written_s, written = self._written
@@ -175,7 +181,8 @@ def _fields(alert: Alert) -> dict[str, Any]:
         "severity": str(alert.severity),
         "message": alert.message,
         "remedy": alert.remedy,
-        "since": alert.raised_at,
+        "since": alert.since or alert.raised_at,
+        "job": alert.job or None,
     }
 
 

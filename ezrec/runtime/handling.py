@@ -35,7 +35,7 @@ def outcome_of(
     except Stopped:
         return Interrupted()
     except Retry as fault:
-        return RetryLater(fault.reason, fault.after_s, fault.blameless, fault.waits_for)
+        return RetryLater(fault.reason, fault.after_s, fault.blameless, fault.waits_for, fault.remedy)
     except Reject as fault:
         return _rejected(fault)
     except OSError as fault:

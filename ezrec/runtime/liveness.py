@@ -173,6 +173,7 @@ class Liveness:
                 bytes_a_minute=self._bytes_a_minute() if recording else None,
                 last_error=fault or self.heartbeats.last_fault,
                 alarm=healths.alarm(deadlines, self._moved, now, self._patience),
+                monotonic=round(now, 3),
             )
 
     # ---- evidence
@@ -235,7 +236,7 @@ class Liveness:
         before, written, stamp = self._last_written
         is_ours = _stamp(self._path) == stamp
         is_young = self._clock.monotonic() - written < _REST_S
-        return is_ours and is_young and replace(before, at=health.at) == health
+        return is_ours and is_young and replace(before, at=health.at, monotonic=health.monotonic) == health
 
     def _write(self, health: Health) -> None:
         """Whole or not at all; not synced, because after a power cut nobody wants to know."""

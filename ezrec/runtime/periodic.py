@@ -23,6 +23,10 @@ class PeriodicWork(Protocol):
     def __call__(self) -> float | None:
         """Do it once. Returns in how many seconds to be called again; None: after the usual interval."""
 
+    def stay(self) -> None:
+        """Told once, before the first call, that this process will call again and again."""
+        return
+
     def stop(self) -> None:
         """Ask a call that is under way to end early. Called from another thread."""
         return
@@ -63,6 +67,9 @@ class AtLowestPriority(PeriodicWork):
         with contextlib.suppress(PermissionError):  # a sandboxed unit may not, and has Nice= in place of it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # of the thread alone, on Linux
         return self.work()
+
+    def stay(self) -> None:
+        self.work.stay()
 
     def stop(self) -> None:
         self.work.stop()

@@ -266,6 +266,7 @@ class Worker:
             if self.stage is RETRY:
                 return self._settler.settled(entry, Done())
             entry = self.spool.claim(entry, self.stage.works_in)
+            entry.forget_progress(self.stage.name)
             entry.update(**self._attempted(entry.job))
         except (Gone, FileNotFoundError) as fault:
             self.log.debug("somebody else moved %s", fault)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from typing import Any
 import msgspec
 
 from ezrec.domain import job as records
-from ezrec.domain import json_decode
+from ezrec.domain import json_decode, progress
 from ezrec.domain.booking import Booking
 from ezrec.domain.job import Job
 from ezrec.domain.names import JobId, is_litter
 from ezrec.domain.redaction import redacted
-from ezrec.domain.stages import State
+from ezrec.domain.stages import UPLOAD, State
 from ezrec.system import disk_reserve, durable, plain_files
 from ezrec.system.plain_files import unusable as unusable
 
@@ -95,6 +96,22 @@ class Entry:
         except (OSError, msgspec.DecodeError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def progress_now(self, place: str) -> dict[str, Any]:
+        """What the note says of the work that is done on the job while it lies in `place`."""
+        try:
+            age_s = time.time() - os.stat(self.path / PROGRESS).st_mtime
+        except OSError:
+            return {}
+        return progress.of_place(self.progress(), place, age_s)
+
+    def forget_progress(self, stage: str) -> None:
+        """What another stage, or an earlier try, has told is not true of the work that `stage` begins now. An
+        upload goes on where it was."""
+        if stage == UPLOAD.name and self.progress().get("stage") == stage:
+            return
+        with contextlib.suppress(OSError):
+            (self.path / PROGRESS).unlink(missing_ok=True)
 
     def take_amendment(self) -> Booking | None:
         """Take the newest amendment of this booking out of the entry; None when there is none.

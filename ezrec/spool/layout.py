@@ -94,7 +94,7 @@ class SpoolLayout:
         """The names of entries and loose files in a directory, unsorted, without what file shares leave."""
         try:
             return [name for name in os.listdir(self.directory(state)) if not is_litter(name)]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def look(self, state: State) -> tuple[list[Entry], list[UnknownFile]]:

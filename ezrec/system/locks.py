@@ -61,6 +61,12 @@ class Lock:
         """Whether anybody holds it."""
         return holder_pid(self.path) is not None
 
+    def last_pid(self) -> int:
+        """Who holds it, or held it last by the label; 0: nobody is known. For those who look at the box."""
+        words = self._text().split()
+        named = words[1] if len(words) > 1 and words[0] == "pid" else ""
+        return holder_pid(self.path) or (int(named) if named.isdecimal() else 0)
+
     def holder(self) -> str:
         """The label of the holder, or `pid N` where the label is another's; empty when nobody holds it."""
         pid = holder_pid(self.path)

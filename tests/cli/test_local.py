@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,12 @@ from ezrec.cli.local import local
 from ezrec.cloud.local.backend import LocalBackend
 from ezrec.domain.booking import Window, parse_booking
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
+from ezrec.domain.job import JobOutcome
+from ezrec.domain.stages import State
 from ezrec.settings import Settings
+from ezrec.spool.spool import Spool
 from tests.fakes.clock import StandingClock
+from tests.support.jobs import laid
 
 NOON = datetime(2026, 6, 1, 10, 0, tzinfo=UTC)  # 12:00 in Madrid
 SUPABASE = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_KEY": "k", "USER_ID": "user-1"}
@@ -293,3 +297,21 @@ def test_a_booking_runs_through_the_port_as_a_person_entered_it(desk: Desk) -> N
     booking = parse_booking(row, desk.settings.zone)
     assert (booking.id, booking.camera_id, booking.is_cancelled) == (booking_id, "0", False)
     assert booking.start == NOON + timedelta(seconds=5)
+
+
+def test_a_booking_that_was_missed_and_a_video_of_a_part_are_called_so(desk: Desk) -> None:
+    spool = Spool(desk.settings.spool)
+    spool.prepare()
+    ids = [desk.rows("book", "--in", f"{n}h", "--for", "1h")["id"] for n in (1, 2)]
+    ends: tuple[dict[str, Any], ...] = (
+        {"outcome": JobOutcome.MISSED},
+        {"recording": JobOutcome.PARTIAL, "coverage_pct": 41.97},
+    )
+    for booking_id, end in zip(ids, ends, strict=True):
+        entry = laid(spool, State.PROCESSED, booking_id)
+        spool.leave(entry, replace(entry.job, **end).arrived("done", NOON))
+    missed, partial = desk.say("bookings").splitlines()[1:]
+    assert missed.endswith("confirmed, missed")
+    assert partial.endswith("confirmed, partial (41.9 %)")
+    desk.backend.publish_row({"user_id": "local", "filename": "a.mp4", "booking_id": ids[1]})
+    assert desk.say("videos").splitlines()[1].endswith("a.mp4 (missing), partial (41.9 %)")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,12 +25,18 @@ from ezrec.cli.status_view import answers, draw
 from ezrec.domain.alerts import RULES, Alert, Severity
 from ezrec.domain.cloud_state import Access, Cloud
 from ezrec.domain.health import CameraState, Health
+from ezrec.domain.job import JobOutcome
 from ezrec.domain.machine import Machine, Throttling
+from ezrec.domain.proof_of_life import ProcessState
 from ezrec.domain.snapshot import FailedJob, Recorder, Snapshot, Upcoming, Uploads, Waiting
 from ezrec.domain.stages import State
+from ezrec.system import host
+from ezrec.system.clock import SystemClock
+from tests.fakes.clock import StandingClock
 from tests.support.boxes import CourtBox, a_box
 from tests.support.daemon import Box
 from tests.support.jobs import ezrec, laid
+from tests.support.wait import eventually
 
 NOW = datetime(2026, 11, 25, 18, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -150,14 +157,29 @@ def test_colour_only_repeats_what_the_words_say() -> None:
 # ---- the command
 
 
+class Here(StandingClock):
+    """The clock of a box in this run of this machine: the command beside it looks at the real one."""
+
+    def boot_id(self) -> str:
+        return SystemClock().boot_id()
+
+
 @pytest.fixture
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CourtBox:
     monkeypatch.setenv("EZREC_HOME", str(tmp_path))
     monkeypatch.setenv("EZREC_ASSUME_CLOCK", "yes")
     monkeypatch.setenv("USER_ID", "user-1")
     made = a_box(tmp_path)
-    made.clock._now = datetime.now(UTC)
+    made.clock = Here(datetime.now(UTC))
+    made.gauges.show(uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME))
+    monkeypatch.setattr(host, "SYSTEMD", tmp_path / "no systemd")
     return made
+
+
+def recorder(box: CourtBox, **changes: Any) -> Health:
+    """Leave the word of a recorder that lives and rests, in this run of this machine."""
+    known = {"camera_state": CameraState.OFF, "boot_id": box.clock.boot_id(), "last_frame_at": None}
+    return box.healthy(**{**known, **changes})
 
 
 def status(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -165,64 +187,205 @@ def status(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     return code, capsys.readouterr().out
 
 
-def test_without_any_daemon_it_answers_and_says_that_nobody_is_there(
+def worst(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    code = run(["status", "--json"])
+    return code, {alert["name"]: alert for alert in json.loads(capsys.readouterr().out)["alerts"]}
+
+
+def test_a_box_on_which_nothing_ever_ran_is_an_alarm_with_the_command_to_type(
     box: CourtBox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, text = status(capsys)
-    assert code == WARNED
+    assert code == ALARMED
+    assert text.splitlines()[0].endswith("act now")
+    assert "!! no recorder runs: none has left a word here (now)\n   → ezrec run\n" in text
     assert "EZREC's services have never run here" in text
-    assert "ezrec run" in text
 
 
-def test_after_a_beat_all_is_well(box: CourtBox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_a_beat_beside_a_recorder_all_is_well(
+    box: CourtBox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder(box)
     pulse = box.status()
     pulse()
     pulse.finish(60)
     code, text = status(capsys)
     assert (code, text.splitlines()[0].rpartition(" · ")[2]) == (OK, "all is well"), text
+    assert "recording  nothing, and nothing is due · the recorder waits · camera off" in text
+    assert "last 24 h: nothing was due" in text
     assert "processor 12 %" in text
     assert "ffmpeg 5.1" in text
 
 
-def test_services_that_fell_silent_are_a_warning(box: CourtBox, capsys: pytest.CaptureFixture[str]) -> None:
-    box.clock.pass_time(-3600)
-    box.status()()
-    code, text = status(capsys)
-    assert code == WARNED
-    assert "EZREC's services are silent (since 60 min)" in text
-
-
-def test_a_match_that_nobody_records_is_noticed_at_once_and_an_alarm_when_it_lasts(
+def test_a_beat_alone_is_no_proof_that_anybody_records(
     box: CourtBox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    laid(box.spool, State.INCOMING, "b1", booking=box.booking())
-    pulse = box.status()
-    pulse()
-    code, text = status(capsys)
-    assert (code, "should be recorded and is not" in text) == (WARNED, True)
-    box.gauges.pass_time(15)
-    pulse()
+    box.status()()
     code, text = status(capsys)
     assert code == ALARMED
+    assert "all is well" not in text
+
+
+def test_services_that_fell_silent_are_an_alarm(box: CourtBox, capsys: pytest.CaptureFixture[str]) -> None:
+    recorder(box)
+    box.pass_time(-3600)
+    box.status()()
+    code, text = status(capsys)
+    assert code == ALARMED
+    assert "EZREC's services are silent: no booking is fetched" in text
+    assert "(since 60 min)" in text
+
+
+@pytest.fixture(params=["runs", "stopped", "gone", "never"])
+def process(request: pytest.FixtureRequest) -> Iterator[tuple[str, int | None]]:
+    """How a process is, and its id: it is the recorder of a test, or its worker."""
+    how = request.param
+    if how == "never":
+        yield how, None
+        return
+    child = subprocess.Popen(["sleep", "60"])
+    signals = {"runs": signal.SIGCONT, "stopped": signal.SIGSTOP, "gone": signal.SIGKILL}
+    child.send_signal(signals[how])
+    wanted = {"runs": ProcessState.RUNS, "stopped": ProcessState.STOPPED, "gone": ProcessState.GONE}
+    assert eventually(lambda: host.process_state(child.pid) is wanted[how])
+    yield how, child.pid
+    child.kill()
+    child.wait(60)
+
+
+worker = process
+
+
+@pytest.mark.parametrize("booking", [None, "ahead", "in play"])
+@pytest.mark.parametrize("silent_s", [0.0, 4000.0])
+@pytest.mark.parametrize("pulse_is", ["fresh", "old", "never"])
+def test_whoever_is_dead_the_status_says_so_with_6_and_the_command(
+    box: CourtBox,
+    process: tuple[str, int | None],
+    capsys: pytest.CaptureFixture[str],
+    booking: str | None,
+    silent_s: float,
+    pulse_is: str,
+) -> None:
+    """Every way in which a recorder can be, beside every way in which the periodic tasks can."""
+    how, pid = process
+    if booking:
+        starts_in_s = 3600.0 if booking == "ahead" else -600.0
+        made = box.booking("b1", starts_in_s=starts_in_s)
+        laid(box.spool, State.INCOMING, "b1", booking=made, created=made.start - HOUR)
+    if pid is not None:
+        recorder(box, pid=pid, at=box.now - timedelta(seconds=silent_s))
+    if pulse_is != "never":
+        box.pass_time(-4000 if pulse_is == "old" else 0)
+        box.status()()
+        box.pass_time(4000 if pulse_is == "old" else 0)
+    code, alerts = worst(capsys)
+    lives = how == "runs" and not silent_s
+    assert ("no_recorder" in alerts) is not lives
+    assert ("not_recording" in alerts) is (booking == "in play")
+    assert ("services_silent" in alerts) is (pulse_is != "fresh")
+    is_well = lives and booking != "in play" and pulse_is == "fresh"
+    assert code == (OK if is_well else ALARMED)
+    for alert in alerts.values():
+        assert alert["raised_at"], "never new for ever"
+    if not lives:
+        hangs = how == "stopped" or (how == "runs" and silent_s)
+        command = f"kill -KILL {pid}; ezrec run" if hangs else "ezrec run"
+        assert alerts["no_recorder"]["remedy"] == command
+        assert ("b1 starts in" in alerts["no_recorder"]["message"]) is (booking == "ahead")
+
+
+def test_a_worker_that_ended_or_is_stopped_is_an_alarm_however_fresh_its_status_is(
+    box: CourtBox, worker: tuple[str, int | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    how, pid = worker
+    recorder(box)
+    pulse = box.status()
+    pulse.pid = pid or 0
+    pulse()
+    code, alerts = worst(capsys)
+    assert code == (OK if how in ("runs", "never") else ALARMED)
+    if how == "stopped":
+        assert f"process {pid} is stopped" in alerts["services_silent"]["message"]
+
+
+def test_systemd_is_named_where_it_starts_this_very_box(
+    box: CourtBox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = box.home / "units"
+    units.mkdir()
+    unit = units / "ezrec.service"
+    monkeypatch.setattr(host, "UNITS", units)
+    unit.write_text(f"Environment=EZREC_HOME={box.home}\n")
+    assert worst(capsys)[1]["no_recorder"]["remedy"] == "ezrec run", "systemd does not run here"
+    monkeypatch.setattr(host, "SYSTEMD", box.home)
+    assert worst(capsys)[1]["no_recorder"]["remedy"] == "sudo systemctl start ezrec"
+    unit.write_text(f"Environment=EZREC_HOME={box.home}-other\n")
+    assert worst(capsys)[1]["no_recorder"]["remedy"] == "ezrec run", "the unit is another box's"
+    unit.unlink()
+    (units / "recorder.service").write_text(f"RequiresMountsFor={box.home}\n")
+    assert worst(capsys)[1]["no_recorder"]["remedy"] == "sudo systemctl start ezrec.target"
+
+
+def test_a_match_that_nobody_records_is_an_alarm_at_the_first_look(
+    box: CourtBox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder(box, camera_state=CameraState.RESTARTING, last_error="no camera")
+    laid(box.spool, State.INCOMING, "b1", booking=box.booking())
+    box.status()()
+    code, text = status(capsys)
+    assert code == ALARMED
+    assert "booking b1 should be recorded and is not: no camera (since 10 min)" in text
     assert "act now" in text
 
 
 def test_json_holds_the_facts_the_alerts_and_the_code(
     box: CourtBox, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    recorder(box)
     laid(box.spool, State.FAILED, "b9", reason="no picture")
+    box.status()()
     code = run(["status", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert told["code"] == code == WARNED
-    assert {alert["name"] for alert in told["alerts"]} <= {rule.name for rule in RULES} | {"services_silent"}
+    assert {alert["name"] for alert in told["alerts"]} <= {rule.name for rule in RULES}
     assert told["facts"]["jobs"]["failed"] == 1
     assert told["recording_hours"] > 0
+
+
+def test_the_last_day_is_one_line_with_what_to_type(
+    box: CourtBox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder(box)
+    for name, outcome in (("b1", JobOutcome.PUBLISHED), ("b2", JobOutcome.MISSED)):
+        entry = laid(box.spool, State.PROCESSED, name)
+        box.spool.leave(entry, replace(entry.job, outcome=outcome).arrived("done", box.now))
+    box.status()()
+    code, text = status(capsys)
+    assert code == WARNED
+    assert "last 24 h: 1 published, 1 missed → ezrec alerts" in text
+    assert "booking b2 was missed" in text
+    run(["alerts", "clear", "--all"])
+    capsys.readouterr()
+    code, text = status(capsys)
+    assert code == OK
+    assert "last 24 h: 1 published, 1 missed → ezrec spool ls --since 24h" in text
+
+
+def test_many_incidents_of_a_kind_are_one_line() -> None:
+    alerts = [
+        Alert("missed", Severity.WARNING, f"booking b{n} was missed", "r", "b", 0.0, NOW, job=f"b{n}")
+        for n in range(9)
+    ]
+    lines = screen(WELL, *alerts).splitlines()
+    assert sum(line.startswith("! ") for line in lines) == 1
+    assert "9 times a booking was missed; the newest: booking b8 was missed" in lines[2]
 
 
 def test_looking_leaves_no_trace(tmp_path: Path) -> None:
     home = tmp_path / "nothing-yet"
     done = ezrec(home, "status", EZREC_ASSUME_CLOCK="yes")
-    assert done.returncode == WARNED, done.stderr
+    assert done.returncode == ALARMED, done.stderr
     assert not home.exists()
 
 
@@ -265,11 +428,13 @@ def _read_until(terminal: int, wanted: str, limit_s: float = 60) -> None:
             said += os.read(terminal, 65536).decode(errors="replace")
 
 
-def test_beside_a_running_service_all_is_well(tmp_path: Path) -> None:
+def test_beside_running_services_all_is_well(tmp_path: Path) -> None:
     box = Box(tmp_path / "home")
     try:
         box.run("--only", "status")
+        box.run("--only", "record")
         box.wait_for((box.settings.state / "metrics" / "ezrec.prom").exists, "no report is written")
+        box.wait_for((box.settings.state / "health.json").exists, "no recorder begins")
         done = ezrec(box.home, "status", EZREC_ASSUME_CLOCK="yes")
     finally:
         box.close()

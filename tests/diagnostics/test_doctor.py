@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +22,42 @@ import pytest
 from ezrec import settings
 from ezrec.cli.doctor import draw, exit_code
 from ezrec.diagnostics import doctor, spool_checks
+from ezrec.domain import health as healths
 from ezrec.domain.findings import Finding, Verdict, fault, ok, warning
+from ezrec.domain.health import CameraState, Health
+from ezrec.domain.job import JobOutcome
+from ezrec.domain.machine import Machine
+from ezrec.domain.proof_of_life import ProcessState
 from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.stages import State
 from ezrec.domain.status_file import StatusFile, encode
+from ezrec.monitoring.outcomes import put_away
 from ezrec.spool.spool import Spool
 from ezrec.system import disk_reserve, host
+from ezrec.system.clock import SystemClock
 from tests.support.jobs import NOW, booking, ezrec, laid
+from tests.support.wait import eventually
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A machine on which all is well."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine on which all is well: a recorder lives, and the services have just said so."""
+    monkeypatch.setattr(host, "SYSTEMD", tmp_path / "no systemd")
     Spool(tmp_path / "spool").prepare()
+    (tmp_path / "state").mkdir()
+    recorder(tmp_path)
+    machine = Machine(uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME))
+    facts = Snapshot(datetime.now(UTC), SystemClock().boot_id(), machine)
+    (tmp_path / "state" / "status.json").write_bytes(encode(StatusFile(facts, pid=os.getpid())))
     return tmp_path
+
+
+def recorder(home: Path, pid: int = os.getpid()) -> None:
+    """The word of a recorder that rests."""
+    health = Health(datetime.now(UTC), pid, SystemClock().boot_id(), "software", CameraState.OFF)
+    (home / "state" / "health.json").write_bytes(healths.encode(health))
 
 
 @pytest.fixture
@@ -59,12 +83,12 @@ def found(home: Path, **environ: str) -> dict[str, Finding]:
 
 @needs_root
 def test_the_reserve_is_looked_at(home: Path, disk: Path) -> None:
+    (home / "state" / "status.json").unlink()
     assert found(home)["reserve"].verdict is Verdict.OK, "nothing has run yet, so nothing laid it aside"
     assert found(home, EZREC_RESERVE_MB="0")["reserve"].verdict is Verdict.WARNING
     assert disk_reserve.make(home / "spool", 2_000_000)
     assert "2 MB are kept" in found(home, EZREC_RESERVE_MB="2")["reserve"].evidence
     disk_reserve.give_up(home / "spool")
-    (home / "state").mkdir()
     (home / "state" / "status.json").write_bytes(encode(StatusFile(Snapshot(NOW))))
     missing = found(home, EZREC_RESERVE_MB="2")["reserve"]
     assert (missing.verdict, "pulse status" in missing.remedy) == (Verdict.WARNING, True)
@@ -101,7 +125,8 @@ def test_a_microphone_is_listened_to_where_sound_is_wanted(home: Path) -> None:
 
 
 def test_a_sound_machine_has_nothing_but_ok_and_ends_with_0(home: Path) -> None:
-    said = ezrec(home, "doctor", EZREC_ASSUME_CLOCK="yes")
+    assert disk_reserve.make(home / "spool", 1_000_000)
+    said = ezrec(home, "doctor", EZREC_ASSUME_CLOCK="yes", EZREC_RESERVE_MB="1")
     assert said.returncode == 0, said.stdout
     assert "All is well" in said.stdout
     assert {line.split()[0] for line in said.stdout.splitlines()[:-2] if line[:1].strip()} == {"ok"}
@@ -128,7 +153,8 @@ def test_the_quick_look_is_software_settings_and_spool_alone(home: Path) -> None
 def test_the_doctor_makes_nothing_where_nothing_is(tmp_path: Path) -> None:
     findings = found(tmp_path / "home")
     assert findings["spool"].verdict is Verdict.WARNING
-    assert not any(finding.verdict is Verdict.FAULT for finding in findings.values())
+    faults = {name for name, finding in findings.items() if finding.verdict is Verdict.FAULT}
+    assert faults == {"recorder", "services"}, "nothing runs there"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -357,6 +383,76 @@ def test_a_machine_on_which_nothing_can_be_watched_is_a_fault(home: Path) -> Non
     verdicts = {one["check"]: one["verdict"] for one in json.loads(said.stdout)}
     assert verdicts["watching"] == "fault"
     assert found(home)["watching"].verdict is not Verdict.FAULT
+
+
+# ---- who lives
+
+
+def test_a_machine_without_systemd_on_which_no_recorder_runs_is_a_fault(home: Path) -> None:
+    assert found(home)["recorder"].verdict is Verdict.OK
+    (home / "state" / "health.json").unlink()
+    missing = found(home)["recorder"]
+    assert (missing.verdict, missing.remedy) == (Verdict.FAULT, "ezrec run")
+    assert "no recorder runs" in missing.evidence
+    said = ezrec(home, "doctor", EZREC_ASSUME_CLOCK="yes")
+    assert said.returncode == 1
+    assert "All is well" not in said.stdout
+
+
+def test_a_recorder_or_a_worker_that_is_stopped_is_a_fault(home: Path) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        child.send_signal(signal.SIGSTOP)
+        assert eventually(lambda: host.process_state(child.pid) is ProcessState.STOPPED)
+        recorder(home, child.pid)
+        assert found(home)["recorder"].remedy == f"kill -KILL {child.pid}; ezrec run"
+        recorder(home)
+        facts = Snapshot(datetime.now(UTC), SystemClock().boot_id())
+        (home / "state" / "status.json").write_bytes(encode(StatusFile(facts, pid=child.pid)))
+        services = found(home)["services"]
+        assert services.verdict is Verdict.FAULT
+        assert f"process {child.pid} is stopped" in services.evidence
+    finally:
+        child.kill()
+        child.wait(60)
+
+
+def test_a_match_that_nobody_records_and_one_that_is_held_are_told(home: Path) -> None:
+    spool, now = Spool(home / "spool"), datetime.now(UTC)
+    began = now - timedelta(minutes=20)
+    laid(spool, State.INCOMING, "b1", booking=booking("b1", began), created=began)
+    assert "b1 should be recorded and is not" in found(home)["recorder"].evidence
+    laid(spool, State.INCOMING, "b2", booking=booking("b2", now), held="by a person")
+    said = [one.evidence for one in doctor.examine({"EZREC_HOME": str(home)}) if one.check == "recorder"]
+    assert any("booking b2 began" in one and "is held" in one for one in said)
+
+
+def test_what_went_wrong_lately_is_told_until_it_is_put_away(home: Path) -> None:
+    spool = Spool(home / "spool")
+    entry = laid(spool, State.INCOMING, "b1")
+    missed = replace(entry.job, outcome=JobOutcome.MISSED, reason="no camera")
+    spool.leave(entry, missed.arrived("done", datetime.now(UTC)))
+    told = found(home)["bookings"]
+    assert told.verdict is Verdict.WARNING
+    assert told.evidence.startswith("last 24 h: 0 published, 1 missed; ")
+    put_away(home / "state", ["missed-b1"])
+    assert found(home)["bookings"] == ok("bookings", "last 24 h: 0 published, 1 missed")
+
+
+def test_the_free_disk_is_the_same_in_the_doctor_in_the_list_and_in_the_status(home: Path) -> None:
+    health = Health(
+        datetime.now(UTC), os.getpid(), SystemClock().boot_id(), "software", CameraState.OFF,
+        bytes_a_minute=30_000_000,
+    )  # fmt: skip
+    (home / "state" / "health.json").write_bytes(healths.encode(health))
+    told = [
+        found(home)["space"].evidence,
+        ezrec(home, "spool", "ls", EZREC_ASSUME_CLOCK="yes").stdout,
+        ezrec(home, "status", EZREC_ASSUME_CLOCK="yes").stdout,
+    ]
+    hours = [re.findall(r"free, ([^·]*?) of recording", text) for text in told]
+    assert hours[0] == hours[1] == hours[2], hours
+    assert hours[0]
 
 
 # ---- who works, and what is stuck

@@ -13,41 +13,15 @@ from ezrec.domain.health import CameraState, Health
 from ezrec.domain.heartbeat import news, row
 from ezrec.domain.machine import Machine, Throttling
 from ezrec.domain.snapshot import (
-    SILENT_AT_REST_S,
-    SILENT_S,
     Recorder,
     Snapshot,
     Uploads,
-    is_alive,
     measured_rate,
 )
 from ezrec.domain.status_file import StatusFile
 
 NOW = datetime(2026, 6, 1, 18, 0, tzinfo=UTC)
 HEALTH = Health(NOW, 77, "boot-1", "software", CameraState.RUNNING, last_frame_at=NOW - timedelta(seconds=3))
-
-
-@pytest.mark.parametrize(
-    ("age_s", "boot_id", "has_process", "alive"),
-    [
-        (0, "boot-1", True, True),
-        (SILENT_S, "boot-1", True, True),
-        (SILENT_S + 1, "boot-1", True, False),
-        (-3600, "boot-1", True, True),  # the clock was set back
-        (0, "boot-2", True, False),
-        (0, "boot-1", False, False),
-    ],
-)
-def test_a_health_counts_while_its_writer_lives(
-    age_s: float, boot_id: str, has_process: bool, alive: bool
-) -> None:
-    assert is_alive(HEALTH, NOW + timedelta(seconds=age_s), boot_id, has_process=has_process) is alive
-
-
-def test_a_recorder_at_rest_may_be_silent_for_longer() -> None:
-    rests = replace(HEALTH, camera_state=CameraState.OFF)
-    for seconds, alive in ((SILENT_AT_REST_S, True), (SILENT_AT_REST_S + 1, False)):
-        assert is_alive(rests, NOW + timedelta(seconds=seconds), "boot-1", has_process=True) is alive
 
 
 def test_the_age_of_a_frame_is_that_of_the_moment_in_which_it_was_told() -> None:

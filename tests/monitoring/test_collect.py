@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,19 +21,22 @@ from ezrec.cli.job_list import rows
 from ezrec.domain import health as healths
 from ezrec.domain import redaction
 from ezrec.domain.alerts import judge
+from ezrec.domain.health import CameraState
 from ezrec.domain.job import OPEN, Arrival, Kind, Take
-from ezrec.domain.snapshot import SILENT_S
+from ezrec.domain.proof_of_life import SILENT_S, Life, ProcessState
 from ezrec.domain.stages import DIRECTORIES, State
 from ezrec.domain.status_file import StatusFile, encode
 from ezrec.domain.upload_schedule import Wait
 from ezrec.monitoring import log_archive as archive
-from ezrec.monitoring.collect import look, read_health, read_status_file
+from ezrec.monitoring.collect import look
+from ezrec.monitoring.state_files import read_health, read_status_file
 from ezrec.runtime.liveness import Liveness
-from ezrec.system import journald, plain_files
+from ezrec.system import host, journald, plain_files
 from tests.fakes.camera import FakeCamera
 from tests.fakes.clock import StandingClock
 from tests.support.boxes import LOG, CourtBox, a_box
 from tests.support.jobs import laid
+from tests.support.wait import eventually
 
 
 @pytest.fixture
@@ -109,6 +114,71 @@ def test_a_last_error_is_the_newest_failed_job_or_the_recorders(box: CourtBox) -
     assert box.collect().last_error == "newer"
 
 
+def frozen(box: CourtBox) -> Iterator[int]:
+    child = subprocess.Popen(["sleep", "60"])
+    child.send_signal(signal.SIGSTOP)
+    assert eventually(lambda: host.process_state(child.pid) is ProcessState.STOPPED)
+    try:
+        yield child.pid
+    finally:
+        child.kill()
+        child.wait(60)
+
+
+def test_a_recorder_that_is_stopped_does_not_live_although_its_word_is_fresh(box: CourtBox) -> None:
+    for pid in frozen(box):
+        box.healthy(pid=pid)
+        assert box.collect().recorder.proof is Life.STOPPED
+        (alert,) = [one for one in look(box.settings, box.clock)[1] if one.name == "no_recorder"]
+        assert alert.is_raised
+        assert alert.remedy == f"kill -KILL {pid}; ezrec run"
+
+
+def test_a_recorder_that_has_ended_unburied_does_not_live(box: CourtBox) -> None:
+    child = subprocess.Popen(["true"])
+    try:
+        assert eventually(lambda: host.process_state(child.pid) is ProcessState.GONE)
+        os.kill(child.pid, 0)  # its id is taken still
+        box.healthy(pid=child.pid)
+        assert box.collect().recorder.proof is Life.ENDED
+    finally:
+        child.wait(60)
+
+
+def test_a_recorder_whose_word_cannot_be_written_lives_while_its_take_grows(box: CourtBox) -> None:
+    name = "raw_b1_20260601_180000.mp4"
+    entry = laid(box.spool, State.RECORDING, "b1", takes=(Take(name, box.now, 0.0, 0, OPEN),))
+    (entry.path / name).write_bytes(b"more")
+    box.healthy(recording=("b1",), at=box.now - timedelta(seconds=SILENT_S + 1))
+    assert box.collect().recorder.recording == ("b1",)
+    os.utime(entry.path / name, (1.0, 1.0))
+    assert box.collect().recorder.proof is Life.SILENT
+
+
+def test_a_lost_word_is_no_death_while_the_process_runs_that_works_on_the_stage(box: CourtBox) -> None:
+    with box.spool.lock("record").held(5, "record"):
+        assert box.collect().recorder.proof is Life.LIVES
+    assert box.collect().recorder.proof is Life.NEVER, "who held it last is no recorder"
+    label = box.spool.lock("record")
+    recorder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "record"])
+    try:
+        label.path.write_text(f"pid {recorder.pid} record\n")
+        assert box.collect().recorder.proof is Life.LIVES, "it rests, and holds nothing"
+        recorder.send_signal(signal.SIGSTOP)
+        assert eventually(lambda: host.process_state(recorder.pid) is ProcessState.STOPPED)
+        assert box.collect().recorder.proof is Life.NEVER
+    finally:
+        recorder.kill()
+        recorder.wait(60)
+
+
+def test_a_recorder_at_rest_that_says_nothing_while_a_booking_is_in_play_hangs(box: CourtBox) -> None:
+    box.healthy(camera_state=CameraState.OFF, at=box.now - timedelta(seconds=60))
+    assert box.collect().recorder.proof is Life.LIVES
+    laid(box.spool, State.INCOMING, "b1", booking=box.booking(), created=box.now - timedelta(hours=1))
+    assert box.collect().recorder.proof is Life.SILENT
+
+
 # ---- bookings
 
 
@@ -134,16 +204,30 @@ def test_a_booking_that_no_recorder_has_adopted_is_expected_too(box: CourtBox) -
     assert box.collect().recorder.expected == ("b1",)
 
 
-def test_nothing_is_expected_by_a_clock_that_nobody_trusts(box: CourtBox) -> None:
+def test_a_booking_is_expected_by_the_clock_that_the_recorder_goes_by_whoever_trusts_it(
+    box: CourtBox,
+) -> None:
     class Unsure(type(box.clock)):  # type: ignore[misc]
         def is_synchronised(self) -> bool:
             return False
 
     box.clock = Unsure(box.now)
     laid(box.spool, State.INCOMING, "b1", booking=box.booking())
+    over = box.booking("over", starts_in_s=-7200)
+    laid(box.spool, State.INCOMING, "over", booking=over)
     facts = box.collect()
-    assert facts.recorder.expected == ()
+    assert facts.recorder.expected == ("b1",)
     assert not facts.clock_synchronised
+    assert facts.unjudged == 1, "the one that is over waits for a clock"
+
+
+def test_the_next_booking_that_a_person_holds_is_known(box: CourtBox) -> None:
+    for name, starts_in_s in (("far", 9e4), ("near", 3600.0), ("over", -7200.0)):
+        booking = box.booking(name, starts_in_s=starts_in_s)
+        laid(box.spool, State.INCOMING, name, booking=booking, held="the hall is closed")
+    held = box.collect().held
+    assert held is not None
+    assert (held.booking, held.why) == ("near", "the hall is closed")
 
 
 # ---- what waits

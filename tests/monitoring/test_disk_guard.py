@@ -21,9 +21,9 @@ from ezrec.domain.errors import Refused
 from ezrec.domain.job import JobOutcome
 from ezrec.domain.snapshot import Snapshot
 from ezrec.domain.stages import State
-from ezrec.monitoring.collect import read_disk_measures, read_status_file
 from ezrec.monitoring.disk_guard import DiskGuard, write_disk_measures
 from ezrec.monitoring.retention import Retention
+from ezrec.monitoring.state_files import read_disk_measures, read_status_file
 from ezrec.monitoring.status import StatusReporter
 from ezrec.settings.types import Resolution
 from ezrec.spool import usage

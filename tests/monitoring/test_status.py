@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -17,10 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from ezrec.cloud.supabase.state_cache import StateCache
 from ezrec.domain.cloud_state import Access
 from ezrec.domain.errors import Retry
-from ezrec.domain.job import Arrival
+from ezrec.domain.job import Arrival, JobOutcome
 from ezrec.domain.stages import State
 from ezrec.domain.status_file import StatusFile
-from ezrec.monitoring.collect import read_status_file
+from ezrec.monitoring.outcomes import History, forget, of_box, put_away
+from ezrec.monitoring.state_files import read_put_away, read_status_file
 from ezrec.monitoring.status import StatusReporter
 from ezrec.system.gauges import SystemGauges
 from tests.fakes.backend import FakeBackend
@@ -32,7 +34,10 @@ LIMIT_S = 60.0
 
 @pytest.fixture
 def box(tmp_path: Path) -> CourtBox:
-    return a_box(tmp_path)
+    """A box whose recorder lives."""
+    made = a_box(tmp_path)
+    made.rests()
+    return made
 
 
 def beat(box: CourtBox, status: StatusReporter | None = None) -> dict[str, Any]:
@@ -229,6 +234,7 @@ def test_while_something_is_in_hand_every_beat_is_written(box: CourtBox) -> None
 
 
 def test_a_state_folder_that_takes_no_file_silences_no_heartbeat(box: CourtBox) -> None:
+    shutil.rmtree(box.settings.state)
     box.settings.state.write_text("a file where the folder should be")
     laid(box.spool, State.FAILED, "b9")
     assert beat(box)["pi_active"] is True
@@ -270,16 +276,77 @@ def test_an_alert_is_told_once_and_once_when_it_is_over_also_by_fresh_processes(
 
 def test_a_match_that_nobody_records_is_told_without_any_recorder(box: CourtBox) -> None:
     told = hook(box)
+    (box.settings.state / "health.json").unlink()
     laid(box.spool, State.INCOMING, "b1", booking=box.booking())
-    beat(box)
-    assert not told.exists(), "not at the first look"
+    assert "b1 should be recorded and is not" in beat(box)["last_error"]
+    assert not told.exists(), "a recorder may be about to begin: hooks are run a moment later"
     box.pass_time(15)
     row = beat(box)
     assert told.read_text() == "not_recording raised alert\n"
-    assert row["last_error"] == "booking b1 should be recorded and is not: no recorder runs"
+    assert row["last_error"].startswith("booking b1 should be recorded and is not: no recorder runs; ")
+    assert row["details"]["recorder"] == "never"
+    box.pass_time(15)
+    beat(box)
+    assert told.read_text().splitlines()[1:] == ["no_recorder raised alert"]
     box.healthy(recording=("b1",))
     assert beat(box)["last_error"] is None
-    assert told.read_text().splitlines()[1:] == ["not_recording cleared alert"]
+    assert sorted(told.read_text().splitlines()[2:]) == [
+        "no_recorder cleared alert", "not_recording cleared alert",
+    ]  # fmt: skip
+
+
+# ---- incidents
+
+
+def missed(box: CourtBox, job_id: str) -> None:
+    """A booking that was missed and has left the spool."""
+    entry = laid(box.spool, State.INCOMING, job_id)
+    job = replace(entry.job, outcome=JobOutcome.MISSED, reason="no camera during the whole booking")
+    box.spool.leave(entry, job.arrived("done", box.now))
+
+
+def test_a_missed_booking_is_an_alert_until_a_person_puts_it_away_also_over_restarts(box: CourtBox) -> None:
+    told = hook(box)
+    missed(box, "b1")
+    for _ in range(2):
+        assert "b1 was missed: no camera" in beat(box)["last_error"]
+        box.pass_time(15)
+    assert told.read_text() == "missed raised alert\n"
+    put_away(box.settings.state, [one.id for one in of_box(box.settings)])
+    for _ in range(2):
+        assert beat(box)["last_error"] is None
+        box.pass_time(15)
+    assert told.read_text() == "missed raised alert\nmissed cleared alert\n"
+    (box.settings.state / "alerts.json").unlink()
+    assert beat(box)["last_error"] is None, "what the services remember of alerts is not what a person did"
+    missed(box, "b2")
+    assert "b2 was missed" in beat(box)["last_error"]
+    assert report(box).facts.day.words == "0 published, 2 missed"
+
+
+def test_the_history_is_read_once_by_a_process_that_stays(box: CourtBox) -> None:
+    missed(box, "b1")
+    history = History(box.spool.done)
+    assert [one.job for one in history.look()] == ["b1"]
+    record = box.spool.done / "b1.json"
+    stamp = record.stat().st_mtime_ns
+    record.write_text("{")
+    os.utime(record, ns=(stamp, stamp))
+    assert [one.job for one in history.look()] == ["b1"]
+    record.touch()
+    assert history.look() == [], "it is another file now"
+    record.unlink()
+    assert history.look() == []
+
+
+def test_what_was_put_away_is_forgotten_long_after_its_job(box: CourtBox) -> None:
+    put_away(box.settings.state, ["missed-old", "missed-new"])
+    old = (box.now - timedelta(days=91)).timestamp()
+    new = (box.now - timedelta(days=1)).timestamp()
+    os.utime(box.settings.state / "put_away" / "missed-old", (old, old))
+    os.utime(box.settings.state / "put_away" / "missed-new", (new, new))
+    forget(box.settings.state, box.now)
+    assert read_put_away(box.settings.state) == {"missed-new"}
 
 
 def test_a_disk_that_will_not_do_is_an_alert_whoever_forecasts_it(box: CourtBox) -> None:
@@ -292,6 +359,7 @@ def test_a_disk_that_will_not_do_is_an_alert_whoever_forecasts_it(box: CourtBox)
 def test_a_refused_key_is_told_once_and_is_over_when_the_cloud_takes_it_again(tmp_path: Path) -> None:
     cloud = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_KEY": "sb_publishable_x"}
     box = a_box(tmp_path, EZREC_BACKEND="supabase", **cloud)
+    box.rests()
     told, notes = hook(box), StateCache(box.settings.state, box.clock)
     notes.record_access(Access.REFUSED, "Invalid login credentials")
     for _ in range(3):
@@ -324,7 +392,6 @@ def test_what_is_remembered_of_alerts_is_written_when_it_changes_and_not_by_the_
 
 
 def test_a_spoilt_memory_of_alerts_raises_again_rather_than_failing(box: CourtBox) -> None:
-    box.settings.state.mkdir()
     (box.settings.state / "alerts.json").write_text("{")
     laid(box.spool, State.FAILED, "b9")
     beat(box)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ezrec.domain.errors import Retry
-from ezrec.monitoring.collect import recorder_lives
+from ezrec.monitoring.lives import recorder_lives
 from ezrec.recording.snapshot_requests import DIRECTORY, SnapshotRequests, ask
 from ezrec.system.clock import SystemClock
 from tests.fakes.camera import FakeCamera

@@ -95,3 +95,22 @@ def test_work_that_goes_by_bytes_has_no_pace_in_real_time(entry: Entry) -> None:
     hand.at += 1
     meter(0.5)
     assert (entry.progress()["eta_s"], entry.progress()["speed"]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("told_by", "begins", "stays"),
+    [("process", "upload", False), ("process", "process", False), ("upload", "upload", True)],
+)
+def test_what_begins_is_not_as_far_as_what_was_before(
+    entry: Entry, told_by: str, begins: str, stays: bool
+) -> None:
+    """An upload began with "100 %, 0 s left", which was the video's; one that was interrupted goes on."""
+    entry.report(stage=told_by, doing="x", part=1.0, eta_s=0, speed=None)
+    entry.forget_progress(begins)
+    assert bool(entry.progress()) is stays
+
+
+def test_what_a_page_shows_of_a_claimed_upload_is_not_the_part_of_its_video(entry: Entry) -> None:
+    entry.report(stage="process", doing="making the video", part=1.0, eta_s=0, speed=None)
+    assert entry.progress_now("processed") == {}
+    assert entry.progress_now("processing")["part"] == 1.0

@@ -69,6 +69,12 @@ class CourtBox:
         (self.settings.state / healths.FILE).write_bytes(healths.encode(health))
         return health
 
+    def rests(self) -> Health:
+        """The same of a recorder that lives and has nothing to do, for as long as the test lasts."""
+        return self.healthy(
+            camera_state=CameraState.OFF, last_frame_at=None, at=self.now + timedelta(days=365)
+        )
+
     def booking(self, job_id: str = "b1", starts_in_s: float = -600, lasts_s: float = 3600) -> Booking:
         start = self.now + timedelta(seconds=starts_in_s)
         return Booking(safe_id(job_id), start, start + timedelta(seconds=lasts_s), "user-1")

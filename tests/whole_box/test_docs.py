@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ezrec.cli.alerts import alerts
 from ezrec.cli.camera import camera
 from ezrec.cli.config import config
 from ezrec.cli.local import local
@@ -17,7 +18,7 @@ from ezrec.cli.main import COMMANDS, OK, run
 from ezrec.cli.spool import spool
 
 ROOT = Path(__file__).parents[2]
-GROUPS = {"camera": camera, "config": config, "spool": spool, "local": local}
+GROUPS = {"alerts": alerts, "camera": camera, "config": config, "spool": spool, "local": local}
 NOT_OURS = {"demo", "dist", "build", "node_modules", "__pycache__"}
 README = (ROOT / "README.md").read_text()
 

@@ -27,8 +27,8 @@ from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
 from ezrec.media.mp4.boxes import check_whole
 from ezrec.media.mp4.repair import repair
-from ezrec.monitoring.collect import read_disk_measures
 from ezrec.monitoring.disk_guard import DiskGuard
+from ezrec.monitoring.state_files import read_disk_measures
 from ezrec.processing.process import process
 from ezrec.publishing.upload import upload
 from ezrec.runtime.handling import Handler

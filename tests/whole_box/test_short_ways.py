@@ -16,7 +16,7 @@ from ezrec.domain.stages import State
 from ezrec.spool.spool import Spool
 from tests.support.jobs import laid
 
-MOST = 15
+MOST = {"status": 20, "spool": 15}  # the status looks at everything, and changes nothing
 
 # Runs one command line and prints, as JSON, the files entered and the modules loaded.
 FOLLOW = """
@@ -60,7 +60,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("words", [("status",), ("spool", "retry", "b3")], ids=" ".join)
 def test_a_command_enters_few_files(home: Path, words: tuple[str, ...]) -> None:
     entered, loaded = followed(home, *words)
-    assert len(entered) <= MOST, entered
+    assert len(entered) <= MOST[words[0]], entered
     assert [name for name in loaded if name.startswith("ezrec.app")] == []
 
 

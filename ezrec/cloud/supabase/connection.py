@@ -23,9 +23,12 @@ from ezrec.cloud.supabase.errors import (
     CloudError,
     ErrorKind,
     as_fault,
+    as_pause,
     as_transport_fault,
     is_about_the_token,
     is_from_the_future,
+    is_over_quota,
+    is_silent,
     read_error,
     redacted,
     rule_for,
@@ -169,14 +172,17 @@ class Connection:
     def _check_pause(self, doing: str) -> None:
         left_s = self._paused_until - time.monotonic()
         if left_s > 0:
-            raise Retry(f"{doing}: the cloud refuses this device's key or sign-in: {self._refusal}", left_s)
+            raise as_pause(self._refusal, doing, left_s)
 
     def _record_access(self, error: CloudError) -> None:
         match rule_for(error).kind:
             case ErrorKind.LOCKED:
                 self._refusal = redacted(str(error))
                 self._paused_until = time.monotonic() + (error.after_s or LOCKED_AFTER_S)
-                self._on_access(Access.REFUSED, self._refusal)
+                access = Access.QUOTA if is_over_quota(error) else Access.REFUSED
+                self._on_access(access, self._refusal)
+            case ErrorKind.PASSING if is_silent(error):
+                self._on_access(Access.SILENT, redacted(str(error)))
             case ErrorKind.PASSING:  # says nothing of the key or the sign-in
                 pass
             case ErrorKind.CURABLE | ErrorKind.FINAL:  # about this one request; key and sign-in are good

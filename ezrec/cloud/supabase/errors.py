@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from ezrec.domain.cloud_state import QUOTA_REMEDY, SILENT_REMEDY
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.redaction import head
 from ezrec.domain.upload_schedule import Wait
@@ -27,6 +28,12 @@ LOCKED_AFTER_S = 300.0  # how soon a refused key is tried again
 CURED_AFTER_S = 900.0  # how soon a job is tried again that is waiting for a cure in the cloud
 _LONGEST_WAIT_S = 3600.0
 _SILENT = (520, 521, 522, 523, 524, 530, 540)  # of a gateway that reaches nothing behind it
+_OVER_QUOTA = 402
+_NO_ANSWER = "the project does not answer; is it paused? Restore it in the dashboard"
+_SAID = {
+    _OVER_QUOTA: "the project has used up what its plan allows",
+    540: "the project is paused; restore it in the dashboard",
+}
 _SHOWN = 2000  # characters of an answer that are logged
 
 
@@ -45,7 +52,7 @@ class CloudError(Exception):
     def __init__(
         self, status: int, code: str, message: str, body: str = "", after_s: float | None = None
     ) -> None:
-        super().__init__(redacted(f"{status} {code} {message}".strip()))
+        super().__init__(redacted(" ".join(filter(None, (str(status), code, message)))))
         self.status = status
         self.code = code
         self.message = message
@@ -59,6 +66,9 @@ PORTAL = "portal"  # the code of a response that is not from the cloud
 def read_error(response: httpx.Response) -> CloudError | None:
     """What is wrong with a response, or None. Reads the body only if it is no success."""
     kind = response.headers.get("content-type", "")
+    if response.status_code in _SILENT or response.status_code == _OVER_QUOTA:  # whatever stands below it
+        said = _SAID.get(response.status_code, _NO_ANSWER)
+        return CloudError(response.status_code, "", said, after_s=_retry_after_s(response))
     if response.is_redirect or kind.startswith("text/html"):
         # Following it would send the key to a hotel's login page, whose HTML would count as success.
         where = response.headers.get("location", "") or f"a page of {kind}"
@@ -77,7 +87,8 @@ def read_error(response: httpx.Response) -> CloudError | None:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        body = {"message": head(text.strip(), 500) or response.reason_phrase}
+        said = _of_page(response.status_code) if text.lstrip().startswith("<") else head(text.strip(), 500)
+        body = {"message": said or response.reason_phrase}
     status = str(body.get("statusCode") or "")
     code = body.get("error_code") or body.get("code") or body.get("error") or ""
     message = body.get("message") or body.get("msg") or body.get("error_description") or ""
@@ -91,10 +102,8 @@ def read_error(response: httpx.Response) -> CloudError | None:
 
 
 def _of_page(status: int) -> str:
-    """What a gateway's page of HTML means. Pages are not logged: a box would write them all night."""
-    if status in _SILENT:
-        return "the project does not answer; is it paused? Restore it in the dashboard"
-    return "a page of HTML instead of an answer"
+    """Pages of HTML are not logged: a box would write them all night."""
+    return f"a page of HTML instead of an answer ({status})"
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
@@ -152,7 +161,7 @@ RULES = (
     ErrorRule(_LOCKED, _code("invalid_credentials", "refresh_token_not_found", "refresh_token_already_used")),
     ErrorRule(_LOCKED, _code("email_not_confirmed", "user_banned", "invalid_grant")),
     ErrorRule(_CURABLE, _code("42501"), _RIGHTS),
-    ErrorRule(_LOCKED, _status(401, 402)),  # the gateway knows no such key; the project is over its quota
+    ErrorRule(_LOCKED, _status(401, _OVER_QUOTA)),  # the gateway knows no such key, or lets nobody in for it
     ErrorRule(
         _CURABLE,
         _status(413),
@@ -180,6 +189,16 @@ def rule_for(error: CloudError) -> ErrorRule:
     return next(rule for rule in RULES if rule.fits(error))
 
 
+def is_silent(error: CloudError) -> bool:
+    """True when a gateway answered because it reaches nothing behind it: paused, or in trouble."""
+    return error.status in _SILENT
+
+
+def is_over_quota(error: CloudError) -> bool:
+    """True when the project has used up what its plan allows."""
+    return error.status == _OVER_QUOTA
+
+
 def is_about_the_token(error: CloudError) -> bool:
     """True when a new token may help."""
     return error.code != PORTAL and rule_for(error).kind is ErrorKind.LOCKED and error.status != 402
@@ -197,16 +216,21 @@ def as_fault(error: CloudError, doing: str) -> Retry | Reject:
     match rule.kind:
         case ErrorKind.PASSING:
             waits_for = Wait.NETWORK if error.code == PORTAL else ""
-            return Retry(f"{doing}: {text}", error.after_s, waits_for=waits_for)
+            remedy = SILENT_REMEDY if is_silent(error) else ""
+            return Retry(f"{doing}: {text}", error.after_s, waits_for=waits_for, remedy=remedy)
         case ErrorKind.LOCKED:
-            return Retry(
-                f"{doing}: the cloud refuses this device's key or sign-in: {text}",
-                error.after_s or LOCKED_AFTER_S,
-            )
+            return as_pause(text, doing, error.after_s or LOCKED_AFTER_S)
         case ErrorKind.CURABLE:
             return Reject(f"{doing}: {text}", rule.remedy, again_s=CURED_AFTER_S)
         case ErrorKind.FINAL:
             return Reject(f"{doing}: {text}", rule.remedy)
+
+
+def as_pause(said: str, doing: str, after_s: float) -> Retry:
+    """Nobody asks for a while, because the cloud `said` that it lets this device, or nobody, in."""
+    if said.startswith(f"{_OVER_QUOTA} "):
+        return Retry(f"{doing}: the project is over its quota: {said}", after_s, remedy=QUOTA_REMEDY)
+    return Retry(f"{doing}: the cloud refuses this device's key or sign-in: {said}", after_s)
 
 
 def as_transport_fault(error: Exception, doing: str) -> Retry:

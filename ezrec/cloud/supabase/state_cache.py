@@ -50,11 +50,12 @@ class StateCache:
             since = now if was is None or is_news else was.since
             known = was or Cloud(access, since)
             found = Cloud(access, since, answer, hidden=known.hidden, most_bytes=known.most_bytes)
-            if access is Access.REFUSED:
+            if access in cloud_state.PAUSING:
                 found = replace(found, refused_at=now, who=self._who)
             self._keep(found)
-            if is_news and access is Access.REFUSED:
-                _log.error("%s; %s", found.refusal, cloud_state.REFUSED_REMEDY)
+            if is_news and access is not Access.GOOD:
+                for message, remedy in found.alarms:
+                    _log.error("%s; %s", message, remedy)
 
     def pause(self, refused_s: float) -> tuple[float, str]:
         """Seconds for which no request may be sent because a process was refused, and the cloud's message."""

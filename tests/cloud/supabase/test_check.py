@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from ezrec import settings
 from ezrec.cloud.supabase.check import TABLES, check
+from ezrec.domain.cloud_state import SILENT_REMEDY
 from ezrec.domain.findings import Finding, Verdict
 from tests.cloud.supabase.rows import booking, policies
 from tests.supabase_server.fixture import Account, Project
@@ -20,14 +23,18 @@ def account(project: Project) -> Account:
     return project.account()
 
 
-def found(project: Project, account: Account, home: Path, **changes: str) -> dict[str, Finding]:
-    """The findings by check; of several the worst."""
+def all_found(project: Project, account: Account, home: Path, **changes: str) -> list[Finding]:
     environ = {
         "EZREC_HOME": str(home), "SUPABASE_URL": project.url, "SUPABASE_KEY": project.service_key,
         "USER_ID": account.user_id, "CAMERA_ID": account.camera_id, **changes,
     }  # fmt: skip
+    return list(check(settings.load(environ)))
+
+
+def found(project: Project, account: Account, home: Path, **changes: str) -> dict[str, Finding]:
+    """The findings by check; of several the worst."""
     worst: dict[str, Finding] = {}
-    for finding in check(settings.load(environ)):
+    for finding in all_found(project, account, home, **changes):
         before = worst.get(finding.check)
         if before is None or list(Verdict).index(finding.verdict) > list(Verdict).index(before.verdict):
             worst[finding.check] = finding
@@ -140,4 +147,53 @@ def test_a_project_that_does_not_answer_is_told_once(tmp_path: Path) -> None:
     }
     told = list(check(settings.load({**environ, "USER_ID": "u1"})))
     assert [one.verdict for one in told] == [Verdict.WARNING]
-    assert set(TABLES) == {"bookings", "videos", "user_settings", "system_status"}
+
+
+CONTRACT = {
+    "bookings": "id user_id camera_id date start_time end_time status",
+    "videos": "filename storage_path user_id file_url file_size created_at upload_timestamp duration_seconds "
+    "booking_id camera_id recording_date recording_start_time recording_end_time",
+    "user_settings": "intro_video_path logo_path sponsor_logo1_path sponsor_logo2_path sponsor_logo3_path",
+    "system_status": "user_id camera_id pi_active last_heartbeat cpu_usage_percent memory_usage_percent "
+    "disk_usage_percent temperature_celsius memory_total_gb memory_available_gb disk_total_gb disk_free_gb "
+    "updated_at is_recording uptime_seconds last_error",
+    "cameras": "id user_id name is_recording last_seen status",
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_means_those_of_the_contract(table: str) -> None:
+    assert set(CONTRACT[table].split()) <= set(TABLES[table].all)
+    assert set(TABLES) == set(CONTRACT)
+
+
+def test_columns_that_a_table_need_not_have_are_named_and_are_no_warning(
+    project: Project, account: Account, tmp_path: Path
+) -> None:
+    told = [one for one in all_found(project, account, tmp_path) if "system_status" in one.evidence]
+    assert [one.verdict for one in told] == [Verdict.OK]
+    assert "every column of the contract but " in told[0].evidence
+    assert "last_error" in told[0].evidence, "the table of the field has none"
+
+
+def test_a_paused_project_is_told_once_with_its_cure(tmp_path: Path) -> None:
+    class Paused(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(540)
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Paused) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environ = {
+            "EZREC_HOME": str(tmp_path), "SUPABASE_URL": f"http://127.0.0.1:{server.server_port}",
+            "SUPABASE_KEY": "sb_publishable_x", "USER_ID": "u1",
+        }  # fmt: skip
+        told = list(check(settings.load(environ)))
+        server.shutdown()
+    assert [(one.verdict, one.remedy) for one in told] == [(Verdict.WARNING, SILENT_REMEDY)]
+    assert "540 the project is paused" in told[0].evidence

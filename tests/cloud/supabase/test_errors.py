@@ -18,6 +18,7 @@ from ezrec.cloud.supabase.errors import (
     redacted,
     unknown_column,
 )
+from ezrec.domain.cloud_state import QUOTA_REMEDY, SILENT_REMEDY
 from ezrec.domain.errors import ConfigError, Reject, Retry
 from tests.supabase_server.fixture import token
 
@@ -153,17 +154,36 @@ def test_a_page_of_html_is_never_the_clouds_word(status: int) -> None:
     assert found.after_s is None
 
 
-@pytest.mark.parametrize("status", [522, 540])
-def test_a_project_that_sleeps_is_told_in_one_line_and_not_in_html(status: int) -> None:
+@pytest.mark.parametrize("kind", ["text/html", "text/plain", "application/json", ""])
+@pytest.mark.parametrize(
+    ("status", "said", "cure"),
+    [
+        (522, "the project does not answer; is it paused? Restore it in the dashboard", SILENT_REMEDY),
+        (540, "the project is paused; restore it in the dashboard", SILENT_REMEDY),
+        (402, "the project has used up what its plan allows", QUOTA_REMEDY),
+    ],
+)
+def test_a_project_that_sleeps_or_has_used_up_its_plan_is_told_in_one_line_and_not_in_html(
+    status: int, said: str, cure: str, kind: str
+) -> None:
     page = "<!DOCTYPE html><html><body>" + "<div>x</div>" * 400
-    headers = {"content-type": "text/html"}
+    headers = {"content-type": kind} if kind else {}
     error = read_error(httpx.Response(status, text=page, headers=headers))
     assert error is not None
     found = as_fault(error, "fetching the bookings")
     assert isinstance(found, Retry)
-    said = "the project does not answer; is it paused? Restore it in the dashboard"
-    assert found.reason == f"fetching the bookings: {status}  {said}"
+    assert f"{status} {said}" in found.reason
+    assert "<" not in found.reason
+    assert ("over its quota" in found.reason) is (status == 402)
+    assert "key" not in found.reason
+    assert found.remedy == cure
     assert "div" not in error.body
+
+
+def test_a_page_of_html_is_never_told_whatever_it_calls_itself() -> None:
+    error = read_error(httpx.Response(503, text="\n<html><body>overloaded</body></html>"))
+    assert error is not None
+    assert str(error) == "503 a page of HTML instead of an answer (503)"
 
 
 def test_a_certificate_from_the_future_is_our_clock() -> None:

@@ -105,8 +105,8 @@ def test_a_run_of_a_timer_signs_in_no_more_while_the_token_lives(device: Device,
         process.stdout + process.stderr
         for process in (
             box.once("pulse", "sync"),
-            box.once("status"),
-            box.once("status", "--json"),
+            ended(lambda: box.once("status")),
+            ended(lambda: box.once("status", "--json")),
             ended(lambda: box.once("doctor")),
         )
     )
@@ -123,7 +123,8 @@ def test_a_run_of_a_timer_signs_in_no_more_while_the_token_lives(device: Device,
 
 
 class ended:  # noqa: N801 - reads as a word
-    """A command's words, whether it ended well or not: a doctor has something to say of any box."""
+    """A command's words, whether it ended well or not: there is something to say of a box without a
+    recorder."""
 
     def __init__(self, run: Callable[[], object]) -> None:
         self.stdout = self.stderr = ""

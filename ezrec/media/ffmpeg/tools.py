@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ezrec.domain.errors import Retry
-from ezrec.media.ffmpeg import filters, native_probe
+from ezrec.media.ffmpeg import decoding, native_probe
 from ezrec.media.ffmpeg.encoders import Encoders
 from ezrec.media.ffmpeg.inputs import RESULT, TAKE, MediaKind, Unusable, sniffed
 from ezrec.media.ffmpeg.probe import Media, inspect
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
-from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, run
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, answer, run
 from ezrec.media.ffmpeg.throttle import Throttle
 from ezrec.media.mp4 import boxes
 from ezrec.system.task import CancelToken
@@ -45,7 +47,11 @@ class Tools:
     probe_cache: ProbeCache = field(default_factory=ProbeCache)
 
     def inspect(self, kind: MediaKind, path: Path, token: CancelToken | None = None) -> Media:
-        return self.probe_cache.have(kind, path, lambda: self._look(kind, path, token))
+        found = self.probe_cache.have(kind, path, lambda: self._look(kind, path, token))
+        own = found.appearance.colours
+        if (own.is_hdr or own.is_wide) and not _tone_maps(self.ffmpeg):
+            return replace(found, tone_maps=False)
+        return found
 
     def _look(self, kind: MediaKind, path: Path, token: CancelToken | None) -> Media:
         """By the file's own tables where they are a camera's, or of our own writing; else by ffprobe."""
@@ -61,7 +67,7 @@ class Tools:
     def are_well(self) -> bool:
         """Whether they can do a little work just now: then a fault is that of the file they failed at."""
         try:
-            return self.decoded(filters.decode_nothing(self.ffmpeg), _TRIAL_S) == 1
+            return self.decoded(decoding.decode_nothing(self.ffmpeg), _TRIAL_S) == 1
         except (FfmpegFailed, Retry):
             return False
 
@@ -75,6 +81,12 @@ class Tools:
             throttle=self.throttle,
         )  # fmt: skip
         return meter.frames
+
+
+@functools.cache
+def _tone_maps(ffmpeg: str) -> bool:
+    """Whether this FFmpeg was built with libzimg; without it HDR is shown, but pale."""
+    return bool(re.search(r"\bzscale\b", answer(ffmpeg, "-filters")))
 
 
 class Meter:

@@ -35,6 +35,14 @@ _RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 
 
 
 @dataclass(frozen=True, slots=True)
+class Colours:
+    """What the numbers of the picture mean, in the codes of ITU-T H.273: primaries, transfer, matrix."""
+
+    codes: tuple[int, int, int]
+    full_range: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PictureTrack:
     """What the picture's track says of itself."""
 
@@ -42,6 +50,7 @@ class PictureTrack:
     width: int
     height: int
     avcc: bytes
+    colours: Colours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +334,14 @@ def _big_endian(values: array[int]) -> bytes:
 def _picture_entry(picture: PictureTrack) -> bytes:
     shape = struct.pack(">HHIII", picture.width, picture.height, 72 << 16, 72 << 16, 0)
     head = struct.pack(">6xH16x", 1) + shape + struct.pack(">H32xHh", 1, 24, -1)
-    return _box(b"avc1", head, _box(b"avcC", picture.avcc))
+    return _box(b"avc1", head, _box(b"avcC", picture.avcc), *_colour_box(picture.colours))
+
+
+def _colour_box(colours: Colours | None) -> tuple[bytes, ...]:
+    if colours is None:
+        return ()
+    body = b"nclx" + struct.pack(">HHHB", *colours.codes, colours.full_range << 7)
+    return (_box(b"colr", body),)
 
 
 def _sound_entry(sound: SoundTrack) -> bytes:

@@ -15,6 +15,7 @@ from ezrec.domain.branding import LogoLayout, around, arrange
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, is_full
 from ezrec.media.ffmpeg import arguments, filters
+from ezrec.media.ffmpeg.colours import resolved
 from ezrec.media.ffmpeg.inputs import LOGO
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Limits, Log, run
@@ -57,9 +58,10 @@ class AssetMaker:
         sps, form = like.sps, sound or USUAL_SOUND
         if sps.width % 2 or sps.height % 2:
             raise NotApplicable("a picture of odd size")
+        colours = resolved(sps.colours, sps.height)
         measure = arguments.EncodeFormat(
-            filters.Target(sps.width, sps.height, take.rate, sound is not None, sps.full_range),
-            sps.profile, sps.colours, sets.free_id(*taken), form.rate, form.channels,
+            filters.Target(sps.width, sps.height, take.rate, sound is not None, sps.full_range, colours),
+            sps.profile, sets.free_id(*taken), form.rate, form.channels,
             self.tools.bitrate, self.tools.preset,
         )  # fmt: skip
         if measure.profile_name is None:

@@ -18,6 +18,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg.colours import resolved
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
 from ezrec.media.ffmpeg.tools import NotApplicable, Tools
@@ -108,7 +109,7 @@ class Joiner:
                 ]
             self._share = _WRITING if overlay or anew else 1.0
             joined = self._written(
-                parts, sources, sets, stream_infos[0].sps, sound,
+                parts, sources, sets, stream_infos[0].sps, sound, _colours(stream_infos),
                 each_stretch=not anew,  # what one encoder made of a take goes together
             )  # fmt: skip
             return replace(joined, intro=how, runs_found=anew_of[0], runs_made=anew_of[1])
@@ -126,7 +127,10 @@ class Joiner:
                 sets |= made.sets
                 parts.insert(0, Part.whole(0, made.tables.picture, made.tables.sound if sound else None))
             self._share = _WRITING
-            joined = self._written(parts, sources, sets, whole.stream_info.sps, sound, each_stretch=True)
+            joined = self._written(
+                parts, sources, sets, whole.stream_info.sps, sound, _colours([whole.stream_info]),
+                each_stretch=True,
+            )  # fmt: skip
             return replace(joined, intro=how, gaps=())  # its frames are all of one length
 
     def _written(
@@ -136,13 +140,14 @@ class Joiner:
         sets: h264.Sets,
         sps: h264.Sps,
         sound: SoundForm | None,
+        colours: writer.Colours | None,
         *,
         each_stretch: bool,
     ) -> Joined:
         """Laid end to end, written, and shown to be what was planned."""
         with self._asset_maker.silence(sound) if sound else contextlib.nullcontext(b"") as silence:
             video = timeline.picture(parts, timeline.picture_scale(parts))
-            shown = writer.PictureTrack(video[0], sps.width, sps.height, h264.write_avcc(sets))
+            shown = writer.PictureTrack(video[0], sps.width, sps.height, h264.write_avcc(sets), colours)
             heard = self._heard(parts, video, sound, silence)
             writer.write(self.part, shown, heard, sources, silence, self._told)
         picture, joins = video[0], _firsts(parts, each_stretch=each_stretch)
@@ -215,6 +220,14 @@ def _agreed(stream_infos: Sequence[StreamInfo]) -> tuple[h264.Sets, SoundForm | 
     if len(forms) > 1:
         raise NotApplicable("the takes differ in their kind of sound")
     return sets, forms.pop() if forms else None
+
+
+def _colours(stream_infos: Sequence[StreamInfo]) -> writer.Colours | None:
+    """For the header, complete: browsers pass over what a camera says in part. None where takes differ."""
+    found = {
+        (resolved(one.sps.colours, one.sps.height), one.sps.full_range) for one in stream_infos
+    }  # fmt: skip
+    return writer.Colours(*found.pop()) if len(found) == 1 else None
 
 
 def _remove(sources: Mapping[int, Path]) -> None:

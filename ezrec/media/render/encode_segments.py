@@ -35,7 +35,6 @@ _WALL_BASE_S, _WALL_FACTOR = 120.0, 12.0
 _LONGEST_IN_ONE_S = 2 * PART_S
 _SPARE_BYTES = 64 << 20
 _HEAD = 1 << 16
-_AS_TOLD = (2, 2, 2)  # colours that nobody has named
 _TOLD = ".told"
 _MOST_TOLD = 64 << 20
 _SOUND_SHARE = 0.02
@@ -109,7 +108,7 @@ class SegmentEncoder:
     def _planned(self) -> list[tuple[Recipe, Keys]]:
         target, found, before = self.video.target, list[tuple[Recipe, Keys]](), 0
         tools = self.maker.tools
-        measure = arguments.segment_format(target, _AS_TOLD, tools.bitrate, tools.preset, self.encoder)
+        measure = arguments.segment_format(target, tools.bitrate, tools.preset, self.encoder)
         for take in self.video.takes:
             if take.is_cut and take.offset_s:
                 raise NotApplicable(f"{take.path.name}: its owner cut its beginning off")

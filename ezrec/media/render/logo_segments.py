@@ -16,8 +16,9 @@ from pathlib import Path
 
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.media.ffmpeg import arguments
+from ezrec.media.ffmpeg.colours import resolved
 from ezrec.media.ffmpeg.filters import PlacedLogo, Target
-from ezrec.media.ffmpeg.probe import usual_rate
+from ezrec.media.ffmpeg.rates import usual_rate
 from ezrec.media.ffmpeg.runner import FfmpegFailed
 from ezrec.media.ffmpeg.tools import NotApplicable
 from ezrec.media.mp4 import h264
@@ -173,9 +174,11 @@ class LogoSegments:
         sps = take.sps
         if sps.width % 2 or sps.height % 2:
             raise NotApplicable("a picture of odd size")
-        target = Target(sps.width, sps.height, rate_of(take.tables.picture), False, sps.full_range)
+        colours = resolved(sps.colours, sps.height)
+        rate = rate_of(take.tables.picture)
+        target = Target(sps.width, sps.height, rate, False, sps.full_range, colours)
         tools = self.maker.tools
-        return arguments.segment_format(target, sps.colours, tools.bitrate, tools.preset, encoder)
+        return arguments.segment_format(target, tools.bitrate, tools.preset, encoder)
 
     def _checked(self, path: Path, measure: arguments.EncodeFormat, span: FrameSpan) -> StreamInfo:
         part = self.maker.checked(path, measure)

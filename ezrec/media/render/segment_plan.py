@@ -149,9 +149,8 @@ class Recipe:
     def _picture(self) -> dict[str, object]:
         target, measure = self.measure.target, self.measure
         size_limit = int(self.cut.count / target.rate * measure.bitrate / 8 * 3) + (16 << 20)
-        picture = {key: value for key, value in arguments.picture(measure).items() if key not in _COLOURS}
         return {
-            **picture, "g": max(1, round(2 * target.rate)),
+            **arguments.picture(measure), "g": max(1, round(2 * target.rate)),
             "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
         }  # fmt: skip
 
@@ -170,9 +169,6 @@ class Recipe:
                 found.append((after, digest))
         seen = [number for number, (after, _) in enumerate(found) if _nearest(Fraction(after, each)) <= 0]
         return found[seen[-1] :] if seen else found
-
-
-_COLOURS = frozenset({"color_primaries", "color_trc", "colorspace"})  # as the take's frames have them
 
 
 def sound(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ezrec.domain.errors import Reject
 from ezrec.domain.ports import MediaInfo
-from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg import decoding
 from ezrec.media.ffmpeg.inputs import RESULT
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
@@ -52,10 +52,10 @@ class OutputVerifier:
     def decoded(self, promised: ExpectedVideo) -> MediaInfo:
         """By its tables, and by what is seen at its end and around its joins, one by one."""
         made = self._look(promised)
-        if not self._frames_of(filters.decode_end(self.tools.ffmpeg, made)):
+        if not self._frames_of(decoding.decode_end(self.tools.ffmpeg, made)):
             raise VerificationError("the video made shows no picture at its end")
         if promised.joins and promised.rate and made.info.frames:
-            self._show_joins(made.path, filters.windows(promised.joins, made.info.frames, promised.rate))
+            self._show_joins(made.path, decoding.windows(promised.joins, made.info.frames, promised.rate))
         return made.info
 
     def _look(self, promised: ExpectedVideo) -> Media:
@@ -79,7 +79,7 @@ class OutputVerifier:
     def _show_joins(self, path: Path, windows: Sequence[tuple[int, tuple[float, float]]]) -> None:
         for some in [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)]:
             wanted = sum(count for count, _ in some)
-            argv = filters.decode_windows(self.tools.ffmpeg, [(path, window) for _, window in some])
+            argv = decoding.decode_windows(self.tools.ffmpeg, [(path, window) for _, window in some])
             shown = self._frames_of(argv)
             if shown != wanted:
                 raise VerificationError(f"around the joins {shown} frames are shown where {wanted} were made")

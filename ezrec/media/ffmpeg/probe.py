@@ -18,14 +18,14 @@ from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import MediaInfo
 from ezrec.media.ffmpeg import colours, exif
 from ezrec.media.ffmpeg.colours import Appearance
-from ezrec.media.ffmpeg.inputs import MediaKind, Unusable, file_url, input_options, sniffed
+from ezrec.media.ffmpeg.inputs import MOST_PIXELS_A_SIDE as MOST_PIXELS_A_SIDE
+from ezrec.media.ffmpeg.inputs import MediaKind, TooLarge, Unusable, file_url, input_options, sniffed
 from ezrec.media.ffmpeg.rates import rate_of
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.mp4 import boxes, copyable, keyframes, limits
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.system.task import CancelToken
 
-MOST_PIXELS_A_SIDE = 8192
 _FIELDS = (
     "format=start_time,duration:stream=index,id,codec_type,codec_name,width,height,pix_fmt,color_range,"
     "color_space,color_transfer,color_primaries,field_order,sample_fmt,sample_aspect_ratio,r_frame_rate,avg_frame_rate,start_time,duration,nb_frames"
@@ -114,7 +114,7 @@ def inspect(
         ask = _Asker(path, demuxer, ffprobe, nice, token)
         return _media(path, demuxer, tables, ask.report(), ask)
     except (boxes.TornFile, Unusable) as fault:
-        raise Reject(f"{path.name}: {fault}", kind.remedy) from None
+        raise kind.refused(path, fault) from None
     except FfmpegFailed as fault:
         if fault.passing:
             raise Unseen(f"{path.name}: {fault.last_word}") from None
@@ -231,7 +231,8 @@ def _picture(report: _Report) -> _Stream:
     for stream in report.streams:
         if stream.codec_type == "video" and stream.codec_name and not stream.disposition.attached_pic:
             return stream
-    raise Unusable("no picture in it")
+    heard = any(stream.codec_type == "audio" for stream in report.streams)
+    raise Unusable("no picture in it, only sound" if heard else "no picture in it")
 
 
 def _sound(report: _Report) -> _Stream | None:
@@ -257,7 +258,9 @@ def _shown_size(stream: _Stream, turned: int) -> tuple[int, int]:
     width, height = round(stream.width * aspect), stream.height
     sides = (width, stream.width, height)
     if min(sides) <= 0 or max(sides) > MOST_PIXELS_A_SIDE:
-        raise Unusable(f"a picture of {width}x{height} pixels; at most {MOST_PIXELS_A_SIDE} a side")
+        if min(sides) <= 0:
+            raise Unusable("a damaged picture: it has no size")
+        raise TooLarge(f"a picture of {width}x{height} pixels; at most {MOST_PIXELS_A_SIDE} a side")
     quarter_turns = sum(round(side.rotation / 90) for side in stream.side_data_list)
     return (height, width) if quarter_turns % 2 or turned > 4 else (width, height)
 

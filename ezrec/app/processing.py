@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,18 @@ def transcoder(settings: Settings) -> FfmpegTranscoder:
         memory=settings.state / "encoders.json",
         cache=_made(settings),
     )
+
+
+def check_assets(settings: Settings, assets: Sequence[tuple[str, Path]]) -> None:
+    """Try each as a video would use it. Raises `Reject` for the first that cannot be used.
+
+    Writes nothing: whoever asks may be another user than the services are.
+    """
+    from ezrec.media.render.renderer import FfmpegTranscoder
+
+    checker = FfmpegTranscoder(bitrate=settings.bitrate, preset=settings.preset)
+    for kind, path in assets:
+        checker.check_asset(kind, path)
 
 
 def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
@@ -85,7 +97,9 @@ def _render_options(settings: Settings) -> RenderOptions:
 
 
 def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
+    from ezrec.domain.branding import UNUSABLE
     from ezrec.monitoring.collect import read_health
+    from ezrec.processing.check_branding import BrandingChecker
     from ezrec.processing.prepare_intro import IntroPreparer
     from ezrec.processing.prerender import Prerenderer
 
@@ -102,20 +116,30 @@ def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
         dropped,
         clock(settings),
         log,
-        prepare_intro=_preparing(settings, log, IntroPreparer(jobs, maker, assets, _made(settings), log)),
+        prepare_intro=_preparing(
+            settings,
+            log,
+            BrandingChecker(maker, assets, settings.state / UNUSABLE, log),
+            IntroPreparer(jobs, maker, assets, _made(settings), log),
+        ),
         follows=settings.while_recording != "no",
     )
 
 
 def _preparing(
-    settings: Settings, log: logging.Logger, intro: Callable[[Callable[[], bool]], None]
+    settings: Settings,
+    log: logging.Logger,
+    check: Callable[[], None],
+    intro: Callable[[Callable[[], bool]], None],
 ) -> Callable[[Callable[[], bool]], None]:
-    """Prepares what new branding needs: the picture that a camera draws, then the intro."""
+    """Tries new branding, then prepares what it needs: the picture that a camera draws, and the intro."""
     from ezrec.app.recording import capture_overlays, draws_logo
 
     overlay = capture_overlays(settings, log, wait_s=_OVERLAY_S) if draws_logo(settings) else None
 
     def prepare(may_go_on: Callable[[], bool]) -> None:
+        if may_go_on():
+            check()
         if overlay is not None and may_go_on():
             overlay()
         intro(may_go_on)

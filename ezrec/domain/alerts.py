@@ -181,6 +181,14 @@ def _other_disk(facts: Snapshot, _: float) -> str:
     return "; ".join(disk.wrong for disk in facts.other_disks if disk.wrong)
 
 
+def _branding_unusable(facts: Snapshot, _: float) -> str:
+    if not facts.branding_faults:
+        return ""
+    others = len(facts.branding_faults) - 1
+    more = f" (and {others} more)" if others else ""
+    return f"videos are {facts.branding_faults[0]}{more}"
+
+
 def _unsynchronised(facts: Snapshot, _: float) -> str:
     return "" if facts.clock_synchronised else "the clock is not synchronised: no booking can be judged"
 
@@ -243,6 +251,10 @@ RULES = (
         "key_frames", Severity.WARNING, _keys_far_apart,
         "in the camera's settings: I-frame interval (GOP) of 1–2 s, smart codec (H.264+, H.265+) off",
         calm_s=300,
+    ),
+    AlertRule(
+        "branding_unusable", Severity.WARNING, _branding_unusable,
+        "upload it again in the front end, or: ezrec local set-branding",
     ),
     AlertRule("failed_jobs", Severity.WARNING, _failed_jobs, "ezrec spool ls --failed"),
 )  # fmt: skip

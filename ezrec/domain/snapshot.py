@@ -143,7 +143,7 @@ class Snapshot:
     heartbeat last arrived, `cloud_fault` why the last one did not. `cloud`: how it treated us when it last
     answered. `forecast_short`: why the disk will not do, if it will not, and `disk_measure` what is done so
     that it will. `blocked`: what waits for a cure in the cloud. `longest_booking`: of
-    those to come, or in hand. `other_disks`: those
+    those to come, or in hand. `branding_faults`: what of the branding cannot be used. `other_disks`: those
     beside the spool's that hold something of ours. `booking_cache_at`: when the bookings were last
     fetched, or five minutes before. `last_error` is the newest that any job or the
     recorder has to tell.
@@ -174,6 +174,7 @@ class Snapshot:
     blocked: Blocked | None = None
     longest_booking: Upcoming | None = None
     cloud_fault: str = ""
+    branding_faults: tuple[str, ...] = ()
 
     @property
     def is_recording(self) -> bool:

@@ -15,7 +15,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TypeVar
 
-from ezrec.domain import cloud_state, disk_policy, health, json_decode, status_file
+import msgspec
+
+from ezrec.domain import branding, cloud_state, disk_policy, health, json_decode, status_file
 from ezrec.domain.alerts import Alert, Severity, judge
 from ezrec.domain.booking import BadBooking, Booking
 from ezrec.domain.cloud_state import Cloud
@@ -80,6 +82,17 @@ def look(settings: Settings, clock: Clock) -> tuple[Snapshot, list[Alert]]:
     return cleaned(snapshot), [cleaned(alert) for alert in found]
 
 
+def read_branding_faults(state: Path) -> tuple[str, ...]:
+    with suppress(OSError, ValueError):
+        found = json_decode.decode((state / branding.UNUSABLE).read_bytes(), _BrandingFaults)
+        return tuple(fault[:_TOLD] for fault in found.faults)
+    return ()
+
+
+class _BrandingFaults(msgspec.Struct):
+    faults: tuple[str, ...] = ()
+
+
 def _machine(spool: Path, before: Snapshot | None, now: datetime) -> Machine:
     """The last measurements unless they are old, with the disk, the load and the uptime of this moment."""
     is_fresh = before is not None and abs((now - before.at).total_seconds()) < 2 * IDLE_S
@@ -137,6 +150,7 @@ def collect(
         uploads=_uploads(entries, now, machine.uptime_s, before, clock.boot_id()),
         unpublished_bytes=sum(_weight(entry.job) for state in _UNPUBLISHED for entry in entries[state]),
         to_process_bytes=_to_process(entries),
+        branding_faults=read_branding_faults(settings.state),
         recording_bytes_a_minute=_bytes_a_minute(recorder, settings.bitrate),
         clock_synchronised=is_synchronised,
         booking_cache_at=_written(settings.booking_cache),

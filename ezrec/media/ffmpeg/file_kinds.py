@@ -15,6 +15,9 @@ from ezrec.domain.names import shown
 HEAD = 512  # bytes that are looked at
 
 
+_LONG = {"jpg": "jpeg", "mkv": "matroska", "h264": "h.264", "svgz": "svg", "html": "web page"}
+
+
 class Sort(Enum):
     """What can be made of it."""
 
@@ -37,6 +40,11 @@ class FileKind:
 
     name: str
     sort: Sort
+
+    def is_called(self, suffix: str) -> bool:
+        """Whether a file's name tells what it is, or tells nothing."""
+        said = suffix.lower().removeprefix(".")
+        return _LONG.get(said, said) in self.name.lower()
 
 
 def _begins(*magics: bytes, at: int = 0) -> Callable[[bytes], bool]:

@@ -103,7 +103,7 @@ def sniffed(kind: MediaKind, path: Path) -> str:
             return demuxer
     if found is None:
         raise Unusable(f"not usable as {kind.name}: it begins with {head[:12]!r}")
-    under = f" under the name {path.suffix}" if path.suffix else ""
+    under = "" if found.is_called(path.suffix) else f" under the name {path.suffix}"
     raise Unusable(
         f"not usable as {kind.name}: it is {found.name}{under}", file_kinds.cure(kind.name, found, path.name)
     )

@@ -60,3 +60,11 @@ def test_a_name_stands_in_the_command_as_it_can_be_typed() -> None:
     found = recognised(b"GIF89a")
     assert found is not None
     assert cure("logo", found, "our logo.gif").startswith("ffmpeg -i 'our logo.gif'")
+
+
+def test_that_its_name_says_something_else_is_said_only_where_it_does() -> None:
+    gif, stream = recognised(b"GIF89a"), recognised(b"\0\0\x01\xba" + bytes(60))
+    assert gif is not None
+    assert stream is not None
+    assert [gif.is_called(suffix) for suffix in (".gif", ".GIF", "", ".png")] == [True, True, True, False]
+    assert not stream.is_called(".mp4")

@@ -169,7 +169,8 @@ def test_what_a_camera_draws_has_the_colours_of_a_video_of_its_size(
     assert is_near(colours.rgb(yuv, matrix, full_range=False), GREEN)
 
 
-BARS = "smptehdbars=s=640x360:r=25:d=1"
+BARS = "smptehdbars=s=320x180:r=25:d=0.6"
+_HDR_STEPS = 20  # near black, a step of the HDR encoder is a dozen of ours
 HDR = {"HLG": "arib-std-b67", "PQ": "smpte2084"}
 
 
@@ -182,28 +183,28 @@ def hdr(path: Path, transfer: str, *options: str) -> Path:
     return path
 
 
-_YELLOW, _RED, _BLUE = (160, 100), (480, 100), (540, 100)
+_YELLOW, _RED, _BLUE = (80, 50), (240, 50), (270, 50)
 
 
 @pytest.mark.parametrize("kind", list(HDR))
 def test_an_intro_in_hdr_looks_like_the_same_intro_without(kind: str, tmp_path: Path) -> None:
-    take = media.make_take(tmp_path / "t.mp4", 1, (640, 360))
+    take = media.make_take(tmp_path / "t.mp4", 1)
     seen = []
     ordinary = tmp_path / "i.mp4"
     ffmpeg("-f", "lavfi", "-i", BARS, "-c:v", "libx264", "-qp", "1", "-pix_fmt", "yuv420p", *_BSF, ordinary)
     for intro in (ordinary, hdr(tmp_path / "i.mov", HDR[kind])):
         video = made(tmp_path, take, "copy", f"{intro.suffix}.mp4", intro=intro)
-        seen.append(shown(video, 0.5, _YELLOW, _RED, _BLUE))
+        seen.append(shown(video, 0.4, _YELLOW, _RED, _BLUE))
     assert is_near(seen[0][0], (191, 191, 0), 8)
-    assert all(is_near(one, other, 14) for one, other in zip(*seen, strict=True)), seen
+    assert all(is_near(one, other, _HDR_STEPS) for one, other in zip(*seen, strict=True)), seen
 
 
 def test_a_clip_in_hdr_is_published_in_ordinary_colours(tmp_path: Path) -> None:
     clip = hdr(tmp_path / "t.mp4", HDR["HLG"])
     video = made(tmp_path, clip, parts=tmp_path / "parts")
-    yellow, red = shown(video, 0.5, _YELLOW, _RED)
-    assert is_near(yellow, (191, 191, 0), 14)
-    assert is_near(red, (191, 0, 0), 14)
+    yellow, red = shown(video, 0.4, _YELLOW, _RED)
+    assert is_near(yellow, (191, 191, 0), _HDR_STEPS)
+    assert is_near(red, (191, 0, 0), _HDR_STEPS)
     assert colours.tags(video) == ("bt709", "bt709", "bt709", "tv")
 
 
@@ -333,7 +334,7 @@ def test_chromium_shows_the_clubs_green_wherever_it_comes_from(tmp_path: Path) -
         middle, corner = (size[0] // 2, size[1] // 2), (size[0] - 20, size[1] - 20)
         plain = made(folder, take, "copy", "copy.mp4", intro=intro)
         shots.append(browser.Shot(plain, 0.5, *middle))
-        for rung, show in SHOWS.items():
+        for rung, show in SHOWS.items() if tagged != BT709 else ():  # one kind of each is enough
             video = made(
                 folder, take, rung, f"{rung}.mp4", intro=intro, logo=logo, show=show, parts=folder / rung
             )

@@ -100,7 +100,7 @@ class _Child:
     ) -> None:
         self._source, self._clock, self._stream, self._limits = source, clock, stream, limits
         self._reader, self._log, self._warn = FragmentReader(), runner.Log(), warn
-        self._remarked = False
+        self._remarked = ""  # told with the first pictures
         self._form: PictureForm | None = None
         self._stop_asked = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -176,10 +176,7 @@ class _Child:
         return f"no frames for {limit_s:g} s"
 
     def _remark(self, said: bytes) -> None:
-        remark = "" if self._remarked else self._source.remark(said)
-        if remark:
-            self._remarked = True
-            self._warn(remark)
+        self._remarked = self._remarked or self._source.remark(said)
 
     def _receive(self, data: bytes) -> bool:
         """True when a fragment became whole."""
@@ -187,6 +184,9 @@ class _Child:
         if self._form is None and self._reader.header is not None:
             self._form = PictureForm(self._reader.header)
             self._stream.open(self._reader.header)
+        if fragments and self._remarked:
+            self._warn(self._remarked)
+            self._remarked = ""
         for fragment in fragments:
             self._push(fragment)
         if self._stream.keyless_s > _KEYLESS_S:

@@ -32,6 +32,7 @@ _RTSP_STAMPS = {
 }
 _BUSY = "Device or resource busy"
 _UDP_BYTES = 2 << 20  # a key frame comes as a burst of datagrams
+_NO_TRANSPORT = "Protocol not supported"
 _NOT_OVER_TCP = b"461 "  # the answer to a transport that a camera does not have
 STRIP_BITS = 20  # frame numbers up to a million: nine hours at 30 a second
 _QUIET = ("ffmpeg", "-hide_banner", "-loglevel", "level+warning", "-nostdin", "-nostats")
@@ -250,6 +251,8 @@ class RtspSource:
         itself = "\0"  # its name comes last: a password may be a word of it
         fault = fault.replace(self.url, itself).replace(_STDIN, itself)
         fault = redacted(fault, camera_address.secrets_of(self.url))
+        if _NO_TRANSPORT in fault:
+            fault += " (it sends neither over TCP nor over UDP: in the camera's settings, switch RTSP to TCP)"
         return fault.replace(itself, camera_address.shown(self.url))
 
     def remark(self, said: bytes) -> str:

@@ -129,3 +129,8 @@ def test_the_software_camera_draws_its_number_with_or_without_a_font() -> None:
     drawn = " ".join(SoftwareSource(1280, 720, 30, 1_000_000).argv())
     assert drawn.count("bitand(n,") == 20
     assert "-re -f lavfi" in drawn
+
+
+def test_a_camera_that_has_neither_tcp_nor_udp_is_told_as_such() -> None:
+    said = made("rtsp://10.0.0.9/live").described("pipe:0: Protocol not supported")
+    assert "switch RTSP to TCP" in said

@@ -111,7 +111,9 @@ class Recipe:
             shown = shown.filter("setpts", f"N+{self.before + self.cut.first}")
             shown = filters.with_logo(shown, self.logo, target, **filters.when(self.show))
         # FFmpeg 7's `setpts` forgets how long a picture lasts, and the last one would never be shown.
-        shown = shown.filter("setpts", "PTS-STARTPTS").filter("fps", fps=filters.ratio(target.rate))
+        # FFmpeg 5.1's `fps` drops it for that: so one more follows, and is cut off again.
+        shown = shown.filter("setpts", "PTS-STARTPTS").filter("tpad", stop=1, stop_mode="clone")
+        shown = shown.filter("fps", fps=filters.ratio(target.rate)).filter("trim", end_frame=count)
         made = ffmpeg.output(shown, file_url(output), **self._picture())
         here = ffmpeg.output(
             around, file_url(told), f="framemd5", fps_mode="passthrough", enc_time_base=f"1/{self.ticks}"

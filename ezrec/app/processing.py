@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,18 @@ def transcoder(settings: Settings) -> FfmpegTranscoder:
     )
 
 
+def check_assets(settings: Settings, assets: Sequence[tuple[str, Path]]) -> None:
+    """Try each as a video would use it. Raises `Reject` for the first that cannot be used.
+
+    Writes nothing: whoever asks may be another user than the services are.
+    """
+    from ezrec.media.render.renderer import FfmpegTranscoder
+
+    checker = FfmpegTranscoder(bitrate=settings.bitrate, preset=settings.preset)
+    for kind, path in assets:
+        checker.check_asset(kind, path)
+
+
 def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Handler]:
     from ezrec.media.ffmpeg.audio_mux import AudioMuxer
     from ezrec.media.ffmpeg.trim import trim
@@ -89,6 +102,8 @@ def process_handlers(settings: Settings, log: logging.Logger) -> dict[Kind, Hand
 
 
 def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
+    from ezrec.domain.branding import UNUSABLE
+    from ezrec.processing.check_branding import BrandingChecker
     from ezrec.processing.prepare_intro import IntroPreparer
     from ezrec.processing.prerender import Prerenderer
 
@@ -107,6 +122,7 @@ def prerenderer(settings: Settings, log: logging.Logger) -> Prerenderer:
         log,
         follows=settings.while_recording != "no",
     )
+    made.prepare += (BrandingChecker(maker, assets, settings.state / UNUSABLE, log).prepare,)
     if settings.draws_logo:
         made.prepare += (capture_overlays(settings, log, _OVERLAY_S).prepare,)
     made.prepare += (IntroPreparer(jobs, maker, assets, _made(settings), log),)

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ezrec.camera.device_clock import CameraClock
@@ -65,7 +66,7 @@ class FfmpegCamera(SharedCamera):
             now = with_bitrate(source, options.bitrate()) if options.bitrate else source
             drawing = self._with_logo(now, before, options)
             stream.burned_in = drawing.logo.key if drawing and drawing.logo else ""
-            return stream, _Child(drawing or now, clock, stream, limits)
+            return stream, _Child(drawing or now, clock, stream, limits, options.warn)
 
         # A little longer than the child is given: its own last word says more than "no picture".
         super().__init__(source.name, begin, limits.start_s + limits.term_s, limits.key_s)
@@ -89,9 +90,17 @@ class FfmpegCamera(SharedCamera):
 class _Child:
     """One child from its start to its end: a `Life`."""
 
-    def __init__(self, source: Source, clock: Clock, stream: LiveStream, limits: CameraLimits) -> None:
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        stream: LiveStream,
+        limits: CameraLimits,
+        warn: Callable[[str], None],
+    ) -> None:
         self._source, self._clock, self._stream, self._limits = source, clock, stream, limits
-        self._reader, self._log = FragmentReader(), runner.Log()
+        self._reader, self._log, self._warn = FragmentReader(), runner.Log(), warn
+        self._remarked = ""  # told with the first pictures
         self._form: PictureForm | None = None
         self._stop_asked = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -154,6 +163,7 @@ class _Child:
                 data = os.read(key.fd, 1 << 18)
                 if key.fd == child.stderr.fileno():
                     self._log.write(data)
+                    self._remark(data)
                     if not data:
                         selector.unregister(child.stderr)
                 elif not data:
@@ -165,12 +175,18 @@ class _Child:
             return "the camera was stopped"
         return f"no frames for {limit_s:g} s"
 
+    def _remark(self, said: bytes) -> None:
+        self._remarked = self._remarked or self._source.remark(said)
+
     def _receive(self, data: bytes) -> bool:
         """True when a fragment became whole."""
         fragments = self._reader.feed(data, self._clock.monotonic())
         if self._form is None and self._reader.header is not None:
             self._form = PictureForm(self._reader.header)
             self._stream.open(self._reader.header)
+        if fragments and self._remarked:
+            self._warn(self._remarked)
+            self._remarked = ""
         for fragment in fragments:
             self._push(fragment)
         if self._stream.keyless_s > _KEYLESS_S:

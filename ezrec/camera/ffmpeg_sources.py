@@ -31,6 +31,9 @@ _RTSP_STAMPS = {
     "probesize": str(64 << 20),
 }
 _BUSY = "Device or resource busy"
+_UDP_BYTES = 2 << 20  # a key frame comes as a burst of datagrams
+_NO_TRANSPORT = "Protocol not supported"
+_NOT_OVER_TCP = b"461 "  # the answer to a transport that a camera does not have
 STRIP_BITS = 20  # frame numbers up to a million: nine hours at 30 a second
 _QUIET = ("ffmpeg", "-hide_banner", "-loglevel", "level+warning", "-nostdin", "-nostats")
 # flush_packets: without it libavformat sits on up to 256 KiB, and a kill takes them along.
@@ -49,6 +52,8 @@ _COPY = (
     "-bsf:v", f"setts=dts='{_COPIED_STEP}':pts='{_COPIED_STEP}+clip(PTS-DTS,0,1/TB)'",
 )  # fmt: skip
 _SHOWN_STEP = f"setpts='if(isnan(PREV_INPTS),PTS,PREV_OUTPTS+{_STEP.format(now='PTS', before='PREV_INPTS')})'"
+# The matrix FFmpeg tags itself. Browsers pass over a tag that is alone, and would take HD for BT.709.
+_MJPEG_TAGS = "setparams=color_primaries=bt709:color_trc=bt709"
 _FONTS = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
     "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
@@ -83,6 +88,9 @@ class Source(Protocol):
 
     def described(self, fault: str) -> str:
         """A fault of FFmpeg, in words for people."""
+
+    def remark(self, said: bytes) -> str:
+        """What a person should know of what FFmpeg says while the camera runs, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,9 @@ class SoftwareSource:
     def described(self, fault: str) -> str:
         return fault
 
+    def remark(self, said: bytes) -> str:
+        return ""
+
     def _strip(self) -> list[str]:
         side = block_side(self.width)
         place = f"y=ih-{side}:w={side}:h={side}:t=fill"
@@ -187,13 +198,16 @@ class V4l2Source:
         wanted = ("-video_size", f"{self.width}x{self.height}", "-framerate", f"{self.fps:g}")
         inputs = ("-f", "v4l2", "-input_format", "mjpeg", *wanted, "-i", str(self.device))
         encoder = _x264(self.bitrate, self.fps)
-        return (*_QUIET, *inputs, "-vf", _SHOWN_STEP, *encoder, *_FRAGMENTS)
+        return (*_QUIET, *inputs, "-vf", f"{_SHOWN_STEP},{_MJPEG_TAGS}", *encoder, *_FRAGMENTS)
 
     def private(self) -> bytes:
         return b""
 
     def described(self, fault: str) -> str:
         return f"{fault}; it is held by {holder_of(self.device)}" if _BUSY in fault else fault
+
+    def remark(self, said: bytes) -> str:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +231,17 @@ class RtspSource:
 
     def argv(self) -> Sequence[str]:
         # `safe 0`: the list is ours, and may name an address and options.
-        allowed = ("-protocol_whitelist", "pipe,rtsp,rtsps,rtp,tcp,tls,crypto")
+        allowed = ("-protocol_whitelist", "pipe,rtsp,rtsps,rtp,tcp,udp,tls,crypto")
         stamps = tuple(word for name, value in _RTSP_STAMPS.items() for word in (f"-{name}", value))
         return (*_QUIET, *allowed, *stamps, "-f", "concat", "-safe", "0", "-i", _STDIN, *_COPY, *_FRAGMENTS)
 
     def private(self) -> bytes:
-        # Over TCP: a lost datagram would tear pictures. The answer limit is in microseconds.
+        # Over TCP where the camera can: a lost datagram tears pictures. The answer limit is in microseconds.
         # The picture alone: beside sound FFmpeg would stamp it by the camera's wall clock, which may be set.
-        own = {"rtsp_transport": "tcp", "timeout": "5000000", "allowed_media_types": "video", **_RTSP_STAMPS}
+        own = {
+            "rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp", "buffer_size": str(_UDP_BYTES),
+            "timeout": "5000000", "allowed_media_types": "video", **_RTSP_STAMPS,
+        }  # fmt: skip
         address = self.url.replace("'", "'\\''")
         options = "".join(f"option {name} {value}\n" for name, value in own.items())
         return f"ffconcat version 1.0\nfile '{address}'\n{options}".encode()
@@ -234,7 +251,17 @@ class RtspSource:
         itself = "\0"  # its name comes last: a password may be a word of it
         fault = fault.replace(self.url, itself).replace(_STDIN, itself)
         fault = redacted(fault, camera_address.secrets_of(self.url))
+        if _NO_TRANSPORT in fault:
+            fault += " (it sends neither over TCP nor over UDP: in the camera's settings, switch RTSP to TCP)"
         return fault.replace(itself, camera_address.shown(self.url))
+
+    def remark(self, said: bytes) -> str:
+        if _NOT_OVER_TCP not in said:
+            return ""
+        return (
+            f"{self.name} sends over UDP alone: it is recorded, but what the network loses is missing from "
+            "the picture; in the camera's settings, switch RTSP to TCP where it can do that"
+        )
 
 
 def source_for(camera: str, width: int, height: int, fps: float, bitrate: int) -> Source:

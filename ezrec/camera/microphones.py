@@ -39,6 +39,9 @@ class SoundSource:
     def described(self, fault: str) -> str:
         return fault.replace("the camera", "the microphone").replace("no frames", "no sound")
 
+    def remark(self, said: bytes) -> str:
+        return ""
+
 
 def sound_source(audio: str) -> SoundSource:
     """The source that EZREC_AUDIO names. Raises `ValueError` for what names none."""

@@ -175,16 +175,24 @@ def set_branding(
     no_logo: bool,
     no_sponsors: bool,
 ) -> None:
-    """Set the intro, the logo and sponsors' logos (files are copied); what is not named stays."""
+    """Set the intro, the logo and sponsors' logos (files are copied); what is not named stays.
+
+    Each file is tried first: one that no video could be made with is refused.
+    """
+    from ezrec.app.processing import check_assets
+
     changes = (("intro", intro, no_intro), ("logo", logo, no_logo), ("sponsors", sponsor, no_sponsors))
-    if any(given and gone for _, given, gone in changes):
+    if any(file and gone for _, file, gone in changes):
         raise click.UsageError("either give a file or do without it")
     if len(sponsor) > _MOST_SPONSORS:
         raise click.UsageError(f"at most {_MOST_SPONSORS} sponsors' logos")
     remove = [kind for kind, _, gone in changes if gone]
     if not (intro or logo or sponsor or remove):
         raise click.UsageError("give --intro, --logo or --sponsor")
-    now = _store(obj).set_branding(intro, logo, sponsors=sponsor, remove=remove)
+    store = _store(obj)
+    given = (("intro", intro), ("logo", logo), *(("sponsor", path) for path in sponsor))
+    check_assets(obj.settings, [(kind, path) for kind, path in given if path is not None])
+    now = store.set_branding(intro, logo, sponsors=sponsor, remove=remove)
     click.echo(f"intro  {now.intro or '–'}\nlogo   {now.logo or '–'}")
     for key in now.sponsors:
         click.echo(f"sponsor  {key}")

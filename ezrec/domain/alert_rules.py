@@ -159,6 +159,14 @@ def _keys_far_apart(facts: Snapshot) -> str:
 # ---- the machine, and the jobs
 
 
+def _branding_unusable(facts: Snapshot) -> str:
+    if not facts.branding_faults:
+        return ""
+    others = len(facts.branding_faults) - 1
+    more = f" (and {others} more)" if others else ""
+    return f"videos are {facts.branding_faults[0]}{more}"
+
+
 def _films_no_court(facts: Snapshot) -> str:
     return facts.films_no_court
 
@@ -260,6 +268,10 @@ RULES = (
         "key_frames", Severity.WARNING, _keys_far_apart,
         "in the camera's settings: I-frame interval (GOP) of 1–2 s, smart codec (H.264+, H.265+) off",
         calm_s=300,
+    ),
+    AlertRule(
+        "branding_unusable", Severity.WARNING, _branding_unusable,
+        "upload it again in the front end, or: ezrec local set-branding",
     ),
     AlertRule("failed_jobs", Severity.WARNING, _failed_jobs, "ezrec spool ls --failed"),
 )  # fmt: skip

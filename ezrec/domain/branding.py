@@ -167,6 +167,9 @@ def _fitting(sizes: list[tuple[int, int]], width: int) -> list[tuple[int, int]]:
     return [(max(1, int(across * factor)), max(1, int(down * factor))) for across, down in sizes]
 
 
+UNUSABLE = "branding_unusable.json"  # in EZREC_STATE: what of the branding cannot be used, and why
+
+
 @dataclass(frozen=True, slots=True)
 class Assets:
     """The files to use now. `is_known` is False until the branding was fetched once."""

@@ -37,6 +37,7 @@ from ezrec.monitoring import lives, outcomes, uploads
 from ezrec.monitoring.outcomes import History
 from ezrec.monitoring.state_files import (
     read_alerts,
+    read_branding_faults,
     read_cloud,
     read_disk_measures,
     read_put_away,
@@ -141,6 +142,7 @@ def collect(
         uploads=uploads.seen(entries, now, machine.uptime_s, before, clock.boot_id()),
         unpublished_bytes=sum(_weight(entry.job) for state in _UNPUBLISHED for entry in entries[state]),
         to_process_bytes=_to_process(entries),
+        branding_faults=read_branding_faults(settings.state),
         recording_bytes_a_minute=recording_rate(settings),
         clock_synchronised=is_synchronised,
         booking_cache_at=_written(settings.booking_cache),

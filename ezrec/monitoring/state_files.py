@@ -8,7 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from ezrec.domain import cloud_state, disk_policy, health, json_decode, status_file
+import msgspec
+
+from ezrec.domain import branding, cloud_state, disk_policy, health, json_decode, status_file
 from ezrec.domain.alerts import Alert
 from ezrec.domain.cloud_state import Cloud
 from ezrec.domain.disk_policy import DiskMeasures
@@ -20,6 +22,7 @@ from ezrec.system import plain_files
 T = TypeVar("T")
 ALERTS = "alerts.json"  # in EZREC_STATE
 PUT_AWAY = "put_away"  # a directory there: an empty file for each incident that a person has put away
+_MOST_FAULT = 500  # characters of what is wrong with a file
 _LARGEST = 1 << 16  # bytes of a `health.json` that are read; real ones have a few hundred
 _MEASURES_VALID_S = 3600.0  # a disk measure that nobody has confirmed for so long is no longer in force
 
@@ -45,6 +48,16 @@ def read_cloud(settings: Settings) -> Cloud | None:
     if settings.backend != "supabase":
         return None
     return _read(settings.state / cloud_state.FILE, cloud_state.decode)
+
+
+class _BrandingFaults(msgspec.Struct):
+    faults: tuple[str, ...] = ()
+
+
+def read_branding_faults(state: Path) -> tuple[str, ...]:
+    """What of the branding was found to be unusable: a line each."""
+    found = _read(state / branding.UNUSABLE, lambda data: json_decode.decode(data, _BrandingFaults))
+    return tuple(fault[:_MOST_FAULT] for fault in found.faults) if found else ()
 
 
 def read_alerts(state: Path) -> tuple[Alert, ...]:

@@ -18,6 +18,7 @@ from ezrec.domain.ports import Transcoder
 
 Render = Callable[[Assets, tuple[str, ...]], None]
 _LAST_TRY = 3
+_CACHED = re.compile(r"[0-9a-f]{24}")
 _FIGURES = re.compile(r"[\d.]+")
 
 
@@ -31,7 +32,7 @@ def usable(transcoder: Transcoder, branding: Assets) -> tuple[Assets, tuple[str,
         try:
             transcoder.check_asset(kind, path)
         except Reject as fault:
-            notes.append(f"published without the {kind}: {fault.reason}; {fault.remedy}")
+            notes.append(f"published without the {kind}: {_said(fault, kind, path)}")
             return False
         return True
 
@@ -39,6 +40,14 @@ def usable(transcoder: Transcoder, branding: Assets) -> tuple[Assets, tuple[str,
     logo = branding.logo if passes("logo", branding.logo) else None
     sponsors = tuple(path for path in branding.sponsors if passes("sponsor", path))
     return replace(branding, intro=intro, logo=logo, sponsors=sponsors), tuple(notes)
+
+
+def _said(fault: Reject, kind: str, path: Path) -> str:
+    """Why, and what would do. A name that the cache has given says nothing to anybody: its kind does."""
+    said = f"{fault.reason}; {fault.remedy}"
+    if not _CACHED.fullmatch(path.stem):
+        return said
+    return said.replace(path.name, f"{kind}{path.suffix}").replace(path.stem, kind)
 
 
 def rendered(

@@ -120,6 +120,9 @@ def retry(spool: Spool, entry: Entry, now: datetime, lead_s: float, from_stage: 
             entry.job, attempts={}, recoveries=0, power_cuts=0, due=_due(entry.job, target, lead_s),
             waits_for="", held="", boot_id="",
         )  # fmt: skip
+        if from_stage == "process" and job.result is not None:
+            # Whoever asks for it wants another one: this one may lack an intro that could not be used then.
+            job = replace(job, result=replace(job.result, made_from=()))
         return _send(spool, entry, target, job, now)
 
 

@@ -34,10 +34,26 @@ class JobMatch:
 
 def resolve(spool: Spool, prefix: str) -> Entry:
     """The one job in the spool whose id is `prefix` or begins with it. Raises `NoSuchJob` and `Busy`."""
-    found = find(spool, prefix, places=IN_SPOOL)
+    try:
+        found = find(spool, prefix, places=IN_SPOOL)
+    except NoSuchJob:
+        if (job := _left(spool, prefix)) is None:
+            raise
+        how = job.outcome or "over"
+        raise NoSuchJob(
+            f"job {job.id} has left the spool ({how}): its footage is not kept, "
+            "and no video can be made of it again"
+        ) from None
     if found.entry is None:
         raise NoSuchJob(f"job {found.job.id} has left the spool")
     return found.entry
+
+
+def _left(spool: Spool, prefix: str) -> Job | None:
+    """The one job in the history that is meant."""
+    with contextlib.suppress(NoSuchJob):
+        return find(spool, prefix, places=(DONE,)).job
+    return None
 
 
 def find(spool: Spool, prefix: str, places: tuple[str, ...] = EVERYWHERE) -> JobMatch:

@@ -42,11 +42,11 @@ class _Frame:
 class NetworkCamera:
     """Use as a context; `url` is the camera's address."""
 
-    def __init__(self, *clips: Clip, tells_sets: bool = True) -> None:
+    def __init__(self, *clips: Clip, tells_sets: bool = True, has_tcp: bool = True) -> None:
         self.stamp: Callable[[float], float] = lambda moment: moment
         self.may_send: Callable[[float], bool] = lambda moment: True  # else its frames wait in the line
         self.connections = 0
-        self._tells_sets = tells_sets
+        self._tells_sets, self._has_tcp = tells_sets, has_tcp
         self._clips = [(*_frames(clip.path), clip.seconds) for clip in clips]
         self._codec = self._clips[0][0]
         self._began = time.monotonic()
@@ -83,10 +83,20 @@ class NetworkCamera:
 
     def _answer(self, line: socket.socket) -> None:
         gone = threading.Event()
-        with contextlib.suppress(OSError, ValueError), line, line.makefile("rb") as requests:
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        send = _interleaved(line) if self._has_tcp else _datagrams(datagrams)
+        with contextlib.suppress(OSError, ValueError), datagrams, line, line.makefile("rb") as requests:
             line.settimeout(30)
             while not self._over.is_set() and (method := _request(requests)) is not None:
                 name, sequence, transport = method
+                if name == "SETUP" and not self._has_tcp:
+                    if (ports := re.search(r"client_port=(\d+)", transport)) is None:
+                        line.sendall(
+                            f"RTSP/1.0 461 Unsupported transport\r\nCSeq: {sequence}\r\n\r\n".encode()
+                        )
+                        continue
+                    datagrams.connect(("127.0.0.1", int(ports[1])))
+                    transport += f";server_port={datagrams.getsockname()[1]}-{datagrams.getsockname()[1] + 1}"
                 body = self._described() if name == "DESCRIBE" else ""
                 more = f"Transport: {transport}\r\n" if name == "SETUP" else ""
                 more += f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n" if body else ""
@@ -94,7 +104,7 @@ class NetworkCamera:
                     f"RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\nSession: 1\r\n{more}\r\n{body}".encode()
                 )
                 if name == "PLAY":
-                    self._threads.append(threading.Thread(target=self._play, args=(line, gone), daemon=True))
+                    self._threads.append(threading.Thread(target=self._play, args=(send, gone), daemon=True))
                     self._threads[-1].start()
         gone.set()
 
@@ -114,7 +124,7 @@ class NetworkCamera:
             lines += ["a=rtpmap:96 H265/90000", *([f"a=fmtp:96 {told}"] if self._tells_sets else [])]
         return "\r\n".join((*lines, "a=control:track1", ""))
 
-    def _play(self, line: socket.socket, gone: threading.Event) -> None:
+    def _play(self, send: Callable[[Sequence[bytes]], None], gone: threading.Event) -> None:
         number = 0
         for frame in self._timeline(self.now):
             while (frame.at > self.now or not self.may_send(self.now)) and not gone.is_set():
@@ -123,15 +133,13 @@ class NetworkCamera:
             if gone.is_set() or self._over.is_set():
                 return
             stamp = int(self.stamp(frame.shown) * CLOCK) & 0xFFFF_FFFF
-            data = b""
+            packets = list[bytes]()
             for payload, is_last in _payloads(self._codec, frame.units):
                 number = number + 1 & 0xFFFF
-                packet = (
-                    struct.pack(">BBHII", 0x80, 96 | (0x80 if is_last else 0), number, stamp, 7) + payload
-                )
-                data += b"$\0" + struct.pack(">H", len(packet)) + packet
+                kind = 96 | (0x80 if is_last else 0)
+                packets.append(struct.pack(">BBHII", 0x80, kind, number, stamp, 7) + payload)
             try:
-                line.sendall(data)
+                send(packets)
             except OSError:
                 return
 
@@ -148,6 +156,23 @@ class NetworkCamera:
                         yield _Frame(at, begin + turn * length + frame.shown, frame.units)
                 turn += 1
             begin += seconds
+
+
+def _interleaved(line: socket.socket) -> Callable[[Sequence[bytes]], None]:
+    """The packets of a picture within the connection itself."""
+
+    def send(packets: Sequence[bytes]) -> None:
+        line.sendall(b"".join(b"$\0" + struct.pack(">H", len(packet)) + packet for packet in packets))
+
+    return send
+
+
+def _datagrams(line: socket.socket) -> Callable[[Sequence[bytes]], None]:
+    def send(packets: Sequence[bytes]) -> None:
+        for packet in packets:
+            line.send(packet)
+
+    return send
 
 
 def _request(requests: object) -> tuple[str, str, str] | None:

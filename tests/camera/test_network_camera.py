@@ -101,6 +101,19 @@ def test_a_network_camera_that_sets_its_clock_loses_no_picture_and_no_second(
         assert abs((take.ended - booking.end).total_seconds()) < 0.6
 
 
+def test_a_network_camera_that_has_udp_alone_is_recorded_and_told_of(
+    courts: list[Court], tmp_path: Path
+) -> None:
+    with NetworkCamera(Clip(clip(tmp_path, 15)), has_tcp=False) as camera:
+        court = begun(courts, tmp_path, camera)
+        court.wait_for(court.is_writing)
+        goes_on(court, 2)
+        assert isinstance(court.whistled(), Done)
+        (numbers,) = court.footage()
+        assert are_in_a_row(numbers)
+        assert ["sends over UDP alone" in said for said in court.told] == [True]
+
+
 @pytest.mark.parametrize("stalls", [True, False])
 def test_a_line_that_stalls_and_a_stamp_that_wraps_leave_every_picture_in_its_place(
     courts: list[Court], tmp_path: Path, stalls: bool
@@ -176,7 +189,7 @@ def test_a_camera_that_tells_nothing_before_its_key_frame_is_waited_for_too(
 def test_a_key_frame_may_be_a_minute_off_and_one_that_never_comes_ends_the_stream() -> None:
     clock = StandingClock()
     stream = LiveStream(clock)
-    child = _Child(RtspSource("rtsp://127.0.0.1:9/live"), clock, stream, CameraLimits())
+    child = _Child(RtspSource("rtsp://127.0.0.1:9/live"), clock, stream, CameraLimits(), lambda _: None)
     one, two, three = itertools.islice((found.data for found in footage() if not found.starts_with_key), 3)
     with child._wake_reader, child._wake_writer:
         child._receive(header().data + one)

@@ -18,10 +18,12 @@ from ezrec.cloud.local.backend import LocalBackend
 from ezrec.domain.booking import Window, parse_booking
 from ezrec.domain.errors import NoSuchJob, Refused, Reject
 from ezrec.domain.job import JobOutcome
+from ezrec.domain.ports import Branding
 from ezrec.domain.stages import State
 from ezrec.settings import Settings
 from ezrec.spool.spool import Spool
 from tests.fakes.clock import StandingClock
+from tests.support import media
 from tests.support.jobs import laid
 
 NOON = datetime(2026, 6, 1, 10, 0, tzinfo=UTC)  # 12:00 in Madrid
@@ -237,26 +239,42 @@ def test_an_overlap_is_told_when_it_is_entered(desk: Desk, second: str, is_told:
 
 
 def test_branding_is_set_kept_and_taken_away(desk: Desk, tmp_path: Path) -> None:
-    for name in ("intro.mp4", "logo.png"):
-        (tmp_path / name).write_bytes(name.encode())
-    (tmp_path / "link.png").symlink_to(tmp_path / "logo.png")
-    desk.say("set-branding", "--intro", str(tmp_path / "intro.mp4"), "--logo", str(tmp_path / "link.png"))
+    intro, logo = media.make_intro(tmp_path / "intro.mp4"), media.make_logo(tmp_path / "logo.png")
+    (tmp_path / "link.png").symlink_to(logo)
+    desk.say("set-branding", "--intro", str(intro), "--logo", str(tmp_path / "link.png"))
     found = desk.backend.branding()
     assert found.intro is not None
     assert found.logo is not None
-    assert desk.backend.size_of("usermedia", found.logo) == len("logo.png")
+    assert desk.backend.size_of("usermedia", found.logo) == logo.stat().st_size
     said = desk.say("set-branding", "--no-intro")
     assert said.splitlines() == ["intro  –", f"logo   {found.logo}"]
 
 
+@pytest.mark.parametrize("option", ["--intro", "--logo", "--sponsor"])
+def test_branding_that_no_video_could_be_made_with_is_refused_and_nothing_is_changed(
+    desk: Desk, option: str, tmp_path: Path
+) -> None:
+    good = media.make_logo(tmp_path / "good.png")
+    bad = tmp_path / "club.gif"
+    bad.write_bytes(b"GIF89a" + bytes(100))
+    more = [] if option == "--logo" else ["--logo", str(good)]
+    fault = desk.type("set-branding", *more, option, str(bad)).exception
+    assert isinstance(fault, Reject)  # with which the program ends with 3
+    assert "club.gif: not usable as " in fault.reason
+    assert "it is a GIF" in fault.reason
+    assert "ffmpeg -i club.gif" in fault.remedy
+    assert desk.backend.branding() == Branding()
+
+
 def test_sponsors_logos_are_taken_in_their_order_and_replaced_as_a_whole(desk: Desk, tmp_path: Path) -> None:
-    words = []
-    for name in ("a.png", "bb.png", "ccc.png"):
-        (tmp_path / name).write_bytes(name.encode())
-        words += ["--sponsor", str(tmp_path / name)]
+    words, sizes = [], []
+    for width, name in enumerate(("a.png", "bb.png", "ccc.png"), 1):
+        path = media.make_logo(tmp_path / name, size=(64 * width, 32))
+        words += ["--sponsor", str(path)]
+        sizes.append(path.stat().st_size)
     desk.say("set-branding", *words)
     found = desk.backend.branding().sponsors
-    assert [desk.backend.size_of("usermedia", key) for key in found] == [5, 6, 7]
+    assert [desk.backend.size_of("usermedia", key) for key in found] == sizes
     said = desk.say("set-branding", *words[2:4])
     assert len(desk.backend.branding().sponsors) == 1
     assert said.splitlines()[2] == f"sponsor  {desk.backend.branding().sponsors[0]}"

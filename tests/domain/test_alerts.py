@@ -86,6 +86,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "under_voltage": {"machine": Machine(uptime_s=5000.0, throttling=Throttling(("under_voltage",)))},
     "other_disk": {"other_disks": (OtherDisk(("LOGS_DIR",), "/var/log/ezrec", 1_000_000),)},
     "key_frames": {"recorder": Recorder(True, health=replace(HEALTH, key_every_s=40.0))},
+    "branding_unusable": {"branding_faults": ("published without the logo: it is a GIF",)},
     "failed_jobs": {"failed": (FailedJob("b9", NOW, "no picture", "copy it again"),)},
 }
 

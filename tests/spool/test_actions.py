@@ -120,6 +120,23 @@ def test_retry_sets_every_count_to_zero_and_takes_the_reason_away(spool: Spool) 
     assert job.takes == (take_of("j"),)
 
 
+def test_a_video_that_is_asked_for_anew_is_made_anew_from_the_same_things(spool: Spool) -> None:
+    """It may lack an intro that could not be used just then: nothing else tells it from a good one."""
+    made = replace(result_of("j"), made_from=("take", "intro"), notes=("published without the intro",))
+    job = actions.retry(spool, laid(spool, State.PROCESSED, "j", result=made), NOW, LEAD_S, "process").job
+    assert job.result is not None
+    assert job.result.made_from == ()
+    job = actions.retry(spool, laid(spool, State.FAILED, "k", result=made), NOW, LEAD_S, "upload").job
+    assert job.result == made
+
+
+def test_a_video_whose_footage_is_gone_cannot_be_made_again_and_that_is_said(spool: Spool) -> None:
+    entry = laid(spool, State.PROCESSED, "published")
+    spool.leave(entry, replace(entry.job, outcome=JobOutcome.PUBLISHED))
+    with pytest.raises(NoSuchJob, match=r"left the spool \(published\): its footage is not kept"):
+        resolve(spool, "publ")
+
+
 def test_a_retried_booking_is_due_at_its_start_and_not_at_once(spool: Spool) -> None:
     start = NOW + 5 * HOUR
     entry = laid(spool, State.FAILED, "j", return_to="incoming", booking=booking("j", start), takes=())

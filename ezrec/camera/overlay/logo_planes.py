@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
@@ -12,6 +13,7 @@ from ezrec.camera.overlay.blend import CaptureOverlay
 from ezrec.domain.branding import LogoLayout, LogoPosition
 from ezrec.domain.errors import Retry
 from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg.colours import UNKNOWN, resolved
 from ezrec.media.ffmpeg.inputs import file_url
 from ezrec.media.ffmpeg.runner import Limits, Log, run
 from ezrec.media.ffmpeg.tools import Tools
@@ -45,7 +47,7 @@ def make(
         made = CaptureOverlay(folder / f"{key}.{numbers}.yuva", place, key)
         try:
             limits = Limits(limit_s, limit_s)
-            run(_raw(one, part), limits, nice=0, on_output=lambda data: None, log=log)
+            run(_raw(one, frame, part), limits, nice=0, on_output=lambda data: None, log=log)
             if (size := part.stat().st_size) != made.size:
                 raise Retry(f"{size} bytes came of it where {made.size} were expected")
             durable.sync_file(part)
@@ -55,9 +57,10 @@ def make(
     return made
 
 
-def _raw(logo: filters.PlacedLogo, output: Path) -> list[str]:
-    """As `filters.with_logo` has it, up to the overlay itself."""
-    picture = filters.opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
-    picture = picture.filter("scale", logo.place.width, logo.place.height).filter("format", "yuva420p")
+def _raw(logo: filters.PlacedLogo, frame: tuple[int, int], output: Path) -> list[str]:
+    """As `filters.with_logo` has it, up to the overlay itself; a camera's colours are those of its size."""
+    colours = resolved((UNKNOWN, UNKNOWN, UNKNOWN), frame[1])
+    target = filters.Target(*frame, Fraction(1), sound=False, colours=colours)
+    picture = filters.logo_planes(logo, target)
     options = {"f": "rawvideo", "frames:v": 1}
     return filters.compiled("ffmpeg", ffmpeg.output(picture, file_url(output), **options))

@@ -19,7 +19,7 @@ from ezrec.system.timeout import Broken, Hung, call_with_timeout
 # because recording comes first; its next start finds the picture.
 _WAIT_S = 1.0
 _MAKING_S = 30.0
-_VERSION = "1"  # of how a picture is made ready
+_VERSION = "2"  # of how a picture is made ready
 _KEPT = 8  # pictures; logos change seldom
 
 

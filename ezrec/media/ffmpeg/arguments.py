@@ -15,7 +15,7 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.domain.branding import LogoPosition
 from ezrec.domain.encoders import SOFTWARE
-from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg import conversion, filters
 from ezrec.media.ffmpeg.inputs import file_url, input_options
 from ezrec.media.ffmpeg.probe import MOST_PIXELS_A_SIDE, Media
 
@@ -30,13 +30,11 @@ _SILENT_S = 0.5
 class EncodeFormat:
     """The format of frames that stand beside the camera's. `sets_id`: the id of their parameter sets.
 
-    `bitrate` in bit/s; `sound_rate` in samples a second; `colours`: primaries, transfer and matrix, as in
-    H.264.
+    `bitrate` in bit/s; `sound_rate` in samples a second.
     """
 
     target: filters.Target
     profile: int
-    colours: tuple[int, int, int]
     sets_id: int
     sound_rate: int
     channels: int
@@ -49,11 +47,9 @@ class EncodeFormat:
         return _PROFILES.get(self.profile)
 
 
-def segment_format(
-    target: filters.Target, colours: tuple[int, int, int], bitrate: int, preset: str, encoder: str
-) -> EncodeFormat:
+def segment_format(target: filters.Target, bitrate: int, preset: str, encoder: str) -> EncodeFormat:
     """The format of segments that stand in for all of a take's frames; they have no sound of their own."""
-    return EncodeFormat(target, HIGH, colours, PARTS_ID, 0, 0, bitrate, preset, encoder)
+    return EncodeFormat(target, HIGH, PARTS_ID, 0, 0, bitrate, preset, encoder)
 
 
 def intro(program: str, media: Media, encode_format: EncodeFormat, output: Path) -> list[str]:
@@ -82,6 +78,7 @@ def with_logo(
     rate = filters.ratio(target.rate)
     numbered = source["v:0"].filter("settb", f"1/({rate})").filter("setpts", "N").filter("fps", fps=rate)
     first, last = shown
+    numbered = conversion.tagged(numbered, target.colours, full_range=target.full_range)
     laid = filters.with_logo(numbered, logo, target, enable=f"gte(n,{first})*lt(n,{last})")
     options = {**picture(encode_format), "fps_mode": "passthrough", "f": "mp4", "map_metadata": -1}
     if target.full_range:
@@ -98,12 +95,15 @@ def composed(
     """
     laid = None
     for number, logo in enumerate(logos):
-        place, media = logo.place, logo.picture
-        picture = filters.opened(media, number)[str(media.video)].filter("trim", end_frame=1)
-        picture = picture.filter("format", "rgba").filter("scale", place.width, place.height)
-        picture = picture.filter(
-            "pad", around.width, around.height, place.x - around.x, place.y - around.y, color="black@0"
-        ).filter("setpts", 0)
+        place = logo.place
+        picture = (
+            filters.still(logo, number)
+            .filter("format", "rgba")
+            .filter(
+                "pad", around.width, around.height, place.x - around.x, place.y - around.y, color="black@0"
+            )
+            .filter("setpts", 0)
+        )
         laid = picture if laid is None else ffmpeg.filter([laid, picture], "blend", all_mode="addition")
     assert laid is not None
     options = {"frames:v": 1, "c:v": "png", "pix_fmt": "rgba", "f": "image2pipe"}
@@ -128,7 +128,6 @@ def picture(encode_format: EncodeFormat) -> dict[str, object]:
     recording.
     """
     target = encode_format.target
-    colours = zip(("color_primaries", "color_trc", "colorspace"), encode_format.colours, strict=True)
     return {
         **filters.own_options(encode_format.encoder, encode_format.preset, encode_format.profile_name),
         "pix_fmt": "yuv420p",
@@ -138,8 +137,7 @@ def picture(encode_format: EncodeFormat) -> dict[str, object]:
         "b:v": encode_format.bitrate,
         "maxrate": encode_format.bitrate * 3 // 2,
         "bufsize": encode_format.bitrate * 2,
-        "color_range": "pc" if target.full_range else "tv",
-        **dict(colours),
+        **filters.tags(target),
         **({"x264-params": f"sps-id={encode_format.sets_id}"} if encode_format.encoder == SOFTWARE else {}),
     }
 

@@ -159,7 +159,7 @@ def try_encoder(program: str, name: str, log: Log) -> str:
 
 def _encoding(program: str, name: str, output: Path) -> list[str]:
     target = filters.Target(*_SIZE, Fraction(_RATE), sound=False)
-    encode_format = arguments.segment_format(target, (1, 1, 1), _BITRATE, "veryfast", name)
+    encode_format = arguments.segment_format(target, _BITRATE, "veryfast", name)
     options = {**arguments.picture(encode_format), "r": str(_RATE), "f": "mp4", "t": _SECONDS}
     return filters.compiled(program, ffmpeg.output(_pattern()["0"], file_url(output), **options))
 

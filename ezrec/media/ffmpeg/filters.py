@@ -6,6 +6,7 @@ so `runner.py` runs the command lines.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +19,14 @@ import ffmpeg  # type: ignore[import-untyped]  # ffmpeg-python ships no types
 
 from ezrec.domain.branding import ALWAYS, LogoPosition, LogoShow, LogoSpans
 from ezrec.domain.encoders import SOFTWARE
+from ezrec.media.ffmpeg import conversion
+from ezrec.media.ffmpeg.colours import HD, Colours, of_video
 from ezrec.media.ffmpeg.inputs import file_url, input_options
 from ezrec.media.ffmpeg.probe import MOST_PIXELS_A_SIDE, Media
 
 SOUND_RATE = 48_000
 _SOUND_BITRATE = 128_000
 SOUND = {"c:a": "aac", "b:a": _SOUND_BITRATE, "ar": SOUND_RATE, "ac": 2}
-_BEFORE, _AFTER = 4, 8  # frames decoded before a join and behind it
 _LONGEST_PAD_S = 1.0  # what a part may be lengthened by standing still; more is a fault to be told
 # FFmpeg 5.1 passes over a missing or broken input with exit 0 unless told that errors matter. It then also
 # ends at a single spoilt frame, hence `tolerant`.
@@ -43,6 +45,7 @@ class Target:
     rate: Fraction
     sound: bool
     full_range: bool = False
+    colours: Colours = HD
 
     def frames(self, media: Media) -> int:
         return max(1, round(media.info.duration_s * self.rate))
@@ -89,6 +92,7 @@ class Video:
             height=max(2, first.info.height // 2 * 2),
             rate=first.rate,
             sound=any(part.info.has_audio for part in self.parts),
+            colours=of_video(first.appearance.colours),
         )
 
     @property
@@ -128,55 +132,6 @@ def copy(program: str, take: Media, take_size: int, output: Path) -> list[str]:
     size_limit = take_size * 9 // 8 + (16 << 20)
     options = {"c": "copy", **_container(Fraction(take.info.duration_s), size_limit)}
     return compiled(program, ffmpeg.output(*streams, file_url(output), **options))
-
-
-def decode_intro(program: str, intro: Media, target: Target) -> list[str]:
-    """Pass an intro through the very filters that a render uses, and throw the result away."""
-    part = Measured(intro, target, 0)
-    return compiled(
-        program, ffmpeg.output(*part.streams, "-", f="null", t=seconds_text(intro.info.duration_s + 1))
-    )
-
-
-def decode_logo(program: str, logo: Media) -> list[str]:
-    return compiled(program, ffmpeg.output(opened(logo)[str(logo.video)], "-", f="null", **{"frames:v": 1}))
-
-
-def decode_nothing(program: str) -> list[str]:
-    """One small picture from nowhere, and nothing made of it."""
-    source = ffmpeg.input("color=s=64x36", f="lavfi", format_whitelist="lavfi", protocol_whitelist="file")
-    return compiled(program, ffmpeg.output(source["0"], "-", f="null", **{"frames:v": 1}))
-
-
-def decode_end(program: str, media: Media) -> list[str]:
-    """Decode the last second, as proof that the index points at pictures."""
-    source = opened(media, sseof="-1")
-    return compiled(program, ffmpeg.output(source[str(media.video)], "-", f="null", t=2), tolerant=True)
-
-
-def windows(joins: Sequence[int], frames: int, rate: Fraction) -> list[tuple[int, tuple[float, float]]]:
-    """Frames around joins, for `decode_windows`: how many, and from when to when."""
-    found = []
-    for join in joins:
-        first, last = max(0, join - _BEFORE), min(frames, join + _AFTER)
-        # between two frames, so that no rounding decides which of them are meant
-        begin, end = max(Fraction(0), (first - Fraction(1, 2)) / rate), (last - Fraction(1, 2)) / rate
-        found.append((last - first, (float(begin), float(end))))
-    return found
-
-
-def decode_windows(program: str, windows: Sequence[tuple[Path, tuple[float, float]]]) -> list[str]:
-    """Decode short stretches of finished videos, from when to when, every frame of them once."""
-    sources = [
-        ffmpeg.input(
-            file_url(path), **input_options("mov"), max_pixels=MOST_PIXELS_A_SIDE**2,
-            ss=seconds_text(begin), t=seconds_text(end - begin), thread_queue_size=8 + number, threads=1,
-            nofind_stream_info=None,  # our own index says it all: else each key frame is decoded twice
-        )["v:0"]
-        for number, (path, (begin, end)) in enumerate(windows)
-    ]  # fmt: skip
-    shown = sources[0] if len(sources) == 1 else ffmpeg.concat(*sources, v=1, a=0)
-    return compiled(program, ffmpeg.output(shown, "-", f="null", fps_mode="passthrough"))
 
 
 class Measured:
@@ -241,17 +196,16 @@ def _concat(parts: Sequence[list[Stream]], target: Target) -> list[Stream]:
 def fitted(stream: Stream, media: Media, target: Target) -> Stream:
     """The picture in the target's size and kind of pixels, with bars where its shape is another."""
     width, height = _fitted(media, target)
-    ranges: dict[str, object] = {}
-    if media.full_range != target.full_range:
-        ranges = {key: "pc" if full else "tv" for key, full in (
-            ("in_range", media.full_range), ("out_range", target.full_range))}  # fmt: skip
+    as_target = functools.partial(
+        conversion.fitted, stream, media, target.colours, full_range=target.full_range
+    )
     if media.varies:
         # FFmpeg would begin a new graph at each new size, with the frames that were under way shown twice.
-        inside = {"force_original_aspect_ratio": "decrease", "force_divisible_by": 2, **ranges}
-        stream = stream.filter("scale", target.width, target.height, **inside).filter("format", "yuv420p")
+        inside: dict[str, object] = {"force_original_aspect_ratio": "decrease", "force_divisible_by": 2}
+        stream = as_target(size=(target.width, target.height), inside=inside)
         stream = stream.filter("pad", target.width, target.height, "(ow-iw)/2", "(oh-ih)/2", eval="frame")
         return stream.filter("setsar", 1)
-    stream = stream.filter("scale", width, height, **ranges).filter("format", "yuv420p")
+    stream = as_target(size=(width, height), inside={})
     if (width, height) != (target.width, target.height):
         x, y = (target.width - width) // 4 * 2, (target.height - height) // 4 * 2
         stream = stream.filter("pad", target.width, target.height, x, y)
@@ -266,10 +220,20 @@ def lengthened(stream: Stream, target: Target) -> Stream:
 def with_logo(main: Stream, logo: PlacedLogo, target: Target, **when: str) -> Stream:
     """One picture over the main part, repeated by `overlay` for as long as that lasts."""
     place = logo.place
-    ranges = {"out_range": "pc"} if target.full_range else {}
-    picture = opened(logo.picture)[str(logo.picture.video)].filter("trim", end_frame=1)
-    picture = picture.filter("scale", place.width, place.height, **ranges).filter("format", "yuva420p")
-    return main.overlay(picture, x=place.x, y=place.y, **when)
+    return main.overlay(logo_planes(logo, target), x=place.x, y=place.y, **when)
+
+
+def logo_planes(logo: PlacedLogo, target: Target) -> Stream:
+    """A logo as it is laid over: in its place's size, in the target's colours, with transparency."""
+    picture = still(logo, 0)
+    return conversion.overlaid(picture, target.colours, full_range=target.full_range)
+
+
+def still(logo: PlacedLogo, number: int) -> Stream:
+    """A logo's picture in its place's size, as RGB with transparency; `number` is that of the input."""
+    picture, place = logo.picture, logo.place
+    first = opened(picture, number)[str(picture.video)].filter("trim", end_frame=1)
+    return conversion.still(first, picture, (place.width, place.height))
 
 
 def when(show: LogoShow | LogoSpans) -> dict[str, str]:
@@ -303,10 +267,20 @@ def _encoder(encoding: Encoding, target: Target, seconds: Fraction) -> dict[str,
         "b:v": encoding.bitrate,
         "maxrate": encoding.bitrate * 3 // 2,
         "bufsize": encoding.bitrate * 2,
+        **tags(target),
     }
     if target.sound:
         options |= SOUND
     return options | _container(seconds, int(seconds * total / 8 * 3) + (16 << 20))
+
+
+def tags(target: Target) -> dict[str, object]:
+    """What the video says of its colours: all of it, for browsers pass over tags that are not complete."""
+    names = ("color_primaries", "color_trc", "colorspace")
+    return {
+        "color_range": "pc" if target.full_range else "tv",
+        **dict(zip(names, target.colours, strict=True)),
+    }
 
 
 def own_options(encoder: str, preset: str, profile: str | None) -> dict[str, object]:
@@ -332,6 +306,8 @@ def opened(media: Media, number: int = 0, **extra: str | None) -> Stream:
         "thread_queue_size": 8 + number,
         **extra,
     }
+    if media.demuxer.endswith("_pipe"):
+        options["noautorotate"] = None  # we turn it ourselves: FFmpeg reads EXIF in some formats only
     return ffmpeg.input(file_url(media.path), **input_options(media.demuxer), **options)
 
 

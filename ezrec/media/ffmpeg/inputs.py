@@ -10,7 +10,24 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ezrec.domain.errors import Reject
+from ezrec.media.ffmpeg import file_kinds
+from ezrec.media.ffmpeg.file_kinds import FileKind, Sort
 from ezrec.system import plain_files
+
+MOST_PIXELS_A_SIDE = 8192
+
+
+class Unusable(ValueError):
+    """The message says in one line why a file cannot be used; `cure`, where there is one, what would do."""
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.cure = cure
+
+
+class TooLarge(Unusable):
+    """A picture of more pixels than are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +37,13 @@ class MediaKind:
     name: str
     demuxers: tuple[str, ...]
     remedy: str
+
+    def refused(self, path: Path, fault: ValueError) -> Reject:
+        """What is wrong with a file, the command that mends it, and what to do with what comes of it."""
+        cure = fault.cure if isinstance(fault, Unusable) else ""
+        if isinstance(fault, TooLarge):
+            cure = file_kinds.smaller(self.name, path.name, MOST_PIXELS_A_SIDE)
+        return Reject(f"{path.name}: {fault}", f"{cure}; then {self.remedy}" if cure else self.remedy)
 
 
 TAKE = MediaKind(
@@ -38,10 +62,6 @@ _MAGIC: tuple[tuple[str, int, tuple[bytes, ...]], ...] = (
 )
 _NO_FILE = (errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENOTDIR, errno.ENAMETOOLONG)
 _NAMES = {"mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm"}
-
-
-class Unusable(ValueError):
-    """The message says in one line why a file cannot be used."""
 
 
 def input_options(demuxer: str) -> dict[str, str]:
@@ -72,12 +92,23 @@ def sniffed(kind: MediaKind, path: Path) -> str:
             raise
         raise Unusable(f"cannot be opened: {fault.strerror}") from None
     try:
-        head = os.read(fd, 12)
+        head = os.read(fd, file_kinds.HEAD)
     finally:
         os.close(fd)
     if not head:
         raise Unusable("the file is empty")
+    found = file_kinds.recognised(head)
     for demuxer, offset, magics in _MAGIC:
-        if demuxer in kind.demuxers and head[offset:].startswith(magics):
+        if demuxer in kind.demuxers and head[offset:].startswith(magics) and not _is_other(found):
             return demuxer
-    raise Unusable(f"not usable as {kind.name}: it begins with {head!r}")
+    if found is None:
+        raise Unusable(f"not usable as {kind.name}: it begins with {head[:12]!r}")
+    under = "" if found.is_called(path.suffix) else f" under the name {path.suffix}"
+    raise Unusable(
+        f"not usable as {kind.name}: it is {found.name}{under}", file_kinds.cure(kind.name, found, path.name)
+    )
+
+
+def _is_other(found: FileKind | None) -> bool:
+    """True for what begins like something usable and is something else."""
+    return found is not None and found.sort in (Sort.WEBP_ANIMATION, Sort.PHONE_PHOTO)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ezrec.domain.camera_test import TakeFacts
 from ezrec.domain.errors import Reject, Retry
-from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg import decoding
 from ezrec.media.ffmpeg.inputs import TAKE
 from ezrec.media.ffmpeg.runner import FfmpegFailed
 from ezrec.media.ffmpeg.tools import Tools
@@ -29,7 +29,7 @@ def take_facts(path: Path) -> TakeFacts:
     decoded = 0
     try:
         decoded = tools.decoded(
-            filters.decode_windows("ffmpeg", [(path, (0.0, seconds + 1))]),
+            decoding.decode_windows("ffmpeg", [(path, (0.0, seconds + 1))]),
             _WALL_BASE_S + _WALL_FACTOR * seconds,
         )
     except FfmpegFailed as fault:

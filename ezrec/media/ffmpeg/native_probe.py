@@ -12,7 +12,9 @@ from pathlib import Path
 from statistics import median
 
 from ezrec.domain.ports import MediaInfo
-from ezrec.media.ffmpeg.probe import Media, fits, rate_of
+from ezrec.media.ffmpeg.colours import Appearance, resolved
+from ezrec.media.ffmpeg.probe import Media, fits
+from ezrec.media.ffmpeg.rates import rate_of
 from ezrec.media.mp4 import copyable
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track
@@ -54,6 +56,7 @@ def _media(path: Path, found: StreamInfo) -> Media | None:
         pix_fmt="yuvj420p" if found.sps.full_range else "yuv420p",
         full_range=found.sps.full_range,
         offset_s=float(begins[0] - min(begins)),
+        appearance=Appearance(resolved(found.sps.colours, found.sps.height)),
         stream_info=found,
     )
 

@@ -16,22 +16,19 @@ import msgspec
 from ezrec.domain import json_decode
 from ezrec.domain.errors import Reject, Retry
 from ezrec.domain.ports import MediaInfo
-from ezrec.media.ffmpeg.inputs import MediaKind, Unusable, file_url, input_options, sniffed
+from ezrec.media.ffmpeg import colours, exif
+from ezrec.media.ffmpeg.colours import Appearance
+from ezrec.media.ffmpeg.inputs import MOST_PIXELS_A_SIDE as MOST_PIXELS_A_SIDE
+from ezrec.media.ffmpeg.inputs import MediaKind, TooLarge, Unusable, file_url, input_options, sniffed
+from ezrec.media.ffmpeg.rates import rate_of
 from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, run
 from ezrec.media.mp4 import boxes, copyable, keyframes, limits
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.system.task import CancelToken
 
-MOST_PIXELS_A_SIDE = 8192
-_USUAL_RATES = tuple(
-    Fraction(*rate)
-    for rate in ((24, 1), (25, 1), (30, 1), (50, 1), (60, 1), (24000, 1001), (30000, 1001), (60000, 1001))
-)
-
-
 _FIELDS = (
     "format=start_time,duration:stream=index,id,codec_type,codec_name,width,height,pix_fmt,color_range,"
-    "sample_aspect_ratio,r_frame_rate,avg_frame_rate,start_time,duration,nb_frames"
+    "color_space,color_transfer,color_primaries,field_order,sample_fmt,sample_aspect_ratio,r_frame_rate,avg_frame_rate,start_time,duration,nb_frames"
     ":stream_disposition=attached_pic:stream_side_data=rotation"
 )
 
@@ -53,6 +50,11 @@ class _Stream(msgspec.Struct):
     height: int = 0
     pix_fmt: str = ""
     color_range: str = ""
+    color_space: str = ""
+    color_transfer: str = ""
+    color_primaries: str = ""
+    field_order: str = ""
+    sample_fmt: str = ""
     sample_aspect_ratio: str = "1:1"
     r_frame_rate: str = "0/0"
     avg_frame_rate: str = "0/0"
@@ -89,6 +91,8 @@ class Media:
     offset_s: float = 0.0  # the picture begins so long after the file does
     is_cut: bool = False  # it still holds what its owner cut off: that is left out only where it is decoded
     varies: bool = False  # its picture changes in size
+    appearance: Appearance = Appearance()
+    tone_maps: bool = True  # whether this machine's FFmpeg can make of HDR what an ordinary screen shows
     stream_info: StreamInfo | None = field(
         default=None, repr=False, compare=False
     )  # read already, where it was
@@ -110,7 +114,7 @@ def inspect(
         ask = _Asker(path, demuxer, ffprobe, nice, token)
         return _media(path, demuxer, tables, ask.report(), ask)
     except (boxes.TornFile, Unusable) as fault:
-        raise Reject(f"{path.name}: {fault}", kind.remedy) from None
+        raise kind.refused(path, fault) from None
     except FfmpegFailed as fault:
         if fault.passing:
             raise Unseen(f"{path.name}: {fault.last_word}") from None
@@ -189,8 +193,9 @@ def _media(
     path: Path, demuxer: str, tables: keyframes.KeyframeTables | None, report: _Report, ask: _Asker
 ) -> Media:
     picture, sound = _picture(report), _sound(report)
-    width, height = _shown_size(picture)
     still = demuxer.endswith("_pipe")
+    turned = exif.orientation(path) if still else exif.UPRIGHT
+    width, height = _shown_size(picture, turned)
     frames = 1 if still else _frames(path, tables, picture)
     duration = 0.0 if still else _duration(path, report, picture, ask)
     begin, file_begin = (_number(text) or 0.0 for text in (picture.start_time, report.format.start_time))
@@ -214,10 +219,11 @@ def _media(
         audio=sound.index if sound else None,
         audio_codec=sound.codec_name if sound else "",
         pix_fmt=picture.pix_fmt,
-        full_range=picture.color_range == "pc",
+        full_range=picture.color_range == "pc" and not colours.is_rgb(picture.pix_fmt),
         offset_s=max(0.0, begin - file_begin),
         is_cut=is_cut,
         varies=_varies(path, tables, picture),
+        appearance=_appearance(picture, turned, is_still=still),
     )
 
 
@@ -225,24 +231,38 @@ def _picture(report: _Report) -> _Stream:
     for stream in report.streams:
         if stream.codec_type == "video" and stream.codec_name and not stream.disposition.attached_pic:
             return stream
-    raise Unusable("no picture in it")
+    heard = any(stream.codec_type == "audio" for stream in report.streams)
+    raise Unusable("no picture in it, only sound" if heard else "no picture in it")
 
 
 def _sound(report: _Report) -> _Stream | None:
-    return next(
-        (stream for stream in report.streams if stream.codec_type == "audio" and stream.codec_name), None
+    """The first that FFmpeg can decode: beside their usual sound, phones write some that only they know."""
+    heard = (stream for stream in report.streams if stream.codec_type == "audio" and stream.codec_name)
+    return next((stream for stream in heard if stream.sample_fmt not in ("", "unknown")), None)
+
+
+def _appearance(picture: _Stream, turned: int, *, is_still: bool) -> Appearance:
+    """A still picture without tags is BT.601, whatever its size."""
+    told = colours.named(picture.color_primaries, picture.color_transfer, picture.color_space)
+    return Appearance(
+        colours.of_pixels(picture.pix_fmt, told, 0 if is_still else picture.height),
+        colours.has_alpha(picture.pix_fmt),
+        picture.field_order in ("tt", "bb", "tb", "bt"),
+        turned,
     )
 
 
-def _shown_size(stream: _Stream) -> tuple[int, int]:
-    """Width and height as a player shows them."""
+def _shown_size(stream: _Stream, turned: int) -> tuple[int, int]:
+    """Width and height as a player shows them; `turned` is the orientation of a still picture."""
     aspect = _fraction(stream.sample_aspect_ratio.replace(":", "/")) or Fraction(1)
     width, height = round(stream.width * aspect), stream.height
     sides = (width, stream.width, height)
     if min(sides) <= 0 or max(sides) > MOST_PIXELS_A_SIDE:
-        raise Unusable(f"a picture of {width}x{height} pixels; at most {MOST_PIXELS_A_SIDE} a side")
+        if min(sides) <= 0:
+            raise Unusable("a damaged picture: it has no size")
+        raise TooLarge(f"a picture of {width}x{height} pixels; at most {MOST_PIXELS_A_SIDE} a side")
     quarter_turns = sum(round(side.rotation / 90) for side in stream.side_data_list)
-    return (height, width) if quarter_turns % 2 else (width, height)
+    return (height, width) if quarter_turns % 2 or turned > 4 else (width, height)
 
 
 def _frames(path: Path, tables: keyframes.KeyframeTables | None, picture: _Stream) -> int | None:
@@ -300,30 +320,11 @@ def _rate(stream: _Stream, frames: int | None, duration: float) -> Fraction:
     return rate_of(_fraction(stream.r_frame_rate), average)
 
 
-def rate_of(base: Fraction | None, average: Fraction) -> Fraction:
-    """Frames a second, to the nearest usual rate within 1 %, else to a whole number from 1 to 120.
-
-    Dropped frames lower the average, so the base rate is believed where it is a usual one and more than
-    half of its frames are there.
-    """
-    base = base or average
-    usual = usual_rate(base)
-    if usual and average > base / 2:
-        return usual
-    return usual_rate(average) or Fraction(min(120, max(1, round(average))))
-
-
 def fits(width: int, height: int, seconds: float) -> bool:
     """Within what is taken at all."""
     return (
         0 < min(width, height) <= max(width, height) <= MOST_PIXELS_A_SIDE and 0 < seconds <= limits.LONGEST_S
     )
-
-
-def usual_rate(rate: Fraction) -> Fraction | None:
-    """The usual rate within 1 %, if there is one."""
-    nearest = min(_USUAL_RATES, key=lambda usual: abs(usual - rate))
-    return nearest if abs(nearest - rate) <= nearest / 100 else None
 
 
 def _fraction(text: str) -> Fraction | None:

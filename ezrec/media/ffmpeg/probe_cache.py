@@ -19,12 +19,13 @@ import msgspec
 
 from ezrec.domain import json_decode
 from ezrec.domain.ports import MediaInfo
+from ezrec.media.ffmpeg.colours import Appearance
 from ezrec.media.ffmpeg.inputs import MediaKind
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.system import durable, plain_files
 
 _MOST_IN_MEMORY = 16
-_VERSION = "2"  # of the files on disk
+_VERSION = "3"  # of the files on disk
 _READ_SIZE = 1 << 20
 
 
@@ -40,6 +41,7 @@ class _CacheEntry(msgspec.Struct, forbid_unknown_fields=True):
     offset_s: float = 0.0
     is_cut: bool = False
     varies: bool = False
+    appearance: Appearance = Appearance()
     digest: str = ""
     is_sound: bool = False
 
@@ -105,6 +107,7 @@ class ProbeCache:
         return Media(
             path, kept.demuxer, kept.info, Fraction(*kept.rate), kept.video, kept.audio,
             kept.audio_codec, kept.pix_fmt, kept.full_range, kept.offset_s, kept.is_cut, kept.varies,
+            kept.appearance,
         )  # fmt: skip
 
     def _write(self, name: str, path: Path, seen: Media) -> None:
@@ -112,6 +115,7 @@ class ProbeCache:
             kept = _CacheEntry(
                 seen.demuxer, seen.info, seen.rate.as_integer_ratio(), seen.video, seen.audio,
                 seen.audio_codec, seen.pix_fmt, seen.full_range, seen.offset_s, seen.is_cut, seen.varies,
+                seen.appearance,
             )  # fmt: skip
             self._store(name, path, kept)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
+import re
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ezrec.domain.errors import Retry
-from ezrec.media.ffmpeg import filters, native_probe, runner
+from ezrec.media.ffmpeg import decoding, native_probe, runner
 from ezrec.media.ffmpeg.encoders import Encoders
 from ezrec.media.ffmpeg.inputs import RESULT, TAKE, MediaKind, Unusable, sniffed
 from ezrec.media.ffmpeg.probe import Media, inspect
 from ezrec.media.ffmpeg.probe_cache import ProbeCache
-from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log
+from ezrec.media.ffmpeg.runner import FfmpegFailed, Limits, Log, answer
 from ezrec.media.ffmpeg.throttle import Throttle
 from ezrec.media.mp4 import boxes
 from ezrec.system.task import CancelToken
@@ -50,7 +52,11 @@ class Tools:
     probe_cache: ProbeCache = field(default_factory=ProbeCache)
 
     def inspect(self, kind: MediaKind, path: Path, token: CancelToken | None = None) -> Media:
-        return self.probe_cache.have(kind, path, lambda: self._inspected(kind, path, token))
+        found = self.probe_cache.have(kind, path, lambda: self._inspected(kind, path, token))
+        own = found.appearance.colours
+        if (own.is_hdr or own.is_wide) and not _tone_maps(self.ffmpeg):
+            return replace(found, tone_maps=False)
+        return found
 
     def _inspected(self, kind: MediaKind, path: Path, token: CancelToken | None) -> Media:
         """By the file's own tables if a camera or we have written them, else by ffprobe."""
@@ -66,7 +72,7 @@ class Tools:
     def are_well(self) -> bool:
         """True when FFmpeg can decode a small picture now: then the file it failed at is to blame."""
         try:
-            return self.decoded(filters.decode_nothing(self.ffmpeg), _TRIAL_S) == 1
+            return self.decoded(decoding.decode_nothing(self.ffmpeg), _TRIAL_S) == 1
         except (FfmpegFailed, Retry):
             return False
 
@@ -110,6 +116,12 @@ def _size_and_time(path: Path) -> Hashable:
     except OSError:
         return None
     return info.st_size, info.st_mtime_ns
+
+
+@functools.cache
+def _tone_maps(ffmpeg: str) -> bool:
+    """Whether this FFmpeg was built with libzimg; without it HDR is shown, but pale."""
+    return bool(re.search(r"\bzscale\b", answer(ffmpeg, "-filters")))
 
 
 class Meter:

@@ -20,13 +20,22 @@ _MATRIX = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
+class Colours:
+    """What the numbers of the picture mean, in the codes of ITU-T H.273: primaries, transfer, matrix."""
+
+    codes: tuple[int, int, int]
+    full_range: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PictureTrack:
-    """The picture: H.264. `avcc`: its decoder configuration."""
+    """The picture: H.264. `avcc`: its decoder configuration. `colours` None: unknown."""
 
     timeline: TrackTimeline
     width: int
     height: int
     avcc: bytes
+    colours: Colours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +179,14 @@ def _listed(kind: bytes, form: str, rows: Sequence[tuple[int, ...]]) -> bytes:
 def _picture_entry(picture: PictureTrack) -> bytes:
     shape = struct.pack(">HHIII", picture.width, picture.height, 72 << 16, 72 << 16, 0)
     head = struct.pack(">6xH16x", 1) + shape + struct.pack(">H32xHh", 1, 24, -1)
-    return _box(b"avc1", head, _box(b"avcC", picture.avcc))
+    return _box(b"avc1", head, _box(b"avcC", picture.avcc), *_colour_box(picture.colours))
+
+
+def _colour_box(colours: Colours | None) -> tuple[bytes, ...]:
+    if colours is None:
+        return ()
+    body = b"nclx" + struct.pack(">HHHB", *colours.codes, colours.full_range << 7)
+    return (_box(b"colr", body),)
 
 
 def _sound_entry(sound: SoundTrack) -> bytes:

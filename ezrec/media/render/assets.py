@@ -16,6 +16,7 @@ from ezrec.domain.branding import LogoLayout, around, arrange
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, is_full
 from ezrec.media.ffmpeg import arguments, filters
+from ezrec.media.ffmpeg.colours import resolved
 from ezrec.media.ffmpeg.inputs import LOGO
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
@@ -62,9 +63,10 @@ class AssetMaker:
         sps, form = like.sps, sound or USUAL_SOUND
         if sps.width % 2 or sps.height % 2:
             raise NotApplicable("a picture of odd size")
+        colours = resolved(sps.colours, sps.height)
         found = arguments.EncodeFormat(
-            filters.Target(sps.width, sps.height, rate, sound is not None, sps.full_range),
-            sps.profile, sps.colours, sets.free_id(sets_above), form.rate, form.channels,
+            filters.Target(sps.width, sps.height, rate, sound is not None, sps.full_range, colours),
+            sps.profile, sets.free_id(sets_above), form.rate, form.channels,
             self.tools.bitrate, self.tools.preset,
         )  # fmt: skip
         if found.profile_name is None:

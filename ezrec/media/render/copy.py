@@ -18,6 +18,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg.colours import resolved
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
 from ezrec.media.ffmpeg.tools import NotApplicable, Tools
@@ -75,14 +76,18 @@ class Joiner:
                     for number, one in numbered
                 ]
                 main = MainVideo(parts, {number: one.path for number, one in numbered}, sets, infos[0])
-            return self._joined(main, takes[0].rate, intro, sound, written_share=_WRITING if logo else 1.0)
+            share = _WRITING if logo else 1.0
+            return self._joined(main, takes[0].rate, intro, sound, _colours(infos), written_share=share)
 
     def join_encoded(self, video: filters.Video, encoder: SegmentEncoder) -> JoinResult:
         """Join the intro and the segments that `encoder` makes of the takes; nothing is copied from those."""
         with as_not_applicable():
             sound = USUAL_SOUND if video.target.sound else None
             main = encoder.main_video(self._report_encoding)
-            return self._joined(main, video.takes[0].rate, video.intro, sound, written_share=_WRITING)
+            colours = _colours([main.like])
+            return self._joined(
+                main, video.takes[0].rate, video.intro, sound, colours, written_share=_WRITING
+            )
 
     def prepare(self, take: Media, intro: Media) -> None:
         """Put the intro into the cache, in the format of recordings like this one."""
@@ -99,6 +104,7 @@ class Joiner:
         rate: Fraction,
         intro: Media | None,
         sound: SoundForm | None,
+        colours: index.Colours | None,
         *,
         written_share: float,
     ) -> JoinResult:
@@ -115,7 +121,8 @@ class Joiner:
             silence = kept.enter_context(self._asset_maker.silence(sound)) if sound else b""
             picture, begins = timeline.picture(parts, timeline.picture_scale(parts))
             sps = main.like.sps
-            picture_track = index.PictureTrack(picture, sps.width, sps.height, h264.write_avcc(sets))
+            avcc = h264.write_avcc(sets)
+            picture_track = index.PictureTrack(picture, sps.width, sps.height, avcc, colours)
             sound_track = None
             if sound:
                 packets = timeline.sound(parts, begins, picture, sound.rate, len(silence))
@@ -165,6 +172,12 @@ def _agreed(stream_infos: Sequence[StreamInfo]) -> tuple[h264.Sets, SoundForm | 
     if len(forms) > 1:
         raise NotApplicable("the takes differ in their kind of sound")
     return sets, forms.pop() if forms else None
+
+
+def _colours(stream_infos: Sequence[StreamInfo]) -> index.Colours | None:
+    """For the header, complete: browsers pass over what a camera says in part. None where takes differ."""
+    found = {(resolved(one.sps.colours, one.sps.height), one.sps.full_range) for one in stream_infos}
+    return index.Colours(*found.pop()) if len(found) == 1 else None
 
 
 def _joins(parts: Sequence[Part], *, each_span: bool) -> list[int]:

@@ -36,7 +36,6 @@ from ezrec.system import durable, plain_files
 
 _LONGEST_IN_ONE_S = 2 * PART_S
 _SPARE_BYTES = 64 << 20
-_UNSPECIFIED = (2, 2, 2)  # colours
 _DIGESTS = ".told"  # the ending of a segment's frame digests
 _LARGEST_DIGESTS = 64 << 20
 _SOUND_SHARE = 0.02  # of the work
@@ -101,9 +100,7 @@ class SegmentEncoder:
     def _planned(self) -> list[tuple[Recipe, Keys]]:
         target, found, before = self.video.target, list[tuple[Recipe, Keys]](), 0
         tools = self.maker.tools
-        encode_format = arguments.segment_format(
-            target, _UNSPECIFIED, tools.bitrate, tools.preset, self.encoder
-        )
+        encode_format = arguments.segment_format(target, tools.bitrate, tools.preset, self.encoder)
         for take in self.video.takes:
             if take.is_cut and take.offset_s:
                 raise NotApplicable(f"{take.path.name}: its owner cut its beginning off")

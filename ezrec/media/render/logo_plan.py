@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ezrec.media.ffmpeg.probe import usual_rate
+from ezrec.media.ffmpeg.rates import usual_rate
 from ezrec.media.ffmpeg.tools import NotApplicable
 from ezrec.media.mp4.copyable import StreamInfo
 from ezrec.media.mp4.samples import Track

@@ -20,6 +20,7 @@ from pathlib import Path
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.media.ffmpeg import arguments
 from ezrec.media.ffmpeg.arguments import EncodeFormat
+from ezrec.media.ffmpeg.colours import resolved
 from ezrec.media.ffmpeg.filters import PlacedLogo, Target
 from ezrec.media.ffmpeg.runner import FfmpegFailed
 from ezrec.media.ffmpeg.tools import NotApplicable
@@ -163,8 +164,8 @@ class LogoSegments:
         sps = take.sps
         if sps.width % 2 or sps.height % 2:
             raise NotApplicable("a picture of odd size")
-        target = Target(sps.width, sps.height, rate, False, sps.full_range)
-        return arguments.segment_format(target, sps.colours, tools.bitrate, tools.preset, encoder)
+        target = Target(sps.width, sps.height, rate, False, sps.full_range, resolved(sps.colours, sps.height))
+        return arguments.segment_format(target, tools.bitrate, tools.preset, encoder)
 
     def _checked(self, path: Path, encode_format: EncodeFormat, segment: LogoSegment) -> StreamInfo:
         found = self.maker.checked(path, encode_format)

@@ -17,7 +17,7 @@ from pathlib import Path
 from ezrec.domain.encoders import SOFTWARE
 from ezrec.domain.errors import Busy, Reject, Retry, Stopped, disk_full, is_full
 from ezrec.domain.ports import MediaInfo, RenderPlan
-from ezrec.media.ffmpeg import filters, native_probe
+from ezrec.media.ffmpeg import decoding, filters, native_probe
 from ezrec.media.ffmpeg.encoders import Choice, Encoders
 from ezrec.media.ffmpeg.inputs import INTRO, LOGO, TAKE
 from ezrec.media.ffmpeg.probe import Unseen
@@ -179,7 +179,7 @@ class FfmpegTranscoder:
                 "upload a shorter intro",
             )
         target = filters.Target(64, 36, intro.rate, intro.info.has_audio)
-        argv = filters.decode_intro(self._tools.ffmpeg, intro, target)
+        argv = decoding.decode_intro(self._tools.ffmpeg, intro, target)
         frames = self._tools.decoded(argv, _CHECK_BASE_S + _CHECK_FACTOR * seconds)
         claimed = target.frames(intro)
         if frames != claimed:
@@ -189,7 +189,7 @@ class FfmpegTranscoder:
 
     def _check_logo(self, path: Path) -> None:
         logo = self._tools.inspect(LOGO, path)
-        if self._tools.decoded(filters.decode_logo(self._tools.ffmpeg, logo), _CHECK_BASE_S) != 1:
+        if self._tools.decoded(decoding.decode_logo(self._tools.ffmpeg, logo), _CHECK_BASE_S) != 1:
             raise Reject(f"{path.name}: no picture in it", LOGO.remedy)
 
 

@@ -148,14 +148,12 @@ class Recipe:
     def _picture(self) -> dict[str, object]:
         target, encode_format = self.encode_format.target, self.encode_format
         size_limit = int(self.cut.count / target.rate * encode_format.bitrate / 8 * 3) + (16 << 20)
-        picture = {
-            key: value for key, value in arguments.picture(encode_format).items() if key not in _COLOURS
-        }
         # `cfr` says how long each picture lasts: behind `setpts` FFmpeg 7 does not know it, and the last one
         # of a part would never be shown.
         return {
-            **picture, "g": max(1, round(2 * target.rate)), "r": filters.ratio(target.rate),
-            "fps_mode": "cfr", "f": "mp4", "map_metadata": -1, "map_chapters": -1, "fs": size_limit,
+            **arguments.picture(encode_format), "g": max(1, round(2 * target.rate)),
+            "r": filters.ratio(target.rate), "fps_mode": "cfr", "f": "mp4", "map_metadata": -1,
+            "map_chapters": -1, "fs": size_limit,
         }  # fmt: skip
 
     def frame_digests(self, text: str, at: int) -> list[tuple[int, str]]:
@@ -173,9 +171,6 @@ class Recipe:
                 found.append((after, digest))
         seen = [number for number, (after, _) in enumerate(found) if _nearest(Fraction(after, each)) <= 0]
         return found[seen[-1] :] if seen else found
-
-
-_COLOURS = frozenset({"color_primaries", "color_trc", "colorspace"})  # as the take's frames have them
 
 
 def sound(

@@ -331,4 +331,5 @@ def _is_publishable(take: Media) -> bool:
         take.info.video_codec == "h264"
         and take.pix_fmt in ("yuv420p", "yuvj420p")
         and take.audio_codec in ("", "aac")
+        and not take.appearance.colours.is_hdr
     )

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg import decoding
 from ezrec.media.ffmpeg.inputs import RESULT
 from ezrec.media.ffmpeg.runner import Log
 from ezrec.media.ffmpeg.tools import Tools, VerificationError
@@ -84,7 +84,7 @@ class CopyVerifier:
                 first, last = _end(video)
                 sources.append((self.output, (_between(video, first), _between(video, last))))
                 wanted += last - first
-            argv = filters.decode_windows(self.tools.ffmpeg, sources)
+            argv = decoding.decode_windows(self.tools.ffmpeg, sources)
             shown = self.tools.decoded(argv, _CHECK_S, self.token, self.log)
         finally:
             beside.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ezrec.domain.errors import Reject
 from ezrec.domain.ports import MediaInfo
-from ezrec.media.ffmpeg import filters
+from ezrec.media.ffmpeg import decoding
 from ezrec.media.ffmpeg.inputs import RESULT
 from ezrec.media.ffmpeg.probe import Media
 from ezrec.media.ffmpeg.runner import Log
@@ -52,10 +52,10 @@ class OutputVerifier:
     def check_decoding(self, expected: ExpectedVideo) -> MediaInfo:
         """Check the video's tables, and decode its end and the frames around each join."""
         made = self._inspected(expected)
-        if not self._decoded(filters.decode_end(self.tools.ffmpeg, made)):
+        if not self._decoded(decoding.decode_end(self.tools.ffmpeg, made)):
             raise VerificationError("the video made shows no picture at its end")
         if expected.joins and expected.rate and made.info.frames:
-            self._decode_joins(made.path, filters.windows(expected.joins, made.info.frames, expected.rate))
+            self._decode_joins(made.path, decoding.windows(expected.joins, made.info.frames, expected.rate))
         return made.info
 
     def _inspected(self, expected: ExpectedVideo) -> Media:
@@ -79,7 +79,7 @@ class OutputVerifier:
     def _decode_joins(self, path: Path, windows: Sequence[tuple[int, tuple[float, float]]]) -> None:
         for some in [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)]:
             wanted = sum(count for count, _ in some)
-            argv = filters.decode_windows(self.tools.ffmpeg, [(path, window) for _, window in some])
+            argv = decoding.decode_windows(self.tools.ffmpeg, [(path, window) for _, window in some])
             shown = self._decoded(argv)
             if shown != wanted:
                 raise VerificationError(f"around the joins {shown} frames are shown where {wanted} were made")

@@ -12,7 +12,8 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +65,80 @@ v.addEventListener('error', () => report.errors.push(`${v.error.code}: ${v.error
 </script>"""
 
 
+_PIXELS = """<!doctype html><body><script>
+const shots = %s, report = [];
+const canvas = document.createElement('canvas'), pen = canvas.getContext('2d', {willReadFrequently: true});
+(async () => {
+  for (const [video, at, x, y] of shots) {
+    const v = document.createElement('video');
+    v.muted = true;
+    document.body.append(v);
+    try {
+      const heard = (name) => new Promise((done, fail) => {
+        v.addEventListener('error', () => fail(new Error(v.error.message)));
+        v.addEventListener(name, done, {once: true});
+        setTimeout(() => fail(new Error(name + ' never came')), 20000);
+      });
+      const ready = heard('loadeddata');
+      v.src = video;
+      await ready;
+      const there = heard('seeked'), shown = new Promise((seen) => {
+        v.requestVideoFrameCallback(seen);
+        setTimeout(seen, 3000);
+      });
+      v.currentTime = at;
+      await there;
+      await shown;
+      canvas.width = v.videoWidth; canvas.height = v.videoHeight;
+      pen.drawImage(v, 0, 0);
+      report.push([...pen.getImageData(x, y, 1, 1).data].slice(0, 3));
+    } catch (fault) { report.push([String(fault)]); }
+    v.remove();
+  }
+  await fetch('/report', {method: 'POST', body: JSON.stringify(report)});
+})();
+</script>"""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A pixel of a video at a time."""
+
+    video: Path
+    at: float
+    x: int
+    y: int
+
+
+def pixels(shots: Sequence[Shot], folder: Path) -> list[tuple[int, int, int]]:
+    """Red, green and blue of each as Chromium shows it, all on one page: its start takes the longest."""
+    videos = {f"/{number}.mp4": shot.video for number, shot in enumerate(shots)}
+    asked = [(name, shot.at, shot.x, shot.y) for name, shot in zip(videos, shots, strict=True)]
+    found: list[tuple[int, int, int]] = [
+        tuple(one) for one in _reported(_PIXELS % json.dumps(asked), videos, folder)
+    ]
+    return found
+
+
 def watched(video: Path, folder: Path, joins: Sequence[float], seeks: Sequence[float]) -> dict[str, Any]:
     """What Chromium says after it played across each join and then sought each time of `seeks`."""
+    page = _PAGE % json.dumps({"joins": list(joins), "seeks": list(seeks)})
+    found: dict[str, Any] = _reported(page, {"/video.mp4": video}, folder)
+    return found
+
+
+def _reported(page: str, videos: Mapping[str, Path], folder: Path) -> Any:
+    """What a page says that is given these videos."""
     assert CHROMIUM
-    reports: list[dict[str, Any]] = []
+    reports: list[Any] = []
     told = threading.Event()
-    page = (_PAGE % json.dumps({"joins": list(joins), "seeks": list(seeks)})).encode()
 
     class Answers(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/":
-                self.give(200, "text/html", page)
-            elif self.path == "/video.mp4":
-                data = video.read_bytes()
+                self.give(200, "text/html", page.encode())
+            elif self.path in videos:
+                data = videos[self.path].read_bytes()
                 first = int(self.headers.get("Range", "bytes=0-")[6:].split("-")[0])
                 self.give(206, "video/mp4", data[first:], f"bytes {first}-{len(data) - 1}/{len(data)}")
             else:

@@ -62,8 +62,9 @@ BAD_TAKES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "too wide": (lambda d: media.make_take(d / "x.mp4", size=(8200, 16), seconds=0.1), "8200x16 pixels"),
     "matroska": (
         lambda d: Path(shutil.move(media.make_intro(d / "i.mkv"), d / "x.mp4")),
-        "not usable as recording",
+        "not usable as recording: it is Matroska or WebM under the name .mp4",
     ),
+    "sound": (sound_only, "no picture in it, only sound"),
     "folder": (lambda d: d, "(neither a file nor|a directory, and no file)"),
     "link": (link, "cannot be opened"),
     "fifo": (fifo, "(neither a file nor|a directory, and no file)"),
@@ -72,6 +73,82 @@ BAD_TAKES: dict[str, tuple[Callable[[Path], Path], str]] = {
         "not usable as recording",
     ),
 }
+
+
+STREAMS = {
+    "raw H.264": ("-bsf:v", "h264_mp4toannexb", "-f", "h264"),
+    "MPEG-TS": ("-f", "mpegts"),
+    "MPEG-PS": ("-f", "mpeg"),
+    "a Flash video": ("-f", "flv"),
+}
+
+
+@pytest.mark.parametrize("name", list(STREAMS))
+def test_a_recording_with_another_name_is_called_what_it_is_and_the_command_mends_it(
+    name: str, tmp_path: Path, transcoder: FfmpegTranscoder
+) -> None:
+    whole, path = media.make_take(tmp_path / "w.mp4", filters="noise=alls=40:allf=t"), tmp_path / "x.mp4"
+    command: list[str | Path] = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        whole,
+        "-map",
+        "0:v",
+        "-c",
+        "copy",
+        *STREAMS[name],
+        path,
+    ]
+    subprocess.run(command, check=True, timeout=60)
+    with pytest.raises(Reject, match=rf"it is {name} under the name \.mp4") as fault:
+        transcoder.probe(path)
+    cure, rest = fault.value.remedy.split("; then ")
+    assert cure == "ffmpeg -i x.mp4 -c copy -c:a aac x-usable.mp4"
+    assert "retry" in rest
+    if name == "MPEG-PS":  # FFmpeg writes them without what tells a demuxer of H.264; cameras do better
+        return
+    subprocess.run(["sh", "-c", f"{cure} 2>/dev/null"], check=True, timeout=60, cwd=tmp_path)
+    assert transcoder.probe(tmp_path / "x-usable.mp4").frames in (59, 60)
+
+
+LOGOS_WITH_A_CURE = {
+    "an animated WebP": (
+        "testsrc2=s=64x32:r=5:d=1",
+        "x.webp",
+        "it is a WebP animation",
+        "webpmux -get frame 1",
+    ),
+    "a GIF": ("testsrc2=s=64x32:r=5:d=1", "x.gif", "it is a GIF", "ffmpeg -i x.gif"),
+    "of print size": ("color=lime:s=9000x450:d=1:r=1", "x.png", "9000x450 pixels", "smaller than 8192"),
+}
+
+
+@pytest.mark.parametrize("what", list(LOGOS_WITH_A_CURE))
+def test_a_logo_is_called_what_it_is_and_the_command_mends_it(
+    what: str, tmp_path: Path, transcoder: FfmpegTranscoder
+) -> None:
+    source, name, says, cure = LOGOS_WITH_A_CURE[what]
+    encoder = ["-c:v", "libwebp_anim"] if name == "x.webp" else []
+    command: list[str | Path] = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        source,
+        *encoder,
+        tmp_path / name,
+    ]
+    subprocess.run(command, check=True, timeout=60)
+    with pytest.raises(Reject, match=says) as fault:
+        transcoder.check_asset("logo", tmp_path / name)
+    assert cure in fault.value.remedy
+    if "ffmpeg" in (mends := fault.value.remedy.split("; then ")[0].split(": ")[-1]):
+        subprocess.run(["sh", "-c", f"{mends} 2>/dev/null"], check=True, timeout=60, cwd=tmp_path)
+        transcoder.check_asset("logo", tmp_path / "x-usable.png")
 
 
 @pytest.mark.parametrize("make", list(BAD_TAKES))

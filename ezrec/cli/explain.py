@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ezrec.settings import Settings
 
 _GAPS_NAMED = 5
-_WIDTH = 80
 
 
 @click.command()
@@ -50,7 +49,7 @@ def explain(obj: Context, job_id: str) -> None:
         progress = found.entry.progress() if found.entry else {}
         sentences = list(of_a_job(found, now, zone, progress))
     for sentence in sentences:
-        click.echo("\n".join(folded(printable(sentence), terminal()[0] or _WIDTH, "  ", whole_words=True)))
+        click.echo("\n".join(folded(printable(sentence), terminal()[0], "  ", whole_words=True)))
 
 
 def of_a_job(found: JobMatch, now: datetime, zone: tzinfo, progress: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, tzinfo
 
 from ezrec.domain.durations import span as span
 
+_PIPE_WIDTH = 80
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]?B)?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -27,12 +28,12 @@ def printable(text: str) -> str:
 
 
 def terminal() -> tuple[int | None, bool]:
-    """The width to fit (None: a file or a pipe takes any), and whether colours are welcome."""
+    """The width to fit, and whether colours are welcome. A file or a pipe gets 80 columns, or COLUMNS."""
     is_terminal = sys.stdout.isatty()
     colour = is_terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     if is_terminal or os.environ.get("COLUMNS", "").isdigit():
         return max(40, shutil.get_terminal_size().columns), colour
-    return None, colour
+    return _PIPE_WIDTH, colour
 
 
 def cut(text: str, width: int) -> str:

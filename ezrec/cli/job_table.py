@@ -15,6 +15,7 @@ import click
 from ezrec.cli.drawing import GAP, column_widths, columns, folded
 from ezrec.cli.formatting import printable, size, span, window
 from ezrec.cli.job_list import Row
+from ezrec.domain.job import Kind
 from ezrec.spool.lookup import DONE, IN_SPOOL, TRASH
 
 HEADINGS = ("ID", "STATE", "BOOKING", "SIZE", "AGE", "TRY", "NEXT")
@@ -39,6 +40,7 @@ def draw(
     """The lines of the listing. `ids`: all that exist, for unique beginnings; `width` None: no limit."""
     if not rows:
         return []
+    rows = sorted(rows, key=_is_archive)
     names = _short_ids(rows, ids, width)
     cells = [HEADINGS, *(_cells(row, names, now, zone, width) for row in rows)]
     widths = column_widths(cells)
@@ -50,13 +52,21 @@ def draw(
     )
     lines = [heading]
     state_at = widths[0] + len(GAP)
+    is_apart = False
     for row, cell, long, line in zip(rows, cells[1:], is_long[1:], drawn, strict=True):
+        if _is_archive(row) and not is_apart:
+            lines += ["", "Archives of this box's logs:"]
+            is_apart = True
         if long:
             lines.append(cell[0])
         lines.append(_coloured(line, state_at, row) if colour else line)
         if row.next_step.why:
             lines += _remarks(row, width, colour)
     return lines
+
+
+def _is_archive(row: Row) -> bool:
+    return row.job is not None and row.job.kind is Kind.LOGS
 
 
 def _cells(
@@ -153,6 +163,7 @@ def _joined(parts: Iterable[tuple[str, bool]], width: int | None, colour: bool) 
             lines[-1] += " · " + mark(text, good)
             used += 3 + len(text)
         else:
-            lines.append(mark(text, good))
-            used = len(text)
+            *first, last = folded(text, width, "  ")
+            lines += [mark(line, good) for line in (*first, last)]
+            used = len(last)
     return lines

@@ -18,7 +18,7 @@ from ezrec.cli.job_list import Row, rows
 from ezrec.cli.job_table import draw, footer
 from ezrec.cli.main import run
 from ezrec.cli.next_step import next_step
-from ezrec.domain.job import Fault, JobOutcome
+from ezrec.domain.job import Fault, JobOutcome, Kind
 from ezrec.domain.stages import State
 from ezrec.spool.lookup import IN_SPOOL, all_ids, find
 from ezrec.spool.spool import Spool
@@ -196,7 +196,7 @@ def test_ls_tells_of_the_machine_with_no_daemon_running(tmp_path: Path) -> None:
     assert "\x1b" not in found.stdout
 
 
-def test_columns_is_honoured_and_a_pipe_gets_whole_lines(tmp_path: Path) -> None:
+def test_columns_is_honoured_and_a_pipe_gets_80(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     spool.prepare()
     for job_id in ("a" * 36, "b" * 36):
@@ -207,8 +207,18 @@ def test_columns_is_honoured_and_a_pipe_gets_whole_lines(tmp_path: Path) -> None
     table = narrow[: narrow.index("")]
     assert max(len(line) for line in table if line.startswith(" ") and "→" not in line) <= 60
     assert max(map(len, table)) < 80, "the columns take what they need"
-    assert sum("a long story" in line for line in piped) == 2
-    assert any(line.startswith("a" * 36) for line in piped)
+    assert 60 < max(map(len, piped)) <= 80
+    assert any(line.startswith("a" * 8 + "  ") for line in piped), "the beginning of an id is enough"
+
+
+def test_log_archives_stand_apart_from_the_matches(spool: Spool) -> None:
+    laid(spool, State.PROCESSED, "logs-1", kind=Kind.LOGS, booking=None, takes=())
+    laid(spool, State.PROCESSED, "match")
+    heading, match, blank, apart, archive = listed(spool)
+    assert heading.startswith("ID")
+    assert match.startswith("match")
+    assert (blank, apart) == ("", "Archives of this box's logs:")
+    assert archive.startswith("logs-1")
 
 
 def test_ls_filters_by_state_failure_and_time(spool: Spool, capsys: pytest.CaptureFixture[str]) -> None:

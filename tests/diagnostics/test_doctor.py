@@ -193,7 +193,7 @@ def test_a_key_to_everything_is_warned_about_and_never_shown(home: Path) -> None
     ("noted", "said"),
     [
         ({"access": "refused", "said": "Invalid login credentials"}, "Invalid login credentials"),
-        ({"access": "good", "hidden": True}, "the known are kept"),
+        ({"access": "good", "hidden": True}, "the known ones are kept"),
         ({"access": "odd"}, None),
     ],
 )

@@ -155,7 +155,8 @@ def test_an_answer_wins_over_what_is_known_and_a_key_whatever_its_name() -> None
 
 
 def test_the_keys_that_are_set_apart_are_those_that_the_program_reads_there() -> None:
-    assert set(env_file.SECRETS) == set(definitions.CREDENTIALS) >= set(definitions.SECRETS)
+    # The webhook's address is masked wherever settings are shown; it opens nothing of the cloud's.
+    assert set(env_file.SECRETS) == set(definitions.CREDENTIALS) >= {*definitions.SECRETS} - {"EZREC_WEBHOOK"}
     for item in definitions.TABLE:
         if item.metadata["name"] in env_file.SECRETS:
             names = (item.metadata["name"], *item.metadata["older"])

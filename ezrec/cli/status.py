@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from ezrec.domain.alerts import Alert
     from ezrec.domain.snapshot import Snapshot
 
-_REDRAW_S = 15.0  # ages grow although no file changes
+_REDRAW_S = 1.0  # times pass although no file changes, and a person watches
 _BURST_S = 0.5  # between two drawings: many changes at once are drawn once
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="All facts and alerts, for machines.")
-@click.option("--watch", is_flag=True, help="Draw again whenever something changes, until Ctrl-C.")
+@click.option(
+    "--watch", is_flag=True, help="Draw again every second and whenever something changes, until Ctrl-C."
+)
 @click.pass_context
 def status(ctx: click.Context, as_json: bool, watch: bool) -> None:
     """Show whether it records what it should, whether the bookings fit on the disk, and what is stuck.

@@ -110,7 +110,7 @@ def _styled(text: str, mood: str, colour: bool, *, bold: bool = False) -> str:
 
 def answers(snapshot: Snapshot, zone: tzinfo) -> Iterator[Line]:
     """All lines, in order."""
-    yield _recording(snapshot)
+    yield _recording(snapshot, zone)
     yield _next(snapshot, zone)
     yield _day(snapshot)
     yield _disk(snapshot)
@@ -123,7 +123,7 @@ def answers(snapshot: Snapshot, zone: tzinfo) -> Iterator[Line]:
     yield Line("versions", versions or "–")
 
 
-def _recording(snapshot: Snapshot) -> Line:
+def _recording(snapshot: Snapshot, zone: tzinfo) -> Line:
     recorder, health = snapshot.recorder, snapshot.recorder.health
     missing = recorder.missing
     if missing:
@@ -139,7 +139,9 @@ def _recording(snapshot: Snapshot) -> Line:
         evidence = f" · last frame {age_s:.0f} s ago" if age_s is not None else " · no frame yet"
         evidence += f" · {health.fps:.1f} fps" if health.fps else ""
         evidence += f" · {health.restarts} restarts" if health.restarts else ""
-    return Line("recording", f"{', '.join(recorder.recording)}{evidence}", "ok")
+    ends = {one.booking: f", ends at {one.end.astimezone(zone):%H:%M}" for one in snapshot.under_way}
+    named = "; ".join(f"{booking}{ends.get(booking, '')}" for booking in recorder.recording)
+    return Line("recording", f"{named}{evidence}", "ok")
 
 
 def _next(snapshot: Snapshot, zone: tzinfo) -> Line:

@@ -167,8 +167,8 @@ class Snapshot:
     it. `blocked`: what waits for a correction in the cloud. `longest_booking`: of those to come or in hand.
     `other_disks`: disks beside the spool's that hold files of EZREC. `booking_cache_at`: when the bookings
     were last fetched, exact to five minutes. `last_error`: the newest of all jobs and of the recorder.
-    `branding_faults`: what of the branding cannot be used. `films_no_court`: what is wrong when an
-    installed box films the test picture; empty otherwise.
+    `under_way`: the bookings that the recorder has in hand. `branding_faults`: what of the branding cannot be
+    used. `films_no_court`: what is wrong when an installed box films the test picture; empty otherwise.
     `held`: the next booking that a person holds. `unjudged`: bookings that are over and wait for a clock that
     can be trusted. `incidents`: the newest of those that nobody has put away; `day`: what became of the jobs
     of the last 24 hours. `has_cloud`: the backend is over a network.
@@ -200,6 +200,7 @@ class Snapshot:
     longest_booking: Upcoming | None = None
     cloud_fault: str = ""
     branding_faults: tuple[str, ...] = ()
+    under_way: tuple[Upcoming, ...] = ()
     films_no_court: str = ""
     services: ServicesLife = ServicesLife()
     starter: Starter = Starter()

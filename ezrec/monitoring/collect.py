@@ -142,6 +142,11 @@ def collect(
         uploads=uploads.seen(entries, now, machine.uptime_s, before, clock.boot_id()),
         unpublished_bytes=sum(_weight(entry.job) for state in _UNPUBLISHED for entry in entries[state]),
         to_process_bytes=_to_process(entries),
+        under_way=tuple(
+            Upcoming(found.id, found.start, found.end)
+            for entry in entries[State.RECORDING]
+            if (found := entry.job.booking) is not None
+        ),
         branding_faults=read_branding_faults(settings.state),
         recording_bytes_a_minute=recording_rate(settings),
         clock_synchronised=is_synchronised,

@@ -69,6 +69,11 @@ def screen(facts: Snapshot, *alerts: Alert, colour: bool = False) -> str:
     return "\n".join(draw(facts, alerts, "EZREC court-7", ZoneInfo("UTC"), 80, colour))
 
 
+def test_what_is_recorded_says_when_it_ends() -> None:
+    text = screen(replace(WELL, under_way=(Upcoming("b1", NOW - HOUR / 2, NOW + HOUR / 2),)))
+    assert "recording  b1, ends at 18:30 · last frame 1 s ago · 30.0 fps" in text
+
+
 def test_a_box_that_is_well_says_so_in_one_screen() -> None:
     text = screen(WELL)
     assert text.splitlines()[0] == "EZREC court-7 · Wed 25 Nov 18:00:00 · all is well"
@@ -409,7 +414,7 @@ def test_watch_draws_anew_when_a_file_changes_and_ends_with_ctrl_c(box: CourtBox
     os.close(program_end)
     try:
         _read_until(screen_end, "Ctrl-C")
-        time.sleep(1)
+        _read_until(screen_end, "Ctrl-C", limit_s=10)  # also where nothing changes: it moves every second
         laid(box.spool, State.RAW, "fresh-1")
         _read_until(screen_end, "1 raw")
         child.send_signal(signal.SIGINT)

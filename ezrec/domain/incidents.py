@@ -53,7 +53,7 @@ class Incident:
 
     @property
     def remedy(self) -> str:
-        return f"why: ezrec spool show {self.job}; once you know: ezrec alerts clear {self.id}"
+        return f"why: ezrec explain {self.job}; once you know: ezrec alerts clear {self.id}"
 
 
 def percent(job: Job) -> str:

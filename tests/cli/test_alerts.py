@@ -48,7 +48,7 @@ def test_each_incident_is_listed_with_its_id_and_what_to_type(
     text = capsys.readouterr().out
     assert text.index("no_recorder  (critical") < text.index("missed-b1  (warning")
     assert "booking b3 was recorded in part: 41.9 % of it is there" in text
-    assert "→ why: ezrec spool show b3; once you know: ezrec alerts clear partial-b3" in text
+    assert "→ why: ezrec explain b3; once you know: ezrec alerts clear partial-b3" in text
 
 
 @pytest.mark.parametrize(

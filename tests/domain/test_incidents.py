@@ -84,7 +84,7 @@ def test_a_share_is_never_rounded_up_to_all_of_it() -> None:
 def test_an_incident_says_what_why_and_what_to_type() -> None:
     (missed,) = incidents_of(done("b1", JobOutcome.MISSED, reason="no camera during the whole booking"))
     assert missed.text == "booking b1 was missed: no camera during the whole booking"
-    assert missed.remedy == "why: ezrec spool show b1; once you know: ezrec alerts clear missed-b1"
+    assert missed.remedy == "why: ezrec explain b1; once you know: ezrec alerts clear missed-b1"
     (partial,) = incidents_of(job(recording=JobOutcome.PARTIAL, coverage_pct=41.9, missing_s=2091.0))
     assert partial.text == "booking b1 was recorded in part: 41.9 % of it is there, 2091 s are missing"
     (bare,) = incidents_of(done("b1", JobOutcome.PUBLISHED, "published without the logo: no picture"))

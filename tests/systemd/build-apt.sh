@@ -14,6 +14,7 @@ missing() { echo "test-systemd: $*" >&2; exit 3; }
 recipe=$(cat "$0" "$here/pyproject.toml" | sha256sum | cut -c1-16)
 tree=$cache/debian$1-apt-$recipe
 if [ -e "$tree/.ready" ]; then echo "$tree"; exit 0; fi
+[ "${ONLY_BUILT:-}" != yes ] || missing "no tree of a fresh Debian $1 is built: make test-systemd builds it, in some minutes"
 command -v debootstrap >/dev/null || missing "debootstrap is missing: apt-get install debootstrap"
 mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
 	sed -nE 's/^(URIs:|deb( +\[[^]]*\])?) +([^ ]+\/debian)\/?( .*)?$/\3/p' |

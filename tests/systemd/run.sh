@@ -25,10 +25,11 @@ esac
 [ $status = 3 ] && not_run "See above for what is missing."
 [ $status = 0 ] || exit $status
 { read -r EZREC_BED_ROOT && read -r EZREC_APPLIANCE; } <<<"$built"
-# Fresh machines with an apt of their own, of both Debians whatever DEBIAN says. Without them only those tests are left out.
+# Fresh machines with an apt of their own, of both Debians whatever DEBIAN says. Without them only those tests are left out;
+# `--optional` builds none, since that takes minutes.
 fresh=
 for number in 12 13; do
-	if tree=$(tests/systemd/build-apt.sh $number); then
+	if tree=$(ONLY_BUILT=$optional tests/systemd/build-apt.sh $number); then
 		fresh="$fresh${fresh:+, }\"$number\": \"$tree\""
 	elif [ $optional = yes ]; then
 		echo "!!! test-systemd: an installation on a fresh Debian $number is NOT tested here. See above for what is missing." >&2

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ezrec.camera.auto_camera import AutoCamera
 from ezrec.camera.overlay.blend import CaptureOverlay, plane_bytes
 from ezrec.camera.picamera.camera import PicameraCamera
 from ezrec.camera.picamera.device import PictureFormat, configuration, has_hardware_encoder, holder
@@ -327,7 +328,7 @@ def test_the_camera_module_is_never_a_test_picture(camera: str, tmp_path: Path) 
     from ezrec.app import recording
 
     settings = load({"EZREC_HOME": str(tmp_path), "EZREC_CAMERA": camera})
-    assert isinstance(recording.camera(settings), PicameraCamera)
+    assert isinstance(recording.camera(settings), AutoCamera if camera == "auto" else PicameraCamera)
 
 
 def test_a_camera_of_no_known_kind_is_a_fault_of_the_settings(tmp_path: Path) -> None:

@@ -490,7 +490,7 @@ def test_the_status_tells_the_measure_and_the_alert(box: CourtBox) -> None:
     status.finish(60)
     found = read_status_file(box.settings.state)
     assert found is not None
-    assert "at 4.0 Mbit/s, and even so" in found.facts.disk_measure
+    assert "at 4.0 Mbit/s, and even that is not enough" in found.facts.disk_measure
     assert [alert.name for alert in found.alerts if alert.is_raised] == ["disk_short"]
 
 

@@ -213,6 +213,7 @@ def test_no_secret_setting_leaves_in_an_archive_whichever_and_however_it_was_log
 ) -> None:
     """Every field that is a secret, in every form in which a library may quote it."""
     canaries = {name: f"canary/{number}+{name.lower()} é@x" for number, name in enumerate(SECRETS)}
+    canaries["EZREC_WEBHOOK"] = f"https://hooks.test/{canaries['EZREC_WEBHOOK']}"
     wishes = settings.load({"EZREC_HOME": str(box.home), **canaries})
     assert set(wishes.secrets()) >= set(canaries.values())
     shapes = (str, quote, quote_plus, json.dumps, repr)

@@ -39,6 +39,7 @@ def own_handlers() -> Iterator[None]:
 
 
 CANARIES = {name: f"canary/{number}+{name.lower()} é@x" for number, name in enumerate(SECRETS)}
+CANARIES["EZREC_WEBHOOK"] = f"https://hooks.test/{CANARIES['EZREC_WEBHOOK']}"
 RTSP = "p@ss/w0rd:canary"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJyb2xlIjoic2VydmljZSJ9.c2lnbmF0dXJl"
 FORMS = {

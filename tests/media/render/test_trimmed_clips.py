@@ -195,7 +195,7 @@ def test_a_trimmed_clip_is_not_published_as_it_is_on_a_full_disk(tmp_path: Path)
     for make in CLIPS.values():
         clip = make(tmp_path)
         before = clip.read_bytes()
-        with pytest.raises(Reject, match="its owner cut a part of it off"):
+        with pytest.raises(Reject, match="it still holds what its owner cut off"):
             give_index(clip)
         assert clip.read_bytes() == before
 

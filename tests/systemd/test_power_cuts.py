@@ -15,7 +15,9 @@ from ezrec.domain.stages import DIRECTORIES
 from ezrec.system import durable
 from tests.support import media
 from tests.support.card import Card
+from tests.support.wait import eventually
 from tests.systemd.appliance import Appliance
+from tests.systemd.bed import PROGRAM
 
 CUTS = 25
 SEED = 20  # the moments differ from each other, not from run to run
@@ -56,7 +58,8 @@ def test_twenty_five_power_cuts_lose_and_double_nothing(tmp_path: Path, tree: Pa
         box.bed.up()
         box.open()
         box.start()
-        box.bed.wait_for(lambda: _is_done(box), "what was left is not finished", 240)
+        is_done = eventually(lambda: _is_done(box), 240)
+        assert is_done, box.bed.run("env", f"EZREC_HOME={home}", PROGRAM, "spool", "ls", "--json")
         names = [str(row["booking_id"]) for row in box.box.store.videos()]
         assert sorted(names) == acknowledged
         assert all(box.box.video(name) for name in acknowledged)

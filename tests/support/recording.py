@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from ezrec.camera.ffmpeg_sources import STRIP_BITS, block_side
@@ -49,6 +50,11 @@ def _number(row: bytes) -> int:
 
 def are_in_a_row(numbers: list[int]) -> bool:
     return bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def breaks_in(numbers: list[int]) -> list[tuple[int, int]]:
+    """The numbers on both sides of each place where they are not in a row."""
+    return [(one, other) for one, other in pairwise(numbers) if other != one + 1]
 
 
 def our_children() -> list[int]:

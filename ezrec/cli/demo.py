@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,17 +73,15 @@ def _tell(report: DemoReport, home: Path, removed: int) -> None:
     click.echo()
     for name, text in lines.items():
         click.echo(f"{name:>16}  {text}")
-    again = (
-        ""
-        if report.interruptions
-        else "\n  ezrec demo --pull-plug        the same, with the plug pulled in the middle"
-    )
-    click.echo(
-        f"\nNext:{again}\n"
-        f"  EZREC_HOME={home} ezrec explain {booking['id'][:8]}\n"
-        "                                why this booking has a video\n"
-        "  sudo ./install.sh             make this machine a court camera"
-    )
+    program = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).is_relative_to(Path.cwd()) else "ezrec"
+    after = {
+        f"{program} demo --pull-plug": "the same, with the plug pulled in the middle",
+        f"EZREC_HOME={home} {program} explain {booking['id'][:8]}": "why this booking has a video",
+        "sudo ./install.sh": "make this machine a court camera",
+    }
+    click.echo("\nNext:")
+    for command, meaning in after.items():
+        click.echo(f"  {command}\n      {meaning}")
     if removed:
         click.echo(f"\n{removed} older demo folder{'s' if removed > 1 else ''} removed; the newest is kept.")
 

@@ -14,7 +14,7 @@ from ezrec.cli.formatting import length, moment, printable, size, span, terminal
 from ezrec.cli.next_step import NextStep, next_step
 from ezrec.domain.booking import Booking
 from ezrec.domain.errors import NoSuchJob
-from ezrec.domain.job import Job, JobOutcome, Kind
+from ezrec.domain.job import OPEN, Job, JobOutcome, Kind
 from ezrec.domain.names import shown
 from ezrec.domain.redaction import cleaned
 from ezrec.spool.lookup import DONE, TRASH, JobMatch
@@ -92,7 +92,7 @@ def _recorded(found: JobMatch, job: Job, now: datetime, zone: tzinfo) -> Iterato
     if booking is not None and booking.is_cancelled:
         yield "It was cancelled."
     if found.place == "recording":
-        if any(take.ended_by == "still open" for take in job.takes):
+        if any(take.ended_by == OPEN for take in job.takes):
             yield f"It is being recorded{_until(booking, now, zone)}."
         elif booking is not None and now < booking.start:
             yield f"The camera is made ready; the recording starts {when(booking.start, now)}."

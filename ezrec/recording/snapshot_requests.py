@@ -16,11 +16,13 @@ from pathlib import Path
 
 from ezrec.domain.errors import Retry
 from ezrec.domain.ports import Camera
+from ezrec.runtime.file_events import DirectoryWatcher, Unwatchable
+from ezrec.system.task import WakeUp
 
 DIRECTORY = ".snapshots"
 _REQUEST = re.compile(r"([0-9a-f]{16}\.(?:jpg|png))\.request")
 _OLD_S = 60.0  # nobody waits any more
-_LOOK_S = 0.1
+_LOOK_S = 2.0  # in case an event is missed
 
 
 class SnapshotRequests:
@@ -76,10 +78,13 @@ def ask(directory: Path, ending: str, limit_s: float) -> bytes:
     """The asker's side: the bytes of a picture in the format of `ending` (`.jpg`, `.png`). Raises `Retry`."""
     answer = directory / f"{secrets.token_hex(8)}{ending}"
     request, fault = answer.with_name(f"{answer.name}.request"), answer.with_name(f"{answer.name}.fault")
-    ends = time.monotonic() + limit_s
+    ends, wake_up = time.monotonic() + limit_s, WakeUp()
+    watcher = DirectoryWatcher({directory: wake_up.set}, logging.getLogger("ezrec.snapshots"))
     try:
+        with contextlib.suppress(Unwatchable):
+            watcher.arm()
         request.touch()
-        while time.monotonic() < ends:
+        while (left_s := ends - time.monotonic()) > 0:
             for path in (answer, fault):
                 with contextlib.suppress(FileNotFoundError):
                     data = path.read_bytes()
@@ -87,10 +92,11 @@ def ask(directory: Path, ending: str, limit_s: float) -> bytes:
                     if path is fault:
                         raise Retry(data.decode(errors="replace").strip())
                     return data
-            time.sleep(_LOOK_S)
+            wake_up.wait(min(_LOOK_S, left_s))
     except OSError as wrong:
         raise Retry(f"the recorder cannot be asked for a picture: {wrong}") from None
     finally:
+        watcher.disarm()
         with contextlib.suppress(OSError):
             request.unlink(missing_ok=True)
     raise Retry(f"the recorder gave no picture within {limit_s:.0f} s")

@@ -1,5 +1,7 @@
 """Hooks: the owner's executables, started when something happens. They observe; they never stop a job.
 
+The owner's webhook is told of the same alerts and finished jobs, by a thread of its own (`webhook.py`).
+
 `hooks/<directory>/` mirrors the spool (`hooks/done/` for what has left it); `hooks/alert/` is for alerts.
 All run in one thread, one after another, so that a slow hook delays other hooks and nothing else.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import resource
 import signal
 import threading
 import time
@@ -22,6 +21,7 @@ from ezrec.domain.outcomes import Done
 from ezrec.domain.stages import State
 from ezrec.runtime import worker_thread
 from ezrec.runtime.file_events import DirectoryWatcher, Unwatchable
+from ezrec.runtime.handling import Handler
 from ezrec.runtime.periodic import PeriodicTask, PeriodicWork
 from ezrec.runtime.scheduler import Services
 from ezrec.runtime.worker import Worker
@@ -346,14 +346,8 @@ def test_without_a_free_handle_nothing_can_be_watched(tmp_path: Path) -> None:
         directory.mkdir()
     rings: list[int] = []
     watcher = DirectoryWatcher(dict.fromkeys(directories, lambda: rings.append(1)), LOG)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 5, hard))
-    try:
-        with pytest.raises(Unwatchable):
-            watcher.arm()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with no_free_descriptor(but=4), pytest.raises(Unwatchable):
+        watcher.arm()
     watcher.arm()
     drop(directories[2], "x")
     assert eventually(lambda: rings)
@@ -539,9 +533,8 @@ def test_a_process_without_descriptors_ends_though_no_lane_says_so() -> None:
         assert "no file can be opened" in str(running.faults[0])
 
 
-def test_a_recorder_without_descriptors_records_to_the_end_first(tmp_path: Path) -> None:
-    spool = a_spool(tmp_path)
-    began, whistle = threading.Event(), threading.Event()
+def _recording(began: threading.Event, whistle: threading.Event) -> Handler:
+    """A handler that records from `began` to the `whistle`."""
 
     def record(entry: Entry, task: Task) -> Done:
         began.set()
@@ -549,8 +542,14 @@ def test_a_recorder_without_descriptors_records_to_the_end_first(tmp_path: Path)
             task.check()
         return Done()
 
+    return record
+
+
+def test_a_recorder_without_descriptors_records_to_the_end_first(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    began, whistle = threading.Event(), threading.Event()
     put(spool, State.INCOMING, "match")
-    drain = a_drain("record", spool, record, wide=True)
+    drain = a_drain("record", spool, _recording(began, whistle), wide=True)
     services = services_of(drain, pulses=(periodic("other", NEVER_S, _starve),))
     with serving(services, alive_s=0.1) as running:
         assert began.wait(LIMIT_S)
@@ -565,15 +564,9 @@ def test_a_recorder_without_descriptors_records_to_the_end_first(tmp_path: Path)
 def test_a_recorder_whose_watch_is_lost_for_good_records_to_the_end_first(tmp_path: Path) -> None:
     spool = a_spool(tmp_path)
     began, whistle = threading.Event(), threading.Event()
-
-    def record(entry: Entry, task: Task) -> Done:
-        began.set()
-        while not whistle.wait(0.05):
-            task.check()
-        return Done()
-
     put(spool, State.INCOMING, "match")
-    with serving(services_of(a_drain("record", spool, record, wide=True)), alive_s=0.1) as running:
+    drain = a_drain("record", spool, _recording(began, whistle), wide=True)
+    with serving(services_of(drain), alive_s=0.1) as running:
         assert began.wait(LIMIT_S)
         spool.directory(State.INCOMING).rmdir()
         time.sleep(1)

@@ -73,7 +73,9 @@ def _tell(report: DemoReport, home: Path, removed: int) -> None:
     click.echo()
     for name, text in lines.items():
         click.echo(f"{name:>16}  {text}")
-    program = os.path.relpath(sys.argv[0]) if Path(sys.argv[0]).is_relative_to(Path.cwd()) else "ezrec"
+    typed = Path(sys.argv[0]).absolute()  # in a clone `ezrec` is on no path
+    is_here = typed.name == "ezrec" and typed.is_relative_to(Path.cwd())
+    program = os.path.relpath(typed) if is_here else "ezrec"
     after = {
         f"{program} demo --pull-plug": "the same, with the plug pulled in the middle",
         f"EZREC_HOME={home} {program} explain {booking['id'][:8]}": "why this booking has a video",

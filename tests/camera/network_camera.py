@@ -134,7 +134,7 @@ class NetworkCamera:
                 return
             stamp = int(self.stamp(frame.shown) * CLOCK) & 0xFFFF_FFFF
             packets = list[bytes]()
-            for payload, is_last in _payloads(self._codec, frame.units):
+            for payload, is_last in payloads(self._codec, frame.units):
                 number = number + 1 & 0xFFFF
                 kind = 96 | (0x80 if is_last else 0)
                 packets.append(struct.pack(">BBHII", 0x80, kind, number, stamp, 7) + payload)
@@ -221,15 +221,15 @@ def _kind(codec: str, nal: bytes) -> int:
     return nal[0] & 31 if codec == "h264" else nal[0] >> 1 & 63
 
 
-def _payloads(codec: str, units: Sequence[bytes]) -> Iterator[tuple[bytes, bool]]:
+def payloads(codec: str, units: Sequence[bytes]) -> Iterator[tuple[bytes, bool]]:
     """What goes into packets, and whether it is the last of a picture."""
     for n, nal in enumerate(units):
         is_last = n == len(units) - 1
-        if len(nal) <= _MOST:
-            yield nal, is_last
-            continue
         kind, head = _kind(codec, nal), 1 if codec == "h264" else 2
         body = nal[head:]
+        if len(body) <= _MOST:  # a fragment may not be the first and the last at once: FFmpeg drops it
+            yield nal, is_last
+            continue
         for at in range(0, len(body), _MOST):
             ends = at + _MOST >= len(body)
             place = (0x80 if at == 0 else 0) | (0x40 if ends else 0) | kind

@@ -18,7 +18,7 @@ from ezrec.camera.ffmpeg_sources import RtspSource, SoftwareSource
 from ezrec.camera.live_stream import LiveStream
 from ezrec.domain.outcomes import Done
 from ezrec.media.mp4.fragments import BadStream
-from tests.camera.network_camera import CLOCK, Clip, NetworkCamera
+from tests.camera.network_camera import CLOCK, Clip, NetworkCamera, payloads
 from tests.fakes.camera import footage, header
 from tests.fakes.clock import StandingClock
 from tests.support import media
@@ -199,6 +199,15 @@ def test_a_key_frame_may_be_a_minute_off_and_one_that_never_comes_ends_the_strea
         clock.pass_time(120)
         with pytest.raises(BadStream, match="no key frame for 120 s"):
             child._receive(three)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_this_camera_never_sends_a_fragment_that_is_both_the_first_and_the_last(codec: str) -> None:
+    head = 1 if codec == "h264" else 2
+    for size in range(1395, 1410):
+        nal = bytes((2,)) * size
+        sent = [payload for payload, _ in payloads(codec, [nal])]
+        assert sent == [nal] or all(payload[head] & 0xC0 != 0xC0 for payload in sent), size
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])

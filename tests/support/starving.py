@@ -20,7 +20,7 @@ def no_free_descriptor(but: int = 0) -> Iterator[Callable[[], None]]:
             while True:
                 held.append(os.open(os.devnull, os.O_RDONLY))
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + but, hard))
     try:
         take_all()
         for _ in range(but):
